@@ -1,0 +1,126 @@
+"""What the container service asks of whoever runs processes, and the records that travel between them.
+
+Declared by the user of it: ``containers/supervisor.py`` (launcher and monitors) implements ``Runtime``; tests use a
+fake. Times are nanoseconds since the epoch, signals are numbers, descriptors passed in belong to the runtime
+from the moment of the call.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Literal, Protocol
+
+import msgspec
+
+if TYPE_CHECKING:
+    from onggi.store.snapshots import Rootfs
+
+Json = Any
+StdinMode = Literal["null", "open", "once"]
+RunStatus = Literal["running", "paused"]
+
+
+class Attach(msgspec.Struct):
+    """One client's stream: a connected socket and what to send over it.
+
+    ``early`` are bytes the client sent behind its request head; ``framed`` selects docker's 8-byte stream headers;
+    ``status`` keeps the stream open after the output's end, because the engine writes a last frame on its own
+    copy of the socket.
+    """
+
+    fd: int
+    early: bytes = b""
+    stdin: bool = False
+    stdout: bool = True
+    stderr: bool = True
+    framed: bool = False
+    detach_keys: str = ""
+    status: bool = False
+
+
+class StartRequest(msgspec.Struct):
+    """Everything that one run of a container needs; ``config`` is an OCI runtime config.json.
+
+    ``log`` has the keys ``driver``, ``directory`` and ``options``. ``run_dir`` is the directory of this run,
+    ``<exec-root>/containers/<id>/<run>``. ``auto_go`` says that nothing is to be wired between ``prepared`` and
+    ``go``. ``size`` is (rows, columns) of the terminal.
+    """
+
+    id: str
+    run: int
+    config: Json
+    rootfs: Rootfs
+    tty: bool
+    stdin: StdinMode
+    log: Json
+    run_dir: str
+    files: dict[str, str] = msgspec.field(default_factory=dict)
+    size: tuple[int, int] | None = None
+    attach: list[Attach] = msgspec.field(default_factory=list)
+    auto_go: bool = True
+
+
+class Started(msgspec.Struct):
+    """The program runs: its pid on the host and when exec succeeded."""
+
+    pid: int
+    started_ns: int
+    warnings: list[str] = msgspec.field(default_factory=list)
+    trace: Json = msgspec.field(default_factory=list)
+
+
+class ExitRecord(msgspec.Struct):
+    """How a run ended. ``signal`` is 0 unless the process was killed; ``code`` is then 128 + signal."""
+
+    run: int
+    code: int
+    signal: int = 0
+    oom: bool = False
+    started_ns: int = 0
+    finished_ns: int = 0
+    error: str = ""
+    log_errors: int = 0
+    cpu_ns: int = 0
+    max_memory: int = 0
+
+
+class MonitorState(msgspec.Struct):
+    """What a living monitor says about its container.
+
+    ``execs`` are the ids of exec'd processes that still run. ``ended_execs`` maps an exec id to its exit code.
+    """
+
+    run: int
+    pid: int
+    started_ns: int
+    status: RunStatus = "running"
+    execs: dict[str, int] = msgspec.field(default_factory=dict)
+    ended_execs: dict[str, int] = msgspec.field(default_factory=dict)
+
+
+class Runtime(Protocol):
+    """Starts containers and speaks with what looks after them.
+
+    Verbs of ``call`` (arguments -> answer): ``signal`` {signal} · ``pause`` · ``resume`` · ``kill`` (the whole cgroup)
+    · ``resize`` {rows, cols} · ``attach`` {stdin, stdout, stderr, framed, detach_keys, early} + client fd, early is
+    base64 · ``exec`` {id, process, tty, stdin, size, detach_keys, framed, stdout, stderr, early} + client fd or
+    none -> {pid} · ``exec_wait`` {id} -> {code, error}, answered when it ends · ``exec_signal`` {id, signal} ·
+    ``exec_resize`` {id, rows, cols} · ``state`` · ``stats`` · ``pids`` -> {pids} · ``update`` {resources} ->
+    {warnings} · ``root`` -> {fd}, owned by the caller.
+    """
+
+    async def start(self, request: StartRequest) -> Started:
+        """Start one run; raises CommandNotFound, NotExecutable, InvalidArgument, KernelError or Unavailable."""
+
+    async def recover(self, container_id: str, run: int) -> MonitorState | ExitRecord | None:
+        """Connect to the monitor of a run, or read its exit record; None if neither exists."""
+
+    def exited(self, container_id: str) -> asyncio.Future[ExitRecord]:
+        """The end of the current run; resolves with code 137 and ``monitor lost`` if the monitor vanished."""
+
+    async def call(self, container_id: str, verb: str, arguments: Json, fds: Sequence[int] = ()) -> Json:
+        """Ask the monitor; raises NotFound if nothing runs, Unavailable if it does not answer."""
+
+    async def forget(self, container_id: str, run: int) -> None:
+        """The record of this run is committed: remove its run directory. Idempotent."""
