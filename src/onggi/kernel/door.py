@@ -1,0 +1,33 @@
+"""Close the door: after this, the process imports nothing any more.
+
+After pivot_root a Python import would run the container's files as host code (seen), and printing an exception would
+open source files by name in the container (a FIFO there hangs for ever: seen). Python looks modules up in mutable
+lists, so emptying them is enough; what is already imported stays.
+"""
+
+from __future__ import annotations
+
+import gc
+import sys
+
+
+def close() -> None:
+    """Forbid every later import, here and in all forks, and silence the hooks that would open source files."""
+    sys.meta_path.clear()
+    sys.path_hooks.clear()
+    sys.path.clear()
+    sys.path_importer_cache.clear()
+    sys.excepthook = _silent
+    sys.unraisablehook = _silent
+    # Forks share what is frozen: a collection in a child would otherwise touch, and so copy, every page.
+    gc.collect()
+    gc.freeze()
+
+
+def is_closed() -> bool:
+    """Whether ``close`` ran in this process or a parent it was forked from."""
+    return not sys.meta_path and not sys.path
+
+
+def _silent(*_: object) -> None:
+    """Print nothing: printing is what opens files."""

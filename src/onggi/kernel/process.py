@@ -1,0 +1,77 @@
+"""Processes: who they are, how they are started and signalled without races."""
+
+from __future__ import annotations
+
+import errno
+import os
+import signal
+from collections.abc import Mapping, Sequence
+
+from onggi.errors import KernelError
+from onggi.kernel.files import read_small
+
+_STARTTIME_FIELD = 19  # of the fields after the command name in proc_pid_stat(5)
+
+
+def boot_id() -> str:
+    """The identity of this boot of the machine."""
+    return read_small("/proc/sys/kernel/random/boot_id").decode().strip()
+
+
+def start_time(pid: int) -> int:
+    """When a process started, in clock ticks since boot; with the pid it names a process for ever. Raises KernelError(ESRCH)."""
+    try:
+        text = read_small(f"/proc/{pid}/stat")
+    except OSError:
+        raise KernelError("start_time", errno.ESRCH, str(pid)) from None
+    return int(text[text.rindex(b")") + 2 :].split()[_STARTTIME_FIELD])
+
+
+def alive(pid: int, started: int) -> bool:
+    """Whether the process that had ``pid`` at ``started`` still exists and is no zombie."""
+    try:
+        text = read_small(f"/proc/{pid}/stat")
+    except OSError:
+        return False
+    fields = text[text.rindex(b")") + 2 :].split()
+    return int(fields[_STARTTIME_FIELD]) == started and fields[0] not in (b"Z", b"X")
+
+
+def pidfd_open(pid: int) -> int:
+    """A descriptor that is readable when the process has ended, pidfd_open(2)."""
+    try:
+        return os.pidfd_open(pid)
+    except OSError as error:
+        raise KernelError("pidfd_open", error.errno or 0, str(pid)) from None
+
+
+def pidfd_send_signal(pidfd: int, number: int) -> None:
+    """pidfd_send_signal(2); raises KernelError(ESRCH) if the process has ended."""
+    try:
+        signal.pidfd_send_signal(pidfd, number)
+    except OSError as error:
+        raise KernelError("pidfd_send_signal", error.errno or 0) from None
+
+
+def spawn(
+    argv: Sequence[str],
+    *,
+    env: Mapping[str, str],
+    fds: Mapping[int, int] | None = None,
+    executable: str | None = None,
+    setsid: bool = False,
+) -> int:
+    """Start a program with posix_spawn(3) and return its pid: the only way the daemon makes processes.
+
+    ``fds`` maps descriptors of the child to ours; everything else must be close-on-exec. All signals are default and
+    unblocked in the child.
+    """
+    actions = [(os.POSIX_SPAWN_DUP2, ours, theirs) for theirs, ours in (fds or {}).items()]
+    every = [number for number in signal.valid_signals() if number not in (signal.SIGKILL, signal.SIGSTOP)]
+    program = executable or argv[0]
+    try:
+        return os.posix_spawn(
+            program, list(argv), dict(env), file_actions=actions, setsid=setsid, setsigmask=[], setsigdef=every
+        )
+    except OSError as error:
+        raise KernelError("posix_spawn", error.errno or 0, program) from None
