@@ -25,8 +25,9 @@ class Attach(msgspec.Struct):
     """One client's stream: a connected socket and what to send over it.
 
     ``early`` are bytes the client sent behind its request head; ``framed`` selects docker's 8-byte stream headers;
-    ``status`` keeps the stream open after the output's end, because the engine writes a last frame on its own
-    copy of the socket.
+    ``status`` says that the engine holds a copy of the socket and writes a last frame (type 4) on it after the
+    exit record: the monitor then closes its descriptor without a shutdown at the end of output, and after the
+    detach keys it writes one empty frame of type 6 and shuts the socket down.
     """
 
     fd: int
@@ -44,7 +45,8 @@ class StartRequest(msgspec.Struct):
 
     ``log`` has the keys ``driver``, ``directory`` and ``options``. ``run_dir`` is the directory of this run,
     ``<exec-root>/containers/<id>/<run>``. ``auto_go`` says that nothing is to be wired between ``prepared`` and
-    ``go``. ``size`` is (rows, columns) of the terminal.
+    ``go``. ``size`` is (rows, columns) of the terminal. ``seccomp`` is the compiled BPF program, empty when
+    unconfined; it stands in for ``linux.seccomp`` and holds for exec'd processes too (R16).
     """
 
     id: str
@@ -56,6 +58,7 @@ class StartRequest(msgspec.Struct):
     log: Json
     run_dir: str
     files: dict[str, str] = msgspec.field(default_factory=dict)
+    seccomp: bytes = b""
     size: tuple[int, int] | None = None
     attach: list[Attach] = msgspec.field(default_factory=list)
     auto_go: bool = True

@@ -1,0 +1,25 @@
+"""Signals by name or number, as docker takes them."""
+
+from __future__ import annotations
+
+import signal
+
+from onggi.errors import InvalidArgument
+
+_BY_NAME = {entry.name.removeprefix("SIG"): entry.value for entry in signal.Signals}
+for _offset in range(1, 16):
+    _BY_NAME[f"RTMIN+{_offset}"] = signal.SIGRTMIN + _offset
+for _offset in range(1, 15):
+    _BY_NAME[f"RTMAX-{_offset}"] = signal.SIGRTMAX - _offset
+
+
+def parse_signal(text: str) -> int:
+    """The number of ``TERM``, ``SIGTERM``, ``sigterm`` or ``15``; raises InvalidArgument in docker's words."""
+    if text.isascii() and text.isdigit() and len(text) < 4:
+        number = int(text)
+        if 0 < number <= signal.SIGRTMAX:
+            return number
+    number = _BY_NAME.get(text.upper().removeprefix("SIG"), 0)
+    if not number:
+        raise InvalidArgument(f"invalid signal: {text}")
+    return number

@@ -1,0 +1,253 @@
+"""Refuse a create request that is wrong, in docker's words, or that asks for what is not there yet, by name. Pure."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from typing import Any
+
+from onggi.containers import spec_mounts, spec_security
+from onggi.containers.host import Host
+from onggi.containers.request import ContainerConfig, CreateRequest, HostConfig, RestartPolicy
+from onggi.containers.signals import parse_signal
+from onggi.containers.spec_resources import parse_device_rule, rlimits
+from onggi.containers.validate_resources import check_resources
+from onggi.errors import InvalidArgument, Unsupported
+
+Json = Any
+NAME = re.compile(r"/?[a-zA-Z0-9][a-zA-Z0-9_.-]+")
+_HOSTNAME = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9._-]{0,62}[A-Za-z0-9_])?")
+_MILLISECOND_NS = 1_000_000
+LOG_DRIVERS = {
+    "json-file": frozenset(("max-size", "max-file", "compress", "labels", "labels-regex", "env", "env-regex", "tag")),
+    "local": frozenset(("max-size", "max-file", "compress")),
+    "none": frozenset[str](),
+}
+_FOREIGN_LOG_DRIVERS = frozenset("syslog journald gelf fluentd awslogs splunk etwlogs gcplogs logentries".split())
+_SIZE = re.compile(r"(-1|[0-9]+(\.[0-9]+)?[kmgtKMGT]?[bB]?)")
+_LATER_LOG_OPTIONS = ("labels", "labels-regex", "env", "env-regex", "tag")
+
+
+def check_name(name: str) -> str:
+    """The name without its slash."""
+    if NAME.fullmatch(name) is None or len(name) > 255:
+        raise InvalidArgument(f"Invalid container name ({name}), only [a-zA-Z0-9][a-zA-Z0-9_.-] are allowed")
+    return name.removeprefix("/")
+
+
+def check_request(request: CreateRequest, host: Host) -> list[str]:
+    """Check a completed request; returns docker's warnings. Raises InvalidArgument or Unsupported."""
+    config, host_config = request.config, request.host
+    _check_config(config)
+    _check_modes(host_config)
+    _check_conflicts(config, host_config)
+    _refuse_networks(config, host_config, request.networking)
+    _refuse_later(host_config)
+    check_restart_policy(host_config.restart_policy)
+    _check_log(host_config)
+    _check_security(host_config, host)
+    spec_mounts.mount_points(host_config)
+    for text in host_config.device_cgroup_rules or []:
+        parse_device_rule(text)
+    rlimits(host_config.ulimits, {})
+    return check_resources(host_config, host) + _network_warnings(host_config)
+
+
+def _check_config(config: ContainerConfig) -> None:
+    if config.working_dir and not config.working_dir.startswith("/"):
+        raise InvalidArgument(f"the working directory '{config.working_dir}' is invalid, it needs to be an absolute path")
+    for entry in config.env:
+        if not entry.partition("=")[0] or "\0" in entry:
+            raise InvalidArgument(f"invalid environment variable: {entry}")
+    if config.hostname and _HOSTNAME.fullmatch(config.hostname) is None:
+        raise InvalidArgument(f"invalid hostname format: {config.hostname}")
+    if len(config.domainname) > 64 or re.search(r"[^A-Za-z0-9._-]", config.domainname):
+        raise InvalidArgument(f"invalid domainname format: {config.domainname}")
+    if config.stop_signal:
+        parse_signal(config.stop_signal)
+    if config.mac_address:
+        raise Unsupported("mac address: networks are not supported yet")
+    for path in config.volumes or {}:
+        raise Unsupported(f"volume at {path}: anonymous volumes are not supported yet")
+    _check_health(config)
+
+
+def _check_health(config: ContainerConfig) -> None:
+    health = config.healthcheck
+    if health is None:
+        return
+    for name, value in (
+        ("Interval", health.interval),
+        ("Timeout", health.timeout),
+        ("StartPeriod", health.start_period),
+        ("StartInterval", health.start_interval),
+    ):
+        if value != 0 and value < _MILLISECOND_NS:
+            raise InvalidArgument(f"{name} in Healthcheck cannot be less than 1ms")
+    if health.retries < 0:
+        raise InvalidArgument("Retries in Healthcheck cannot be negative")
+    if health.test and health.test[0] not in ("NONE", "CMD", "CMD-SHELL"):
+        raise InvalidArgument(f"unknown type {health.test[0]} in healthcheck")
+
+
+def _check_modes(host: HostConfig) -> None:
+    valid = {
+        "IPC": (host.ipc_mode, ("private", "shareable", "host", "none")),
+        "PID": (host.pid_mode, ("", "host")),
+        "UTS": (host.uts_mode, ("", "host")),
+        "cgroup namespace": (host.cgroupns_mode, ("private", "host")),
+    }
+    for what, (mode, names) in valid.items():
+        joins = mode.startswith("container:") and mode != "container:" and what in ("IPC", "PID")
+        if mode not in names and not joins:
+            raise InvalidArgument(f"invalid {what} mode: {mode}")
+    if host.userns_mode not in ("", "host"):
+        raise Unsupported(f"user namespace mode {host.userns_mode}: user namespaces are not supported yet")
+    if host.isolation not in ("", "default"):
+        raise InvalidArgument(f'invalid isolation "{host.isolation}": unsupported on linux')
+
+
+def _check_conflicts(config: ContainerConfig, host: HostConfig) -> None:
+    joins = host.network_mode.startswith("container:")
+    conflicts = {
+        "hostname and the network mode": joins and bool(config.hostname),
+        "hostname and the UTS mode": host.uts_mode == "host" and bool(config.domainname),
+        "dns and the network mode": joins and bool(host.dns),
+        "custom host-to-IP mapping and the network mode": joins and bool(host.extra_hosts),
+        "port publishing and the container type network mode": joins and bool(host.port_bindings),
+        "port exposing and the container type network mode": joins and bool(config.exposed_ports),
+    }
+    for what, found in conflicts.items():
+        if found:
+            raise InvalidArgument(f"conflicting options: {what}")
+    if host.auto_remove and host.restart_policy.name not in ("", "no"):
+        raise InvalidArgument("can't create 'AutoRemove' container with restart policy")
+    if host.shm_size < 0:
+        raise InvalidArgument("SHM size can not be less than 0")
+    for entry in host.extra_hosts or []:
+        _check_extra_host(entry)
+    for address in host.dns:
+        _check_address(address, f"{address} is not an ip address")
+
+
+def _check_extra_host(entry: str) -> None:
+    name, separator, address = split_extra_host(entry)
+    if not separator or not name or _HOSTNAME.fullmatch(name) is None:
+        raise InvalidArgument(f'bad format for add-host: "{entry}"')
+    if address != "host-gateway":
+        _check_address(address, f'invalid IP address in add-host: "{address}"')
+    else:
+        raise Unsupported("host-gateway: networks are not supported yet")
+
+
+def split_extra_host(entry: str) -> tuple[str, str, str]:
+    """Name, separator and address of ``name:ip`` or ``name=ip``; brackets around IPv6 are dropped."""
+    mark = "=" if "=" in entry else ":"
+    name, separator, address = entry.partition(mark)
+    return name, separator, address.removeprefix("[").removesuffix("]")
+
+
+def _check_address(address: str, message: str) -> None:
+    try:
+        ipaddress.ip_address(address)
+    except ValueError:
+        raise InvalidArgument(message) from None
+
+
+def _refuse_networks(config: ContainerConfig, host: HostConfig, networking: Json) -> None:
+    mode = host.network_mode
+    if mode not in ("default", "bridge", "none", "host") and not mode.startswith("container:"):
+        raise Unsupported(f"network {mode}: networks are not supported yet")
+    refused = {
+        "published ports": host.port_bindings or host.publish_all_ports,
+        "links": host.links,
+    }
+    for what, given in refused.items():
+        if given:
+            raise Unsupported(f"{what}: networks are not supported yet")
+    for name, endpoint in (networking.get("EndpointsConfig") or {}).items():
+        if name not in ("default", "bridge", "none", "host") and name != mode:
+            raise Unsupported(f"network {name}: networks are not supported yet")
+        for key in ("IPAMConfig", "Links", "Aliases", "MacAddress", "DriverOpts"):
+            if (endpoint or {}).get(key):
+                raise Unsupported(f"{key} of network {name}: networks are not supported yet")
+
+
+def _refuse_later(host: HostConfig) -> None:
+    refused = {
+        "storage-opt": host.storage_opt,
+        "volumes-from": host.volumes_from,
+        "volume-driver": host.volume_driver,
+        "kernel-memory": host.kernel_memory or host.kernel_memory_tcp,
+        "cpu-count": host.cpu_count,
+        "cpu-percent": host.cpu_percent,
+        "io-maxiops": host.io_maximum_iops,
+        "io-maxbandwidth": host.io_maximum_bandwidth,
+        "cgroup": host.cgroup,
+    }
+    for option, given in refused.items():
+        if given:
+            raise Unsupported(f"option {option} is not supported by this engine")
+    for request in host.device_requests or []:
+        kinds = " ".join(str(item) for item in (request.get("Capabilities") or []))
+        raise Unsupported(f'could not select device driver "{request.get("Driver", "")}" with capabilities: [{kinds}]')
+    if host.runtime != "onggi":
+        raise InvalidArgument(f"unknown or invalid runtime name: {host.runtime}")
+    if ".." in host.cgroup_parent.split("/") or host.cgroup_parent.endswith(".slice"):
+        raise InvalidArgument(f"invalid cgroup parent: {host.cgroup_parent}")
+
+
+def check_restart_policy(policy: RestartPolicy) -> None:
+    """docker's rules of ``RestartPolicy``."""
+    count = policy.maximum_retry_count
+    if policy.name not in ("", "no", "always", "on-failure", "unless-stopped"):
+        raise InvalidArgument(
+            f"invalid restart policy: unknown policy '{policy.name}'; "
+            "use one of 'no', 'always', 'on-failure', or 'unless-stopped'"
+        )
+    if count < 0:
+        raise InvalidArgument("invalid restart policy: maximum retry count cannot be negative")
+    if count and policy.name != "on-failure":
+        raise InvalidArgument("invalid restart policy: maximum retry count can only be used with 'on-failure'")
+
+
+def _check_log(host: HostConfig) -> None:
+    driver, options = host.log_config.type, host.log_config.config or {}
+    if driver in _FOREIGN_LOG_DRIVERS:
+        raise Unsupported(f"log driver {driver} is not supported yet")
+    if driver not in LOG_DRIVERS:
+        raise InvalidArgument(f"logger: no log driver named '{driver}' is registered")
+    for name, value in options.items():
+        if name in ("mode", "max-buffer-size"):
+            raise Unsupported(f"log option {name} is not supported yet")
+        if name not in LOG_DRIVERS[driver]:
+            raise InvalidArgument(f"unknown log opt '{name}' for {driver} log driver")
+        if name in _LATER_LOG_OPTIONS:
+            raise Unsupported(f"log option {name} is not supported yet")
+        if name == "max-size" and _SIZE.fullmatch(value) is None:
+            raise InvalidArgument(f"invalid size: '{value}'")
+        if name == "max-file" and not (value.isascii() and value.isdigit() and int(value) > 0):
+            raise InvalidArgument("max-file cannot be less than 1")
+
+
+def _check_security(host: HostConfig, machine: Host) -> None:
+    spec_security.capabilities(host, machine.capabilities)
+    spec_security.parse_security_options(host.security_opt)
+    spec_security.check_sysctls(
+        host.sysctls or {},
+        own_network=host.network_mode != "host",
+        own_ipc=host.ipc_mode != "host",
+        own_uts=host.uts_mode != "host",
+    )
+
+
+def _network_warnings(host: HostConfig) -> list[str]:
+    if host.network_mode in ("default", "bridge"):
+        return [f"network {host.network_mode}: networks are not supported yet, the container has loopback only"]
+    return []
+
+
+def check_image_volumes(paths: list[str]) -> list[str]:
+    """Warnings for the image's ``VOLUME`` paths; one over /proc or the root is refused (CVE-2019-16884)."""
+    clean = [spec_mounts.check_destination(path if path.startswith("/") else f"/{path}") for path in paths]
+    return [f"image volume {path} is kept in the container's own layer: volumes are not supported yet" for path in clean]
