@@ -1,0 +1,124 @@
+"""Log drivers and their options: what is allowed, what it means. Pure; the words are docker's."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from onggi.errors import InvalidArgument, Unsupported
+
+DRIVERS = ("json-file", "local", "none")
+_LATER = frozenset(("syslog", "journald", "gelf", "fluentd", "awslogs", "splunk", "etwlogs", "gcplogs"))
+_ROTATION = frozenset(("max-size", "max-file", "compress"))
+_ATTRIBUTES = frozenset(("labels", "labels-regex", "env", "env-regex", "tag"))
+_GENERAL = frozenset(("mode", "max-buffer-size"))
+_UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12, "p": 10**15}
+_DEFAULT_SIZE, _DEFAULT_FILES = 10_000_000, 3
+_TAG_FIELD = re.compile(r"{{\s*\.(\w+)\s*}}")
+
+
+class Rotation(NamedTuple):
+    """``max_size`` in bytes, -1 for no limit; ``max_file`` counts the file being written."""
+
+    max_size: int = _DEFAULT_SIZE
+    max_file: int = _DEFAULT_FILES
+    compress: bool = False
+
+
+def validate(driver: str, options: Mapping[str, str]) -> None:
+    """Raise InvalidArgument or Unsupported, with docker's sentence, for what cannot be done."""
+    if driver == "none":
+        return
+    if driver not in DRIVERS:
+        if driver in _LATER:
+            raise Unsupported(f"log driver '{driver}' is not supported: use one of {', '.join(DRIVERS)}")
+        raise InvalidArgument(f"logger: no log driver named '{driver}' is registered")
+    known = _ROTATION | _GENERAL | (_ATTRIBUTES if driver == "json-file" else frozenset())
+    for name in options:
+        if name not in known:
+            of = "json-file log driver" if driver == "json-file" else f"log driver {driver}"
+            raise InvalidArgument(f"unknown log opt '{name}' for {of}")
+    _validate_mode(options)
+    rotation(options)
+    for name in ("labels-regex", "env-regex"):
+        _pattern(options, name)
+    render_tag(options.get("tag", ""), {})
+
+
+def rotation(options: Mapping[str, str]) -> Rotation:
+    """The rotation that ``max-size``, ``max-file`` and ``compress`` ask for. Raises InvalidArgument."""
+    size = _DEFAULT_SIZE if "max-size" not in options else parse_size(options["max-size"])
+    try:
+        files = int(options.get("max-file", str(_DEFAULT_FILES)))
+    except ValueError:
+        raise InvalidArgument(f"invalid max-file: '{options['max-file']}'") from None
+    if files < 1:
+        raise InvalidArgument("max-file cannot be less than 1")
+    compress = options.get("compress", "false").lower()
+    if compress not in ("true", "false", "1", "0", "t", "f"):
+        raise InvalidArgument(f"invalid compress: '{options['compress']}'")
+    if compress in ("true", "1", "t") and (files < 2 or size < 0):
+        raise InvalidArgument("compress cannot be true when max-file is less than 2 or max-size is not set")
+    return Rotation(size, files, compress in ("true", "1", "t"))
+
+
+def parse_size(text: str) -> int:
+    """``10m`` -> 10 000 000 (powers of ten, as docker); -1 means no limit. Raises InvalidArgument."""
+    if text.strip() == "-1":
+        return -1
+    match = re.fullmatch(r"(\d+(?:\.\d+)?) ?([kmgtp]?)(?:i?b)?", text.strip().lower())
+    if not match:
+        raise InvalidArgument(f"invalid size: '{text}'")
+    size = int(float(match[1]) * _UNITS[match[2]])
+    if size <= 0:
+        raise InvalidArgument("max-size must be a positive number")
+    return size
+
+
+def attributes(
+    options: Mapping[str, str],
+    labels: Mapping[str, str],
+    env: Mapping[str, str],
+    tag_fields: Mapping[str, str],
+) -> dict[str, str]:
+    """What stands beside every json-file record (``logs --details``): chosen labels, variables, the tag.
+
+    ``tag_fields`` has docker's template names: ID, FullID, Name, ImageID, ImageFullID, ImageName, DaemonName.
+    """
+    chosen = _choose(labels, options.get("labels", ""), _pattern(options, "labels-regex"))
+    chosen |= _choose(env, options.get("env", ""), _pattern(options, "env-regex"))
+    if options.get("tag"):
+        chosen["tag"] = render_tag(options["tag"], tag_fields)
+    return chosen
+
+
+def render_tag(template: str, fields: Mapping[str, str]) -> str:
+    """A log tag such as ``{{.Name}}/{{.ID}}``; raises Unsupported for more of Go's templates than fields."""
+    text = _TAG_FIELD.sub(lambda match: fields.get(match[1], ""), template)
+    if "{{" in _TAG_FIELD.sub("", template):
+        raise Unsupported(f"log opt 'tag' supports fields such as {{{{.Name}}}} only: {template}")
+    return text
+
+
+def _choose(values: Mapping[str, str], names: str, pattern: re.Pattern[str] | None) -> dict[str, str]:
+    wanted = set(names.split(","))
+    chosen = (name for name in values if name in wanted or (pattern and pattern.search(name)))
+    return {name: values[name] for name in chosen if name}
+
+
+def _pattern(options: Mapping[str, str], name: str) -> re.Pattern[str] | None:
+    try:
+        return re.compile(options[name]) if options.get(name) else None
+    except re.error as error:
+        raise InvalidArgument(f"invalid {name}: {error}") from None
+
+
+def _validate_mode(options: Mapping[str, str]) -> None:
+    mode = options.get("mode", "blocking")
+    if mode == "non-blocking":
+        raise Unsupported("log opt 'mode=non-blocking' is not supported: no output is ever dropped")
+    if mode not in ("", "blocking"):
+        raise InvalidArgument(f"logger: logging mode not supported: {mode}")
+    if "max-buffer-size" in options:
+        raise InvalidArgument("logger: max-buffer-size option is only supported with 'mode=non-blocking'")
