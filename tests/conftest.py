@@ -1,8 +1,9 @@
 """What every test gets: repeatable random input, listed skips, and a private world for those that need root.
 
 The suites of ROOT_SUITES touch namespaces, mounts and cgroups. Before the first of them runs, this process
-enters a mount and a network namespace of its own, with its own /dev and loopback up, so that a mistake in a test
-can neither mount on the machine nor replace its /dev/null. ctypes is used here, as Python 3.11 has no os.unshare.
+enters a mount and a network namespace of its own, with its own /dev and loopback up, so that a mistake in a
+test can neither mount on the machine nor replace its /dev/null. ctypes is used here, as Python 3.11 has no
+os.unshare.
 """
 
 import ctypes

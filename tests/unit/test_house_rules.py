@@ -53,8 +53,8 @@ FORBIDDEN_IN_FRONT = {"argparse", "asyncio", "dataclasses", "http", "importlib.m
 CTYPES_FILES = {"kernel/syscalls.py", "kernel/seccomp.py"}
 FORK_ROOMS = {"kernel", "launch"}
 FORK_CALLS = {"fork", "forkpty", "posix_spawn", "posix_spawnp", "system", "popen"}
-# What else may make a process: `runtime` turns a plan into one; the front, which may not import `kernel`, starts
-# the daemon.
+# What else may make a process: `runtime` turns a plan into one; the front, which may not import `kernel`,
+# starts the daemon.
 ALLOWED_FORKS = {("runtime", "fork"), ("client", "posix_spawn")}
 
 
@@ -82,6 +82,13 @@ def imports(tree: ast.AST, path: str) -> Iterator[tuple[int, str]]:
             # `from onggi import kernel` names a room in its alias.
             for alias in node.names:
                 yield node.lineno, f"{module}.{alias.name}" if module == "onggi" else module
+
+
+def os_calls(tree: ast.AST) -> Iterator[tuple[int, str]]:
+    """Line and name of every `os.NAME`."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "os":
+            yield node.lineno, node.attr
 
 
 def functions(tree: ast.AST) -> Iterator[ast.FunctionDef | ast.AsyncFunctionDef]:
@@ -220,10 +227,9 @@ def test_processes_are_made_in_kernel_and_launch():
         for line, name in imports(tree, path):
             if name.split(".")[0] in ("subprocess", "multiprocessing"):
                 broken.append(f"{path}:{line}: {name}")
-        for node in ast.walk(tree):
-            if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "os":
-                if node.attr in FORK_CALLS and (room_of(path), node.attr) not in ALLOWED_FORKS:
-                    broken.append(f"{path}:{node.lineno}: os.{node.attr}")
+        for line, name in os_calls(tree):
+            if name in FORK_CALLS and (room_of(path), name) not in ALLOWED_FORKS:
+                broken.append(f"{path}:{line}: os.{name}")
     report(broken)
 
 
