@@ -1,0 +1,27 @@
+"""An image as the rest of the engine sees it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+Json = Any
+HOST = "host"  # name of the image that is a view of the machine
+
+
+class Image(msgspec.Struct, frozen=True):
+    """``id`` is the digest of the config's bytes; ``layers`` are diff ids, base first; ``size`` is bytes
+    unpacked.
+
+    ``config`` is an OCI image config (config.md); ``created`` is RFC 3339 or empty; ``base`` is ``host``
+    for the view of the machine and what was committed from it, else None.
+    """
+
+    id: str
+    config: Json
+    tags: list[str]
+    size: int
+    created: str
+    layers: list[str]
+    base: str | None = None

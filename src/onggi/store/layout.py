@@ -1,0 +1,82 @@
+"""The directories of the store, made with explicit modes whatever the umask (rule R22).
+
+<data-root>/                      0700
+  blobs/sha256/ab/abcd…           immutable, 0444, name = digest
+  ingest/<n>                      partial writes; renamed on commit, removed at start
+  snapshots/overlay/<n>/fs        unpacked layer, or upper directory of a container
+  snapshots/overlay/<n>/work      overlayfs' work directory, containers only
+  snapshots/overlay/<n>/mounts/<digest of target>/{fs,work}     other file systems of a `host` container
+  trash/<n>                       trees that no row names any more, being deleted
+  host-masks.json                 cache of what the `host` image hides
+  meta.db                         every fact
+"""
+
+from __future__ import annotations
+
+import os
+
+import msgspec
+
+from onggi.errors import KernelError
+
+_PRIVATE = 0o700
+
+
+class Layout(msgspec.Struct, frozen=True):
+    """Paths below one data root."""
+
+    root: str
+
+    @property
+    def database(self) -> str:
+        return f"{self.root}/meta.db"
+
+    @property
+    def blobs(self) -> str:
+        return f"{self.root}/blobs/sha256"
+
+    @property
+    def ingest(self) -> str:
+        return f"{self.root}/ingest"
+
+    @property
+    def snapshots(self) -> str:
+        return f"{self.root}/snapshots/overlay"
+
+    @property
+    def trash(self) -> str:
+        return f"{self.root}/trash"
+
+    @property
+    def host_masks(self) -> str:
+        return f"{self.root}/host-masks.json"
+
+    def snapshot(self, number: int) -> str:
+        """The directory of one snapshot."""
+        return f"{self.snapshots}/{number}"
+
+    def create(self) -> None:
+        """Make every directory that is absent, and take rights of group and others away from those that
+        exist.
+        """
+        names = ("", "/blobs", "/blobs/sha256", "/ingest", "/snapshots", "/snapshots/overlay", "/trash")
+        if not os.path.isdir(self.root):
+            os.makedirs(self.root, exist_ok=True)
+        for name in names:
+            make_private(self.root + name)
+
+
+def make_private(path: str) -> None:
+    """A directory of mode 0700, made or corrected; raises KernelError."""
+    try:
+        try:
+            os.mkdir(path, _PRIVATE)
+        except FileExistsError:
+            pass  # from an earlier start
+        fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except OSError as error:
+        raise KernelError("mkdir", error.errno or 0, path) from None
+    try:
+        os.fchmod(fd, _PRIVATE)
+    finally:
+        os.close(fd)

@@ -1,0 +1,121 @@
+"""Versioned tables: each room brings its own numbered migrations, an older build refuses a newer database.
+
+The version of each room is a row of ``schema_versions``. Migrations only go forward; all that are pending
+run in one transaction, so that a kill leaves the old version.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable, Sequence
+
+import msgspec
+
+from onggi.errors import DataLoss, Unsupported
+
+Step = str | Callable[[sqlite3.Connection], None]
+
+
+class Migration(msgspec.Struct, frozen=True):
+    """One step of one room: SQL statements separated by ``;``, or a function of the connection."""
+
+    room: str
+    version: int
+    step: Step
+
+
+MIGRATIONS: list[Migration] = [
+    Migration(
+        "store",
+        1,
+        """
+        CREATE TABLE snapshots (
+            number INTEGER PRIMARY KEY,
+            kind TEXT NOT NULL CHECK (kind IN ('layer', 'container')),
+            key TEXT NOT NULL UNIQUE,
+            spec BLOB NOT NULL
+        );
+        CREATE TABLE layers (
+            chain_id TEXT PRIMARY KEY,
+            parent TEXT,
+            diff_id TEXT NOT NULL,
+            number INTEGER NOT NULL UNIQUE,
+            size INTEGER NOT NULL,
+            created_ns INTEGER NOT NULL
+        );
+        CREATE TABLE blobs (
+            digest TEXT PRIMARY KEY,
+            size INTEGER NOT NULL,
+            media_type TEXT NOT NULL
+        );
+        CREATE TABLE images (
+            id TEXT PRIMARY KEY,
+            chain_id TEXT,
+            size INTEGER NOT NULL,
+            base TEXT,
+            stored_ns INTEGER NOT NULL
+        );
+        CREATE TABLE tags (
+            reference TEXT PRIMARY KEY,
+            image_id TEXT NOT NULL,
+            updated_ns INTEGER NOT NULL
+        );
+        CREATE INDEX tags_by_image ON tags (image_id);
+        CREATE TABLE leases (
+            id TEXT NOT NULL,
+            resource TEXT NOT NULL,
+            expires_ns INTEGER NOT NULL,
+            PRIMARY KEY (id, resource)
+        )
+        """,
+    )
+]
+
+
+def migrate(connection: sqlite3.Connection, migrations: Sequence[Migration], path: str) -> None:
+    """Bring every room to its newest version. Raises Unsupported if the database is newer than this build."""
+    connection.execute(
+        "CREATE TABLE IF NOT EXISTS schema_versions (room TEXT PRIMARY KEY, version INTEGER NOT NULL)"
+    )
+    stored = {
+        str(room): int(version) for room, version in connection.execute("SELECT * FROM schema_versions")
+    }
+    refuse_newer(stored, latest(migrations), path)
+    for migration in sorted(migrations, key=lambda item: item.version):
+        if migration.version > stored.get(migration.room, 0):
+            _apply(connection, migration, path)
+
+
+def latest(migrations: Sequence[Migration]) -> dict[str, int]:
+    """The newest version of each room."""
+    versions: dict[str, int] = {}
+    for migration in migrations:
+        versions[migration.room] = max(versions.get(migration.room, 0), migration.version)
+    return versions
+
+
+def refuse_newer(stored: dict[str, int], known: dict[str, int], path: str) -> None:
+    """Raise Unsupported, naming both versions, if the database holds what this build does not understand."""
+    for room, version in sorted(stored.items()):
+        if version > known.get(room, 0):
+            raise Unsupported(
+                f"the database {path} was written by a newer onggi: its {room} tables have version {version}"
+                f", this onggi knows version {known.get(room, 0)}; use the newer onggi or another data root"
+            )
+
+
+def _apply(connection: sqlite3.Connection, migration: Migration, path: str) -> None:
+    try:
+        if callable(migration.step):
+            migration.step(connection)
+        else:
+            for statement in migration.step.split(";"):
+                connection.execute(statement)
+    except sqlite3.Error as error:
+        name = f"{migration.room} {migration.version}"
+        raise DataLoss(f"migration {name} of the database {path} failed: {error}") from error
+    connection.execute(
+        "INSERT INTO schema_versions VALUES (?, ?) "
+        "ON CONFLICT (room) DO UPDATE SET version = excluded.version",
+        (migration.room, migration.version),
+    )

@@ -1,0 +1,227 @@
+"""The writable side of containers: an upper and a work directory each, above the layers of their image.
+
+Short numbers name snapshots, so that option strings of overlays stay short. Preparing makes directories
+first and the row second; removing drops the row first and the files second, so that a kill leaves at most
+files without a row, which ``recover`` deletes. Nothing here is synced: what a container wrote need not
+survive a power loss before it was synced by the container itself.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sqlite3
+import stat
+from collections.abc import Sequence
+from hashlib import sha256
+
+import msgspec
+
+from onggi.errors import DataLoss, KernelError, NotFound
+from onggi.oci.digest import chain_ids
+from onggi.oci.image import HOST, Image
+from onggi.store import trees
+from onggi.store.database import Database
+from onggi.store.host import HostView
+from onggi.store.layout import Layout
+from onggi.store.rootfs import Mask, Overlay, Rootfs
+
+__all__ = ["Mask", "Overlay", "Rootfs", "Snapshots"]
+
+_QUICK_ENTRIES = 64  # a tree of at most so many entries is deleted before the answer
+
+
+class Spec(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What a container's snapshot stands on; kept in its row."""
+
+    chain: list[str] = []  # chain ids, base first
+    base: str | None = None
+    show: list[str] = []
+
+
+class Snapshots:
+    """Plans and keeps root file systems of containers."""
+
+    def __init__(self, database: Database, layout: Layout, host: HostView) -> None:
+        self._database, self._layout, self._host = database, layout, host
+        self._layers: dict[str, str] = {}  # chain id -> directory
+        self._numbers: dict[str, int] = {}  # container id -> number
+        self._next = 1
+        self._background: set[asyncio.Task[object]] = set()
+
+    def recover(self) -> None:
+        """At start, before any call: learn the numbers in use, delete files without rows. Blocking.
+
+        Rows of containers that no longer exist are the caller's to name, see ``known`` and ``remove``.
+        """
+        rows = self._database.run_blocking(
+            lambda it: it.execute("SELECT number, kind, key FROM snapshots").fetchall()
+        )
+        self._numbers = {key: number for number, kind, key in rows if kind == "container"}
+        used = {str(number) for number, _, _ in rows}
+        present = os.listdir(self._layout.snapshots)
+        self._next = 1 + max([0, *(int(name) for name in {*present, *used} if name.isdigit())])
+        for name in present:
+            if name not in used:
+                os.rename(f"{self._layout.snapshots}/{name}", f"{self._layout.trash}/{name}")
+
+    def empty_trash(self) -> None:
+        """Delete what was put aside. Blocking, as long as it takes: for a worker thread."""
+        for name in os.listdir(self._layout.trash):
+            trees.remove(f"{self._layout.trash}/{name}")
+
+    def known(self) -> list[str]:
+        """The containers that have a snapshot."""
+        return list(self._numbers)
+
+    async def prepare(self, container_id: str, image: Image, *, host_show: Sequence[str] = ()) -> Rootfs:
+        """Make the container's snapshot, or find the one it has, and plan its root.
+
+        Raises NotFound, InvalidArgument or Unsupported for a ``host_show`` path; DataLoss if a layer is
+        missing.
+        """
+        spec = Spec(chain_ids(image.layers), image.base, list(host_show))
+        if container_id in self._numbers:
+            return await self.rootfs(container_id)
+        view = await self._view(spec)
+        number, self._next = self._next, self._next + 1
+
+        def insert(connection: sqlite3.Connection) -> Rootfs:
+            rootfs = self._plan(connection, number, spec, view)
+            row = (number, "container", container_id, msgspec.json.encode(spec))
+            connection.execute("INSERT INTO snapshots VALUES (?, ?, ?, ?)", row)
+            return rootfs
+
+        rootfs = await self._database.run(insert)
+        self._numbers[container_id] = number
+        return rootfs
+
+    async def rootfs(self, container_id: str) -> Rootfs:
+        """Plan the root of a prepared container anew: what the host hides may have changed. Raises
+        NotFound.
+        """
+        number, spec = await self._database.run(lambda it: self._row(it, container_id))
+        view = await self._view(spec)
+        return await self._database.run(lambda it: self._plan(it, number, spec, view))
+
+    async def remove(self, container_id: str, *, durable: bool = True) -> None:
+        """Delete a container's snapshot. Idempotent.
+
+        ``durable=False`` if the caller has dropped the container's own row durably already, which saves a
+        sync. Small trees are gone when this returns, large ones are put aside and deleted in a thread.
+        """
+        number = self._numbers.pop(container_id, None)
+        if number is None:
+            return
+
+        def drop(connection: sqlite3.Connection) -> None:
+            connection.execute("DELETE FROM snapshots WHERE number = ?", (number,))
+
+        large: list[str] = []
+        await self._database.run(drop, durable=durable, after=lambda _: large.extend(self._discard(number)))
+        for path in large:
+            self._spawn(path)
+
+    async def usage(self, container_id: str) -> int:
+        """Bytes on disk that the container wrote. Raises NotFound."""
+        number = self._numbers.get(container_id)
+        if number is None:
+            raise NotFound(f"no snapshot of container {container_id}")
+        return await asyncio.to_thread(trees.usage, self._layout.snapshot(number))
+
+    async def close(self) -> None:
+        """Wait for deletions in progress."""
+        if self._background:
+            await asyncio.wait(self._background)
+
+    def forget_layers(self) -> None:
+        """The layers' table changed."""
+        self._layers.clear()
+
+    async def _view(self, spec: Spec) -> list[Overlay]:
+        if spec.base != HOST:
+            return []
+        if self._host.aged():
+            self._keep(asyncio.create_task(asyncio.to_thread(self._host.refresh)))
+        cached = self._host.cached(spec.show)
+        return cached if cached is not None else await asyncio.to_thread(self._host.overlays, spec.show)
+
+    def _row(self, connection: sqlite3.Connection, container_id: str) -> tuple[int, Spec]:
+        query = "SELECT number, spec FROM snapshots WHERE key = ? AND kind = 'container'"
+        row = connection.execute(query, (container_id,)).fetchone()
+        if row is None:
+            raise NotFound(f"no snapshot of container {container_id}")
+        return row[0], msgspec.json.decode(row[1], type=Spec)
+
+    def _plan(self, connection: sqlite3.Connection, number: int, spec: Spec, view: list[Overlay]) -> Rootfs:
+        directory = self._layout.snapshot(number)
+        layers = [self._layer(connection, chain_id) for chain_id in reversed(spec.chain)]
+        _mkdir(directory, 0o700)
+        if not view:
+            lowers = layers or [_made(f"{directory}/empty")]
+            return Rootfs("overlay", [_writable(Overlay("/", lowers), directory, lowers[0])])
+        root = msgspec.structs.replace(
+            view[0], lowers=[*layers, *view[0].lowers], nested=view[0].nested or bool(layers)
+        )
+        overlays = [_writable(root, directory, root.lowers[0])]
+        if len(view) > 1:
+            _mkdir(f"{directory}/mounts", 0o700)
+        for other in view[1:]:
+            place = f"{directory}/mounts/{sha256(os.fsencode(other.target)).hexdigest()[:16]}"
+            _mkdir(place, 0o700)
+            overlays.append(_writable(other, place, other.target))
+        return Rootfs("overlay", overlays)
+
+    def _layer(self, connection: sqlite3.Connection, chain_id: str) -> str:
+        if chain_id not in self._layers:
+            row = connection.execute("SELECT number FROM layers WHERE chain_id = ?", (chain_id,)).fetchone()
+            if row is None:
+                raise DataLoss(f"layer {chain_id} is missing")
+            self._layers[chain_id] = f"{self._layout.snapshot(row[0])}/fs"
+        return self._layers[chain_id]
+
+    def _discard(self, number: int) -> list[str]:
+        """Delete a small tree; put a large one aside and return its new name."""
+        path = self._layout.snapshot(number)
+        if trees.remove(path, _QUICK_ENTRIES):
+            return []
+        aside = f"{self._layout.trash}/{number}"
+        os.rename(path, aside)
+        return [aside]
+
+    def _spawn(self, path: str) -> None:
+        self._keep(asyncio.create_task(asyncio.to_thread(trees.remove, path)))
+
+    def _keep(self, task: asyncio.Task[object]) -> None:
+        self._background.add(task)
+        task.add_done_callback(self._background.discard)
+
+
+def _writable(overlay: Overlay, directory: str, like: str) -> Overlay:
+    """Give an overlay its upper directory, with owner and mode of the directory it covers."""
+    upper, work = f"{directory}/fs", f"{directory}/work"
+    status = os.stat(like)
+    try:
+        os.mkdir(upper, 0o700)
+        os.chown(upper, status.st_uid, status.st_gid)
+        os.chmod(upper, stat.S_IMODE(status.st_mode))
+    except FileExistsError:
+        pass  # a further start of the same container
+    except OSError as error:
+        raise KernelError("mkdir", error.errno or 0, upper) from None
+    _mkdir(work, 0o700)
+    return msgspec.structs.replace(overlay, upper=upper, work=work)
+
+
+def _mkdir(path: str, mode: int) -> None:
+    try:
+        os.mkdir(path, mode)
+    except FileExistsError:
+        pass  # a further start of the same container
+    except OSError as error:
+        raise KernelError("mkdir", error.errno or 0, path) from None
+
+
+def _made(path: str) -> str:
+    _mkdir(path, 0o755)
+    return path

@@ -1,0 +1,104 @@
+"""Removes and measures directory trees by descriptor; nothing in them is trusted or followed."""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+
+from onggi.errors import KernelError
+
+_MAX_DEPTH = 100  # descriptors held at once; what lies deeper is first moved up
+
+
+class _Removal:
+    """One removal below ``parent_fd``; ``budget`` is how many entries may still go (None: all)."""
+
+    def __init__(self, parent_fd: int, budget: int | None) -> None:
+        self.parent_fd, self.budget = parent_fd, budget
+        self.moved: list[str] = []
+
+    def run(self, name: str) -> bool:
+        """Delete ``name``; False if the budget did not suffice."""
+        self.moved.append(name)
+        counter = 0
+        while self.moved:
+            counter += 1
+            if not self._remove(self.parent_fd, self.moved.pop(), f"{name}.deep{counter}.", 0):
+                return False
+        return True
+
+    def _remove(self, directory_fd: int, name: str, prefix: str, depth: int) -> bool:
+        try:
+            fd = os.open(
+                name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=directory_fd
+            )
+        except FileNotFoundError:
+            return True
+        except OSError as error:
+            if error.errno not in (errno.ENOTDIR, errno.ELOOP):
+                raise
+            os.unlink(name, dir_fd=directory_fd)
+            return True
+        try:
+            if not self._empty(fd, prefix, depth):
+                return False
+        finally:
+            os.close(fd)
+        os.rmdir(name, dir_fd=directory_fd)
+        return True
+
+    def _empty(self, fd: int, prefix: str, depth: int) -> bool:
+        with os.scandir(fd) as entries:
+            found = [(entry.name, entry.is_dir(follow_symlinks=False)) for entry in entries]
+        for child, is_directory in found:
+            if self.budget is not None:
+                if self.budget <= 0:
+                    return False
+                self.budget -= 1
+            if not is_directory:
+                os.unlink(child, dir_fd=fd)
+            elif depth >= _MAX_DEPTH:
+                self.moved.append(f"{prefix}{len(self.moved)}")
+                os.rename(child, self.moved[-1], src_dir_fd=fd, dst_dir_fd=self.parent_fd)
+            elif not self._remove(fd, child, prefix, depth + 1):
+                return False
+        return True
+
+
+def remove(path: str, limit: int = 0) -> bool:
+    """Delete a tree of any depth. With ``limit``, stop after so many entries and return False; an absent
+    tree is True.
+    """
+    parent, _, name = path.rpartition("/")
+    try:
+        parent_fd = os.open(parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return True
+    try:
+        return _Removal(parent_fd, limit or None).run(name)
+    except OSError as error:
+        raise KernelError("unlink", error.errno or 0, path) from None
+    finally:
+        os.close(parent_fd)
+
+
+def usage(path: str) -> int:
+    """Bytes on disk of a tree, hard links once, as du(1) counts them."""
+    seen: set[tuple[int, int]] = set()
+    total, pending = 0, [path]
+    while pending:
+        try:
+            with os.scandir(pending.pop()) as entries:
+                for entry in entries:
+                    status = entry.stat(follow_symlinks=False)
+                    if status.st_nlink > 1 and not stat.S_ISDIR(status.st_mode):
+                        if (status.st_dev, status.st_ino) in seen:
+                            continue
+                        seen.add((status.st_dev, status.st_ino))
+                    total += status.st_blocks * 512
+                    if entry.is_dir(follow_symlinks=False):
+                        pending.append(entry.path)
+        except OSError:
+            continue  # removed while we looked, or nested deeper than a path can name
+    return total
