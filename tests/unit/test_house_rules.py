@@ -5,6 +5,7 @@ Everything here reads source text only; a failure names the file and the rule.
 
 import ast
 import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -258,9 +259,10 @@ def test_nothing_is_left_unfinished():
 
 def tracked_files() -> list[Path]:
     """Files of the checkout; without git (an unpacked archive) every file that is not ours to ignore."""
-    git = subprocess.run(["git", "-C", ROOT, "ls-files", "-z"], capture_output=True, text=True, check=False)
-    if git.returncode == 0:
-        return [path for name in git.stdout.split("\0") if name and (path := ROOT / name).is_file()]
+    git = ["git", "-C", ROOT, "ls-files", "-z"]
+    listed = subprocess.run(git, capture_output=True, text=True, check=False) if shutil.which("git") else None
+    if listed and listed.returncode == 0:
+        return [path for name in listed.stdout.split("\0") if name and (path := ROOT / name).is_file()]
     skipped = {".onggi", ".git", "__pycache__", ".mypy_cache", ".ruff_cache", ".hypothesis"}
     return [p for p in ROOT.rglob("*") if p.is_file() and not skipped & set(p.relative_to(ROOT).parts)]
 
