@@ -1,0 +1,7 @@
+"""``python -m onggi.cli``."""
+
+import sys
+
+from onggi.cli.main import main
+
+sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,34 @@
+"""``onggi create``."""
+
+from __future__ import annotations
+
+from onggi.cli.command import ArgumentError, Command, Options
+from onggi.cli.launch import Plan, create, missing_image
+from onggi.cli.runflags import CONTAINER_FLAGS
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from onggi.cli.context import Cli
+
+USE = "create [OPTIONS] IMAGE [COMMAND] [ARG...]"
+
+
+def run(cli: Cli, options: Options, arguments: list[str]) -> int:
+    """Create a container and print its ID."""
+    try:
+        plan = Plan(options, arguments, "create")
+    except ArgumentError:
+        raise missing_image("create", USE) from None
+    cli.out(create(cli, plan))
+    return 0
+
+
+COMMAND = Command(
+    USE,
+    "Create a container",
+    run,
+    flags=CONTAINER_FLAGS,
+    arguments=(0, None),
+    interspersed=False,
+    aliases=("container create", "create"),
+)

@@ -1,0 +1,38 @@
+"""``onggi rm``."""
+
+from __future__ import annotations
+
+from onggi.cli.command import Command, Options
+from onggi.client.engine import quote
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from onggi.cli.context import Cli
+
+
+def run(cli: Cli, options: Options, arguments: list[str]) -> int:
+    """Remove containers and print their names."""
+    query = {
+        "force": options.on("force") or None,
+        "link": options.on("link") or None,
+        "v": options.on("volumes") or None,
+    }
+
+    def remove(name: str) -> None:
+        cli.engine.delete(f"/containers/{quote(name.strip('/'))}", query)
+
+    return cli.each(arguments, remove)
+
+
+COMMAND = Command(
+    "rm [OPTIONS] CONTAINER [CONTAINER...]",
+    "Remove containers",
+    run,
+    flags=(
+        ("force", "f", "bool", "", "Kill a running container first"),
+        ("link", "l", "bool", "", "Remove the link, not the container"),
+        ("volumes", "v", "bool", "", "Remove anonymous volumes too"),
+    ),
+    arguments=(1, None),
+    aliases=("container rm", "container remove", "rm"),
+)

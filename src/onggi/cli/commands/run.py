@@ -1,0 +1,182 @@
+"""``onggi run``: one private round trip with our own engine, docker's sequence of calls with a foreign one."""
+
+from __future__ import annotations
+
+from onggi.cli.attached import Attachment, check_terminal
+from onggi.cli.command import ArgumentError, Command, Failure, Options, with_help
+from onggi.cli.context import console_size
+from onggi.cli.launch import IdFile, Plan, missing_image, status_of, warn, with_image
+from onggi.cli.runflags import CONTAINER_FLAGS, RUN_FLAGS
+from onggi.client.errors import ClientError, EngineError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from onggi.cli.context import Cli
+    from onggi.client.http import Response
+    from onggi.client.streams import Pump
+
+    Json = Any
+
+PRIVATE_RUN = "/onggi/v1/run"
+USE = "run [OPTIONS] IMAGE [COMMAND] [ARG...]"
+
+
+def run(cli: Cli, options: Options, arguments: list[str]) -> int:
+    """Create and start a container; returns its exit code, or 0 in the background."""
+    try:
+        plan = Plan(options, arguments, "run")
+    except ArgumentError:
+        raise missing_image("run", USE) from None
+    _prepare_streams(plan)
+    try:
+        return _run(cli, plan)
+    except ClientError as error:
+        raise Failure(with_help(str(error), "run"), status_of(str(error))) from None
+
+
+def _prepare_streams(plan: Plan) -> None:
+    if not plan.options.on("detach"):
+        check_terminal(plan.body["AttachStdin"], plan.body["Tty"])
+        return
+    if plan.options.many("attach"):
+        raise Failure("conflicting options: cannot specify both --attach and --detach")
+    plan.body.update(AttachStdin=False, AttachStdout=False, AttachStderr=False, StdinOnce=False)
+
+
+def _run(cli: Cli, plan: Plan) -> int:
+    id_file = IdFile(plan.options.text("cidfile"))
+    try:
+        return _Private(cli, plan, id_file).run()
+    except EngineError as error:
+        if not error.route_missing:
+            raise
+    finally:
+        id_file.close()
+    from onggi.cli.foreign import run_by_docker_calls
+
+    return run_by_docker_calls(cli, plan)
+
+
+def is_attached(body: dict[str, Json]) -> bool:
+    """Whether any stream of the container is attached."""
+    return bool(body["AttachStdin"] or body["AttachStdout"] or body["AttachStderr"])
+
+
+class _Private:
+    """The one-round-trip call of our own engine."""
+
+    def __init__(self, cli: Cli, plan: Plan, id_file: IdFile) -> None:
+        self._cli, self._plan, self._id_file = cli, plan, id_file
+        self._id = ""
+        self._attachment: Attachment | None = None
+
+    def run(self) -> int:
+        """Return the exit code. Raises ClientError."""
+        if is_attached(self._plan.body):
+            return self._attached()
+        answer = with_image(self._cli, self._plan, lambda: self._cli.engine.post(PRIVATE_RUN, body=self._request(None)))
+        self._started(answer)
+        self._cli.out(self._id)
+        self._trace(answer)
+        return 0
+
+    def _attached(self) -> int:
+        body, options = self._plan.body, self._plan.options
+        keys = self._cli.detach_keys(options.text("detach-keys")) if body["Tty"] else ""
+        attachment = Attachment(
+            self._cli, tty=body["Tty"], stdin=body["AttachStdin"], detach_keys=keys, proxy=options.on("sig-proxy")
+        )
+        self._attachment = attachment
+        attachment.watch()
+        try:
+            response = with_image(self._cli, self._plan, lambda: self._upgrade(self._attach(keys)))
+            if response.status != 101:
+                raise ClientError(f"the engine did not give the stream: status {response.status}")
+            pump = attachment.pump(
+                response, framed=True, stdout=body["AttachStdout"], stderr=body["AttachStderr"]
+            )
+            pump.on_status = self._early
+            attachment.run(pump)
+        finally:
+            attachment.close()
+        return self._result(pump)
+
+    def _upgrade(self, attach: Json) -> Response:
+        return self._cli.engine.upgrade(PRIVATE_RUN, body=self._request(attach))
+
+    def _request(self, attach: Json) -> dict[str, Json]:
+        plan = self._plan
+        return {
+            "Name": plan.name,
+            "Platform": plan.platform,
+            "Config": plan.body,
+            "Attach": attach,
+            "Wait": attach is not None,
+            "Trace": plan.options.on("trace"),
+        }
+
+    def _attach(self, keys: str) -> Json:
+        body = self._plan.body
+        rows, columns = console_size()
+        return {
+            "Stdin": body["AttachStdin"],
+            "Stdout": body["AttachStdout"],
+            "Stderr": body["AttachStderr"],
+            "Tty": {"rows": rows, "cols": columns} if body["Tty"] else None,
+            "DetachKeys": keys,
+        }
+
+    def _early(self, status: Json) -> None:
+        self._started(status)
+        if self._attachment is not None:
+            self._attachment.known_as(f"/containers/{self._id}")
+            self._attachment.enter_terminal()
+
+    def _started(self, status: Json) -> None:
+        self._id = str(status["Id"])
+        warn(self._cli, status.get("Warnings"))
+        self._id_file.write(self._id)
+
+    def _result(self, pump: Pump) -> int:
+        if pump.final is not None:
+            self._trace(pump.final)
+            return _final_status(pump.final)
+        if pump.detached:
+            return 0
+        if not self._id:
+            raise ClientError("the engine closed the connection before the container was known")
+        return self._wait_again()
+
+    def _wait_again(self) -> int:
+        """The engine went away while the container ran: ask the one that follows it."""
+        condition = "removed" if self._plan.options.on("rm") else "not-running"
+        answer = self._cli.engine.post(f"/containers/{self._id}/wait", {"condition": condition})
+        return _final_status(answer)
+
+    def _trace(self, answer: Json) -> None:
+        if self._plan.options.on("trace") and answer.get("Trace"):
+            from onggi.cli.trace import table
+
+            self._cli.err(table(answer["Trace"]))
+
+
+def _final_status(final: Json) -> int:
+    error = final.get("Error")
+    words = error.get("Message") if isinstance(error, dict) else error
+    status = int(final.get("StatusCode") or 0)
+    if words:
+        raise Failure(with_help(f"Error response from daemon: {words}", "run"), status or 125)
+    return status
+
+
+COMMAND = Command(
+    USE,
+    "Create and run a container",
+    run,
+    flags=CONTAINER_FLAGS + RUN_FLAGS,
+    arguments=(0, None),
+    interspersed=False,
+    aliases=("container run", "run"),
+)

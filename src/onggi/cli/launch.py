@@ -1,0 +1,151 @@
+"""What ``run`` and ``create`` share: the request, the pull of an image that is not there, the container ID file."""
+
+from __future__ import annotations
+
+import os
+
+from onggi.cli.command import PROGRAM, ArgumentError, Failure, Options, with_help
+from onggi.cli.context import console_size
+from onggi.cli.image_name import check_name, familiar
+from onggi.cli.runbody import build_body
+from onggi.client.errors import ClientError, EngineError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+    from onggi.cli.context import Cli
+
+    Json = Any
+
+_NOT_FOUND = ("executable file not found", "no such file or directory", "system cannot find the file specified")
+_NOT_EXECUTABLE = ("permission denied", "is a directory")
+
+
+class Plan:
+    """What was asked for: the create body and what concerns the client only."""
+
+    def __init__(self, options: Options, arguments: list[str], verb: str) -> None:
+        self.options, self.verb = options, verb
+        rooted = bool(options.text("rootfs"))
+        if not arguments and not rooted:
+            raise ArgumentError
+        self.image = "" if rooted else arguments[0]
+        self.name, self.platform = options.text("name"), options.text("platform")
+        self.body = self._build(arguments if rooted else arguments[1:])
+
+    def _build(self, command: list[str]) -> dict[str, Json]:
+        pull = self.options.text("pull")
+        try:
+            if pull not in ("always", "missing", "never", ""):
+                choice = 'must be one of "always", "missing" or "never"'
+                raise ValueError(f"invalid pull option: '{pull}': {choice}")
+            _resolve_rootfs(self.options)
+            body = build_body(self.options, self.image, command)
+        except ValueError as error:
+            raise Failure(with_help(str(error), self.verb), 125) from None
+        body["HostConfig"]["ConsoleSize"] = list(console_size())
+        return body
+
+
+def _resolve_rootfs(options: Options) -> None:
+    if options.text("rootfs"):
+        options.set("rootfs", os.path.abspath(options.text("rootfs")))
+    if options.many("host-show"):
+        options.set("host-show", [os.path.abspath(path) for path in options.many("host-show")])
+
+
+def missing_image(name: str, use: str) -> Failure:
+    """Return the failure of a command line without an image."""
+    usage = f"Usage:  {PROGRAM} {use}\n\nSee '{PROGRAM} {name} --help' for more information"
+    return Failure(f"{PROGRAM}: '{PROGRAM} {name}' requires at least 1 argument\n\n{usage}", 1)
+
+
+def with_image(cli: Cli, plan: Plan, act: Callable[[], Json]) -> Json:
+    """Return ``act()``; pull the image first or after its absence, as ``--pull`` says. Raises ClientError."""
+    pull = plan.options.text("pull")
+    if plan.image:
+        try:
+            check_name(plan.image)
+        except ValueError as error:
+            raise ClientError(str(error)) from None
+    if pull == "always":
+        _pull(cli, plan)
+    try:
+        return act()
+    except EngineError as error:
+        absent = error.status == 404 and not error.route_missing and "No such image" in error.message
+        if not absent or pull != "missing":
+            raise
+    if not plan.options.on("quiet"):
+        cli.err(f"Unable to find image '{familiar(plan.image)}' locally")
+    _pull(cli, plan)
+    return act()
+
+
+def _pull(cli: Cli, plan: Plan) -> None:
+    from onggi.cli.progress import show
+
+    name, _, tag = familiar(plan.image).rpartition(":")
+    if "@" in plan.image:
+        name, _, tag = plan.image.partition("@")
+    query = {"fromImage": name, "tag": tag, "platform": plan.platform or None}
+    response = cli.engine.request("POST", "/images/create", query)
+    show(cli.engine.messages(response), fd=-1 if plan.options.on("quiet") else 2)
+
+
+def status_of(sentence: str) -> int:
+    """Return the exit code of an error before the container's process ran: 127, 126 or 125."""
+    if any(words in sentence for words in _NOT_FOUND):
+        return 127
+    return 126 if any(words in sentence for words in _NOT_EXECUTABLE) else 125
+
+
+class IdFile:
+    """``--cidfile``: made before the container so that it cannot be shared; removed again if there is none."""
+
+    def __init__(self, path: str) -> None:
+        self._path, self._written = path, False
+        if not path:
+            return
+        if os.path.exists(path):
+            other = "make sure the other container isn't running or delete"
+            raise ClientError(f"container ID file found, {other} {path}")
+        try:
+            os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666))
+        except OSError as error:
+            reason = f"open {path}: {(error.strerror or '').lower()}"
+            raise ClientError(f"failed to create the container ID file: {reason}") from None
+
+    def write(self, container_id: str) -> None:
+        """Write the ID."""
+        if self._path:
+            with open(self._path, "w", encoding="ascii") as file:
+                file.write(container_id)
+            self._written = True
+
+    def close(self) -> None:
+        """Remove the file if no container was made."""
+        if self._path and not self._written:
+            os.unlink(self._path)
+
+
+def create(cli: Cli, plan: Plan) -> str:
+    """Create the container by the docker API; prints warnings; returns its ID. Raises ClientError."""
+    id_file = IdFile(plan.options.text("cidfile"))
+    try:
+        query = {"name": plan.name or None, "platform": plan.platform or None}
+        answer = with_image(cli, plan, lambda: cli.engine.post("/containers/create", query, plan.body))
+        warn(cli, answer.get("Warnings"))
+        container_id = str(answer["Id"])
+        id_file.write(container_id)
+        return container_id
+    finally:
+        id_file.close()
+
+
+def warn(cli: Cli, warnings: list[str] | None) -> None:
+    """Print the engine's warnings."""
+    for warning in warnings or []:
+        cli.err(f"WARNING: {warning}")

@@ -1,0 +1,111 @@
+"""Which commands there are: a table; imports nothing.
+
+``ROWS``: full name, module below ``commands`` (empty: a group, or a command of a later room), about, heading in help (empty: only
+within its group). Names of later rooms are refused by name.
+"""
+
+from __future__ import annotations
+
+COMMON, MANAGEMENT, PLAIN, OWN = "Common Commands", "Management Commands", "Commands", "Onggi Commands"
+
+ROWS: tuple[tuple[str, str, str, str], ...] = (
+    ("run", "run", "Create and run a container", COMMON),
+    ("exec", "exec_", "Run a command in a running container", COMMON),
+    ("ps", "ps", "List containers", COMMON),
+    ("images", "images", "List images", COMMON),
+    ("version", "version", "Show versions", COMMON),
+    ("info", "info", "Show facts about the engine and the machine", COMMON),
+    ("try", "try_", "Show on this machine what a container is", OWN),
+    ("doctor", "doctor", "Say what this machine can and cannot do, and the remedy", OWN),
+    ("daemon", "daemon", "Serve as an engine in the foreground", OWN),
+    ("container", "", "Manage containers", MANAGEMENT),
+    ("image", "", "Manage images", MANAGEMENT),
+    ("system", "", "Manage the engine", MANAGEMENT),
+    ("attach", "attach", "Connect to the streams of a running container", PLAIN),
+    ("create", "create", "Create a container", PLAIN),
+    ("events", "events", "Show what happens in the engine, as it happens", PLAIN),
+    ("history", "history", "Show the layers of an image", PLAIN),
+    ("import", "import_", "Make an image from a tar archive of a file system", PLAIN),
+    ("inspect", "inspect", "Show all facts about containers and images", PLAIN),
+    ("kill", "kill", "Kill running containers", PLAIN),
+    ("logs", "logs", "Show the output of a container", PLAIN),
+    ("pause", "pause", "Freeze all processes of containers", PLAIN),
+    ("port", "port", "List the published ports of a container", PLAIN),
+    ("rename", "rename", "Give a container another name", PLAIN),
+    ("restart", "restart", "Stop and start containers", PLAIN),
+    ("rm", "rm", "Remove containers", PLAIN),
+    ("rmi", "rmi", "Remove images", PLAIN),
+    ("start", "start", "Start stopped containers", PLAIN),
+    ("stats", "stats", "Show what containers use", PLAIN),
+    ("stop", "stop", "Stop running containers", PLAIN),
+    ("tag", "tag", "Give an image another name", PLAIN),
+    ("top", "top", "Show the processes of a container", PLAIN),
+    ("unpause", "unpause", "Thaw all processes of containers", PLAIN),
+    ("update", "update", "Change the limits of containers", PLAIN),
+    ("wait", "wait", "Wait for containers to stop and print their exit codes", PLAIN),
+    ("container attach", "attach", "", ""),
+    ("container create", "create", "", ""),
+    ("container exec", "exec_", "", ""),
+    ("container inspect", "container_inspect", "Show all facts about containers", ""),
+    ("container kill", "kill", "", ""),
+    ("container logs", "logs", "", ""),
+    ("container ls", "ps", "", ""),
+    ("container list", "ps", "-", ""),
+    ("container ps", "ps", "-", ""),
+    ("container pause", "pause", "", ""),
+    ("container port", "port", "", ""),
+    ("container prune", "container_prune", "Remove all stopped containers", ""),
+    ("container rename", "rename", "", ""),
+    ("container restart", "restart", "", ""),
+    ("container rm", "rm", "", ""),
+    ("container remove", "rm", "-", ""),
+    ("container run", "run", "", ""),
+    ("container start", "start", "", ""),
+    ("container stats", "stats", "", ""),
+    ("container stop", "stop", "", ""),
+    ("container top", "top", "", ""),
+    ("container unpause", "unpause", "", ""),
+    ("container update", "update", "", ""),
+    ("container wait", "wait", "", ""),
+    ("image history", "history", "", ""),
+    ("image import", "import_", "", ""),
+    ("image inspect", "image_inspect", "Show all facts about images", ""),
+    ("image ls", "images", "", ""),
+    ("image list", "images", "-", ""),
+    ("image rm", "rmi", "", ""),
+    ("image remove", "rmi", "-", ""),
+    ("image tag", "tag", "", ""),
+    ("system events", "events", "", ""),
+    ("system info", "info", "", ""),
+)
+LATER = (
+    "build builder buildx checkpoint commit compose config context cp diff export load login logout manifest network node plugin "
+    "pull push save search secret service stack swarm trust volume "
+    "container_commit container_cp container_diff container_export image_build image_load image_prune image_pull image_push "
+    "image_save system_df system_prune"
+).split()
+
+
+def find(words: list[str]) -> tuple[str, str, int]:
+    """Return (full name, module, words used) of the longest command that ``words`` begin with; ("", "", 0) if none."""
+    for count in (2, 1):
+        name = " ".join(words[:count])
+        for row in ROWS if len(words) >= count else ():
+            if row[0] == name:
+                return row[0], row[1], count
+    return "", "", 0
+
+
+def about(name: str) -> str:
+    """Return the line that help shows for a command; "-" for a second name that lists do not show."""
+    rows = {row[0]: row for row in ROWS}
+    if rows[name][2]:
+        return rows[name][2]
+    first = next(row for row in ROWS if row[1] == rows[name][1])
+    return first[2]
+
+
+def members(group: str) -> list[tuple[str, str]]:
+    """Return (name, about) of the commands of a group, in order."""
+    names = [row[0] for row in ROWS if row[0].startswith(group + " ")]
+    return sorted((name.split()[1], about(name)) for name in names if about(name) != "-")
