@@ -1,7 +1,7 @@
 """Capabilities: names, masks, and taking or dropping them, capabilities(7).
 
-A set is an ``int`` with bit n for capability n. What the machine does not grant (root in a container, an older
-kernel) is data here: ``clamp`` says what had to be left out, and nobody guesses by uid.
+A set is an ``int`` with bit n for capability n. What the machine does not grant (root in a container, an
+older kernel) is data here: ``clamp`` says what had to be left out, and nobody guesses by uid.
 
 May import: errors and ``syscalls``, ``files``.
 """
@@ -16,15 +16,14 @@ from onggi.kernel import syscalls
 from onggi.kernel.files import read_small
 
 # In order of their numbers, linux/capability.h.
-NAMES = tuple(
-    f"CAP_{name}"
-    for name in (
-        "CHOWN DAC_OVERRIDE DAC_READ_SEARCH FOWNER FSETID KILL SETGID SETUID SETPCAP LINUX_IMMUTABLE NET_BIND_SERVICE "
-        "NET_BROADCAST NET_ADMIN NET_RAW IPC_LOCK IPC_OWNER SYS_MODULE SYS_RAWIO SYS_CHROOT SYS_PTRACE SYS_PACCT "
-        "SYS_ADMIN SYS_BOOT SYS_NICE SYS_RESOURCE SYS_TIME SYS_TTY_CONFIG MKNOD LEASE AUDIT_WRITE AUDIT_CONTROL "
-        "SETFCAP MAC_OVERRIDE MAC_ADMIN SYSLOG WAKE_ALARM BLOCK_SUSPEND AUDIT_READ PERFMON BPF CHECKPOINT_RESTORE"
-    ).split()
-)
+_TABLE = """
+    CHOWN DAC_OVERRIDE DAC_READ_SEARCH FOWNER FSETID KILL SETGID SETUID SETPCAP LINUX_IMMUTABLE
+    NET_BIND_SERVICE NET_BROADCAST NET_ADMIN NET_RAW IPC_LOCK IPC_OWNER SYS_MODULE SYS_RAWIO SYS_CHROOT SYS_PTRACE
+    SYS_PACCT SYS_ADMIN SYS_BOOT SYS_NICE SYS_RESOURCE SYS_TIME SYS_TTY_CONFIG MKNOD LEASE AUDIT_WRITE
+    AUDIT_CONTROL SETFCAP MAC_OVERRIDE MAC_ADMIN SYSLOG WAKE_ALARM BLOCK_SUSPEND AUDIT_READ PERFMON BPF
+    CHECKPOINT_RESTORE
+"""
+NAMES = tuple(f"CAP_{name}" for name in _TABLE.split())
 _NUMBERS = {name: number for number, name in enumerate(NAMES)}
 _STATUS_KEYS = {"CapBnd": 0, "CapEff": 1, "CapPrm": 2, "CapInh": 3, "CapAmb": 4}
 
