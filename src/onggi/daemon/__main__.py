@@ -1,0 +1,7 @@
+"""``python -m onggi.daemon``."""
+
+import sys
+
+from onggi.daemon.main import main
+
+sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,216 @@
+"""The daemon's configuration: command line and daemon.json merged. Keys are dockerd's where they exist.
+
+A key that we do not know is refused by name; one that both flag and file set is refused too, as dockerd does: nobody
+could say which of them should win after a reload.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+from onggi.daemon.options import FLAGS, Options
+from onggi.errors import InvalidArgument, KernelError, OnggiError, Unsupported
+from onggi.logs import options as log_options
+
+Json = Any
+DEFAULT_FILE = "/etc/onggi/daemon.json"
+DOCKER_SOCKET = "/var/run/docker.sock"
+LEVELS = ("debug", "info", "warn", "error", "fatal")
+RELOADABLE = ("debug", "log-level", "labels", "log-driver", "log-opts")
+_TYPES: dict[str, type] = {
+    **{flag.key: {"text": str, "list": list, "bool": bool, "int": int}[flag.kind] for flag in FLAGS if flag.key},
+    "log-opts": dict,
+    "live-restore": bool,
+}
+
+
+class Config(msgspec.Struct, frozen=True, kw_only=True):
+    """Everything that can be configured. Directories are absolute; ``hosts`` are what was asked for, in order.
+
+    ``on_demand`` engines end after ``idle_timeout_s``; ``here`` accepts the caller's namespaces.
+    """
+
+    data_root: str = "/var/lib/onggi"
+    exec_root: str = "/run/onggi"
+    hosts: tuple[str, ...] = ()
+    cgroup_parent: str = "/onggi"
+    config_file: str = ""
+    default_profile: str = "compat"
+    log_level: str = "info"
+    log_driver: str = "json-file"
+    log_opts: dict[str, str] = {}
+    labels: tuple[str, ...] = ()
+    pidfile: str = ""
+    docker_socket: bool = False
+    on_demand: bool = False
+    here: bool = False
+    idle_timeout_s: int = 300
+
+    @property
+    def debug(self) -> bool:
+        return self.log_level == "debug"
+
+    @property
+    def socket_path(self) -> str:
+        """The socket every engine serves."""
+        return f"{self.exec_root}/onggi.sock"
+
+    @property
+    def unix_sockets(self) -> tuple[str, ...]:
+        """Every unix socket to serve, the engine's own first unless ``-H`` named others."""
+        named = tuple(host.removeprefix("unix://") for host in self.hosts)
+        return named or (self.socket_path,)
+
+
+def load(options: Options, env: Mapping[str, str]) -> Config:
+    """Build the configuration of a start. Raises InvalidArgument or Unsupported with a sentence."""
+    path = options.text("config-file")
+    values = read_file(path or DEFAULT_FILE, required=bool(path))
+    given = {flag.key: options.given[flag.name] for flag in FLAGS if flag.key and flag.name in options.given}
+    both = sorted(set(given) & set(values))
+    if both:
+        conflicts = ", ".join(f"{key}: (from flag: {given[key]}, from file: {values[key]})" for key in both)
+        raise InvalidArgument(
+            "the following directives are specified both as a flag and in the configuration file: " + conflicts
+        )
+    if "log-opts" in given:
+        given["log-opts"] = _pairs(given["log-opts"])  # type: ignore[assignment]
+    config = build({**_from_environment(env), **values, **given})
+    return msgspec.structs.replace(
+        config,
+        config_file=os.path.abspath(path or DEFAULT_FILE),
+        on_demand=options.has("on-demand"),
+        here=options.has("here") or env.get("ONGGI_HERE") == "1",
+    )
+
+
+def read_file(path: str, *, required: bool) -> dict[str, Json]:
+    """The checked content of daemon.json; {} where it is absent and not ``required``."""
+    try:
+        with open(path, "rb") as file:
+            data = file.read(1 << 20)
+    except FileNotFoundError:
+        if required:
+            raise InvalidArgument(f"unable to configure the daemon with file {path}: no such file") from None
+        return {}
+    except OSError as error:
+        raise KernelError("open", error.errno or 0, path) from None
+    if not data.strip():
+        return {}
+    try:
+        values = msgspec.json.decode(data)
+    except msgspec.DecodeError as error:
+        raise InvalidArgument(f"unable to configure the daemon with file {path}: {error}") from None
+    if not isinstance(values, dict):
+        raise InvalidArgument(f"unable to configure the daemon with file {path}: it is no JSON object")
+    return _checked(values, path)
+
+
+def build(values: Mapping[str, Json]) -> Config:
+    """The configuration of values by dockerd's keys. Raises InvalidArgument or Unsupported."""
+    level = "debug" if values.get("debug") else str(values.get("log-level", "info"))
+    config = Config(
+        data_root=_absolute(values.get("data-root", "/var/lib/onggi")),
+        exec_root=_absolute(values.get("exec-root", "/run/onggi")),
+        hosts=tuple(map(_host, values.get("hosts", ()))),
+        cgroup_parent="/" + str(values.get("cgroup-parent", "/onggi")).strip("/"),
+        default_profile=str(values.get("default-profile", "compat")),
+        log_level=level,
+        log_driver=str(values.get("log-driver", "json-file")),
+        log_opts=dict(values.get("log-opts", {})),
+        labels=tuple(values.get("labels", ())),
+        pidfile=_absolute(values["pidfile"]) if values.get("pidfile") else "",
+        docker_socket=bool(values.get("docker-socket", False)),
+        idle_timeout_s=int(values.get("idle-timeout", 300)),
+    )
+    _validate(config)
+    return config
+
+
+def reload(config: Config) -> Config:
+    """The configuration after SIGHUP: what may change while serving is read again, the rest stays."""
+    values = read_file(config.config_file, required=False)
+    wanted = {key: value for key, value in values.items() if key in RELOADABLE}
+    fresh = build(wanted)
+    changes: dict[str, Json] = {}
+    if "debug" in wanted or "log-level" in wanted:
+        changes["log_level"] = fresh.log_level
+    for key in ("labels", "log-driver", "log-opts"):
+        if key in wanted:
+            name = key.replace("-", "_")
+            changes[name] = getattr(fresh, name)
+    return msgspec.structs.replace(config, **changes)
+
+
+def _from_environment(env: Mapping[str, str]) -> dict[str, Json]:
+    names = {"ONGGI_ROOT": "data-root", "ONGGI_EXEC_ROOT": "exec-root", "ONGGI_CGROUP_PARENT": "cgroup-parent"}
+    values: dict[str, Json] = {key: env[name] for name, key in names.items() if env.get(name)}
+    if env.get("ONGGI_IDLE_TIMEOUT", "").isdigit():
+        values["idle-timeout"] = int(env["ONGGI_IDLE_TIMEOUT"])
+    return values
+
+
+def _checked(values: dict[str, Json], path: str) -> dict[str, Json]:
+    unknown = sorted(set(values) - set(_TYPES))
+    if unknown:
+        raise InvalidArgument(
+            f"unable to configure the daemon with file {path}: "
+            f"the following directives don't match any configuration option: {', '.join(unknown)}"
+        )
+    for key, value in values.items():
+        if not isinstance(value, _TYPES[key]) or (_TYPES[key] is int and isinstance(value, bool)):
+            raise InvalidArgument(f"unable to configure the daemon with file {path}: {key} has a wrong type")
+        if isinstance(value, (list, dict)) and not all(isinstance(item, str) for item in _items(value)):
+            raise InvalidArgument(f"unable to configure the daemon with file {path}: {key} must hold strings")
+    if values.get("live-restore") is False:
+        raise Unsupported("live-restore=false is not supported: containers always outlive the engine")
+    return values
+
+
+def _items(value: list[Json] | dict[str, Json]) -> list[Json]:
+    return list(value.values()) if isinstance(value, dict) else value
+
+
+def _absolute(path: str) -> str:
+    if not path or "\0" in path:
+        raise InvalidArgument(f"invalid directory: {path!r}")
+    return os.path.abspath(path)
+
+
+def _host(host: str) -> str:
+    kind, separator, rest = host.partition("://")
+    if not separator:
+        raise InvalidArgument(f"invalid bind address format: {host}: use unix://PATH")
+    if kind != "unix":
+        raise Unsupported(f"listening on {host} is not supported: only unix sockets are (rule: no TCP without mutual TLS)")
+    if not rest.startswith("/"):
+        raise InvalidArgument(f"invalid bind address format: {host}: the path must be absolute")
+    return host
+
+
+def _pairs(texts: Json) -> dict[str, str]:
+    pairs = [str(text).partition("=") for text in texts]
+    for name, separator, _ in pairs:
+        if not separator:
+            raise InvalidArgument(f"invalid argument for --log-opt: {name} is not in the form NAME=VALUE")
+    return {name: value for name, _, value in pairs}
+
+
+def _validate(config: Config) -> None:
+    if config.log_level not in LEVELS:
+        raise InvalidArgument(f"invalid logging level: {config.log_level}")
+    if config.default_profile != "compat":
+        raise Unsupported(f"default-profile={config.default_profile} is not supported: only compat is")
+    if ".." in config.cgroup_parent.split("/") or config.cgroup_parent == "/":
+        raise InvalidArgument(f"invalid cgroup-parent: {config.cgroup_parent}")
+    for label in config.labels:
+        if "=" not in label:
+            raise InvalidArgument(f"bad attribute format: {label}")
+    try:
+        log_options.validate(config.log_driver, config.log_opts)
+    except OnggiError as error:
+        raise type(error)(f"failed to set log opts: {error}") from None

@@ -1,0 +1,142 @@
+"""The daemon's command line, as data. Names are dockerd's where it has them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal, NamedTuple
+
+import msgspec
+
+from onggi.errors import InvalidArgument
+
+
+class Flag(NamedTuple):
+    """``kind``: text, list (may be given several times), bool or int; ``key`` of daemon.json, if it has one."""
+
+    name: str
+    kind: Literal["text", "list", "bool", "int"]
+    key: str
+    help: str
+    short: str = ""
+
+
+FLAGS = (
+    Flag("data-root", "text", "data-root", "Root directory of persistent state (default /var/lib/onggi)"),
+    Flag("exec-root", "text", "exec-root", "Root directory of execution state (default /run/onggi)"),
+    Flag("host", "list", "hosts", "Socket to listen on, unix://PATH or tcp://127.0.0.1:PORT with TLS later", "H"),
+    Flag("cgroup-parent", "text", "cgroup-parent", "Parent of all our control groups (default /onggi)"),
+    Flag("config-file", "text", "", "Daemon configuration file (default /etc/onggi/daemon.json)"),
+    Flag("default-profile", "text", "default-profile", "Defaults of containers: compat (docker's)"),
+    Flag("debug", "bool", "debug", "Enable debug mode", "D"),
+    Flag("log-level", "text", "log-level", "Set the logging level: debug, info, warn, error, fatal", "l"),
+    Flag("log-driver", "text", "log-driver", "Default driver for container logs"),
+    Flag("log-opt", "list", "log-opts", "Default log driver options, NAME=VALUE"),
+    Flag("label", "list", "labels", "Set key=value labels to the daemon"),
+    Flag("pidfile", "text", "pidfile", "Path to use for daemon PID file", "p"),
+    Flag("detach", "bool", "", "Serve in the background and print how to reach the engine", "d"),
+    Flag("docker-socket", "bool", "docker-socket", "Also serve /var/run/docker.sock where nobody does"),
+    Flag("install", "bool", "", "Write a systemd unit or rc script that starts the engine at boot"),
+    Flag("here", "bool", "", "Run in the namespaces of the caller, whatever they are"),
+    Flag("validate", "bool", "", "Validate daemon configuration and exit"),
+    Flag("version", "bool", "", "Print version information and quit", "v"),
+    Flag("help", "bool", "", "Print usage", "h"),
+    Flag("on-demand", "bool", "", "Started by a command: end when there is nothing to look after"),
+    Flag("idle-timeout", "int", "idle-timeout", "Seconds without work after which an on-demand engine ends"),
+    Flag("ready-fd", "int", "", "Descriptor to write one byte to when the engine serves"),
+    Flag("detached", "bool", "", "Internal: the background half of --detach"),
+)
+_BY_NAME = {flag.name: flag for flag in FLAGS}
+_BY_SHORT = {flag.short: flag for flag in FLAGS if flag.short}
+_TRUE, _FALSE = ("1", "t", "T", "true", "TRUE", "True"), ("0", "f", "F", "false", "FALSE", "False")
+
+Value = str | bool | int | list[str]
+
+
+class Options(msgspec.Struct, frozen=True):
+    """What was given on the command line, by flag name; what was not given is absent."""
+
+    given: dict[str, Value]
+
+    def has(self, name: str) -> bool:
+        """Whether a switch is on."""
+        return bool(self.given.get(name, False))
+
+    def text(self, name: str, default: str = "") -> str:
+        value = self.given.get(name, default)
+        return value if isinstance(value, str) else default
+
+    def number(self, name: str, default: int) -> int:
+        value = self.given.get(name, default)
+        return value if isinstance(value, int) else default
+
+
+def parse(argv: Sequence[str]) -> Options:
+    """Parse as pflag does: ``--name value``, ``--name=value``, ``-H value``, ``-Hvalue``, ``-Dd``.
+
+    Raises InvalidArgument with docker's words for unknown flags and arguments.
+    """
+    given: dict[str, Value] = {}
+    rest = list(argv)
+    while rest:
+        word = rest.pop(0)
+        if word.startswith("--") and len(word) > 2:
+            name, has_value, value = word[2:].partition("=")
+            flag = _BY_NAME.get(name)
+            if flag is None:
+                raise InvalidArgument(f"unknown flag: --{name}")
+            _set(given, flag, value if has_value else None, rest, word)
+        elif word.startswith("-") and len(word) > 1 and word != "--":
+            _parse_shorts(given, word[1:], rest)
+        else:
+            raise InvalidArgument(f'"onggi daemon" accepts no arguments: {word}')
+    return Options(given)
+
+
+def usage() -> str:
+    """The help text."""
+    lines = [f"  {'-' + flag.short + ',' if flag.short else '   '} --{flag.name:<18} {flag.help}" for flag in FLAGS]
+    return "Usage:  onggi daemon [OPTIONS]\n\nServe the Docker Engine API.\n\nOptions:\n" + "\n".join(lines) + "\n"
+
+
+def _parse_shorts(given: dict[str, Value], letters: str, rest: list[str]) -> None:
+    while letters:
+        letter, letters = letters[0], letters[1:]
+        flag = _BY_SHORT.get(letter)
+        if flag is None:
+            raise InvalidArgument(f"unknown shorthand flag: '{letter}' in -{letter}{letters}")
+        if flag.kind == "bool":
+            _set(given, flag, None, rest, f"-{letter}")
+            continue
+        _set(given, flag, letters.removeprefix("=") if letters else None, rest, f"-{letter}")
+        return
+
+
+def _set(given: dict[str, Value], flag: Flag, value: str | None, rest: list[str], word: str) -> None:
+    if flag.kind == "bool":
+        given[flag.name] = _boolean(flag, value)
+        return
+    if value is None:
+        if not rest:
+            raise InvalidArgument(f"flag needs an argument: {word}")
+        value = rest.pop(0)
+    if flag.kind == "list":
+        before = given.get(flag.name, [])
+        given[flag.name] = [*(before if isinstance(before, list) else []), value]
+    elif flag.kind == "int":
+        given[flag.name] = _integer(flag, value)
+    else:
+        given[flag.name] = value
+
+
+def _boolean(flag: Flag, value: str | None) -> bool:
+    if value is None or value in _TRUE:
+        return True
+    if value in _FALSE:
+        return False
+    raise InvalidArgument(f'invalid argument "{value}" for "--{flag.name}" flag: invalid syntax')
+
+
+def _integer(flag: Flag, value: str) -> int:
+    if not value.isascii() or not value.isdigit():
+        raise InvalidArgument(f'invalid argument "{value}" for "--{flag.name}" flag: invalid syntax')
+    return int(value)
