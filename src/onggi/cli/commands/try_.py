@@ -1,0 +1,122 @@
+"""``onggi try``: a first container on this machine, with what it sees, beside what the machine sees."""
+
+from __future__ import annotations
+
+import os
+from time import perf_counter
+
+from onggi.cli import probes
+from onggi.cli.command import Command, Failure, Options
+from onggi.cli.launch import Plan
+from onggi.cli.parser import parse
+from onggi.cli.runflags import CONTAINER_FLAGS, RUN_FLAGS
+from onggi.client.errors import ClientError, EngineError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from onggi.cli.context import Cli
+
+    Json = Any
+
+PRIVATE_RUN = "/onggi/v1/run"
+MORE = 10
+LIMITS = ["--memory", "512m", "--pids-limit", "512"]
+_NEXT = """Next:
+  sudo ./onggi run -it --rm host bash     another container of your own
+  sudo ./onggi ps -a                      what runs, and what has ended
+  sudo ./onggi doctor                     what this machine can and cannot do"""
+# bash where the image has one, since it is kinder to a visitor.
+_SHELL = ["sh", "-c", "command -v bash >/dev/null && exec bash; exec sh"]
+
+
+def run(cli: Cli, options: Options, arguments: list[str]) -> int:
+    """Start a container of the machine itself, show it from both sides, and leave the user in it."""
+    try:
+        return _try(cli)
+    except ClientError as error:
+        raise Failure(f"onggi: {error}") from None
+
+
+def _try(cli: Cli) -> int:
+    began = perf_counter()
+    version = cli.engine.get("/version")
+    cli.out(f"Engine {version['Version']} answers after {_ms(perf_counter() - began)}.")
+    container, took, _ = start(cli, ["sleep", "infinity"])
+    try:
+        path = f"/onggi-try-{os.urandom(3).hex()}"
+        within = probes.inside(cli.engine, container, path)
+        cli.out(f"A container of this machine's own files, nothing downloaded:\n\n{_both(within, path)}\n")
+        _times(cli, took)
+        cli.out(_NEXT)
+        return _visit(cli, container) if os.isatty(0) and os.isatty(1) else 0
+    finally:
+        _remove(cli, container)
+
+
+def _both(within: dict[str, str], path: str) -> str:
+    return probes.table(within, probes.outside(path), path)
+
+
+def start(cli: Cli, command: list[str]) -> tuple[str, float, list[Json]]:
+    """Start a container in the background; returns its id, the seconds until it ran, and the trace."""
+    typed = ["--detach", "--rm", "--trace", *LIMITS, "host", *command]
+    flags, words = parse(typed, CONTAINER_FLAGS + RUN_FLAGS, interspersed=False)
+    body = Plan(flags, words, "run").body
+    body.update(AttachStdin=False, AttachStdout=False, AttachStderr=False)
+    request = {"Name": "", "Config": body, "Attach": None, "Wait": False, "Trace": True}
+    began = perf_counter()
+    answer = cli.engine.post(PRIVATE_RUN, body=request)
+    return str(answer["Id"]), perf_counter() - began, answer.get("Trace") or []
+
+
+def _times(cli: Cli, first: float) -> None:
+    """Start some more, print the median and where the last one's time went."""
+    samples: list[float] = []
+    for _ in range(MORE):
+        container, took, trace = start(cli, ["true"])
+        samples.append(took)
+        _gone(cli, container)
+    samples.sort()
+    median = (samples[MORE // 2 - 1] + samples[MORE // 2]) / 2
+    cli.out(
+        f"From request to running: {_ms(first)} for this container; median of {MORE} more: {_ms(median)}."
+    )
+    if trace:
+        from onggi.cli.trace import table
+
+        cli.out(f"Where the time of the last one went:\n\n{table(trace)}\n")
+
+
+def _gone(cli: Cli, container: str) -> None:
+    try:
+        cli.engine.post(f"/containers/{container}/wait", {"condition": "removed"})
+    except EngineError as error:
+        if error.status != 404:  # already gone is what we wait for
+            raise
+
+
+def _remove(cli: Cli, container: str) -> None:
+    try:
+        cli.engine.delete(f"/containers/{container}", {"force": True})
+    except EngineError as error:
+        if error.status not in (404, 409):  # it was removed meanwhile
+            raise
+
+
+def _visit(cli: Cli, container: str) -> int:
+    """Give the user a shell in the container; it is removed when they leave."""
+    from onggi.cli.commands.exec_ import COMMAND as EXEC
+
+    cli.out("\nYou are in the container now; 'exit' leaves it and removes it.")
+    flags, words = parse(["-it", container, *_SHELL], EXEC.flags, EXEC.interspersed)
+    EXEC.run(cli, flags, words)
+    return 0
+
+
+def _ms(seconds: float) -> str:
+    return f"{seconds * 1000:.1f} ms"
+
+
+COMMAND = Command("try", "Show on this machine what a container is", run)
