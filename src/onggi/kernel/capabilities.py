@@ -11,17 +11,17 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from onggi.errors import InvalidArgument
+from onggi.errors import InvalidArgument, KernelError
 from onggi.kernel import syscalls
 from onggi.kernel.files import read_small
 
 # In order of their numbers, linux/capability.h.
 _TABLE = """
     CHOWN DAC_OVERRIDE DAC_READ_SEARCH FOWNER FSETID KILL SETGID SETUID SETPCAP LINUX_IMMUTABLE
-    NET_BIND_SERVICE NET_BROADCAST NET_ADMIN NET_RAW IPC_LOCK IPC_OWNER SYS_MODULE SYS_RAWIO SYS_CHROOT SYS_PTRACE
-    SYS_PACCT SYS_ADMIN SYS_BOOT SYS_NICE SYS_RESOURCE SYS_TIME SYS_TTY_CONFIG MKNOD LEASE AUDIT_WRITE
-    AUDIT_CONTROL SETFCAP MAC_OVERRIDE MAC_ADMIN SYSLOG WAKE_ALARM BLOCK_SUSPEND AUDIT_READ PERFMON BPF
-    CHECKPOINT_RESTORE
+    NET_BIND_SERVICE NET_BROADCAST NET_ADMIN NET_RAW IPC_LOCK IPC_OWNER SYS_MODULE SYS_RAWIO SYS_CHROOT
+    SYS_PTRACE SYS_PACCT SYS_ADMIN SYS_BOOT SYS_NICE SYS_RESOURCE SYS_TIME SYS_TTY_CONFIG MKNOD LEASE
+    AUDIT_WRITE AUDIT_CONTROL SETFCAP MAC_OVERRIDE MAC_ADMIN SYSLOG WAKE_ALARM BLOCK_SUSPEND AUDIT_READ
+    PERFMON BPF CHECKPOINT_RESTORE
 """
 NAMES = tuple(f"CAP_{name}" for name in _TABLE.split())
 _NUMBERS = {name: number for number, name in enumerate(NAMES)}
@@ -89,9 +89,13 @@ def clamp(wanted: CapSets, available: int) -> tuple[CapSets, list[str]]:
 
 def drop_bounding(keep: int) -> None:
     """Drop every capability outside ``keep`` from the bounding set; needs CAP_SETPCAP."""
-    held = current().bounding
-    for number in range(held.bit_length()):
-        if held >> number & 1 and not keep >> number & 1:
+    # Asked of the kernel number by number: after pivot_root, /proc would be the container's.
+    for number in range(64):
+        try:
+            held = syscalls.prctl(syscalls.PR_CAPBSET_READ, number)
+        except KernelError:
+            return  # EINVAL: the kernel knows no more
+        if held and not keep >> number & 1:
             syscalls.prctl(syscalls.PR_CAPBSET_DROP, number)
 
 
