@@ -180,7 +180,7 @@ def _translate(error: BaseException, path: str) -> BaseException:
 
 
 def _deliver(
-    loop: asyncio.AbstractEventLoop, setter: Callable[..., None], future: asyncio.Future[Any], value: Any
+    loop: asyncio.AbstractEventLoop, setter: Callable[..., None], future: asyncio.Future[T], value: object
 ) -> None:
     def deliver() -> None:
         if not future.done():

@@ -17,10 +17,10 @@ from hashlib import sha256
 
 import msgspec
 
+from onggi.archive import trees
 from onggi.errors import DataLoss, KernelError, NotFound
 from onggi.oci.digest import chain_ids
 from onggi.oci.image import HOST, Image
-from onggi.store import trees
 from onggi.store.database import Database
 from onggi.store.host import HostView
 from onggi.store.layout import Layout

@@ -83,6 +83,11 @@ def remove(path: str, limit: int = 0) -> bool:
         os.close(parent_fd)
 
 
+def remove_at(parent_fd: int, name: str) -> None:
+    """Delete a tree or file in a directory that is open; an absent one is fine. Raises OSError."""
+    _Removal(parent_fd, None).run(name)
+
+
 def usage(path: str) -> int:
     """Bytes on disk of a tree, hard links once, as du(1) counts them."""
     seen: set[tuple[int, int]] = set()
