@@ -11,7 +11,10 @@ from onggi.client.endpoint import Endpoint
 from onggi.client.engine import Engine
 from onggi.client.errors import ClientError
 
-NAMES = "hostname/process 1/processes/interfaces/memory limit/pids limit/visible secrets/file".split("/")
+NAMES = [
+    *("hostname", "process 1", "processes", "interfaces"),
+    *("memory limit", "pids limit", "visible secrets", "file"),
+]
 
 
 def test_every_cell_is_probed_on_this_machine(tmp_path):
