@@ -54,7 +54,9 @@ def _unescape(text: str) -> str:
     return text
 
 
-def filesystem(fstype: str, source: str = "", options: Iterable[tuple[str, str]] = (), attributes: int = 0) -> int:
+def filesystem(
+    fstype: str, source: str = "", options: Iterable[tuple[str, str]] = (), attributes: int = 0
+) -> int:
     """Make a detached mount of a new superblock and return its descriptor; options without value have ``""``."""
     context = syscalls.fsopen(fstype)
     try:
@@ -74,7 +76,9 @@ def filesystem(fstype: str, source: str = "", options: Iterable[tuple[str, str]]
         os.close(context)
 
 
-def overlay(lowers: Sequence[str], upper: str = "", work: str = "", *, append: bool = True, userxattr: bool = False) -> int:
+def overlay(
+    lowers: Sequence[str], upper: str = "", work: str = "", *, append: bool = True, userxattr: bool = False
+) -> int:
     """Make a detached overlay mount; ``lowers`` are top first, at most 127; without ``upper`` it is read-only.
 
     ``append`` says whether the kernel takes layers one by one (``lowerdir+``, Linux 6.7).
@@ -102,7 +106,9 @@ def _short(path: str, opened: list[int], force: bool = False) -> str:
     return f"/proc/self/fd/{opened[-1]}"
 
 
-def clone_tree(path: str, dir_fd: int = syscalls.AT_FDCWD, *, recursive: bool = True, follow: bool = True) -> int:
+def clone_tree(
+    path: str, dir_fd: int = syscalls.AT_FDCWD, *, recursive: bool = True, follow: bool = True
+) -> int:
     """A detached copy of the mount tree at ``path`` (``""`` with ``dir_fd``: that descriptor itself)."""
     flags = syscalls.OPEN_TREE_CLONE | (syscalls.AT_RECURSIVE if recursive else 0)
     flags |= 0 if follow else syscalls.AT_SYMLINK_NOFOLLOW
@@ -114,7 +120,9 @@ def attach(mount_fd: int, target_fd: int) -> None:
     syscalls.move_mount(mount_fd, target_fd)
 
 
-def set_attributes(mount_fd: int, set_: int = 0, clear: int = 0, *, propagation: int = 0, recursive: bool = False) -> None:
+def set_attributes(
+    mount_fd: int, set_: int = 0, clear: int = 0, *, propagation: int = 0, recursive: bool = False
+) -> None:
     """mount_setattr(2) on a mount's descriptor; a new access-time policy replaces the old one."""
     if set_ & syscalls.MOUNT_ATTR__ATIME or clear & syscalls.MOUNT_ATTR__ATIME:
         clear |= syscalls.MOUNT_ATTR__ATIME

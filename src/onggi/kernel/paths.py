@@ -47,7 +47,9 @@ def make_dirs_in(root_fd: int, path: str, mode: int = 0o755) -> int:
         if error.errno != errno.ENOENT:
             raise
     parent, name = _split(path)
-    parent_fd = make_dirs_in(root_fd, parent, mode) if parent else open_in(root_fd, "/", os.O_PATH | os.O_DIRECTORY)
+    parent_fd = (
+        make_dirs_in(root_fd, parent, mode) if parent else open_in(root_fd, "/", os.O_PATH | os.O_DIRECTORY)
+    )
     try:
         _make_dir(parent_fd, name, mode, path)
         # The new name is resolved from the descriptor: a link that took its place meanwhile is refused.

@@ -71,7 +71,13 @@ def spawn(
     program = executable or argv[0]
     try:
         return os.posix_spawn(
-            program, list(argv), dict(env), file_actions=actions, setsid=setsid, setsigmask=[], setsigdef=every
+            program,
+            list(argv),
+            dict(env),
+            file_actions=actions,
+            setsid=setsid,
+            setsigmask=[],
+            setsigdef=every,
         )
     except OSError as error:
         raise KernelError("posix_spawn", error.errno or 0, program) from None

@@ -63,7 +63,9 @@ def send_message(sock: socket.socket, payload: bytes, fds: Sequence[int] = ()) -
 
 def receive_message(sock: socket.socket, size: int, max_fds: int = 8) -> tuple[bytes, list[int]]:
     """Receive one message and its descriptors (close-on-exec, owned by the caller); empty bytes mean EOF."""
-    payload, ancillary, _, _ = sock.recvmsg(size, socket.CMSG_SPACE(max_fds * _INT_SIZE), socket.MSG_CMSG_CLOEXEC)
+    payload, ancillary, _, _ = sock.recvmsg(
+        size, socket.CMSG_SPACE(max_fds * _INT_SIZE), socket.MSG_CMSG_CLOEXEC
+    )
     fds = array.array("i")
     for level, kind, data in ancillary:
         if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:

@@ -61,7 +61,14 @@ RESOLVE_NO_XDEV, RESOLVE_NO_MAGICLINKS, RESOLVE_NO_SYMLINKS = 0x01, 0x02, 0x04
 RESOLVE_BENEATH, RESOLVE_IN_ROOT = 0x08, 0x10
 CLOSE_RANGE_CLOEXEC = 4
 
-PR_SET_PDEATHSIG, PR_SET_DUMPABLE, PR_SET_KEEPCAPS, PR_SET_NAME, PR_CAPBSET_READ, PR_CAPBSET_DROP = 1, 4, 8, 15, 23, 24
+PR_SET_PDEATHSIG, PR_SET_DUMPABLE, PR_SET_KEEPCAPS, PR_SET_NAME, PR_CAPBSET_READ, PR_CAPBSET_DROP = (
+    1,
+    4,
+    8,
+    15,
+    23,
+    24,
+)
 PR_SET_SECUREBITS, PR_SET_CHILD_SUBREAPER, PR_SET_NO_NEW_PRIVS, PR_CAP_AMBIENT = 28, 36, 38, 47
 PR_CAP_AMBIENT_RAISE, PR_CAP_AMBIENT_CLEAR_ALL = 2, 4
 SECCOMP_SET_MODE_FILTER = 1
@@ -75,7 +82,12 @@ class _OpenHow(ctypes.Structure):
 
 
 class _MountAttr(ctypes.Structure):
-    _fields_ = (("attr_set", c_uint64), ("attr_clr", c_uint64), ("propagation", c_uint64), ("userns_fd", c_uint64))
+    _fields_ = (
+        ("attr_set", c_uint64),
+        ("attr_clr", c_uint64),
+        ("propagation", c_uint64),
+        ("userns_fd", c_uint64),
+    )
 
 
 class _CapHeader(ctypes.Structure):
@@ -165,7 +177,14 @@ def pivot_root(new_root: str, put_old: str) -> None:
 
 def open_tree(path: str, flags: int, dir_fd: int = AT_FDCWD) -> int:
     """Open or clone a mount, open_tree(2); returns an O_PATH descriptor, close-on-exec."""
-    return _raw("open_tree", _OPEN_TREE, c_int(dir_fd), os.fsencode(path), c_uint(flags | OPEN_TREE_CLOEXEC), path=path)
+    return _raw(
+        "open_tree",
+        _OPEN_TREE,
+        c_int(dir_fd),
+        os.fsencode(path),
+        c_uint(flags | OPEN_TREE_CLOEXEC),
+        path=path,
+    )
 
 
 def move_mount(from_fd: int, to_fd: int, to_path: str = "") -> None:
@@ -182,7 +201,16 @@ def fsopen(fstype: str) -> int:
 
 def fsconfig_string(fd: int, key: str, value: str) -> None:
     """Set one option, fsconfig(2) FSCONFIG_SET_STRING (values are at most 255 bytes)."""
-    _raw("fsconfig", _FSCONFIG, c_int(fd), c_uint(FSCONFIG_SET_STRING), key.encode(), os.fsencode(value), c_int(0), path=key)
+    _raw(
+        "fsconfig",
+        _FSCONFIG,
+        c_int(fd),
+        c_uint(FSCONFIG_SET_STRING),
+        key.encode(),
+        os.fsencode(value),
+        c_int(0),
+        path=key,
+    )
 
 
 def fsconfig_flag(fd: int, key: str) -> None:
@@ -204,7 +232,15 @@ def mount_setattr(fd: int, set_: int = 0, clear: int = 0, *, propagation: int = 
     """Change attributes of the mount at ``fd``, mount_setattr(2); ``flags`` may hold AT_RECURSIVE."""
     attr = _MountAttr(set_, clear, propagation, 0)
     size = ctypes.c_size_t(ctypes.sizeof(attr))
-    _raw("mount_setattr", _MOUNT_SETATTR, c_int(fd), b"", c_uint(flags | AT_EMPTY_PATH), ctypes.byref(attr), size)
+    _raw(
+        "mount_setattr",
+        _MOUNT_SETATTR,
+        c_int(fd),
+        b"",
+        c_uint(flags | AT_EMPTY_PATH),
+        ctypes.byref(attr),
+        size,
+    )
 
 
 def openat2(dir_fd: int, path: str, flags: int, mode: int, resolve: int) -> int:

@@ -1,0 +1,194 @@
+"""Connections to the processes that own containers: one to the launcher, one to each monitor.
+
+A connection's reader is the event loop; every answer finds its future by number.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import socket
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from onggi.containers.failures import remote_error
+from onggi.errors import NotFound, Unavailable
+from onggi.kernel import sealed
+from onggi.kernel.sockets import connect_unix, send_message
+from onggi.launch import protocol
+from onggi.launch.start import start_launcher
+
+Json = Any
+
+
+class Link:
+    """A SEQPACKET connection to a monitor: requests with answers, and events."""
+
+    def __init__(
+        self, sock: socket.socket, on_event: Callable[[Json, list[int]], None], on_end: Callable[[], None]
+    ) -> None:
+        self._sock, self._on_event, self._on_end = sock, on_event, on_end
+        self._pending: dict[int, asyncio.Future[Json]] = {}
+        self._number = 0
+        self._loop = asyncio.get_running_loop()
+        sock.setblocking(False)
+        self._loop.add_reader(sock.fileno(), self._ready)
+
+    async def call(self, verb: str, arguments: Json, fds: Sequence[int] = ()) -> Json:
+        """Ask and wait for the answer. Raises what the monitor raised, or Unavailable if it goes."""
+        self._number += 1
+        future: asyncio.Future[Json] = self._loop.create_future()
+        self._pending[self._number] = future
+        payload, sent, own = protocol.encode({"n": self._number, "verb": verb, "args": arguments}, fds)
+        try:
+            send_message(self._sock, payload, sent)
+        except OSError:
+            self._pending.pop(self._number, None)
+            raise NotFound("the container's monitor is gone") from None
+        finally:
+            for fd in own:
+                os.close(fd)
+        return await future
+
+    def close(self) -> None:
+        """Let go of the connection; the monitor goes on."""
+        if self._sock.fileno() >= 0:
+            self._loop.remove_reader(self._sock.fileno())
+            self._sock.close()
+        for future in self._pending.values():
+            if not future.done():
+                future.set_exception(NotFound("the container's monitor is gone"))
+        self._pending.clear()
+
+    def _ready(self) -> None:
+        while self._sock.fileno() >= 0:
+            try:
+                message, fds = protocol.receive(self._sock)
+            except BlockingIOError:
+                return
+            except OSError:
+                message, fds = None, []
+            if message is None:
+                self.close()
+                self._on_end()
+                return
+            self._dispatch(message, fds)
+
+    def _dispatch(self, message: Json, fds: list[int]) -> None:
+        if "event" in message:
+            self._on_event(message, fds)
+            return
+        future = self._pending.pop(message.get("n", 0), None)
+        if future is None or future.done():
+            for fd in fds:
+                os.close(fd)
+        elif "error" in message:
+            with contextlib.suppress(asyncio.InvalidStateError):
+                future.set_exception(remote_error(message["error"]))
+        else:
+            result = message.get("result")
+            future.set_result({**result, "fd": fds[0]} if fds else result)
+
+
+class LauncherLink:
+    """The connection to the launcher, which is started where there is none and started again when it dies."""
+
+    def __init__(self, exec_root: str, build: str, monitors_group: str) -> None:
+        self.exec_root, self.build, self.monitors_group = exec_root, build, monitors_group
+        self.pid = 0
+        self._sock: socket.socket | None = None
+        self._log_fd = -1
+        self._closed = False
+
+    def open(self, log_fd: int) -> None:
+        """Connect, or start a launcher; one of another build is asked to stop and replaced. Blocking, on the loop's thread.
+
+        ``log_fd`` takes what launchers print and stays the caller's.
+        """
+        self._log_fd = log_fd
+        path = f"{self.exec_root}/launcher.sock"
+        try:
+            sock = self._greet(connect_unix(path, socket.SOCK_SEQPACKET))
+        except (OSError, Unavailable):
+            start_launcher(self.exec_root, self.build, self.monitors_group, log_fd)
+            sock = self._greet(connect_unix(path, socket.SOCK_SEQPACKET))
+        sock.setblocking(False)
+        self._sock = sock
+        asyncio.get_running_loop().add_reader(sock.fileno(), self._ready)
+
+    def _greet(self, sock: socket.socket) -> socket.socket:
+        sock.settimeout(30)
+        protocol.send_header(sock, protocol.Header(protocol.HELLO, 0, self.build[:32]))
+        answer, _ = protocol.receive_header(sock)
+        if answer is None or answer.name != self.build[:32] or answer.protocol != protocol.LAUNCHER_PROTOCOL:
+            with contextlib.suppress(OSError):
+                protocol.send_header(sock, protocol.Header(protocol.STOP, 1))
+                protocol.receive_header(sock)
+            sock.close()
+            raise Unavailable("the running launcher is of another build")
+        self.pid = answer.value
+        return sock
+
+    def send(self, verb: int, name: str, fds: Sequence[int]) -> None:
+        """Ask for a fork. A fork that fails is seen as the end of the descriptor's other side."""
+        if self._sock is None:
+            raise Unavailable("the launcher is not running")
+        try:
+            protocol.send_header(self._sock, protocol.Header(verb, 1, name), fds)
+        except OSError as error:
+            raise Unavailable(f"the launcher does not answer: {error.strerror}") from None
+
+    async def job(self, name: str, arguments: Json, fds: Sequence[int]) -> Json:
+        """Run a confined job in a fork of the launcher; raises what it raised. ``fds`` stay the caller's."""
+        loop = asyncio.get_running_loop()
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_CLOEXEC)
+        memfd = sealed.data("onggi-job", json.dumps(arguments).encode())
+        done: asyncio.Future[None] = loop.create_future()
+        loop.add_reader(ours.fileno(), lambda: _resolve(done))
+        try:
+            self.send(protocol.JOB, name, [memfd, theirs.fileno(), *fds])
+            theirs.close()
+            await done
+            message, _ = protocol.receive(ours)
+        finally:
+            loop.remove_reader(ours.fileno())
+            os.close(memfd)
+            ours.close()
+            theirs.close()
+        if message is None:
+            raise Unavailable(f"the job {name} was killed")
+        if "error" in message:
+            raise remote_error(message["error"])
+        return message["result"]
+
+    def close(self) -> None:
+        """Let go of the launcher; it goes on while it has monitors."""
+        self._closed = True
+        self._drop()
+
+    def _drop(self) -> None:
+        if self._sock:
+            asyncio.get_running_loop().remove_reader(self._sock.fileno())
+            self._sock.close()
+            self._sock = None
+
+    def _ready(self) -> None:
+        """Answers say only that a fork was made; the end of the connection means the launcher died."""
+        while self._sock:
+            try:
+                answer, _ = protocol.receive_header(self._sock)
+            except BlockingIOError:
+                return
+            except OSError:
+                answer = None
+            if answer is None:
+                self._drop()
+                if not self._closed:
+                    self.open(self._log_fd)
+
+
+def _resolve(future: asyncio.Future[None]) -> None:
+    if not future.done():
+        future.set_result(None)

@@ -1,0 +1,315 @@
+"""The engine's side of launcher and monitors: ``Runtime`` over their sockets.
+
+If a monitor's connection ends without an exit record, the container's processes are killed by cgroup
+and its end is recorded as 137, ``monitor lost``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import shutil
+import socket
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import msgspec
+
+from onggi.containers.failures import start_error
+from onggi.containers.link import LauncherLink, Link
+from onggi.containers.runtime import ExitRecord, MonitorState, Started, StartRequest
+from onggi.errors import NotFound, OnggiError
+from onggi.kernel import process, sealed
+from onggi.kernel.cgroup_mounts import Hierarchies
+from onggi.kernel.cgroups import Group
+from onggi.kernel.features import Features
+from onggi.kernel.sockets import connect_unix
+from onggi.launch import protocol
+from onggi.launch.request import pack
+from onggi.runtime import compile as compiler
+from onggi.runtime import plan as plans
+from onggi.runtime.process import compile_process
+
+Json = Any
+EventHandler = Callable[[str, Json], None]  # container id, event
+
+
+class Run:
+    """One run of a container, as the engine follows it."""
+
+    def __init__(self, container_id: str, number: int, cgroup: str, run_dir: str) -> None:
+        loop = asyncio.get_running_loop()
+        self.id, self.number, self.cgroup, self.run_dir = container_id, number, cgroup, run_dir
+        self.started: asyncio.Future[Json] = loop.create_future()
+        self.exited: asyncio.Future[ExitRecord] = loop.create_future()
+        self.flushed: asyncio.Future[None] = loop.create_future()
+        self.link: Link | None = None
+        self.seccomp = b""
+
+
+class Supervisor:
+    """Implements ``Runtime``; see there for the contract."""
+
+    def __init__(
+        self, exec_root: str, build: str, cgroup_parent: str, features: Features, hierarchies: Hierarchies
+    ) -> None:
+        self.exec_root, self.build, self.cgroup_parent = exec_root, build, cgroup_parent
+        self.features, self.hierarchies = features, hierarchies
+        self.on_event: EventHandler = lambda _id, _event: None
+        self.launcher = LauncherLink(exec_root, build, f"{cgroup_parent}/monitors")
+        self._runs: dict[str, Run] = {}
+        self._mount_point = f"{exec_root}/root"
+        os.makedirs(self._mount_point, 0o700, exist_ok=True)
+
+    # -- Runtime ------------------------------------------------------------------------------------------------------
+
+    async def start(self, request: StartRequest) -> Started:
+        """Compile the plan, hand it to the launcher, wait until the program runs."""
+        taken = [attach.fd for attach in request.attach]
+        try:
+            run = self._launch(request)
+        finally:
+            for fd in taken:
+                os.close(fd)
+        event = await run.started
+        if event["event"] == "failed":
+            self._runs.pop(request.id, None)
+            await asyncio.to_thread(shutil.rmtree, request.run_dir, True)
+            raise start_error(event["failure"])
+        return Started(event["pid"], event["started_ns"], event.get("warnings", []), event.get("trace", []))
+
+    def _launch(self, request: StartRequest) -> Run:
+        plan = self.plan(request)
+        os.makedirs(request.run_dir, 0o700, exist_ok=True)
+        payload = pack(_run_request(request, plan))
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_CLOEXEC)
+        run = Run(request.id, request.run, plan.cgroup, request.run_dir)
+        run.seccomp = request.seccomp
+        memfd = sealed.data("onggi-run", payload)
+        try:
+            self._follow(run, ours)
+            clients = [attach.fd for attach in request.attach]
+            self.launcher.send(protocol.RUN, "", [memfd, theirs.fileno(), *clients])
+        except BaseException:
+            self._runs.pop(request.id, None)
+            if run.link:
+                run.link.close()
+            raise
+        finally:
+            os.close(memfd)
+            theirs.close()
+        return run
+
+    def plan(self, request: StartRequest) -> plans.Plan:
+        """The plan of a start request; also what ``inspect`` tools may print."""
+        config = request.config
+        group = Group(self.hierarchies, config["linux"]["cgroupsPath"])
+        environment = compiler.Environment(
+            features=self.features,
+            root=self._root(request),
+            cgroup_dirs=tuple(_cgroup_dirs(group)),
+            seccomp=request.seccomp,
+        )
+        if request.tty and request.size:
+            config["process"]["consoleSize"] = {"height": request.size[0], "width": request.size[1]}
+        return compiler.compile_plan(config, environment)
+
+    def _root(self, request: StartRequest) -> plans.Root:
+        rootfs = request.rootfs
+        overlays = tuple(
+            plans.Overlay(
+                target=overlay.target,
+                lowers=tuple(overlay.lowers),
+                upper=overlay.upper or "",
+                work=overlay.work or "",
+                masks=tuple(plans.Mask(mask.kind, mask.path) for mask in overlay.masks),
+                nested=overlay.nested,
+            )
+            for overlay in rootfs.overlays
+        )
+        directory = rootfs.path if rootfs.kind == "directory" else ""
+        target = self._mount_point
+        return plans.Root(target, directory, overlays, False, 0, self.features.overlay_append, False)
+
+    def _follow(self, run: Run, sock: socket.socket) -> None:
+        run.link = Link(sock, lambda event, fds: self._event(run, event, fds), lambda: self._ended(run))
+        self._runs[run.id] = run
+
+    def _event(self, run: Run, event: Json, fds: list[int]) -> None:
+        for fd in fds:
+            os.close(fd)
+        kind = event["event"]
+        if kind in ("started", "failed") and not run.started.done():
+            run.started.set_result(event)
+        elif kind == "exited" and not run.exited.done():
+            run.exited.set_result(msgspec.convert(event["record"], ExitRecord))
+        elif kind == "flushed" and not run.flushed.done():
+            run.flushed.set_result(None)
+        else:
+            self.on_event(run.id, event)
+
+    def _ended(self, run: Run) -> None:
+        """The monitor's connection ended: it finished, or it was lost."""
+        if not run.started.done():
+            lost = {
+                "step": "monitor",
+                "call": "",
+                "errno": 0,
+                "path": "",
+                "message": "the container's monitor was lost",
+            }
+            self._clean_up(run)
+            run.started.set_result({"event": "failed", "failure": lost})
+        elif not run.exited.done():
+            run.exited.set_result(self._record_of_lost(run))
+        if not run.flushed.done():
+            run.flushed.set_result(None)
+
+    def _record_of_lost(self, run: Run) -> ExitRecord:
+        """The record it left, or, its processes being killed now, 137."""
+        record = _read_record(run.run_dir)
+        self._clean_up(run)
+        return record or ExitRecord(
+            run=run.number, code=137, signal=9, error="monitor lost", finished_ns=time.time_ns()
+        )
+
+    def _clean_up(self, run: Run) -> None:
+        group = Group(self.hierarchies, run.cgroup)
+        with contextlib.suppress(OnggiError):
+            if group.exists():
+                group.kill()
+                group.remove()
+
+    async def recover(self, container_id: str, run: int) -> MonitorState | ExitRecord | None:
+        """Connect to the monitor of a run, or read its exit record; None if neither exists."""
+        run_dir = f"{self.exec_root}/containers/{container_id}/{run}"
+        cgroup = _read_json(f"{run_dir}/state.json").get("cgroup") or f"{self.cgroup_parent}/c/{container_id}"
+        known = Run(container_id, run, cgroup, run_dir)
+        try:
+            sock = connect_unix(f"{run_dir}/monitor.sock", socket.SOCK_SEQPACKET)
+        except OSError:
+            record = _read_record(run_dir)
+            self._clean_up(known)
+            return record
+        self._follow(known, sock)
+        assert known.link
+        known.started.set_result({"event": "started"})
+        try:
+            state = await known.link.call(
+                "hello", {"protocol": protocol.MONITOR_PROTOCOL, "build": self.build}
+            )
+        except NotFound:
+            record = _read_record(run_dir)
+            self._clean_up(known)
+            return record
+        return msgspec.convert(state, MonitorState)
+
+    def exited(self, container_id: str) -> asyncio.Future[ExitRecord]:
+        """The end of the current run."""
+        return self._run(container_id).exited
+
+    def flushed(self, container_id: str) -> asyncio.Future[None]:
+        """When every attached client has all output of the current run."""
+        return self._run(container_id).flushed
+
+    async def call(self, container_id: str, verb: str, arguments: Json, fds: Sequence[int] = ()) -> Json:
+        """Ask the monitor; descriptors passed in are taken in any case."""
+        try:
+            run = self._run(container_id)
+            if run.link is None:
+                raise NotFound(f"container {container_id} is not running")
+            return await run.link.call(verb, self._complete(run, verb, arguments), fds)
+        finally:
+            for fd in fds:
+                os.close(fd)
+
+    def _complete(self, run: Run, verb: str, arguments: Json) -> Json:
+        if verb != "exec":
+            return arguments
+        environment = compiler.Environment(
+            self.features, _NO_ROOT, seccomp=arguments.pop("seccomp", run.seccomp)
+        )
+        process_ = compile_process(
+            arguments["process"], self.features.capabilities, compiler.seccomp_of({}, environment)
+        )
+        return {**arguments, "process": process_}
+
+    async def forget(self, container_id: str, run: int) -> None:
+        """The record is committed: drop the run and its directory."""
+        known = self._runs.get(container_id)
+        if known and known.number == run:
+            del self._runs[container_id]
+            if known.link and known.flushed.done():
+                known.link.close()
+        _remove_run_dir(f"{self.exec_root}/containers/{container_id}/{run}")
+
+    def close(self) -> None:
+        """Let go of every connection; launcher, monitors and containers go on."""
+        for run in self._runs.values():
+            if run.link:
+                run.link.close()
+        self.launcher.close()
+
+    def _run(self, container_id: str) -> Run:
+        run = self._runs.get(container_id)
+        if run is None:
+            raise NotFound(f"container {container_id} is not running")
+        return run
+
+
+_NO_ROOT = plans.Root("", "", (), False, 0, False, False)
+
+
+def _run_request(request: StartRequest, plan: plans.Plan) -> Json:
+    return {
+        "id": request.id,
+        "number": request.run,
+        "run_dir": request.run_dir,
+        "plan": plans.dump(plan),
+        "stdin": request.stdin,
+        "log": request.log,
+        "auto_go": request.auto_go,
+        "trace": True,
+        "attach": [_attach_arguments(attach) for attach in request.attach],
+    }
+
+
+def _attach_arguments(attach: Any) -> Json:
+    flags = {name: getattr(attach, name) for name in ("stdin", "stdout", "stderr", "framed")}
+    return {**flags, "detach_keys": attach.detach_keys, "early": attach.early.hex()}
+
+
+def _cgroup_dirs(group: Group) -> list[tuple[str, str]]:
+    """(name below /sys/fs/cgroup, directory) of a group's hierarchies; one pair without a name on pure v2."""
+    mounts = group.hierarchies.mounts
+    if group.hierarchies.pure_v2:
+        return [("", mounts[0].path + group.path)]
+    return [(os.path.basename(mount.path), mount.path + group.path) for mount in mounts]
+
+
+def _read_record(run_dir: str) -> ExitRecord | None:
+    raw = _read_json(f"{run_dir}/exit.json")
+    if not raw or raw.get("boot_id") not in ("", None, process.boot_id()):
+        return None
+    return msgspec.convert(raw, ExitRecord)
+
+
+def _read_json(path: str) -> Json:
+    try:
+        with open(path, "rb") as file:
+            return json.loads(file.read())
+    except (OSError, ValueError):
+        return {}
+
+
+def _remove_run_dir(path: str) -> None:
+    """Remove a run's few files at once; anything unexpected in it takes the slow way."""
+    with contextlib.suppress(FileNotFoundError):
+        for name in os.listdir(path):
+            os.unlink(f"{path}/{name}")
+        os.rmdir(path)
+    with contextlib.suppress(OSError):
+        os.rmdir(os.path.dirname(path))

@@ -1,0 +1,40 @@
+"""Confined Python work by the name of a function: a fork of the launcher that gives up its rights and reports an outcome.
+
+A job gets JSON arguments and descriptors; it answers one JSON object on its socket and ends. The table is fixed: nothing
+a message says can name another function.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+from collections.abc import Callable
+from typing import Any, NoReturn
+
+from onggi.archive import jobs as archive_jobs
+from onggi.errors import NotFound
+from onggi.kernel import sealed, syscalls
+from onggi.kernel.sockets import send_message
+from onggi.launch import protocol
+
+Json = Any
+Job = Callable[[list[int], Json], Json]
+TABLE: dict[str, Job] = dict(archive_jobs.TABLE)
+
+
+def main(name: str, fds: list[int]) -> NoReturn:
+    """Run one job in a fresh fork: ``fds`` are the arguments, the answer socket, then the job's own."""
+    arguments_fd, answer_fd, *own = fds
+    sock = socket.socket(fileno=answer_fd)
+    syscalls.set_name(f"onggi-{name}")
+    try:
+        if name not in TABLE:
+            raise NotFound(f"no such job: {name}")
+        message: Json = {"result": TABLE[name](own, protocol.decode(sealed.read(arguments_fd), [])[0])}
+    except BaseException as error:
+        errno = getattr(error, "errno", 0)
+        message = {"error": {"kind": type(error).__name__, "message": str(error), "errno": errno}}
+    with contextlib.suppress(OSError):
+        send_message(sock, protocol.encode(message)[0])
+    os._exit(0)

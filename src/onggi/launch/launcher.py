@@ -1,0 +1,204 @@
+"""The launcher: a small, clean, single-threaded process that forks one monitor per container and never reads what it forwards.
+
+It is started from a sealed copy of the interpreter with ``-I -S``, imports everything once, closes the door, and then
+serves ``<exec-root>/launcher.sock``. If an onggid that was started on demand dies while containers run, the
+launcher starts it again; if the launcher dies, running containers do not notice.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import select
+import signal
+import socket
+import time
+from collections.abc import Callable
+from typing import Any, NoReturn
+
+from onggi.errors import OnggiError
+from onggi.kernel import cgroup_mounts, cgroups, door, syscalls
+from onggi.kernel.sockets import bind_unix, peer_credentials
+from onggi.launch import jobs, monitor, protocol
+from onggi.launch.protocol import HELLO, JOB, RUN, STAT, STOP, Header
+
+_RESTARTS_PER_MINUTE = 5
+
+
+class Launcher:
+    """One poll loop over the listening socket, connections, children and the engine's process."""
+
+    def __init__(self, exec_root: str, build: str) -> None:
+        self.exec_root, self.build = exec_root, build
+        self.hierarchies = cgroup_mounts.detect()
+        self.listener = bind_unix(f"{exec_root}/launcher.sock", socket.SOCK_SEQPACKET)
+        self.poll = select.epoll()
+        self.connections: dict[int, socket.socket] = {}
+        self.children: dict[int, int] = {}  # pidfd -> pid
+        self.engines: dict[int, int] = {}  # pidfd -> pid of an onggid that is connected
+        self.restarts: list[float] = []
+        self.stopping = False
+        self.poll.register(self.listener, select.EPOLLIN)
+
+    def serve(self) -> None:
+        """Serve until stopped and childless; stopping only ends the launcher, never its monitors."""
+        while not self.stopping:
+            for fd, _ in self.poll.poll():
+                self._ready(fd)
+
+    def _ready(self, fd: int) -> None:
+        if fd == self.listener.fileno():
+            self._accept()
+        elif fd in self.connections:
+            self._receive(self.connections[fd])
+        elif fd in self.children:
+            self._reap(fd)
+        elif fd in self.engines:
+            self._engine_ended(fd)
+
+    def _accept(self) -> None:
+        sock, _ = self.listener.accept()
+        pid, uid, _ = peer_credentials(sock)
+        if uid not in (0, os.geteuid()):
+            sock.close()
+            return
+        self.connections[sock.fileno()] = sock
+        self.poll.register(sock, select.EPOLLIN)
+        self._watch_engine(pid)
+
+    def _watch_engine(self, pid: int) -> None:
+        if pid in self.engines.values():
+            return
+        with contextlib.suppress(OSError):
+            pidfd = os.pidfd_open(pid)
+            self.engines[pidfd] = pid
+            self.poll.register(pidfd, select.EPOLLIN)
+
+    def _receive(self, sock: socket.socket) -> None:
+        try:
+            header, fds = protocol.receive_header(sock)
+        except (OnggiError, OSError):
+            header, fds = None, []
+        if header is None:
+            self._disconnect(sock)
+            return
+        try:
+            answer = self._answer(header, fds)
+        except OSError as error:
+            answer = header._replace(errno=error.errno or 5)
+        finally:
+            for fd in fds:
+                os.close(fd)
+        with contextlib.suppress(OSError):
+            protocol.send_header(sock, answer)
+
+    def _answer(self, header: Header, fds: list[int]) -> Header:
+        if header.verb == HELLO:
+            return Header(HELLO, header.number, self.build, os.getpid())
+        if header.verb == RUN:
+            pid = self._fork(lambda: monitor.main(fds, self.hierarchies))
+            return Header(RUN, header.number, value=pid)
+        if header.verb == JOB:
+            pid = self._fork(lambda: jobs.main(header.name, fds))
+            return Header(JOB, header.number, value=pid)
+        if header.verb == STAT:
+            return Header(STAT, header.number, value=len(self.children))
+        self.stopping = self.stopping or header.verb == STOP
+        return Header(
+            header.verb, header.number, errno=0 if header.verb == STOP else 38
+        )  # ENOSYS: an unknown verb
+
+    def _fork(self, work: Callable[[], NoReturn]) -> int:
+        pid = os.fork()
+        if pid == 0:
+            self._become_child()
+            try:
+                work()
+            finally:
+                os._exit(1)
+        pidfd = os.pidfd_open(pid)
+        self.children[pidfd] = pid
+        self.poll.register(pidfd, select.EPOLLIN)
+        return pid
+
+    def _become_child(self) -> None:
+        """Leave nothing of the launcher's in the child: not its sockets, not other containers' processes."""
+        self.poll.close()
+        self.listener.close()
+        for sock in self.connections.values():
+            sock.close()
+        for fd in (*self.children, *self.engines):
+            os.close(fd)
+
+    def _reap(self, pidfd: int) -> None:
+        pid = self.children.pop(pidfd)
+        self.poll.unregister(pidfd)
+        os.close(pidfd)
+        with contextlib.suppress(ChildProcessError):
+            os.waitpid(pid, 0)
+
+    def _disconnect(self, sock: socket.socket) -> None:
+        self.connections.pop(sock.fileno(), None)
+        self.poll.unregister(sock)
+        sock.close()
+
+    # -- watching the engine ----------------------------------------------------------------------------------------
+
+    def _engine_ended(self, pidfd: int) -> None:
+        self.engines.pop(pidfd)
+        self.poll.unregister(pidfd)
+        os.close(pidfd)
+        if self.engines:
+            return
+        if not self.children:
+            # Nobody to serve: a new engine starts a launcher of its own.
+            self.stopping = True
+        elif self._may_restart():
+            self._restart_engine()
+
+    def _may_restart(self) -> bool:
+        now = time.monotonic()
+        self.restarts = [moment for moment in self.restarts if now - moment < 60]
+        return len(self.restarts) < _RESTARTS_PER_MINUTE
+
+    def _restart_engine(self) -> None:
+        """Only an engine that was started on demand left word how; a foreground one belongs to its supervisor."""
+        try:
+            with open(f"{self.exec_root}/onggid.json", "rb") as file:
+                birth: dict[str, Any] = json.loads(file.read())
+        except (OSError, ValueError):
+            return
+        self.restarts.append(time.monotonic())
+        pid = os.fork()
+        if pid == 0:
+            self._become_child()
+            self._become_engine(birth)
+        for table in (self.children, self.engines):
+            pidfd = os.pidfd_open(pid)
+            table[pidfd] = pid
+            self.poll.register(pidfd, select.EPOLLIN)
+
+    @staticmethod
+    def _become_engine(birth: dict[str, Any]) -> NoReturn:
+        with contextlib.suppress(BaseException):
+            for number in signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}:
+                signal.signal(number, signal.SIG_DFL)
+            os.execve(birth["argv"][0], birth["argv"], birth["env"])
+        os._exit(1)
+
+
+def main(exec_root: str, build: str, ready_fd: int, monitors_group: str) -> None:
+    """Entry of the launcher's interpreter; ``ready_fd`` gets one byte when the socket is served."""
+    syscalls.set_name("onggi-launcher")
+    syscalls.prctl(syscalls.PR_SET_DUMPABLE, 0)
+    if monitors_group:
+        # Monitors are born where they belong: a fork inherits, a move would cost every start.
+        group = cgroups.Group(cgroup_mounts.detect(), monitors_group)
+        group.create()
+        group.place(os.getpid())
+    launcher = Launcher(exec_root, build)
+    door.close()
+    os.write(ready_fd, b"1")
+    os.close(ready_fd)
+    launcher.serve()

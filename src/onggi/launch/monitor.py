@@ -1,0 +1,327 @@
+"""The monitor: the fork that stays beside a container and owns its life, streams, log and exit code.
+
+It serves verbs on its socket, reaps, and writes ``exit.json`` before it tells anybody. The container does not outlive it:
+the first process has PDEATHSIG, and whoever notices a lost monitor kills the cgroup.
+
+    <exec-root>/containers/<id>/<n>/monitor.sock   SEQPACKET, JSON objects (see protocol)
+    <exec-root>/containers/<id>/<n>/exit.json      how the run ended; removed by onggid when committed
+    <exec-root>/containers/<id>/<n>/exec-<id>.json how an exec ended
+    <exec-root>/containers/<id>/<n>/monitor.log    the monitor's own errors
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import resource
+import signal
+import socket
+import time
+from typing import Any, NoReturn
+
+from onggi.errors import KernelError, OnggiError
+from onggi.kernel import sealed, syscalls
+from onggi.kernel.capabilities import mask
+from onggi.kernel.cgroups import Group, Hierarchies
+from onggi.kernel.files import write_atomic
+from onggi.kernel.process import boot_id, start_time
+from onggi.kernel.sockets import send_message
+from onggi.launch import verbs
+from onggi.launch.children import Children
+from onggi.launch.execs import Execs, wish_of
+from onggi.launch.loop import IN, Loop
+from onggi.launch.peers import Peers
+from onggi.launch.protocol import MONITOR_PROTOCOL
+from onggi.launch.request import RunRequest, parse
+from onggi.launch.stdio import open_ends
+from onggi.launch.streams import Streams
+from onggi.logs.writer import open_writer
+from onggi.runtime import channel
+from onggi.runtime.init import fork_first, oom_score
+from onggi.runtime.join import Target
+
+Json = Any
+_DRAIN_S = 2.0
+
+
+def main(fds: list[int], hierarchies: Hierarchies) -> NoReturn:
+    """Run in a fresh fork of the launcher: ``fds`` are the request, the engine's socket, then clients. Never returns."""
+    request_fd, control_fd, *clients = fds
+    control = socket.socket(fileno=control_fd)
+    log_dir = ""
+    try:
+        os.setsid()
+        syscalls.set_name("onggi-monitor")
+        syscalls.prctl(syscalls.PR_SET_CHILD_SUBREAPER, 1)
+        request = parse(sealed.read(request_fd), clients)
+        log_dir = request.run_dir
+        monitor = Monitor(request, control, hierarchies)
+        monitor.run()
+    except BaseException as error:
+        report_crash(log_dir, error)
+        os._exit(1)
+    os._exit(0)
+
+
+def report_crash(directory: str, error: BaseException) -> None:
+    """Note an unexpected error and where it came from; opens no source file (the door is closed)."""
+    lines, trace = [f"{type(error).__name__}: {error}"], error.__traceback__
+    while trace:
+        lines.append(f"  {trace.tb_frame.f_code.co_filename}:{trace.tb_lineno}")
+        trace = trace.tb_next
+    with contextlib.suppress(OSError):
+        fd = os.open(f"{directory}/monitor.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+        os.write(fd, ("\n".join(lines) + "\n").encode())
+
+
+class Monitor:
+    """One container's life, from fork to exit record."""
+
+    def __init__(self, request: RunRequest, control: socket.socket, hierarchies: Hierarchies) -> None:
+        self.request = request
+        self.loop = Loop()
+        self.children = Children(self.loop)
+        self.group = Group(hierarchies, request.plan.cgroup)
+        self.log = open_writer(
+            request.log["driver"],
+            request.log["directory"],
+            request.log["options"],
+            request.log.get("attributes"),
+        )
+        self.streams = Streams(self.loop, self.log, request.stdin == "once", self._changed)
+        self.streams.on_detach = lambda: self.peers.broadcast({"event": "detached"})
+        self.execs = Execs(self.loop, self.children, self._target, self._place, self._record_exec)
+        self.peers = Peers(self.loop, request.run_dir, self._serve)
+        self.peers.add(control)
+        self.pid, self.pidfd, self.started_ns = 0, -1, 0
+        self.paused = self.reported = self._prepared = False
+        self.warnings: list[str] = []
+        self._trace: list[tuple[str, int]] = []
+        self._failure: channel.Failure | None = None
+        self._exit: tuple[int, int] | None = None
+
+    def run(self) -> None:
+        """Start the container and serve until it has ended and every client has its bytes."""
+        try:
+            self._start()
+        except (OnggiError, OSError) as error:
+            self._failure = channel.failure_of(error, "start")
+            self._fail()
+            return
+        self.loop.run()
+
+    # -- start ----------------------------------------------------------------------------------------------------
+
+    def _start(self) -> None:
+        plan = self.request.plan
+        self._mark("monitor")
+        self.group.create()
+        self.warnings += self.group.apply(plan.resources)
+        self.oom = self.group.oom_watch()
+        if self.oom.fileno() >= 0:
+            self.loop.watch(self.oom.fileno(), IN, lambda _: self._oom_event())
+        self._mark("cgroup")
+        ends = open_ends(self.streams, tty=plan.process.terminal, stdin=self.request.stdin != "null")
+        for client in self.request.attach:
+            self.streams.attach(
+                client.fd, wish_of(client.arguments), bytes.fromhex(client.arguments.get("early") or "")
+            )
+        self._outer, inner = channel.pair()
+        self.pid = fork_first(plan, ends.stdio, (self._outer, inner), _no_wait)
+        inner.close()
+        ends.close()
+        self.pidfd = os.pidfd_open(self.pid)
+        self.children.expect(self.pid, self._ended)
+        self._place(self.pid)
+        if plan.process.oom_score_adj is not None:
+            warning = oom_score(self.pid, plan.process.oom_score_adj)
+            self.warnings += [warning] if warning else []
+        self.loop.watch(self._outer.fileno(), IN, self._message)
+        send_message(self._outer, channel.PLACED)
+        if self.request.auto_go:
+            self.go()
+        self._mark("fork")
+
+    def _place(self, pid: int) -> None:
+        self.group.place(pid)
+
+    def go(self) -> None:
+        """Let a prepared container run."""
+        with contextlib.suppress(OSError):
+            send_message(self._outer, channel.GO)
+
+    def _message(self, _: int) -> None:
+        kind, payload, fds = channel.receive(self._outer)
+        if kind == channel.TERMINAL:
+            self.streams.set_terminal(fds[0])
+        elif kind == channel.PREPARED:
+            self._prepared = True
+            self._mark("prepared")
+            if not self.request.auto_go:
+                self._tell_prepared()
+        elif kind == channel.FAILED:
+            self._failure = channel.parse_failure(payload)
+        else:
+            self._decided()
+
+    def _tell_prepared(self) -> None:
+        netns = os.open(f"/proc/{self.pid}/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+        self.peers.broadcast({"event": "prepared", "pid": self.pid}, [self.pidfd, netns])
+        os.close(netns)
+
+    def _decided(self) -> None:
+        """EOF on the channel: the program runs, unless a failure came before."""
+        self.loop.forget(self._outer.fileno())
+        self._outer.close()
+        if not self._prepared and not self._failure:
+            self._failure = channel.Failure(
+                "start", "", 0, "", "the first process was killed before it could start"
+            )
+        if self._failure:
+            return
+        self.started_ns = time.time_ns()
+        self._mark("exec")
+        self._write_state()
+        self.peers.broadcast(
+            {"event": "started", **self.state(), "warnings": self.warnings, "trace": self._trace}
+        )
+        self._settle()
+
+    def _mark(self, step: str) -> None:
+        self._trace.append((step, time.clock_gettime_ns(time.CLOCK_MONOTONIC)))
+
+    def _write_state(self) -> None:
+        identity = {
+            "monitor": os.getpid(),
+            "monitor_start": start_time(os.getpid()),
+            "pid": self.pid,
+            "boot_id": boot_id(),
+        }
+        record = {
+            **identity,
+            "run": self.request.number,
+            "started_ns": self.started_ns,
+            "cgroup": self.group.path,
+        }
+        write_atomic(f"{self.request.run_dir}/state.json", json.dumps(record).encode(), durable=False)
+
+    # -- serve ----------------------------------------------------------------------------------------------------
+
+    def _serve(self, message: Json, fds: list[int], answer: verbs.Answer) -> None:
+        verbs.serve(self, message, fds, answer)
+
+    def state(self) -> Json:
+        """What this monitor says about its container."""
+        return {
+            "protocol": MONITOR_PROTOCOL,
+            "run": self.request.number,
+            "pid": self.pid,
+            "started_ns": self.started_ns,
+            "status": "paused" if self.paused else "running",
+            "execs": {name: process.pid for name, process in self.execs.running.items()},
+            "ended_execs": self.execs.ended,
+        }
+
+    def _target(self) -> Target:
+        may_trace = bool(self.request.plan.process.capabilities.bounding & mask(["CAP_SYS_PTRACE"]))
+        return Target(self.pidfd, self.pid, may_trace)
+
+    def _oom_event(self) -> None:
+        self.oom.count()
+        if not self.reported:
+            self.peers.broadcast({"event": "oom"})
+
+    def _record_exec(self, exec_id: str, code: int) -> None:
+        payload = json.dumps({"id": exec_id, "code": code, "finished_ns": time.time_ns()}).encode()
+        with contextlib.suppress(OSError):
+            write_atomic(f"{self.request.run_dir}/exec-{exec_id}.json", payload, durable=False)
+        self.peers.broadcast({"event": "exec_exited", "id": exec_id, "code": code})
+
+    # -- end ------------------------------------------------------------------------------------------------------
+
+    def _ended(self, code: int, number: int) -> None:
+        self._exit = (code, number)
+        # What the failure says is still in the channel when the process is reaped first.
+        while self._outer.fileno() >= 0:
+            self._message(IN)
+        if self._failure:
+            self._fail()
+            return
+        with contextlib.suppress(OnggiError):
+            self.group.kill()  # with the PID namespace of somebody else, processes may be left
+        self.streams.drain()
+        if not self._settle():
+            self.loop.after(_DRAIN_S, self._give_up)
+
+    def _changed(self) -> None:
+        self._settle()
+
+    def _settle(self) -> bool:
+        """Report once output is complete; end once every client has its bytes."""
+        if self._exit and self.started_ns and not self.reported and self.streams.ended():
+            self._report()
+        if self.reported and not self.streams.clients:
+            self.peers.broadcast({"event": "flushed"})
+            self.loop.stop()
+        return self.reported
+
+    def _give_up(self) -> None:
+        if not self.reported:
+            self._report()
+            self._settle()
+
+    def _report(self) -> None:
+        assert self._exit
+        self.reported = True
+        self.streams.finish()
+        self.log.close()
+        record = self._record(*self._exit)
+        write_atomic(f"{self.request.run_dir}/exit.json", json.dumps(record).encode(), durable=False)
+        self._remove_group()
+        self.peers.broadcast({"event": "exited", "record": record})
+
+    def _record(self, code: int, number: int) -> Json:
+        usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+        return {
+            "run": self.request.number,
+            "code": code,
+            "signal": number,
+            "oom": self.oom.count() > 0,
+            "started_ns": self.started_ns,
+            "finished_ns": time.time_ns(),
+            "error": "",
+            "log_errors": self.log.errors,
+            "cpu_ns": int((usage.ru_utime + usage.ru_stime) * 1e9),
+            "max_memory": usage.ru_maxrss * 1024,
+            "boot_id": boot_id(),
+        }
+
+    def _remove_group(self) -> None:
+        self.loop.forget(self.oom.fileno())
+        self.oom.close()
+        try:
+            self.group.kill()
+            self.group.remove()
+        except OnggiError as error:
+            report_crash(self.request.run_dir, error)
+
+    def _fail(self) -> None:
+        """The program never ran: clean up, then say why."""
+        failure = self._failure
+        assert failure
+        if self.pid and self._exit is None:
+            with contextlib.suppress(KernelError, ProcessLookupError):
+                signal.pidfd_send_signal(self.pidfd, signal.SIGKILL)
+            os.waitpid(self.pid, 0)
+        self.streams.finish()
+        self.log.close()
+        with contextlib.suppress(OnggiError):
+            self.group.kill()
+            self.group.remove()
+        self.peers.broadcast({"event": "failed", "failure": failure._asdict()})
+        self.loop.stop()
+
+
+def _no_wait() -> None:
+    """Nothing stands between preparation and exec."""

@@ -1,0 +1,366 @@
+"""Standard streams of a container or an exec: outputs, one input, any number of attached clients.
+
+Attach is lossless and pushes back: while a client's buffer is full, the streams it listens to are not read, as with a
+pipe. The log is written first. Everything is non-blocking; descriptors are owned here and closed when done.
+"""
+
+from __future__ import annotations
+
+import os
+import struct
+import time
+from collections.abc import Callable
+from typing import NamedTuple, Protocol
+
+from onggi.launch.loop import ENDED, IN, OUT, Loop
+
+_CHUNK = 65536
+_CLIENT_LIMIT = 1 << 20
+_INPUT_LIMIT = 1 << 18
+_FRAME = struct.Struct(">BxxxL")
+STDOUT, STDERR = 1, 2
+
+
+class Sink(Protocol):
+    """Where output is recorded."""
+
+    def write(self, stream: int, data: bytes, now_ns: int) -> None:
+        """Take bytes of stdout (1) or stderr (2)."""
+
+
+class Wish(NamedTuple):
+    """What a client asked for; ``detach_keys`` is the byte sequence that lets it leave a terminal."""
+
+    stdin: bool = False
+    stdout: bool = True
+    stderr: bool = True
+    framed: bool = False
+    detach_keys: bytes = b""
+
+
+class Output:
+    """One readable end: a pipe of the process, or its terminal."""
+
+    def __init__(self, streams: Streams, fd: int, number: int) -> None:
+        self.streams, self.fd, self.number, self.paused = streams, fd, number, False
+        os.set_blocking(fd, False)
+        streams.loop.watch(fd, IN, self._ready)
+
+    def _ready(self, _: int) -> None:
+        self.read()
+
+    def read(self) -> bool:
+        """Read once; False when there is nothing more for now or for ever."""
+        try:
+            data = os.read(self.fd, _CHUNK)
+        except BlockingIOError:
+            return False
+        except OSError:
+            data = b""  # EIO: the last holder of a terminal closed it
+        if not data:
+            self.close()
+            return False
+        self.streams.emit(self.number, data)
+        return not self.paused
+
+    def pause(self, paused: bool) -> None:
+        """Stop or resume reading."""
+        if self.fd >= 0 and paused != self.paused:
+            self.paused = paused
+            if paused:
+                self.streams.loop.forget(self.fd)
+            else:
+                self.streams.loop.watch(self.fd, IN, self._ready)
+
+    def close(self) -> None:
+        """End of stream; idempotent."""
+        if self.fd >= 0:
+            self.streams.loop.forget(self.fd)
+            if self.fd != self.streams.input_fd:
+                os.close(self.fd)
+            self.fd = -1
+            self.streams.output_ended()
+
+
+class Client:
+    """One attached socket."""
+
+    def __init__(self, streams: Streams, fd: int, wish: Wish) -> None:
+        self.streams, self.fd, self.wish = streams, fd, wish
+        self.pending = bytearray()
+        self._reading = True
+        self._ended = False
+        self._keys_matched = 0
+        os.set_blocking(fd, False)
+        self._rewatch()
+
+    def wants(self, stream: int) -> bool:
+        """Whether the client listens to a stream."""
+        return self.wish.stdout if stream == STDOUT else self.wish.stderr
+
+    def send(self, stream: int, data: bytes) -> None:
+        """Send or keep output."""
+        if self.wish.framed:
+            data = _FRAME.pack(stream, len(data)) + data
+        if self.pending:
+            self.pending += data
+        else:
+            self.pending += data[self._write(data) :]
+            if self.pending:
+                self._rewatch()
+
+    def receive(self, data: bytes) -> None:
+        """Take bytes for stdin, looking for the detach keys."""
+        if not self.wish.stdin:
+            return
+        if self.wish.detach_keys:
+            data, detached = self._filter(data)
+            self.streams.feed(data)
+            if detached:
+                self.streams.detached(self)
+            return
+        self.streams.feed(data)
+
+    def _filter(self, data: bytes) -> tuple[bytes, bool]:
+        keys, passed = self.wish.detach_keys, bytearray()
+        for byte in data:
+            if byte == keys[self._keys_matched]:
+                self._keys_matched += 1
+                if self._keys_matched == len(keys):
+                    return bytes(passed), True
+                continue
+            passed += keys[: self._keys_matched]
+            self._keys_matched = 0
+            if byte == keys[0]:
+                self._keys_matched = 1
+            else:
+                passed.append(byte)
+        return bytes(passed), False
+
+    def full(self) -> bool:
+        """Whether the client is behind by more than its buffer."""
+        return len(self.pending) >= _CLIENT_LIMIT
+
+    def listen(self, reading: bool) -> None:
+        """Read from the client, or let it wait because the input is full."""
+        if reading != self._reading and self.fd >= 0 and not self._ended:
+            self._reading = reading
+            self._rewatch()
+
+    def close(self) -> None:
+        """Let the client see EOF; idempotent."""
+        if self.fd >= 0:
+            self.streams.loop.forget(self.fd)
+            os.close(self.fd)
+            self.fd = -1
+            self.pending.clear()
+
+    def _rewatch(self) -> None:
+        events = (IN if self._reading else 0) | (OUT if self.pending else 0)
+        self.streams.loop.watch(self.fd, events, self._ready)
+
+    def _ready(self, events: int) -> None:
+        if events & OUT and self.pending:
+            del self.pending[: self._write(self.pending)]
+            if self.fd >= 0:
+                self._rewatch()
+                self.streams.sent(self)
+        if self.fd >= 0 and self._reading and events & (IN | ENDED):
+            self._read()
+        elif self.fd >= 0 and events & ENDED:
+            self.streams.drop(self)
+
+    def _read(self) -> None:
+        try:
+            data = os.read(self.fd, _CHUNK)
+        except BlockingIOError:
+            return
+        except OSError:
+            self.streams.drop(self)
+            return
+        if data:
+            self.receive(data)
+        else:
+            # Half-close: no more input from this client, but its output goes on.
+            self.listen(False)
+            self._ended = True
+            self.streams.input_ended(self)
+
+    def _write(self, data: bytes | bytearray) -> int:
+        try:
+            return os.write(self.fd, data)
+        except BlockingIOError:
+            return 0
+        except OSError:
+            self.streams.drop(self)
+            return len(data)
+
+
+class Streams:
+    """The set of streams of one process.
+
+    ``once`` closes stdin after the first client's EOF; ``on_change`` is called when outputs end or clients go.
+    """
+
+    def __init__(self, loop: Loop, sink: Sink | None, once: bool, on_change: Callable[[], None]) -> None:
+        self.loop, self.sink, self.once, self.on_change = loop, sink, once, on_change
+        self.outputs: list[Output] = []
+        self.clients: list[Client] = []
+        self.input_fd = -1
+        self.on_detach: Callable[[], None] = lambda: None
+        self._input = bytearray()
+        self._input_closing = False
+        self._terminal = False
+        self.finished = False
+
+    def add_output(self, fd: int, number: int) -> None:
+        """Take over a readable end."""
+        self.outputs.append(Output(self, fd, number))
+
+    def set_input(self, fd: int) -> None:
+        """Take over the writable end of stdin."""
+        os.set_blocking(fd, False)
+        self.input_fd = fd
+
+    def set_terminal(self, master: int) -> None:
+        """Take over a terminal: one descriptor, both directions."""
+        self._terminal = True
+        self.input_fd = master
+        self.add_output(master, STDOUT)
+        self._flush_input()
+
+    def attach(self, fd: int, wish: Wish, early: bytes = b"") -> None:
+        """Add a client, and the bytes it had sent already."""
+        client = Client(self, fd, wish)
+        self.clients.append(client)
+        if early:
+            client.receive(early)
+
+    def emit(self, stream: int, data: bytes) -> None:
+        """Record output, then send it to who listens."""
+        if self.sink:
+            self.sink.write(stream, data, time.time_ns())
+        full = False
+        for client in [client for client in self.clients if client.wants(stream)]:
+            client.send(stream, data)
+            full = full or client.full()
+        if full:
+            self.balance()
+
+    def balance(self) -> None:
+        """Pause the outputs that somebody cannot take, resume the others."""
+        for output in self.outputs:
+            output.pause(any(client.full() and client.wants(output.number) for client in self.clients))
+
+    def sent(self, client: Client) -> None:
+        """A client took some of what was kept for it."""
+        self.balance()
+        if self.finished and not client.pending:
+            self.release()
+            self.on_change()
+
+    def feed(self, data: bytes) -> None:
+        """Queue bytes for stdin; clients wait while too much is queued."""
+        if self.input_fd < 0 and not self._terminal_expected():
+            return
+        self._input += data
+        self._flush_input()
+
+    def _terminal_expected(self) -> bool:
+        # Before the terminal exists, early keystrokes wait for it.
+        return not self.outputs
+
+    def _flush_input(self) -> None:
+        if self.input_fd < 0:
+            return
+        while self._input:
+            try:
+                del self._input[: os.write(self.input_fd, self._input[:_CHUNK])]
+            except BlockingIOError:
+                break
+            except OSError:
+                self._input.clear()
+                self._input_closing = True
+        self._watch_input()
+        for client in self.clients:
+            client.listen((len(self._input) < _INPUT_LIMIT and client.wish.stdin) or not client.wish.stdin)
+        if self._input_closing and not self._input and not self._terminal:
+            self.close_input()
+
+    def _watch_input(self) -> None:
+        if self._terminal:
+            output = self.outputs[-1]
+            if output.fd >= 0 and not output.paused:
+                events = IN | (OUT if self._input else 0)
+                self.loop.watch(self.input_fd, events, self._terminal_ready)
+        elif self._input:
+            self.loop.watch(self.input_fd, OUT, lambda _: self._flush_input())
+        else:
+            self.loop.forget(self.input_fd)
+
+    def _terminal_ready(self, events: int) -> None:
+        if events & OUT:
+            self._flush_input()
+        if events & (IN | ENDED):
+            self.outputs[-1].read()
+
+    def input_ended(self, client: Client) -> None:
+        """A client has no more input; where stdin is for one client only, the process sees EOF."""
+        if client.wish.stdin and self.once and not self._terminal:
+            self._input_closing = True
+            self._flush_input()
+
+    def close_input(self) -> None:
+        """Close stdin; idempotent."""
+        if self.input_fd >= 0 and not self._terminal:
+            self.loop.forget(self.input_fd)
+            os.close(self.input_fd)
+            self.input_fd = -1
+
+    def drop(self, client: Client) -> None:
+        """A client went away."""
+        if client in self.clients:
+            self.clients.remove(client)
+            client.close()
+            self.input_ended(client)
+            self.balance()
+            self.on_change()
+
+    def detached(self, client: Client) -> None:
+        """A client left by its detach keys: the process keeps its stdin."""
+        if client in self.clients:
+            self.clients.remove(client)
+            client.close()
+            self.on_detach()
+
+    def output_ended(self) -> None:
+        """An output reached its end."""
+        self.on_change()
+
+    def ended(self) -> bool:
+        """Whether no output is open any more."""
+        return all(output.fd < 0 for output in self.outputs)
+
+    def drain(self) -> None:
+        """Read what is readable now; what a full client cannot take stays in the pipe."""
+        for output in list(self.outputs):
+            while output.fd >= 0 and not output.paused and output.read():
+                pass
+
+    def finish(self) -> None:
+        """Close the outputs and stdin; clients see EOF as soon as they have what is theirs."""
+        self.finished = True
+        for output in list(self.outputs):
+            output.close()
+        self.close_input()
+        if self._terminal and self.input_fd >= 0:
+            self.loop.forget(self.input_fd)
+            os.close(self.input_fd)
+            self.input_fd = -1
+        self.release()
+
+    def release(self) -> None:
+        """Close every client that has everything."""
+        for client in [client for client in self.clients if not client.pending]:
+            self.clients.remove(client)
+            client.close()

@@ -1,0 +1,291 @@
+"""Plans: what will be done to start a process, as data that can be printed, compared and sent to another process.
+
+A plan is compiled by the daemon (or by ``onggi-runtime``), travels as JSON in a sealed memfd, and is executed by the
+container's first process. Nothing in it needs a decision any more. Numbers are kernel constants.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any, NamedTuple
+
+from onggi.kernel.capabilities import CapSets
+
+Json = Any
+
+
+class Mask(NamedTuple):
+    """An entry of a mask layer: ``whiteout`` hides one name, ``opaque`` empties a directory."""
+
+    kind: str
+    path: str
+
+
+class Overlay(NamedTuple):
+    """One overlay of the root; ``lowers`` are top first, ``nested`` puts a read-only base of the last layer in between."""
+
+    target: str
+    lowers: tuple[str, ...]
+    upper: str
+    work: str
+    masks: tuple[Mask, ...]
+    nested: bool
+
+
+class Root(NamedTuple):
+    """Where the root file system comes from: overlays, or a directory. ``target`` is the mount point on our side."""
+
+    target: str
+    directory: str
+    overlays: tuple[Overlay, ...]
+    readonly: bool
+    propagation: int
+    overlay_append: bool
+    userxattr: bool
+
+
+class Source(NamedTuple):
+    """A host tree that a bind shows; cloned before the mount namespace is left."""
+
+    path: str
+    recursive: bool
+
+
+class Filesystem(NamedTuple):
+    """Mount a new file system; ``strict`` refuses a target that is or lies behind a symbolic link."""
+
+    target: str
+    fstype: str
+    source: str
+    options: tuple[tuple[str, str], ...]
+    attributes: int
+    propagation: int
+    copy_up: bool
+    strict: bool
+
+
+class Bind(NamedTuple):
+    """Attach the ``source``-th cloned tree."""
+
+    target: str
+    source: int
+    set: int
+    clear: int
+    recursive_set: int
+    recursive_clear: int
+    propagation: int
+
+
+class Symlink(NamedTuple):
+    """Make a symbolic link unless the name exists."""
+
+    path: str
+    target: str
+
+
+class Device(NamedTuple):
+    """Make a device node or FIFO (``kind`` is c, b or p)."""
+
+    path: str
+    kind: str
+    major: int
+    minor: int
+    mode: int
+    uid: int
+    gid: int
+
+
+class Console(NamedTuple):
+    """Open the terminal from the container's devpts, send its master away, bind it at /dev/console."""
+
+    rows: int
+    columns: int
+
+
+class HidePath(NamedTuple):
+    """Mask a file with a verified null device, a directory with an empty read-only tmpfs."""
+
+    path: str
+
+
+class ReadOnlyPath(NamedTuple):
+    """Make a path read-only by a bind of itself."""
+
+    path: str
+
+
+class RemountReadOnly(NamedTuple):
+    """Make the mount at a path read-only, without its children."""
+
+    path: str
+
+
+class Sysctl(NamedTuple):
+    """Write one kernel parameter of the container's namespaces."""
+
+    key: str
+    value: str
+
+
+class Hostname(NamedTuple):
+    """Set the host name."""
+
+    name: str
+
+
+class Domainname(NamedTuple):
+    """Set the NIS domain name."""
+
+    name: str
+
+
+class LoopbackUp(NamedTuple):
+    """Bring up ``lo``."""
+
+
+Op = (
+    Filesystem
+    | Bind
+    | Symlink
+    | Device
+    | Console
+    | HidePath
+    | ReadOnlyPath
+    | RemountReadOnly
+    | Sysctl
+    | Hostname
+    | Domainname
+    | LoopbackUp
+)
+
+
+class Rlimit(NamedTuple):
+    """One resource limit, setrlimit(2)."""
+
+    resource: int
+    soft: int
+    hard: int
+
+
+class Process(NamedTuple):
+    """A program to run inside, by run and exec alike. ``seccomp`` is BPF in base64, or empty."""
+
+    args: tuple[str, ...]
+    env: tuple[str, ...]
+    cwd: str
+    uid: int
+    gid: int
+    groups: tuple[int, ...]
+    umask: int
+    capabilities: CapSets
+    rlimits: tuple[Rlimit, ...]
+    no_new_privileges: bool
+    seccomp: str
+    seccomp_flags: int
+    oom_score_adj: int | None
+    terminal: bool
+    apparmor: str
+    selinux: str
+    personality: int | None
+    ioprio: int | None
+    scheduler: tuple[int, int, int] | None  # policy, nice, priority
+
+
+class Join(NamedTuple):
+    """An existing namespace to enter."""
+
+    flag: int
+    path: str
+
+
+class Plan(NamedTuple):
+    """All that one container's start does, in order."""
+
+    unshare: int
+    joins: tuple[Join, ...]
+    time_offsets: tuple[tuple[str, int, int], ...]
+    root: Root
+    sources: tuple[Source, ...]
+    ops: tuple[Op, ...]
+    process: Process
+    cgroup: str
+    resources: Json
+    init: bool
+
+
+_OPS: dict[str, type[Any]] = {
+    kind.__name__: kind
+    for kind in (
+        Filesystem,
+        Bind,
+        Symlink,
+        Device,
+        Console,
+        HidePath,
+        ReadOnlyPath,
+        RemountReadOnly,
+        Sysctl,
+        Hostname,
+        Domainname,
+        LoopbackUp,
+    )
+}
+
+
+def dump(plan: Plan) -> Json:
+    """The plan as JSON values; ``load`` is its inverse."""
+    return {**plan._asdict(), "ops": [[type(op).__name__, *op] for op in plan.ops]}
+
+
+def load(raw: Json) -> Plan:
+    """A plan from ``dump``'s JSON values, after a trip through JSON text or not."""
+    return Plan(
+        unshare=raw["unshare"],
+        joins=tuple(Join(*join) for join in raw["joins"]),
+        time_offsets=tuple(tuple(offset) for offset in raw["time_offsets"]),
+        root=_load_root(raw["root"]),
+        sources=tuple(Source(*source) for source in raw["sources"]),
+        ops=tuple(_OPS[name](*fields) for name, *fields in raw["ops"]),
+        process=load_process(raw["process"]),
+        cgroup=raw["cgroup"],
+        resources=raw["resources"],
+        init=raw["init"],
+    )
+
+
+def _load_root(raw: Json) -> Root:
+    root = Root(*raw)
+    overlays = (Overlay(*overlay) for overlay in root.overlays)
+    return root._replace(
+        overlays=tuple(
+            overlay._replace(masks=tuple(Mask(*mask) for mask in overlay.masks)) for overlay in overlays
+        )
+    )
+
+
+def load_process(raw: Json) -> Process:
+    """A process from its JSON list."""
+    process = Process(*raw)
+    return process._replace(
+        capabilities=CapSets(*process.capabilities),
+        rlimits=tuple(Rlimit(*limit) for limit in process.rlimits),
+    )
+
+
+def describe(plan: Plan) -> str:
+    """The plan as text, one step a line: what ``onggi-runtime plan`` prints and golden tests compare."""
+    lines = [f"cgroup {plan.cgroup or '(none)'} {json.dumps(plan.resources, sort_keys=True)}"]
+    lines += [f"clone {source.path}{' recursive' if source.recursive else ''}" for source in plan.sources]
+    lines += [f"join {join.flag:#x} {join.path}" for join in plan.joins]
+    lines += [f"unshare {plan.unshare:#x}"]
+    lines += [f"root {_fields(plan.root)}"]
+    lines += [f"{type(op).__name__.lower()} {_fields(op)}".rstrip() for op in plan.ops]
+    shown = plan.process._replace(
+        seccomp=f"{len(plan.process.seccomp)} characters" if plan.process.seccomp else ""
+    )
+    lines += [f"process.{name} {value!r}" for name, value in shown._asdict().items()]
+    return "\n".join(lines) + "\n"
+
+
+def _fields(record: Any) -> str:
+    return " ".join(f"{name}={value!r}" for name, value in record._asdict().items())

@@ -1,0 +1,106 @@
+"""The ``process`` of a config.json, compiled once for run and exec alike: one function, so no right is lost between them."""
+
+from __future__ import annotations
+
+import resource
+from typing import Any
+
+from onggi.errors import InvalidArgument
+from onggi.kernel import capabilities
+from onggi.kernel.capabilities import CapSets
+from onggi.runtime.plan import Process, Rlimit
+
+Json = Any
+_MAX_ID = 2**32 - 2  # 2^32-1 is "no change" to setresuid(2) (rule R8)
+_POLICIES = {
+    "SCHED_OTHER": 0,
+    "SCHED_FIFO": 1,
+    "SCHED_RR": 2,
+    "SCHED_BATCH": 3,
+    "SCHED_ISO": 4,
+    "SCHED_IDLE": 5,
+}
+_IO_CLASSES = {"IOPRIO_CLASS_RT": 1, "IOPRIO_CLASS_BE": 2, "IOPRIO_CLASS_IDLE": 3}
+
+
+def compile_process(raw: Json, available: int, seccomp: tuple[str, int] = ("", 0)) -> Process:
+    """Validate and resolve a process; capabilities that the caller lacks (not in ``available``) are left out."""
+    args = raw.get("args") or ()
+    if not args:
+        raise InvalidArgument("process.args: no command specified")
+    cwd = raw.get("cwd") or ""
+    if not cwd.startswith("/"):
+        raise InvalidArgument(f"process.cwd: {cwd!r} is not an absolute path")
+    user = raw.get("user") or {}
+    return Process(
+        args=tuple(_text(arg, "args") for arg in args),
+        env=tuple(_text(entry, "env") for entry in raw.get("env") or ()),
+        cwd=_text(cwd, "cwd"),
+        uid=_id(user.get("uid", 0)),
+        gid=_id(user.get("gid", 0)),
+        groups=tuple(_id(gid) for gid in user.get("additionalGids") or ()),
+        umask=int(user.get("umask", 0o22)),
+        capabilities=_capabilities(raw.get("capabilities") or {}, available),
+        rlimits=tuple(_rlimit(limit) for limit in raw.get("rlimits") or ()),
+        no_new_privileges=bool(raw.get("noNewPrivileges")),
+        seccomp=seccomp[0],
+        seccomp_flags=seccomp[1],
+        oom_score_adj=_optional_int(raw.get("oomScoreAdj")),
+        terminal=bool(raw.get("terminal")),
+        apparmor=raw.get("apparmorProfile") or "",
+        selinux=raw.get("selinuxLabel") or "",
+        personality=None,
+        ioprio=_ioprio(raw.get("ioPriority")),
+        scheduler=_scheduler(raw.get("scheduler")),
+    )
+
+
+def _text(value: Any, field: str) -> str:
+    if not isinstance(value, str) or "\0" in value:
+        raise InvalidArgument(f"process.{field}: {value!r} is not a string without NUL")
+    return value
+
+
+def _id(value: Any) -> int:
+    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= _MAX_ID:
+        raise InvalidArgument(f"process.user: id {value!r} is not between 0 and {_MAX_ID}")
+    return value
+
+
+def _optional_int(value: Any) -> int | None:
+    return None if value is None else int(value)
+
+
+def _capabilities(raw: Json, available: int) -> CapSets:
+    masks = {name: capabilities.mask(raw.get(name) or ()) & available for name in CapSets._fields}
+    # Ambient rights outside the other sets cannot be raised; the kernel would refuse the whole.
+    masks["ambient"] &= masks["permitted"] & masks["inheritable"]
+    return CapSets(**masks)
+
+
+def _rlimit(raw: Json) -> Rlimit:
+    name = raw.get("type", "")
+    number = getattr(resource, name, None) if name.startswith("RLIMIT_") else None
+    if number is None:
+        raise InvalidArgument(f"process.rlimits: unknown type {name!r}")
+    return Rlimit(number, _limit(raw["soft"]), _limit(raw["hard"]))
+
+
+def _limit(value: int) -> int:
+    return resource.RLIM_INFINITY if value < 0 or value >= 2**63 - 1 else value
+
+
+def _ioprio(raw: Json) -> int | None:
+    if not raw:
+        return None
+    if raw.get("class") not in _IO_CLASSES:
+        raise InvalidArgument(f"process.ioPriority: unknown class {raw.get('class')!r}")
+    return _IO_CLASSES[raw["class"]] << 13 | int(raw.get("priority", 0))
+
+
+def _scheduler(raw: Json) -> tuple[int, int, int] | None:
+    if not raw:
+        return None
+    if raw.get("policy") not in _POLICIES:
+        raise InvalidArgument(f"process.scheduler: unsupported policy {raw.get('policy')!r}")
+    return _POLICIES[raw["policy"]], int(raw.get("nice", 0)), int(raw.get("priority", 0))
