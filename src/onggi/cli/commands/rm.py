@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from onggi.cli.command import Command, Options
-from onggi.client.engine import quote
+from onggi.cli.containers import path
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ def run(cli: Cli, options: Options, arguments: list[str]) -> int:
     }
 
     def remove(name: str) -> None:
-        cli.engine.delete(f"/containers/{quote(name.strip('/'))}", query)
+        cli.engine.delete(path(name), query)
 
     return cli.each(arguments, remove)
 

@@ -1,0 +1,68 @@
+"""``onggi ps``."""
+
+from __future__ import annotations
+
+from onggi.cli.command import Command, Options
+from onggi.cli.filters import filters
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from onggi.cli.context import Cli
+
+    Json = Any
+
+
+def run(cli: Cli, options: Options, arguments: list[str]) -> int:
+    """List containers."""
+    if options.on("quiet"):
+        return _quiet(cli, options)
+    from onggi.cli.container_rows import GO_TYPE, HEADERS, TABLE, container_row
+    from onggi.cli.format import check_fields, render_rows
+
+    form = options.text("format")
+    sized = options.on("size") or "Size" in check_fields(form, HEADERS, GO_TYPE)
+    if form in ("", "table"):
+        form = TABLE + ("\t{{.Size}}" if options.on("size") else "")
+    rows = (container_row(item, not options.on("no-trunc")) for item in _containers(cli, options, sized))
+    print(render_rows(form, rows, HEADERS), end="")
+    return 0
+
+
+def _quiet(cli: Cli, options: Options) -> int:
+    if options.text("format"):
+        cli.err("WARNING: Ignoring custom format, because both --format and --quiet are set.")
+    for item in _containers(cli, options, options.on("size")):
+        cli.out(item["Id"] if options.on("no-trunc") else item["Id"][:12])
+    return 0
+
+
+def _containers(cli: Cli, options: Options, sized: bool) -> list[Json]:
+    limit = 1 if options.on("latest") else options.number("last")
+    query = {
+        "all": True if options.on("all") else None,
+        "filters": filters(options.many("filter")),
+        "limit": limit if limit > 0 else None,
+        "size": True if sized else None,
+    }
+    items: list[Json] = cli.engine.get("/containers/json", query)
+    return items
+
+
+COMMAND = Command(
+    "ps [OPTIONS]",
+    "List containers",
+    run,
+    flags=(
+        ("all", "a", "bool", "", "Show stopped containers too"),
+        ("filter", "f", "filter", "", "Show only what matches (name=value)"),
+        ("format", "", "string", "", "How to print: 'table', 'table TEMPLATE', 'json', or a Go template"),
+        ("last", "n", "int", "-1", "Show the n containers created last, running or not"),
+        ("latest", "l", "bool", "", "Show the container created last, running or not"),
+        ("no-trunc", "", "bool", "", "Do not shorten columns"),
+        ("quiet", "q", "bool", "", "Print IDs only"),
+        ("size", "s", "bool", "", "Show sizes"),
+    ),
+    aliases=("container ls", "container list", "container ps", "ps"),
+)

@@ -1,0 +1,28 @@
+"""``onggi rename``."""
+
+from __future__ import annotations
+
+from onggi.cli.command import Command, Failure, Options
+from onggi.cli.containers import path
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from onggi.cli.context import Cli
+
+
+def run(cli: Cli, options: Options, arguments: list[str]) -> int:
+    """Give a container another name."""
+    old, new = (name.strip() for name in arguments)
+    if not old or not new:
+        raise Failure("Error: Neither old nor new names may be empty")
+    cli.engine.post(f"{path(old)}/rename", {"name": new})
+    return 0
+
+
+COMMAND = Command(
+    "rename CONTAINER NEW_NAME",
+    "Give a container another name",
+    run,
+    arguments=(2, 2),
+    aliases=("container rename", "rename"),
+)

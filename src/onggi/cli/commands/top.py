@@ -1,0 +1,32 @@
+"""``onggi top``."""
+
+from __future__ import annotations
+
+from onggi.cli.command import Command, Options
+from onggi.cli.containers import path
+from onggi.cli.table import align
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from onggi.cli.context import Cli
+
+_COLUMN = 20
+
+
+def run(cli: Cli, options: Options, arguments: list[str]) -> int:
+    """Print the processes of a container; what follows its name goes to ps(1)."""
+    query = {"ps_args": " ".join(arguments[1:]) or None}
+    answer = cli.engine.get(f"{path(arguments[0])}/top", query)
+    lines = [answer["Titles"], *(answer["Processes"] or [])]
+    cli.out(align("\n".join("\t".join(line) for line in lines), minimum=_COLUMN))
+    return 0
+
+
+COMMAND = Command(
+    "top CONTAINER [ps OPTIONS]",
+    "Show the processes of a container",
+    run,
+    arguments=(1, None),
+    interspersed=False,
+    aliases=("container top", "top"),
+)

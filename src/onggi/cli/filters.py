@@ -1,0 +1,29 @@
+"""List filters and the truncation of columns. Pure."""
+
+from __future__ import annotations
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    Json = Any
+
+
+def filters(texts: list[str]) -> dict[str, dict[str, bool]] | None:
+    """Return ``name=value`` filters as the API takes them, None without any."""
+    result: dict[str, dict[str, bool]] = {}
+    for text in texts:
+        name, _, value = text.partition("=")
+        if text:
+            result.setdefault(name, {})[value] = True
+    return {name: dict(sorted(result[name].items())) for name in sorted(result)} or None
+
+
+def short_id(text: str) -> str:
+    """Return the first twelve characters of an ID without its algorithm."""
+    return text.rpartition(":")[2][:12]
+
+
+def ellipsis(text: str, most: int) -> str:
+    """Return at most ``most`` characters, the last an ellipsis where something was cut."""
+    return text if len(text) <= most else text[: most - 1] + "…"

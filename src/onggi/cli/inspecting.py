@@ -1,0 +1,48 @@
+"""What the three inspect commands share: look objects up, print them as JSON or by a template."""
+
+from __future__ import annotations
+
+from onggi.cli.command import Failure
+from onggi.client.codec import encode, indent
+from onggi.client.errors import ClientError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+    from onggi.cli.command import Flag
+    from onggi.cli.context import Cli
+
+    Json = Any
+
+FORMAT: Flag = ("format", "f", "string", "", "How to print: 'json' or a Go template")
+
+
+def print_objects(cli: Cli, names: list[str], look_up: Callable[[str], Json], form: str) -> int:
+    """Print all objects that are found, then the errors; exit code 1 if there are any."""
+    found: list[Json] = []
+    errors: list[str] = []
+    for name in names:
+        try:
+            found.append(look_up(name))
+        except ClientError as error:
+            errors.append(str(error))
+    _print(cli, found, form)
+    for sentence in errors:
+        cli.err(sentence)
+    return 1 if errors else 0
+
+
+def _print(cli: Cli, found: list[Json], form: str) -> None:
+    if form in ("", "json"):
+        cli.out(encode(found).decode("utf-8", "surrogateescape") if form else indent(found))
+        return
+    from onggi.cli.format import render_object
+
+    for value in found:
+        try:
+            cli.out(render_object(form, value))
+        except Failure:
+            cli.out("")  # docker ends the line of what it could not print
+            raise
