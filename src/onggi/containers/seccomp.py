@@ -71,7 +71,7 @@ def program(profile: str, caps: frozenset[str], features: Features, cache_dir: s
 
 def _key(profile: str, caps: frozenset[str], features: Features) -> str:
     parts = (str(_FORMAT), features.machine, repr(features.kernel), " ".join(sorted(caps)), profile)
-    return sha256("\0".join(parts).encode()).hexdigest()
+    return sha256("\0".join(parts).encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def _cached(path: str) -> bytes | None:
