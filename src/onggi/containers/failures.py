@@ -1,7 +1,7 @@
 """Errors of the inside, in the words docker's clients look for.
 
-The CLI decides 126 and 127 by searching the text ("executable file not found", "permission denied", "no such file or
-directory"), so the sentence is rendered here once, from the record (step, call, errno, path).
+The CLI decides 126 and 127 by searching the text ("executable file not found", "permission denied", "no
+such file or directory"), so the sentence is rendered here once, from the record (step, call, errno, path).
 """
 
 from __future__ import annotations

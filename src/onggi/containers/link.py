@@ -103,7 +103,8 @@ class LauncherLink:
         self._closed = False
 
     def open(self, log_fd: int) -> None:
-        """Connect, or start a launcher; one of another build is asked to stop and replaced. Blocking, on the loop's thread.
+        """Connect, or start a launcher; one of another build is asked to stop and replaced. Blocking, on the
+        loop's thread.
 
         ``log_fd`` takes what launchers print and stays the caller's.
         """

@@ -20,7 +20,7 @@ import msgspec
 
 from onggi.containers.failures import start_error
 from onggi.containers.link import LauncherLink, Link
-from onggi.containers.runtime import ExitRecord, MonitorState, Started, StartRequest
+from onggi.containers.runtime import Attach, ExitRecord, MonitorState, Started, StartRequest
 from onggi.errors import NotFound, OnggiError
 from onggi.kernel import process, sealed
 from onggi.kernel.cgroup_mounts import Hierarchies
@@ -64,7 +64,7 @@ class Supervisor:
         self._mount_point = f"{exec_root}/root"
         os.makedirs(self._mount_point, 0o700, exist_ok=True)
 
-    # -- Runtime ------------------------------------------------------------------------------------------------------
+    # -- Runtime -------------------------------------------------------------------------------------------
 
     async def start(self, request: StartRequest) -> Started:
         """Compile the plan, hand it to the launcher, wait until the program runs."""
@@ -277,7 +277,7 @@ def _run_request(request: StartRequest, plan: plans.Plan) -> Json:
     }
 
 
-def _attach_arguments(attach: Any) -> Json:
+def _attach_arguments(attach: Attach) -> Json:
     flags = {name: getattr(attach, name) for name in ("stdin", "stdout", "stderr", "framed")}
     return {**flags, "detach_keys": attach.detach_keys, "early": attach.early.hex()}
 

@@ -1,7 +1,9 @@
 """Close the door: after this, the process imports nothing any more.
 
-After pivot_root a Python import would run the container's files as host code (seen), and printing an exception would
-open source files by name in the container (a FIFO there hangs for ever: seen). Python looks modules up in mutable
+After pivot_root a Python import would run the container's files as host code (seen), and printing an
+exception would
+open source files by name in the container (a FIFO there hangs for ever: seen). Python looks modules up in
+mutable
 lists, so emptying them is enough; what is already imported stays.
 """
 
@@ -12,7 +14,8 @@ import sys
 
 
 def close() -> None:
-    """Forbid every later import, here and in all forks, and silence the hooks that would open source files."""
+    """Forbid every later import, here and in all forks, and silence the hooks that would open source files.
+    """
     sys.meta_path.clear()
     sys.path_hooks.clear()
     sys.path.clear()

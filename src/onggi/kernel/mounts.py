@@ -1,4 +1,6 @@
-"""Mounts made by descriptor (rule R2): created detached, then attached to a directory that was opened, never to a name."""
+"""Mounts made by descriptor (rule R2): created detached, then attached to a directory that was opened, never
+to a name.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +14,8 @@ from onggi.kernel.files import read_small
 
 MAX_LAYERS = 127  # docker's limit
 _FSCONFIG_MAX = 255
-# Distributions ship other defaults; with these an upper directory is a complete diff that needs no interpreter.
+# Distributions ship other defaults; with these an upper directory is a complete diff that needs no
+# interpreter.
 _OVERLAY_OPTIONS = (("redirect_dir", "off"), ("metacopy", "off"), ("index", "off"), ("xino", "off"))
 
 
@@ -57,7 +60,8 @@ def _unescape(text: str) -> str:
 def filesystem(
     fstype: str, source: str = "", options: Iterable[tuple[str, str]] = (), attributes: int = 0
 ) -> int:
-    """Make a detached mount of a new superblock and return its descriptor; options without value have ``""``."""
+    """Make a detached mount of a new superblock and return its descriptor; options without value have ``""``.
+    """
     context = syscalls.fsopen(fstype)
     try:
         if source:
@@ -79,7 +83,8 @@ def filesystem(
 def overlay(
     lowers: Sequence[str], upper: str = "", work: str = "", *, append: bool = True, userxattr: bool = False
 ) -> int:
-    """Make a detached overlay mount; ``lowers`` are top first, at most 127; without ``upper`` it is read-only.
+    """Make a detached overlay mount; ``lowers`` are top first, at most 127; without ``upper`` it is read-
+    only.
 
     ``append`` says whether the kernel takes layers one by one (``lowerdir+``, Linux 6.7).
     """
@@ -99,7 +104,9 @@ def overlay(
 
 
 def _short(path: str, opened: list[int], force: bool = False) -> str:
-    """The path, or a name of its descriptor where fsconfig(2) could not take it (over 255 bytes, or a ``:`` in a list)."""
+    """The path, or a name of its descriptor where fsconfig(2) could not take it (over 255 bytes, or a ``:``
+    in a list).
+    """
     if len(os.fsencode(path)) <= _FSCONFIG_MAX and not (force and ":" in path):
         return path
     opened.append(os.open(path, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC))
@@ -131,6 +138,8 @@ def set_attributes(
 
 
 def enter_private() -> None:
-    """Leave the caller's mount namespace: mounts made from now on stay here, later mounts of the host still arrive."""
+    """Leave the caller's mount namespace: mounts made from now on stay here, later mounts of the host still
+    arrive.
+    """
     syscalls.unshare(syscalls.CLONE_NEWNS)
     syscalls.mount("", "/", "", syscalls.MS_SLAVE | syscalls.MS_REC)

@@ -1,4 +1,5 @@
-"""Paths inside a tree that somebody else controls (rule R1): resolved by the kernel from a root descriptor, used by descriptor.
+"""Paths inside a tree that somebody else controls (rule R1): resolved by the kernel from a root descriptor,
+used by descriptor.
 
 There is no string join here and no second resolution: what was opened is what is used.
 """
@@ -27,7 +28,9 @@ def open_root(path: str) -> int:
 
 
 def open_in(root_fd: int, path: str, flags: int, mode: int = 0) -> int:
-    """Open ``path`` as a process chrooted to ``root_fd`` would; symbolic links cannot leave, magic links are refused."""
+    """Open ``path`` as a process chrooted to ``root_fd`` would; symbolic links cannot leave, magic links are
+    refused.
+    """
     return syscalls.openat2(root_fd, path or ".", flags, mode, _IN_ROOT)
 
 
@@ -37,7 +40,8 @@ def open_beneath(dir_fd: int, path: str, flags: int, mode: int = 0) -> int:
 
 
 def make_dirs_in(root_fd: int, path: str, mode: int = 0o755) -> int:
-    """Open the directory ``path`` inside the root, made with its parents where absent; returns an O_PATH descriptor.
+    """Open the directory ``path`` inside the root, made with its parents where absent; returns an O_PATH
+    descriptor.
 
     Raises KernelError(ENOTDIR) if a component is something else.
     """
@@ -77,7 +81,8 @@ def make_file_in(root_fd: int, path: str, mode: int = 0o644) -> int:
 def read_file_in(root_fd: int, path: str, limit: int = 1 << 20) -> bytes | None:
     """The bytes of a small file that belongs to a container (rule R7), or None if it is absent.
 
-    Raises InvalidArgument if it is no regular file (a FIFO would hang us, a device never ends) or over ``limit`` bytes.
+    Raises InvalidArgument if it is no regular file (a FIFO would hang us, a device never ends) or over
+    ``limit`` bytes.
     """
     try:
         fd = open_in(root_fd, path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY)

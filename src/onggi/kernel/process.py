@@ -19,7 +19,9 @@ def boot_id() -> str:
 
 
 def start_time(pid: int) -> int:
-    """When a process started, in clock ticks since boot; with the pid it names a process for ever. Raises KernelError(ESRCH)."""
+    """When a process started, in clock ticks since boot; with the pid it names a process for ever. Raises
+    KernelError(ESRCH).
+    """
     try:
         text = read_small(f"/proc/{pid}/stat")
     except OSError:
@@ -63,7 +65,8 @@ def spawn(
 ) -> int:
     """Start a program with posix_spawn(3) and return its pid: the only way the daemon makes processes.
 
-    ``fds`` maps descriptors of the child to ours; everything else must be close-on-exec. All signals are default and
+    ``fds`` maps descriptors of the child to ours; everything else must be close-on-exec. All signals are
+    default and
     unblocked in the child.
     """
     actions = [(os.POSIX_SPAWN_DUP2, ours, theirs) for theirs, ours in (fds or {}).items()]

@@ -1,4 +1,6 @@
-"""A sealed copy of the interpreter, so that a container cannot overwrite it through ``/proc/<pid>/exe`` (CVE-2019-5736)."""
+"""A sealed copy of the interpreter, so that a container cannot overwrite it through ``/proc/<pid>/exe``
+(CVE-2019-5736).
+"""
 
 from __future__ import annotations
 
@@ -13,7 +15,8 @@ _SEALS = fcntl.F_SEAL_SEAL | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_S
 
 
 def interpreter() -> tuple[int, str]:
-    """(memfd, absolute path of the real executable); the memfd holds the same bytes, cannot change and is close-on-exec.
+    """(memfd, absolute path of the real executable); the memfd holds the same bytes, cannot change and is
+    close-on-exec.
 
     The path must be argv[0] of whoever executes the memfd: Python finds its library by it.
     """

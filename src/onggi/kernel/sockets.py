@@ -1,6 +1,7 @@
 """Unix sockets at paths of any length, and descriptors that travel over them.
 
-A path longer than ``sun_path`` (108 bytes) is reached as ``/proc/self/fd/<directory>/<name>``, so the length of an
+A path longer than ``sun_path`` (108 bytes) is reached as ``/proc/self/fd/<directory>/<name>``, so the length
+of an
 engine's directory never matters.
 """
 
@@ -44,7 +45,9 @@ def bind_unix(path: str, kind: int, mode: int = 0o600) -> socket.socket:
 
 
 def connect_unix(path: str, kind: int) -> socket.socket:
-    """A connected socket; raises OSError (FileNotFoundError, ConnectionRefusedError) if nobody serves ``path``."""
+    """A connected socket; raises OSError (FileNotFoundError, ConnectionRefusedError) if nobody serves
+    ``path``.
+    """
     sock = socket.socket(socket.AF_UNIX, kind | socket.SOCK_CLOEXEC)
     try:
         with _short(path) as name:

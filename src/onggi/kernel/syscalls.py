@@ -1,7 +1,10 @@
-"""The one narrow door to the kernel: system calls that Python's ``os`` does not offer on every version we support.
+"""The one narrow door to the kernel: system calls that Python's ``os`` does not offer on every version we
+support.
 
-Each function is one man page and raises ``KernelError(call, errno, path)``. Paths are ``str`` and reach the kernel
-in the file system encoding; descriptors are plain integers owned by the caller. ``ctypes`` may be used here and in
+Each function is one man page and raises ``KernelError(call, errno, path)``. Paths are ``str`` and reach the
+kernel
+in the file system encoding; descriptors are plain integers owned by the caller. ``ctypes`` may be used here
+and in
 ``seccomp`` only. Argument types are declared once, at import: setting them per call is shared state.
 """
 
@@ -14,6 +17,9 @@ from ctypes import c_char_p, c_int, c_long, c_uint, c_uint64, c_ulong, c_void_p
 from typing import Any, NamedTuple
 
 from onggi.errors import KernelError
+
+CType = Any  # an argument or a type that ctypes converts
+CFunction = Any
 
 libc = ctypes.CDLL(None, use_errno=True)
 _syscall = libc.syscall
@@ -110,7 +116,7 @@ class Capabilities(NamedTuple):
     inheritable: int
 
 
-def _declare(name: str, *argtypes: Any) -> Any:
+def _declare(name: str, *argtypes: CType) -> CFunction:
     function = getattr(libc, name)
     function.argtypes, function.restype = argtypes, c_int
     return function
@@ -137,7 +143,7 @@ def _check(result: int, call: str, path: str = "") -> int:
     return result
 
 
-def _raw(call: str, number: int, *arguments: Any, path: str = "") -> int:
+def _raw(call: str, number: int, *arguments: CType, path: str = "") -> int:
     return _check(_syscall(c_long(number), *arguments), call, path)
 
 
@@ -350,3 +356,11 @@ def inotify_add_watch(fd: int, path: str, mask: int) -> int:
 def inotify_rm_watch(fd: int, watch: int) -> None:
     """inotify_rm_watch(2)."""
     _check(_inotify_rm_watch(fd, watch), "inotify_rm_watch")
+
+
+_syncfs = _declare("syncfs", c_int)
+
+
+def syncfs(fd: int) -> None:
+    """Write everything of the file system that holds ``fd`` to disk, syncfs(2)."""
+    _check(_syncfs(fd), "syncfs")

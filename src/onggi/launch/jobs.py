@@ -1,6 +1,8 @@
-"""Confined Python work by the name of a function: a fork of the launcher that gives up its rights and reports an outcome.
+"""Confined Python work by the name of a function: a fork of the launcher that gives up its rights and reports
+an outcome.
 
-A job gets JSON arguments and descriptors; it answers one JSON object on its socket and ends. The table is fixed: nothing
+A job gets JSON arguments and descriptors; it answers one JSON object on its socket and ends. The table is
+fixed: nothing
 a message says can name another function.
 """
 

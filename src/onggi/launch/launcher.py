@@ -1,6 +1,8 @@
-"""The launcher: a small, clean, single-threaded process that forks one monitor per container and never reads what it forwards.
+"""The launcher: a small, clean, single-threaded process that forks one monitor per container and never reads
+what it forwards.
 
-It is started from a sealed copy of the interpreter with ``-I -S``, imports everything once, closes the door, and then
+It is started from a sealed copy of the interpreter with ``-I -S``, imports everything once, closes the door,
+and then
 serves ``<exec-root>/launcher.sock``. If an onggid that was started on demand dies while containers run, the
 launcher starts it again; if the launcher dies, running containers do not notice.
 """
@@ -143,7 +145,7 @@ class Launcher:
         self.poll.unregister(sock)
         sock.close()
 
-    # -- watching the engine ----------------------------------------------------------------------------------------
+    # -- watching the engine -------------------------------------------------------------------------------
 
     def _engine_ended(self, pidfd: int) -> None:
         self.engines.pop(pidfd)
@@ -163,7 +165,9 @@ class Launcher:
         return len(self.restarts) < _RESTARTS_PER_MINUTE
 
     def _restart_engine(self) -> None:
-        """Only an engine that was started on demand left word how; a foreground one belongs to its supervisor."""
+        """Only an engine that was started on demand left word how; a foreground one belongs to its
+        supervisor.
+        """
         try:
             with open(f"{self.exec_root}/onggid.json", "rb") as file:
                 birth: dict[str, Any] = json.loads(file.read())

@@ -1,6 +1,7 @@
 """The monitor: the fork that stays beside a container and owns its life, streams, log and exit code.
 
-It serves verbs on its socket, reaps, and writes ``exit.json`` before it tells anybody. The container does not outlive it:
+It serves verbs on its socket, reaps, and writes ``exit.json`` before it tells anybody. The container does not
+outlive it:
 the first process has PDEATHSIG, and whoever notices a lost monitor kills the cgroup.
 
     <exec-root>/containers/<id>/<n>/monitor.sock   SEQPACKET, JSON objects (see protocol)
@@ -46,7 +47,9 @@ _DRAIN_S = 2.0
 
 
 def main(fds: list[int], hierarchies: Hierarchies) -> NoReturn:
-    """Run in a fresh fork of the launcher: ``fds`` are the request, the engine's socket, then clients. Never returns."""
+    """Run in a fresh fork of the launcher: ``fds`` are the request, the engine's socket, then clients. Never
+    returns.
+    """
     request_fd, control_fd, *clients = fds
     control = socket.socket(fileno=control_fd)
     log_dir = ""
@@ -111,7 +114,7 @@ class Monitor:
             return
         self.loop.run()
 
-    # -- start ----------------------------------------------------------------------------------------------------
+    # -- start ---------------------------------------------------------------------------------------------
 
     def _start(self) -> None:
         plan = self.request.plan
@@ -206,7 +209,7 @@ class Monitor:
         }
         write_atomic(f"{self.request.run_dir}/state.json", json.dumps(record).encode(), durable=False)
 
-    # -- serve ----------------------------------------------------------------------------------------------------
+    # -- serve ---------------------------------------------------------------------------------------------
 
     def _serve(self, message: Json, fds: list[int], answer: verbs.Answer) -> None:
         verbs.serve(self, message, fds, answer)
@@ -238,7 +241,7 @@ class Monitor:
             write_atomic(f"{self.request.run_dir}/exec-{exec_id}.json", payload, durable=False)
         self.peers.broadcast({"event": "exec_exited", "id": exec_id, "code": code})
 
-    # -- end ------------------------------------------------------------------------------------------------------
+    # -- end -----------------------------------------------------------------------------------------------
 
     def _ended(self, code: int, number: int) -> None:
         self._exit = (code, number)

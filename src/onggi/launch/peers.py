@@ -39,7 +39,8 @@ class Peers:
     def _accept(self, _: int) -> None:
         sock, _address = self._listener.accept()
         _, uid, _ = peer_credentials(sock)
-        # The socket's mode keeps others out; this also holds where a directory was opened up by mistake (rule R6).
+        # The socket's mode keeps others out; this also holds where a directory was opened up by mistake (rule
+        # R6).
         if uid not in (0, os.geteuid()):
             sock.close()
             return

@@ -18,7 +18,9 @@ class AttachRequest(NamedTuple):
 
 
 class RunRequest(NamedTuple):
-    """One run of a container. ``number`` is the run counter; ``log`` has driver, directory, options, attributes."""
+    """One run of a container. ``number`` is the run counter; ``log`` has driver, directory, options,
+    attributes.
+    """
 
     id: str
     number: int

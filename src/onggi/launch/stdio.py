@@ -22,7 +22,9 @@ class Ends(NamedTuple):
 
 
 def open_ends(streams: Streams, *, tty: bool, stdin: bool) -> Ends:
-    """Make the pipes of a process and give the outer ends to ``streams``; a terminal is opened by the process itself."""
+    """Make the pipes of a process and give the outer ends to ``streams``; a terminal is opened by the process
+    itself.
+    """
     if tty:
         return Ends(None, ())
     out_read, out_write = os.pipe2(os.O_CLOEXEC)

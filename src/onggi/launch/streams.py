@@ -1,6 +1,7 @@
 """Standard streams of a container or an exec: outputs, one input, any number of attached clients.
 
-Attach is lossless and pushes back: while a client's buffer is full, the streams it listens to are not read, as with a
+Attach is lossless and pushes back: while a client's buffer is full, the streams it listens to are not read,
+as with a
 pipe. The log is written first. Everything is non-blocking; descriptors are owned here and closed when done.
 """
 
@@ -199,7 +200,8 @@ class Client:
 class Streams:
     """The set of streams of one process.
 
-    ``once`` closes stdin after the first client's EOF; ``on_change`` is called when outputs end or clients go.
+    ``once`` closes stdin after the first client's EOF; ``on_change`` is called when outputs end or clients
+    go.
     """
 
     def __init__(self, loop: Loop, sink: Sink | None, once: bool, on_change: Callable[[], None]) -> None:

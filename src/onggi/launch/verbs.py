@@ -1,4 +1,6 @@
-"""What a monitor can be asked. Each verb exists for ever; arguments and answers are JSON objects (see protocol)."""
+"""What a monitor can be asked. Each verb exists for ever; arguments and answers are JSON objects (see
+protocol).
+"""
 
 from __future__ import annotations
 

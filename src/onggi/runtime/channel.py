@@ -1,8 +1,8 @@
 """The conversation between a first process and whoever waits outside for it.
 
-A SEQPACKET socket pair, close-on-exec at the inner end. From outside: ``b"1"`` placed in its cgroups, ``b"G"`` go.
-From inside: ``T`` (with the terminal's master), ``P`` prepared, ``F`` + JSON failed; EOF means exec succeeded, unless a
-failure came first.
+A SEQPACKET socket pair, close-on-exec at the inner end. From outside: ``b"1"`` placed in its cgroups,
+``b"G"`` go. From inside: ``T`` (with the terminal's master), ``P`` prepared, ``F`` + JSON failed; EOF
+means exec succeeded, unless a failure came first.
 """
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
 """config.json -> Plan: pure; every decision about a container's start is taken here.
 
-Source: OCI runtime-spec config.md and config-linux.md. What a bundle asks for and we do not do is refused by name.
+Source: OCI runtime-spec config.md and config-linux.md. What a bundle asks for and we do not do is refused by
+name.
 """
 
 from __future__ import annotations
@@ -51,7 +52,7 @@ _PROC_ONLY = ("/proc/",)
 class Environment(NamedTuple):
     """What the machine adds to a bundle: features, our side of the root, the container's cgroup directories.
 
-    ``cgroup_dirs`` are (name below /sys/fs/cgroup, directory on the host) pairs; a single pair named ``""`` is v2.
+    ``cgroup_dirs`` are (name below /sys/fs/cgroup, host directory) pairs; a single pair named ``""`` is v2.
     ``seccomp`` is a compiled program, or None to compile the bundle's own.
     """
 
@@ -178,7 +179,7 @@ class _Mounts:
         return len(self.sources) - 1
 
     def _bind(self, target: str, source: str, o: mountopts.MountOptions) -> None:
-        if _clean(target) == "/proc" or (_clean(target).startswith("/proc/") and not _allowed_in_proc(target)):
+        if _clean(target) == "/proc" or (_inside_proc(target) and not _allowed_in_proc(target)):
             raise InvalidArgument(
                 f'"{source}" cannot be mounted to rootfs at "{target}" because it is inside /proc'
             )
@@ -210,8 +211,9 @@ class _Mounts:
 
 def _allowed_in_proc(target: str) -> bool:
     # lxcfs and friends show their own view of these files; runc allows the same ones.
-    names = "cpuinfo diskstats meminfo stat swaps uptime loadavg slabinfo net/dev sys/kernel/ns_last_pid sys/crypto/fips_enabled"
-    return _clean(target).removeprefix("/proc/") in names.split()
+    names = ["cpuinfo", "diskstats", "meminfo", "stat", "swaps", "uptime", "loadavg", "slabinfo", "net/dev"]
+    names += ["sys/kernel/ns_last_pid", "sys/crypto/fips_enabled"]
+    return _clean(target).removeprefix("/proc/") in names
 
 
 def _filesystem(target: str, mount: Json, o: mountopts.MountOptions) -> Filesystem:
@@ -219,12 +221,8 @@ def _filesystem(target: str, mount: Json, o: mountopts.MountOptions) -> Filesyst
     if not fstype:
         raise InvalidArgument(f"mounts: {target} has no type")
     strict = fstype in ("proc", "sysfs") or _clean(target) in ("/dev", "/proc", "/sys")
-    if (
-        (_clean(target) == "/proc"
-        and fstype != "proc")
-        or (fstype == "proc"
-        and _clean(target) != "/proc"
-        and _inside_proc(target))
+    if (_clean(target) == "/proc" and fstype != "proc") or (
+        fstype == "proc" and _clean(target) != "/proc" and _inside_proc(target)
     ):
         raise InvalidArgument(f'"{target}" cannot be mounted because it is inside /proc')
     source = mount.get("source") or fstype

@@ -1,4 +1,6 @@
-"""Device nodes and links of /dev (runtime-spec config-linux.md#default-devices, runtime-linux.md#dev-symbolic-links)."""
+"""Device nodes and links of /dev (runtime-spec config-linux.md#default-devices, runtime-linux.md#dev-
+symbolic-links).
+"""
 
 from __future__ import annotations
 

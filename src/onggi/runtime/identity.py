@@ -1,6 +1,7 @@
 """Becoming the container's user: the order of steps before exec, shared by run and exec.
 
-With no_new_privs the filter is loaded last; without it, it needs CAP_SYS_ADMIN and is loaded before rights are dropped.
+With no_new_privs the filter is loaded last; without it, it needs CAP_SYS_ADMIN and is loaded before rights
+are dropped.
 """
 
 from __future__ import annotations
@@ -47,9 +48,11 @@ def enter_directory(path: str) -> None:
 
 
 def become(process: Process, last: Callable[[], None] = lambda: None) -> None:
-    """Take the process's ids, capabilities, no_new_privs and seccomp filter; afterwards nothing but exec follows.
+    """Take the process's ids, capabilities, no_new_privs and seccomp filter; afterwards nothing but exec
+    follows.
 
-    ``last`` runs when ids cannot change any more and the filter is not yet loaded if it can be loaded late: the place to set PDEATHSIG.
+    ``last`` runs when ids cannot change any more and the filter is not yet loaded if it can be loaded late:
+    the place to set PDEATHSIG.
     """
     program = binascii.a2b_base64(process.seccomp) if process.seccomp else b""
     early = program and not process.no_new_privileges
@@ -77,7 +80,9 @@ def _change_ids(process: Process) -> None:
 
 
 def find_program(name: str, env: tuple[str, ...]) -> str:
-    """Where exec will find ``name``, by the container's own PATH; raises KernelError(ENOENT, EACCES or EISDIR)."""
+    """Where exec will find ``name``, by the container's own PATH; raises KernelError(ENOENT, EACCES or
+    EISDIR).
+    """
     if "/" in name:
         return _executable(name) or name
     path = next((entry[5:] for entry in reversed(env) if entry.startswith("PATH=")), "/bin:/usr/bin")
@@ -107,7 +112,9 @@ def _executable(path: str) -> str:
 
 
 def reset_signals() -> None:
-    """All dispositions default, nothing blocked: Python ignores SIGPIPE and SIGXFSZ, and children inherit that."""
+    """All dispositions default, nothing blocked: Python ignores SIGPIPE and SIGXFSZ, and children inherit
+    that.
+    """
     for number in _SIGNALS:
         signal.signal(number, signal.SIG_DFL)
     signal.pthread_sigmask(signal.SIG_SETMASK, ())

@@ -1,6 +1,7 @@
 """The first process of a container: executes the plan and becomes the user's program.
 
-It starts as a fork, already in the new PID namespace, still in the engine's other namespaces, and waits to be placed in
+It starts as a fork, already in the new PID namespace, still in the engine's other namespaces, and waits to be
+placed in
 its cgroups. The order below is the design; each comment says what breaks when it changes.
 """
 
@@ -36,8 +37,10 @@ def fork_first(
 ) -> int:
     """Fork the first process into its PID and time namespaces and return its pid as seen here.
 
-    The caller's own children stay outside: it returns to its namespaces, or every later fork would land in the
-    container, and fail once its first process is gone. ``wait`` runs in the child as the last thing before exec.
+    The caller's own children stay outside: it returns to its namespaces, or every later fork would land in
+    the
+    container, and fail once its first process is gone. ``wait`` runs in the child as the last thing before
+    exec.
     """
     _, inner = ends
     fresh = plan.unshare & (syscalls.CLONE_NEWPID | syscalls.CLONE_NEWTIME)
@@ -167,7 +170,8 @@ class _Steps:
         process = self.plan.process
         self.builder.step = "rlimits"
         identity.set_rlimits(process.rlimits)
-        # Before ids change root may enter a directory the user cannot; afterwards the user may be the only one who can.
+        # Before ids change root may enter a directory the user cannot; afterwards the user may be the only
+        # one who can.
         self.builder.step = "cwd"
         _enter_early(process.cwd)
         self.builder.step = "user"
@@ -180,7 +184,8 @@ class _Steps:
         become_program(process, wait)
 
     def _die_with_parent(self) -> None:
-        # Only now: setresuid(2) clears it. getppid() is 0 in a new PID namespace, so the race of a parent that died
+        # Only now: setresuid(2) clears it. getppid() is 0 in a new PID namespace, so the race of a parent
+        # that died
         # just before is closed by the channel: its other end is then gone.
         syscalls.prctl(syscalls.PR_SET_PDEATHSIG, signal.SIGKILL)
         with contextlib.suppress(BlockingIOError):

@@ -1,8 +1,11 @@
 """Entering a running container: the process of ``exec``.
 
-Everything that needs rights happens outside the container's PID namespace; what becomes visible inside has the
-container's own rights, no host descriptor, and nothing to steal (rule R5, CVE-2016-9962). Where a container may ptrace,
-a middle process does that work and forks into the PID namespace at the end; elsewhere one fork does, 1.5 ms cheaper.
+Everything that needs rights happens outside the container's PID namespace; what becomes visible inside has
+the
+container's own rights, no host descriptor, and nothing to steal (rule R5, CVE-2016-9962). Where a container
+may ptrace,
+a middle process does that work and forks into the PID namespace at the end; elsewhere one fork does, 1.5 ms
+cheaper.
 """
 
 from __future__ import annotations
@@ -31,7 +34,9 @@ _NAMESPACES = (
 
 
 class Target(NamedTuple):
-    """A running container: a pidfd of its first process and whether its processes may ptrace (CAP_SYS_PTRACE)."""
+    """A running container: a pidfd of its first process and whether its processes may ptrace
+    (CAP_SYS_PTRACE).
+    """
 
     pidfd: int
     pid: int
@@ -56,7 +61,8 @@ def fork_joined(
     size: tuple[int, int],
     wait: Callable[[], None] = lambda: None,
 ) -> int:
-    """Fork the process that will join; returns its pid, or the middle's, which then reports ``I`` + the final pid.
+    """Fork the process that will join; returns its pid, or the middle's, which then reports ``I`` + the final
+    pid.
 
     The child waits for ``placed`` first, so its cgroup is the container's before it does anything.
     """
@@ -145,7 +151,9 @@ def _terminal(inner: socket.socket, size: tuple[int, int], uid: int) -> Stdio:
 
 
 def _fork_inside(inner: socket.socket) -> None:
-    """Fork into the PID namespace; the middle reports the pid and ends, the caller's subreaper inherits the rest."""
+    """Fork into the PID namespace; the middle reports the pid and ends, the caller's subreaper inherits the
+    rest.
+    """
     pid = os.fork()
     if pid:
         send_message(inner, channel.PID + str(pid).encode())

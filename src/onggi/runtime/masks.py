@@ -1,6 +1,8 @@
-"""The mask layer of the ``host`` image: a tmpfs of whiteouts and opaque directories, laid over a tree to hide parts of it.
+"""The mask layer of the ``host`` image: a tmpfs of whiteouts and opaque directories, laid over a tree to hide
+parts of it.
 
-Secrets are hidden by this layer and never by mounts, so that cp, export, diff and commit see what the container sees.
+Secrets are hidden by this layer and never by mounts, so that cp, export, diff and commit see what the
+container sees.
 Overlay's on-disk format: Documentation/filesystems/overlayfs.rst, "whiteouts and opaque directories".
 """
 
@@ -18,7 +20,9 @@ _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 def build_layer(entries: Sequence[Mask], below: str) -> int:
-    """A detached tmpfs holding ``entries``; directories take mode and owner of those in ``below`` (the tree to hide)."""
+    """A detached tmpfs holding ``entries``; directories take mode and owner of those in ``below`` (the tree
+    to hide).
+    """
     layer = mounts.filesystem("tmpfs", "tmpfs", (("mode", "755"),))
     below_fd = os.open(below, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     root = os.open(".", _DIRECTORY, dir_fd=layer)

@@ -1,6 +1,8 @@
-"""Plans: what will be done to start a process, as data that can be printed, compared and sent to another process.
+"""Plans: what will be done to start a process, as data that can be printed, compared and sent to another
+process.
 
-A plan is compiled by the daemon (or by ``onggi-runtime``), travels as JSON in a sealed memfd, and is executed by the
+A plan is compiled by the daemon (or by ``onggi-runtime``), travels as JSON in a sealed memfd, and is executed
+by the
 container's first process. Nothing in it needs a decision any more. Numbers are kernel constants.
 """
 
@@ -12,6 +14,7 @@ from typing import Any, NamedTuple
 from onggi.kernel.capabilities import CapSets
 
 Json = Any
+NamedRecord = Any
 
 
 class Mask(NamedTuple):
@@ -22,7 +25,9 @@ class Mask(NamedTuple):
 
 
 class Overlay(NamedTuple):
-    """One overlay of the root; ``lowers`` are top first, ``nested`` puts a read-only base of the last layer in between."""
+    """One overlay of the root; ``lowers`` are top first, ``nested`` puts a read-only base of the last layer
+    in between.
+    """
 
     target: str
     lowers: tuple[str, ...]
@@ -33,7 +38,9 @@ class Overlay(NamedTuple):
 
 
 class Root(NamedTuple):
-    """Where the root file system comes from: overlays, or a directory. ``target`` is the mount point on our side."""
+    """Where the root file system comes from: overlays, or a directory. ``target`` is the mount point on our
+    side.
+    """
 
     target: str
     directory: str
@@ -287,5 +294,5 @@ def describe(plan: Plan) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _fields(record: Any) -> str:
+def _fields(record: NamedRecord) -> str:
     return " ".join(f"{name}={value!r}" for name, value in record._asdict().items())

@@ -1,4 +1,6 @@
-"""The ``process`` of a config.json, compiled once for run and exec alike: one function, so no right is lost between them."""
+"""The ``process`` of a config.json, compiled once for run and exec alike: one function, so no right is lost
+between them.
+"""
 
 from __future__ import annotations
 
@@ -55,19 +57,19 @@ def compile_process(raw: Json, available: int, seccomp: tuple[str, int] = ("", 0
     )
 
 
-def _text(value: Any, field: str) -> str:
+def _text(value: Json, field: str) -> str:
     if not isinstance(value, str) or "\0" in value:
         raise InvalidArgument(f"process.{field}: {value!r} is not a string without NUL")
     return value
 
 
-def _id(value: Any) -> int:
+def _id(value: Json) -> int:
     if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= _MAX_ID:
         raise InvalidArgument(f"process.user: id {value!r} is not between 0 and {_MAX_ID}")
     return value
 
 
-def _optional_int(value: Any) -> int | None:
+def _optional_int(value: Json) -> int | None:
     return None if value is None else int(value)
 
 

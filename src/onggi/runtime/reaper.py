@@ -21,7 +21,8 @@ def stay_as_init(inner: socket.socket) -> None:
     signal.pthread_sigmask(signal.SIG_BLOCK, [*_forwarded(), signal.SIGCHLD])
     child = os.fork()
     if child == 0:
-        # A session of its own would lose the terminal; a group of its own in its foreground is what shells expect.
+        # A session of its own would lose the terminal; a group of its own in its foreground is what shells
+        # expect.
         signal.pthread_sigmask(signal.SIG_SETMASK, ())
         return
     inner.close()

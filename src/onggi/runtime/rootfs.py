@@ -1,7 +1,9 @@
 """Builds a container's root inside its own mount namespace, by descriptor, and moves into it.
 
-Runs in the container's first process, in the order: ``clone_sources`` (still in the engine's namespace, so that binds
-keep their propagation), ``kernel.mounts.enter_private``, ``Builder.build``, ``Builder.enter``. Everything mounted here
+Runs in the container's first process, in the order: ``clone_sources`` (still in the engine's namespace, so
+that binds
+keep their propagation), ``kernel.mounts.enter_private``, ``Builder.build``, ``Builder.enter``. Everything
+mounted here
 lives in the container's namespace only and dies with it.
 """
 
@@ -79,7 +81,7 @@ class Builder:
         if propagation:
             syscalls.mount("", "/", "", propagation)
 
-    # -- mounts ---------------------------------------------------------------------------------------------------
+    # -- mounts --------------------------------------------------------------------------------------------
 
     def filesystem(self, op: Filesystem) -> None:
         target = self._directory(op)
@@ -170,7 +172,7 @@ class Builder:
                 return -1
             raise
 
-    # -- nodes ----------------------------------------------------------------------------------------------------
+    # -- nodes ---------------------------------------------------------------------------------------------
 
     def symlink(self, op: Symlink) -> None:
         parent, name = self._parent(op.path)
@@ -214,7 +216,7 @@ class Builder:
         os.close(target)
         self.console(master, slave)
 
-    # -- the container's own kernel state ---------------------------------------------------------------------------
+    # -- the container's own kernel state ------------------------------------------------------------------
 
     def sysctl(self, op: Sysctl) -> None:
         if self.proc_fd < 0:
@@ -272,7 +274,8 @@ def _mount_overlay(root: Root, overlay: Overlay, target: str) -> int:
         os.close(layer)
         base = [target, last]
     if overlay.nested:
-        # The kernel refuses a layer that lies below another one's root; behind an overlay of its own it does not see it.
+        # The kernel refuses a layer that lies below another one's root; behind an overlay of its own it does
+        # not see it.
         fd = mounts.overlay(base, append=append, userxattr=userxattr)
         _attach_at(fd, target)
         os.close(fd)
@@ -311,7 +314,9 @@ def _verified_null() -> int:
 
 
 def _copy_up(source_fd: int, tmpfs_fd: int) -> None:
-    """Copy what the image has at a mount point into the new tmpfs (the ``tmpcopyup`` option): modes, owners, links."""
+    """Copy what the image has at a mount point into the new tmpfs (the ``tmpcopyup`` option): modes, owners,
+    links.
+    """
     reading = os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=source_fd)
     writing = os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=tmpfs_fd)
     try:

@@ -1,4 +1,6 @@
-"""Kernel parameters of a container: only those that a namespace owns, written through a private procfs (rule R18)."""
+"""Kernel parameters of a container: only those that a namespace owns, written through a private procfs (rule
+R18).
+"""
 
 from __future__ import annotations
 
