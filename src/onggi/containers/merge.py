@@ -77,7 +77,11 @@ def merge_image(config: ContainerConfig, image: Json) -> None:
     config.stop_signal = config.stop_signal or image.get("StopSignal") or ""
     config.exposed_ports = {**(image.get("ExposedPorts") or {}), **config.exposed_ports}
     config.healthcheck = _merge_health(config.healthcheck, image.get("Healthcheck"))
-    labels = {key: value for key, value in (image.get("Labels") or {}).items() if not key.startswith(RESERVED_PREFIX)}
+    labels = {
+        key: value
+        for key, value in (image.get("Labels") or {}).items()
+        if not key.startswith(RESERVED_PREFIX)
+    }
     config.labels = {**labels, **config.labels}
 
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 import msgspec
 
 if TYPE_CHECKING:
-    from onggi.store.snapshots import Rootfs
+    from onggi.store.rootfs import Rootfs
 
 Json = Any
 StdinMode = Literal["null", "open", "once"]
@@ -24,7 +24,7 @@ RunStatus = Literal["running", "paused"]
 class Attach(msgspec.Struct):
     """One client's stream: a connected socket and what to send over it.
 
-    ``early`` are bytes the client sent behind its request head; ``framed`` selects docker's 8-byte stream headers;
+    ``detach_keys`` are the bytes of the sequence in hexadecimal, empty for none. ``early`` are bytes the client sent behind its request head; ``framed`` selects docker's 8-byte stream headers;
     ``status`` says that the engine holds a copy of the socket and writes a last frame (type 4) on it after the
     exit record: the monitor then closes its descriptor without a shutdown at the end of output, and after the
     detach keys it writes one empty frame of type 6 and shuts the socket down.
@@ -106,8 +106,8 @@ class Runtime(Protocol):
     """Starts containers and speaks with what looks after them.
 
     Verbs of ``call`` (arguments -> answer): ``signal`` {signal} · ``pause`` · ``resume`` · ``kill`` (the whole cgroup)
-    · ``resize`` {rows, cols} · ``attach`` {stdin, stdout, stderr, framed, detach_keys, early} + client fd, early is
-    base64 · ``exec`` {id, process, tty, stdin, size, detach_keys, framed, stdout, stderr, early} + client fd or
+    · ``resize`` {rows, cols} · ``attach`` {stdin, stdout, stderr, framed, status, detach_keys, early} + client fd, early
+    and detach_keys hexadecimal · ``exec`` {id, process, tty, stdin, size, detach_keys, framed, stdout, stderr, early} + client fd or
     none -> {pid} · ``exec_wait`` {id} -> {code, error}, answered when it ends · ``exec_signal`` {id, signal} ·
     ``exec_resize`` {id, rows, cols} · ``state`` · ``stats`` · ``pids`` -> {pids} · ``update`` {resources} ->
     {warnings} · ``root`` -> {fd}, owned by the caller.
@@ -121,6 +121,9 @@ class Runtime(Protocol):
 
     def exited(self, container_id: str) -> asyncio.Future[ExitRecord]:
         """The end of the current run; resolves with code 137 and ``monitor lost`` if the monitor vanished."""
+
+    def flushed(self, container_id: str) -> asyncio.Future[None]:
+        """When every attached client has all output of the current run."""
 
     async def call(self, container_id: str, verb: str, arguments: Json, fds: Sequence[int] = ()) -> Json:
         """Ask the monitor; raises NotFound if nothing runs, Unavailable if it does not answer."""

@@ -83,7 +83,9 @@ def _with_home(env: list[str], home: str) -> list[str]:
     return env if any(entry.startswith("HOME=") for entry in env) else [*env, f"HOME={home}"]
 
 
-def process(command: Command, host_config: HostConfig, host: Host, size: tuple[int, int] | None = None) -> Json:
+def process(
+    command: Command, host_config: HostConfig, host: Host, size: tuple[int, int] | None = None
+) -> Json:
     """The OCI ``process`` of a run or of an exec; ``size`` is (rows, columns)."""
     allowed = list(host.capabilities) if command.privileged else allowed_capabilities(host_config, host)
     identity = command.identity

@@ -18,15 +18,12 @@ Json = Any
 _PROPAGATION = frozenset(("private", "rprivate", "shared", "rshared", "slave", "rslave"))
 _MODES = frozenset(("rw", "ro", "z", "Z", "nocopy", "cached", "delegated", "consistent")) | _PROPAGATION
 _TMPFS_FLAGS = frozenset(
-    "ro rw nodev dev noexec exec nosuid suid noatime atime nodiratime diratime relatime norelatime strictatime "
-    "nostrictatime async sync dirsync remount mand nomand private rprivate shared rshared slave rslave "
-    "unbindable runbindable".split()
+    ["ro", "rw", "nodev", "dev", "noexec", "exec", "nosuid", "suid", "noatime", "atime", "nodiratime", "diratime", "relatime", "norelatime", "strictatime", "nostrictatime", "async", "sync", "dirsync", "remount", "mand", "nomand", "private", "rprivate", "shared", "rshared", "slave", "rslave", "unbindable", "runbindable"]
 )
-_TMPFS_DATA = frozenset("size mode uid gid nr_inodes nr_blocks mpol".split())
+_TMPFS_DATA = frozenset(["size", "mode", "uid", "gid", "nr_inodes", "nr_blocks", "mpol"])
 # Files that lxcfs and its like provide; nothing else below /proc may be covered.
 _PROC_FILES = frozenset(
-    f"/proc/{name}" for name in "cpuinfo diskstats meminfo stat swaps uptime loadavg slabinfo sys/kernel/ns_last_pid"
-    .split()
+    f"/proc/{name}" for name in ["cpuinfo", "diskstats", "meminfo", "stat", "swaps", "uptime", "loadavg", "slabinfo", "sys/kernel/ns_last_pid"]
 )  # fmt: skip
 _TMPFS_VALUE = re.compile(r"[A-Za-z0-9%:_,=.-]+")
 
@@ -61,7 +58,9 @@ def check_destination(path: str) -> str:
     if clean == "/":
         raise InvalidArgument(f"invalid volume specification: '{path}': destination can't be '/'")
     if clean == "/proc" or (clean.startswith("/proc/") and clean not in _PROC_FILES):
-        raise InvalidArgument(f'check proc-safe mount: "{clean}" cannot be mounted because it is inside /proc')
+        raise InvalidArgument(
+            f'check proc-safe mount: "{clean}" cannot be mounted because it is inside /proc'
+        )
     return clean
 
 
@@ -76,7 +75,11 @@ def parse_bind(text: str) -> MountPoint:
     mode = parts[2] if len(parts) == 3 else ""
     options = mode.split(",") if mode else []
     propagation = [option for option in options if option in _PROPAGATION]
-    if any(option not in _MODES for option in options) or len(propagation) > 1 or {"ro", "rw"} <= set(options):
+    if (
+        any(option not in _MODES for option in options)
+        or len(propagation) > 1
+        or {"ro", "rw"} <= set(options)
+    ):
         raise InvalidArgument(f"invalid mode: {mode}")
     if "nocopy" in options:
         raise InvalidArgument(f"invalid volume specification: '{text}': nocopy is for named volumes")
@@ -150,7 +153,10 @@ def _parse_tmpfs_mount(mount: Mount) -> MountPoint:
     if mount.read_only:
         options.append("ro")
     return MountPoint(
-        type="tmpfs", destination=check_destination(mount.target), writable=not mount.read_only, options=options
+        type="tmpfs",
+        destination=check_destination(mount.target),
+        writable=not mount.read_only,
+        options=options,
     )
 
 
@@ -222,7 +228,12 @@ def shm_mount(host: HostConfig, joined_pid: int) -> Json | None:
 def point_mount(point: MountPoint) -> Json:
     """The OCI mount of one mount point."""
     if point.type == "tmpfs":
-        return {"destination": point.destination, "type": "tmpfs", "source": "tmpfs", "options": point.options}
+        return {
+            "destination": point.destination,
+            "type": "tmpfs",
+            "source": "tmpfs",
+            "options": point.options,
+        }
     options = ["rbind" if point.recursive else "bind", point.propagation]
     if not point.writable:
         options.append("ro")
@@ -235,7 +246,12 @@ def file_mounts(files: dict[str, str], read_only: bool) -> list[Json]:
     """Binds of the generated files, by destination (``/etc/hosts`` …) and path on the host."""
     mode = ["ro"] if read_only else []
     return [
-        {"destination": destination, "type": "bind", "source": source, "options": ["rbind", "rprivate", *mode]}
+        {
+            "destination": destination,
+            "type": "bind",
+            "source": source,
+            "options": ["rbind", "rprivate", *mode],
+        }
         for destination, source in files.items()
     ]
 

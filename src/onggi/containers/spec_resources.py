@@ -16,7 +16,7 @@ Json = Any
 CPU_PERIOD_US = 100_000
 _DEVICE_RULE = re.compile(r"([acb]) ([0-9]+|\*):([0-9]+|\*) ([rwm]{1,3})")
 _RLIMITS = frozenset(
-    "as core cpu data fsize locks memlock msgqueue nice nofile nproc rss rtprio rttime sigpending stack".split()
+    ["as", "core", "cpu", "data", "fsize", "locks", "memlock", "msgqueue", "nice", "nofile", "nproc", "rss", "rtprio", "rttime", "sigpending", "stack"]
 )
 
 
@@ -32,7 +32,9 @@ class DeviceNode(NamedTuple):
     gid: int
 
 
-DeviceLookup = Callable[[str], list[DeviceNode]]  # a device file, or all below a directory; empty if there is none
+DeviceLookup = Callable[
+    [str], list[DeviceNode]
+]  # a device file, or all below a directory; empty if there is none
 
 # null, zero, full, random, urandom, tty; console and ptmx; pts. Everything else is denied before.
 _DEFAULT_RULES: tuple[tuple[bool, str, int | None, int | None, str], ...] = (
@@ -69,7 +71,9 @@ def parse_device_rule(text: str) -> Json:
     kind, major, minor, access = match.groups()
     if any(number != "*" and int(number) >= 2**32 for number in (major, minor)):
         raise InvalidArgument(f"invalid device cgroup rule format: '{text}'")
-    return _rule(True, kind, None if major == "*" else int(major), None if minor == "*" else int(minor), access)
+    return _rule(
+        True, kind, None if major == "*" else int(major), None if minor == "*" else int(minor), access
+    )
 
 
 def device_nodes(mappings: Iterable[DeviceMapping], lookup: DeviceLookup) -> list[tuple[DeviceNode, str]]:
@@ -157,7 +161,11 @@ def _blkio(limits: Resources, lookup: DeviceLookup) -> Json:
 
 def resources(limits: Resources, lookup: DeviceLookup) -> Json:
     """``linux.resources`` without devices; empty parts are left out, so that an update changes what it names."""
-    pids = {"limit": limits.pids_limit if limits.pids_limit > 0 else -1} if limits.pids_limit is not None else None
+    pids = (
+        {"limit": limits.pids_limit if limits.pids_limit > 0 else -1}
+        if limits.pids_limit is not None
+        else None
+    )
     return {
         key: value
         for key, value in {
@@ -183,5 +191,6 @@ def rlimits(ulimits: list[Ulimit], defaults: dict[str, tuple[int, int]]) -> list
             )
         merged[entry.name.lower()] = (soft, hard)
     return [
-        {"type": f"RLIMIT_{name.upper()}", "soft": soft, "hard": hard} for name, (soft, hard) in sorted(merged.items())
+        {"type": f"RLIMIT_{name.upper()}", "soft": soft, "hard": hard}
+        for name, (soft, hard) in sorted(merged.items())
     ]

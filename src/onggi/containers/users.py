@@ -100,4 +100,9 @@ def resolve(user: str, passwd: bytes, group: bytes, group_add: list[str]) -> Ide
     elif account:
         members = _memberships(group, account.name)
     groups = dict.fromkeys([gid, *members, *(find_group(group, extra) for extra in group_add)])
-    return Identity(account.uid if account else uid or 0, gid, tuple(groups), account.home if account and account.home else "/")
+    return Identity(
+        account.uid if account else uid or 0,
+        gid,
+        tuple(groups),
+        account.home if account and account.home else "/",
+    )

@@ -13,19 +13,12 @@ from onggi.containers.signals import parse_signal
 from onggi.containers.spec_resources import parse_device_rule, rlimits
 from onggi.containers.validate_resources import check_resources
 from onggi.errors import InvalidArgument, Unsupported
+from onggi.logs.options import validate as validate_log
 
 Json = Any
 NAME = re.compile(r"/?[a-zA-Z0-9][a-zA-Z0-9_.-]+")
 _HOSTNAME = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9._-]{0,62}[A-Za-z0-9_])?")
 _MILLISECOND_NS = 1_000_000
-LOG_DRIVERS = {
-    "json-file": frozenset(("max-size", "max-file", "compress", "labels", "labels-regex", "env", "env-regex", "tag")),
-    "local": frozenset(("max-size", "max-file", "compress")),
-    "none": frozenset[str](),
-}
-_FOREIGN_LOG_DRIVERS = frozenset("syslog journald gelf fluentd awslogs splunk etwlogs gcplogs logentries".split())
-_SIZE = re.compile(r"(-1|[0-9]+(\.[0-9]+)?[kmgtKMGT]?[bB]?)")
-_LATER_LOG_OPTIONS = ("labels", "labels-regex", "env", "env-regex", "tag")
 
 
 def check_name(name: str) -> str:
@@ -55,7 +48,9 @@ def check_request(request: CreateRequest, host: Host) -> list[str]:
 
 def _check_config(config: ContainerConfig) -> None:
     if config.working_dir and not config.working_dir.startswith("/"):
-        raise InvalidArgument(f"the working directory '{config.working_dir}' is invalid, it needs to be an absolute path")
+        raise InvalidArgument(
+            f"the working directory '{config.working_dir}' is invalid, it needs to be an absolute path"
+        )
     for entry in config.env:
         if not entry.partition("=")[0] or "\0" in entry:
             raise InvalidArgument(f"invalid environment variable: {entry}")
@@ -190,7 +185,9 @@ def _refuse_later(host: HostConfig) -> None:
             raise Unsupported(f"option {option} is not supported by this engine")
     for request in host.device_requests or []:
         kinds = " ".join(str(item) for item in (request.get("Capabilities") or []))
-        raise Unsupported(f'could not select device driver "{request.get("Driver", "")}" with capabilities: [{kinds}]')
+        raise Unsupported(
+            f'could not select device driver "{request.get("Driver", "")}" with capabilities: [{kinds}]'
+        )
     if host.runtime != "onggi":
         raise InvalidArgument(f"unknown or invalid runtime name: {host.runtime}")
     if ".." in host.cgroup_parent.split("/") or host.cgroup_parent.endswith(".slice"):
@@ -208,26 +205,13 @@ def check_restart_policy(policy: RestartPolicy) -> None:
     if count < 0:
         raise InvalidArgument("invalid restart policy: maximum retry count cannot be negative")
     if count and policy.name != "on-failure":
-        raise InvalidArgument("invalid restart policy: maximum retry count can only be used with 'on-failure'")
+        raise InvalidArgument(
+            "invalid restart policy: maximum retry count can only be used with 'on-failure'"
+        )
 
 
 def _check_log(host: HostConfig) -> None:
-    driver, options = host.log_config.type, host.log_config.config or {}
-    if driver in _FOREIGN_LOG_DRIVERS:
-        raise Unsupported(f"log driver {driver} is not supported yet")
-    if driver not in LOG_DRIVERS:
-        raise InvalidArgument(f"logger: no log driver named '{driver}' is registered")
-    for name, value in options.items():
-        if name in ("mode", "max-buffer-size"):
-            raise Unsupported(f"log option {name} is not supported yet")
-        if name not in LOG_DRIVERS[driver]:
-            raise InvalidArgument(f"unknown log opt '{name}' for {driver} log driver")
-        if name in _LATER_LOG_OPTIONS:
-            raise Unsupported(f"log option {name} is not supported yet")
-        if name == "max-size" and _SIZE.fullmatch(value) is None:
-            raise InvalidArgument(f"invalid size: '{value}'")
-        if name == "max-file" and not (value.isascii() and value.isdigit() and int(value) > 0):
-            raise InvalidArgument("max-file cannot be less than 1")
+    validate_log(host.log_config.type, host.log_config.config or {})
 
 
 def _check_security(host: HostConfig, machine: Host) -> None:
@@ -243,11 +227,16 @@ def _check_security(host: HostConfig, machine: Host) -> None:
 
 def _network_warnings(host: HostConfig) -> list[str]:
     if host.network_mode in ("default", "bridge"):
-        return [f"network {host.network_mode}: networks are not supported yet, the container has loopback only"]
+        return [
+            f"network {host.network_mode}: networks are not supported yet, the container has loopback only"
+        ]
     return []
 
 
 def check_image_volumes(paths: list[str]) -> list[str]:
     """Warnings for the image's ``VOLUME`` paths; one over /proc or the root is refused (CVE-2019-16884)."""
     clean = [spec_mounts.check_destination(path if path.startswith("/") else f"/{path}") for path in paths]
-    return [f"image volume {path} is kept in the container's own layer: volumes are not supported yet" for path in clean]
+    return [
+        f"image volume {path} is kept in the container's own layer: volumes are not supported yet"
+        for path in clean
+    ]

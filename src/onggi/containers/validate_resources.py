@@ -17,7 +17,9 @@ def check_resources(limits: Resources, host: Host) -> list[str]:
     _check_blkio(limits)
     warnings = []
     if isinstance(limits, HostConfig) and not -1000 <= limits.oom_score_adj <= 1000:
-        raise InvalidArgument(f"Invalid value {limits.oom_score_adj}, range for oom score adj is [-1000, 1000]")
+        raise InvalidArgument(
+            f"Invalid value {limits.oom_score_adj}, range for oom score adj is [-1000, 1000]"
+        )
     if limits.oom_kill_disable and not limits.memory:
         warnings.append(
             "OOM killer is disabled for the container, but no memory limit is set, this can result in the system "
@@ -58,7 +60,9 @@ def _check_cpu(limits: Resources, host: Host) -> None:
                 f"range of CPUs is from 0.01 to {count}.00, as there are only {count} CPUs available"
             )
     if limits.cpu_period and not 1000 <= limits.cpu_period <= 1_000_000:
-        raise InvalidArgument("CPU cfs period can not be less than 1ms (i.e. 1000) or larger than 1s (i.e. 1000000)")
+        raise InvalidArgument(
+            "CPU cfs period can not be less than 1ms (i.e. 1000) or larger than 1s (i.e. 1000000)"
+        )
     if 0 < limits.cpu_quota < 1000 or limits.cpu_quota < -1:
         raise InvalidArgument("CPU cfs quota can not be less than 1ms (i.e. 1000)")
     if limits.cpu_realtime_runtime > limits.cpu_realtime_period:
@@ -78,7 +82,9 @@ def _check_sets(limits: Resources, host: Host) -> None:
             raise InvalidArgument(f"Invalid value {text[:64]} for cpuset {name}.") from None
         if not asked <= available:
             have = ",".join(str(number) for number in sorted(available))
-            raise InvalidArgument(f"Requested {what} are not available - requested {text}, available: {have}.")
+            raise InvalidArgument(
+                f"Requested {what} are not available - requested {text}, available: {have}."
+            )
 
 
 def _check_blkio(limits: Resources) -> None:

@@ -1,0 +1,166 @@
+"""What the parts of the container service share: the live containers, the rooms below, and the paths.
+
+On disk, owner: containers room::
+
+    <data-root>/containers/<id>/{hosts,hostname,resolv.conf,log/…}
+    <exec-root>/containers/<id>/<run>/        made by the launcher's side
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from typing import Any, Protocol
+
+from onggi.containers import names, repository
+from onggi.containers.events import EventBus
+from onggi.containers.host import Host
+from onggi.containers.model import Container
+from onggi.containers.runtime import Runtime
+from onggi.errors import Conflict, NotFound
+from onggi.store.rootfs import Rootfs
+
+Json = Any
+TOMBSTONE_NS = 600 * 1_000_000_000
+
+
+class Database(Protocol):
+    """What this room needs of ``store.database.Database``."""
+
+    async def run(
+        self, fn: Callable[[Any], Any], *, durable: bool = False, after: Callable[[Any], None] | None = None
+    ) -> Any: ...
+
+
+class Snapshots(Protocol):
+    """What this room needs of ``store.snapshots.Snapshots``."""
+
+    async def prepare(self, container_id: str, image: Any, *, host_show: Sequence[str] = ()) -> Rootfs: ...
+
+    async def remove(self, container_id: str, *, durable: bool = True) -> None: ...
+
+    async def usage(self, container_id: str) -> int: ...
+
+
+class Images(Protocol):
+    """What this room needs of ``images.service.Images``."""
+
+    async def get(self, ref: str) -> Any: ...
+
+
+Seccomp = Callable[[str, frozenset[str]], bytes]  # (profile text or "" for the default, capabilities) -> BPF
+
+
+class Context:
+    """One engine's containers; everything here belongs to the event loop's thread."""
+
+    def __init__(
+        self,
+        *,
+        database: Database,
+        images: Images,
+        snapshots: Snapshots,
+        runtime: Runtime,
+        events: EventBus,
+        host: Host,
+        seccomp: Seccomp,
+        data_root: str,
+        exec_root: str,
+    ) -> None:  # fmt: skip
+        self.database, self.images, self.snapshots = database, images, snapshots
+        self.runtime, self.events, self.host, self.seccomp = runtime, events, host, seccomp
+        self._data, self._run = f"{data_root}/containers", f"{exec_root}/containers"
+        self.containers: dict[str, Container] = {}
+        self.names: dict[str, str] = {}
+        self._tombstones: dict[str, tuple[int, int]] = {}  # id or name -> (exit code, removed at)
+
+    def find(self, ref: str) -> Container:
+        """The container of an id, name or unique prefix; raises NotFound in docker's words."""
+        return self.containers[names.find_id(ref, self.containers, self.names.get)]
+
+    def reserve(self, name: str, container_id: str) -> None:
+        """Take a name; raises Conflict in docker's words."""
+        owner = self.names.get(name)
+        if owner is not None:
+            raise Conflict(
+                f'Conflict. The container name "/{name}" is already in use by container "{owner}". You have to '
+                "remove (or rename) that container to be able to reuse that name."
+            )
+        self.names[name] = container_id
+
+    def adopt(self, container: Container) -> None:
+        self.containers[container.id] = container
+        self.names[container.name] = container.id
+
+    def drop(self, container: Container) -> None:
+        """Forget a removed container but for its exit code (``wait`` may still ask for it)."""
+        self.containers.pop(container.id, None)
+        if self.names.get(container.name) == container.id:
+            del self.names[container.name]
+        now = time.time_ns()
+        self._tombstones = {
+            key: value for key, value in self._tombstones.items() if now - value[1] < TOMBSTONE_NS
+        }
+        for key in (container.id, container.name):
+            self._tombstones[key] = (container.state.exit_code, now)
+
+    def tombstone(self, ref: str) -> int:
+        """The exit code of a container that was removed less than ten minutes ago; raises NotFound."""
+        found = self._tombstones.get(ref.removeprefix("/"))
+        if found is None and len(ref) >= 12:
+            found = next((value for key, value in self._tombstones.items() if key.startswith(ref)), None)
+        if found is None or time.time_ns() - found[1] > TOMBSTONE_NS:
+            raise NotFound(f"No such container: {ref}")
+        return found[0]
+
+    def directory(self, container_id: str) -> str:
+        return f"{self._data}/{container_id}"
+
+    def run_directory(self, container: Container) -> str:
+        return f"{self._run}/{container.id}/{container.run}"
+
+    def make_directories(self, container_id: str) -> None:
+        """The container's directory and its ``log``; only root may look into it."""
+        os.makedirs(self._data, 0o700, exist_ok=True)
+        os.mkdir(self.directory(container_id), 0o700)
+        os.mkdir(f"{self.directory(container_id)}/log", 0o700)
+
+    async def save(self, container: Container, *, durable: bool = False) -> None:
+        """Write the row: its first time durably, with everything; later how it stands."""
+        if container.stored:
+            await self.database.run(repository.save_state(container), durable=durable)
+            return
+        await self.database.run(repository.insert(container), durable=True)
+        container.stored = True
+
+    async def rootfs(self, container: Container) -> Rootfs:
+        """The container's root as data; cheap after the first time."""
+        if container.rootfs is None:
+            directory = container.spec.host_config.rootfs_directory
+            if directory:
+                container.rootfs = Rootfs(kind="directory", path=directory)
+            else:
+                image = await self.images.get(container.spec.image_id)
+                show = container.spec.host_config.host_show or []
+                container.rootfs = await self.snapshots.prepare(container.id, image, host_show=show)
+        rootfs: Rootfs = container.rootfs
+        return rootfs
+
+    def publish(self, container: Container, action: str, time_ns: int = 0, **attributes: str) -> None:
+        """A container event with docker's attributes: labels, image, name and those of the action."""
+        facts: Mapping[str, str] = {
+            **container.spec.config.labels,
+            "image": container.spec.image,
+            "name": container.name,
+            **attributes,
+        }
+        self.events.publish("container", action, container.id, facts, time_ns)
+
+    def spawn(self, container: Container, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        """Run work that the container owns; an error in it is reported by the loop's handler."""
+        task = asyncio.get_running_loop().create_task(work)
+        container.tasks.add(task)
+        task.add_done_callback(container.tasks.discard)
+        return task

@@ -1,0 +1,130 @@
+"""Create a container: request + image -> row. Files first, row second; a failure leaves nothing behind."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import time
+from typing import Any
+
+from onggi.containers import names, validate
+from onggi.containers.context import Context
+from onggi.containers.merge import command_line, complete, merge_image
+from onggi.containers.model import Container, Spec, State
+from onggi.containers.request import CreateRequest, HostConfig, parse_create
+from onggi.containers.spec_mounts import MountPoint, mount_points
+from onggi.errors import InvalidArgument, NotFound
+
+Json = Any
+
+
+class Creator:
+    """``docker create``."""
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+
+    async def create(
+        self, name: str | None, body: Json, *, platform: str | None = None
+    ) -> tuple[str, list[str]]:
+        """Create and commit a container; its id and docker's warnings."""
+        container, warnings = await self.prepare(name, body, platform=platform)
+        try:
+            await self._context.rootfs(container)
+            await self._context.save(container)
+        except BaseException:
+            await self.discard(container)
+            raise
+        self._context.publish(container, "create")
+        return container.id, warnings
+
+    async def prepare(
+        self, name: str | None, body: Json, *, platform: str | None = None
+    ) -> tuple[Container, list[str]]:
+        """Everything of ``create`` but the commit; the name is taken."""
+        context = self._context
+        request = parse_create(body)
+        name = validate.check_name(name) if name else None
+        image_id, image_config = await self._image(request, platform)
+        merge_image(request.config, image_config)
+        container_id = names.new_id(context.containers.__contains__)
+        complete(request, container_id, context.host.log_driver)
+        warnings = validate.check_request(request, context.host)
+        warnings += validate.check_image_volumes(list(image_config.get("Volumes") or {}))
+        command_line(request.config)
+        points = _checked_points(request.host)
+        self._check_joined(request.host)
+        spec = Spec(
+            image=request.config.image,
+            image_id=image_id,
+            config=request.config,
+            host_config=request.host,
+            mounts=points,
+            log_directory=f"{context.directory(container_id)}/log",
+        )
+        name = name or names.generate(context.names.__contains__)
+        context.reserve(name, container_id)
+        container = Container(container_id, name, time.time_ns(), spec, State())
+        try:
+            context.make_directories(container_id)
+        except OSError:
+            context.names.pop(name)
+            raise
+        context.adopt(container)
+        return container, warnings
+
+    async def discard(self, container: Container) -> None:
+        """Undo ``prepare``; each step may already be undone."""
+        context = self._context
+        container.removing = True
+        if not container.spec.host_config.rootfs_directory:
+            await context.snapshots.remove(container.id)
+        shutil.rmtree(context.directory(container.id), ignore_errors=True)
+        container.drop_attachments()
+        context.drop(container)
+
+    async def _image(self, request: CreateRequest, platform: str | None) -> tuple[str, Json]:
+        """The image's id and configuration; a bare directory has neither."""
+        directory = request.host.rootfs_directory
+        if directory:
+            if not directory.startswith("/") or not os.path.isdir(directory):
+                raise InvalidArgument(f"rootfs {directory} is not a directory")
+            return "", {}
+        image = await self._context.images.get(request.config.image)
+        _check_platform(request.config.image, image.config, platform)
+        return image.id, image.config.get("config") or {}
+
+    def _check_joined(self, host: HostConfig) -> None:
+        """The containers whose namespaces are joined exist; modes keep their ids, as names may change."""
+        for field in ("network_mode", "ipc_mode", "pid_mode"):
+            mode: str = getattr(host, field)
+            if mode.startswith("container:"):
+                other = self._context.find(mode.partition(":")[2])
+                setattr(host, field, f"container:{other.id}")
+                if field == "ipc_mode" and other.spec.host_config.ipc_mode not in ("shareable", "host"):
+                    raise InvalidArgument(
+                        f"can't join IPC of container {other.id}: non-shareable IPC (hint: use IpcMode:shareable for "
+                        "the donor container)"
+                    )
+
+
+def _checked_points(host: HostConfig) -> list[MountPoint]:
+    points = mount_points(host)
+    for point in points:
+        if point.type == "bind" and not point.make_source and not os.path.lexists(point.source):
+            raise InvalidArgument(
+                f'invalid mount config for type "bind": bind source path does not exist: {point.source}'
+            )
+    return points
+
+
+def _check_platform(ref: str, config: Json, platform: str | None) -> None:
+    if not platform:
+        return
+    asked = platform.split("/")
+    has = [config.get("os") or "linux", config.get("architecture") or ""]
+    if asked[:2] != has[: len(asked)] and has[1]:
+        raise NotFound(
+            f"image with reference {ref} was found but its platform ({'/'.join(has)}) does not match the specified "
+            f"platform ({platform})"
+        )

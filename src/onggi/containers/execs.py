@@ -1,0 +1,268 @@
+"""``docker exec``: more processes in a running container, made by the same function of the spec as its first one."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import secrets
+from typing import Any
+
+import msgspec
+
+from onggi.containers.attaching import attach_arguments, check_size
+from onggi.containers.context import Context
+from onggi.containers.detach import parse_detach_keys
+from onggi.containers.launching import Launcher
+from onggi.containers.model import Container
+from onggi.containers.options import ExecOptions, Hijack
+from onggi.containers.request import ExecConfig, convert, words
+from onggi.containers.runtime import Attach
+from onggi.containers.spec import Command, environment, merge_env, process
+from onggi.containers.streams import frame, send_all
+from onggi.errors import CommandNotFound, Conflict, InvalidArgument, NotExecutable, NotFound, OnggiError
+
+Json = Any
+_KEPT_ENDED = 1000  # finished execs that can still be inspected, over all containers
+
+
+class Exec(msgspec.Struct, kw_only=True):
+    """One exec instance; ``exit_code`` is None until it ended."""
+
+    id: str
+    container_id: str
+    config: ExecConfig
+    started: bool = False
+    running: bool = False
+    exit_code: int | None = None
+    pid: int = 0
+
+
+class Execs:
+    """Creates, starts and reports execs."""
+
+    def __init__(self, context: Context, launcher: Launcher) -> None:
+        self._context, self._launcher = context, launcher
+        self._execs: dict[str, Exec] = {}
+
+    async def exec_create(self, ref: str, body: Json) -> str:
+        """Check the request against a running container; the new exec's id."""
+        container = self._context.find(ref)
+        config = convert(body, ExecConfig)
+        if not words(config.cmd):
+            raise InvalidArgument("no exec command specified")
+        if config.working_dir and not config.working_dir.startswith("/"):
+            raise InvalidArgument(
+                f"the working directory '{config.working_dir}' is invalid, it needs to be an absolute path"
+            )
+        parse_detach_keys(config.detach_keys)
+        _require_running(container)
+        return self.add(container, config).id
+
+    def add(self, container: Container, config: ExecConfig) -> Exec:
+        """A new instance, not started."""
+        new = Exec(id=secrets.token_hex(32), container_id=container.id, config=config)
+        self._execs[new.id] = new
+        container.execs[new.id] = new
+        self._forget_old()
+        self._publish(container, f"exec_create: {' '.join(words(config.cmd))}", new)
+        return new
+
+    def exec_is_tty(self, exec_id: str) -> bool:
+        """Whether the exec's stream is raw rather than framed."""
+        return self._get(exec_id).config.tty
+
+    async def exec_start(self, exec_id: str, options: ExecOptions, hijack: Hijack | None) -> None:
+        """Start; with ``hijack`` the client's stream goes to the monitor, and errors are written on it.
+
+        Returns when the program runs, or failed to. Raises NotFound, Conflict.
+        """
+        started = self._get(exec_id)
+        container = self._container_of(started)
+        _require_running(container)
+        if started.started:
+            raise Conflict(f"Error: Exec command {exec_id} is already running" if started.running else
+                           f"Error: Exec command {exec_id} has already run")  # fmt: skip
+        started.started = True
+        if hijack is None or options.detach:
+            await self.launch(container, started, None, options.size)
+            return
+        fd, early = await hijack()
+        config = started.config
+        stream = Attach(
+            fd=fd,
+            early=early,
+            stdin=config.attach_stdin,
+            stdout=config.attach_stdout,
+            stderr=config.attach_stderr,
+            framed=not config.tty,
+            detach_keys=parse_detach_keys(config.detach_keys) if config.tty else "",
+        )
+        await self._launch_on(container, started, stream, options.size)
+
+    async def _launch_on(
+        self, container: Container, started: Exec, stream: Attach, size: tuple[int, int] | None
+    ) -> None:
+        """Launch with a client; after the 101 an error can only be told on the stream, as docker does."""
+        copy = os.dup(stream.fd)
+        try:
+            await self.launch(container, started, stream, size)
+        except OnggiError as error:
+            text = f"{error}\r\n".encode()
+            await send_all(copy, frame(1, text) if stream.framed else text)
+        finally:
+            os.close(copy)
+
+    async def launch(
+        self, container: Container, started: Exec, stream: Attach | None, size: tuple[int, int] | None
+    ) -> None:
+        """Ask the monitor; on failure the exec has docker's exit code and the error is raised."""
+        config = started.config
+        started.running = True
+        try:
+            arguments = {
+                "id": started.id,
+                "process": self._process(container, config, size or config.console_size, await self._context.rootfs(container)),
+                "tty": config.tty,
+                "size": size or config.console_size,
+                **(attach_arguments(stream) if stream else {"stdin": False, "stdout": False, "stderr": False}),
+            }  # fmt: skip
+        except BaseException:
+            if stream:
+                os.close(stream.fd)
+            self._finish(container, started, 126)
+            raise
+        try:
+            fds = [stream.fd] if stream else []
+            answer = await self._context.runtime.call(container.id, "exec", arguments, fds)
+        except BaseException as error:
+            code = 127 if isinstance(error, CommandNotFound) else 126
+            self._finish(container, started, code)
+            if isinstance(error, (CommandNotFound, NotExecutable)):
+                text = f"OCI runtime exec failed: exec failed: unable to start container process: {error}: unknown"
+                raise type(error)(text) from None
+            raise
+        started.pid = int(answer.get("pid", 0))
+        self._publish(container, f"exec_start: {' '.join(words(config.cmd))}", started)
+        self._context.spawn(container, self._follow(container, started))
+
+    def _process(
+        self, container: Container, config: ExecConfig, size: tuple[int, int] | None, rootfs: Any
+    ) -> Json:
+        spec = container.spec
+        user = config.user or spec.config.user
+        command = Command(
+            argv=words(config.cmd),
+            env=_environment(container, config),
+            cwd=config.working_dir or spec.config.working_dir,
+            identity=self._launcher.identity(container, rootfs, user),
+            tty=config.tty,
+            privileged=config.privileged or spec.host_config.privileged,
+        )
+        return process(command, spec.host_config, self._context.host, size if config.tty else None)
+
+    async def _follow(self, container: Container, started: Exec) -> None:
+        try:
+            answer = await self._context.runtime.call(container.id, "exec_wait", {"id": started.id})
+            code = int(answer["code"])
+        except OnggiError:
+            code = 137  # the container ended, and its execs with it
+        self._finish(container, started, code)
+        self._publish(container, "exec_die", started, code)
+
+    def _finish(self, container: Container, started: Exec, code: int) -> None:
+        started.running, started.exit_code, started.pid = False, code, 0
+        container.execs.pop(started.id, None)
+
+    async def exec_inspect(self, exec_id: str) -> Json:
+        """docker's ``ExecInspectResponse``."""
+        found = self._get(exec_id)
+        if found.running:
+            await self._catch_up(found)
+        config, argv = found.config, words(found.config.cmd)
+        return {
+            "ID": found.id,
+            "Running": found.running,
+            "ExitCode": found.exit_code,
+            "ProcessConfig": {
+                "tty": config.tty,
+                "entrypoint": argv[0],
+                "arguments": argv[1:],
+                "privileged": config.privileged,
+                **({"user": config.user} if config.user else {}),
+            },
+            "OpenStdin": config.attach_stdin,
+            "OpenStderr": config.attach_stderr,
+            "OpenStdout": config.attach_stdout,
+            "CanRemove": not found.running and found.started,
+            "ContainerID": found.container_id,
+            "DetachKeys": config.detach_keys,
+            "Pid": found.pid,
+        }
+
+    async def _catch_up(self, found: Exec) -> None:
+        """A client may ask right behind the end of its stream: hear what the monitor said before that."""
+        try:
+            state = await self._context.runtime.call(found.container_id, "state", {})
+        except OnggiError:
+            return  # the container has ended: its end is being booked
+        ended = state.get("ended_execs") or {}
+        if found.id in ended and found.running:
+            found.running, found.exit_code = False, int(ended[found.id])
+        await asyncio.sleep(0)
+
+    async def exec_resize(self, exec_id: str, rows: int, columns: int) -> None:
+        found = self._get(exec_id)
+        check_size(rows, columns)
+        if not found.running:
+            raise Conflict(f"exec {exec_id} is not running")
+        arguments = {"id": exec_id, "rows": rows, "cols": columns}
+        await self._context.runtime.call(found.container_id, "exec_resize", arguments)
+
+    def adopt(self, container: Container, running: dict[str, int], ended: dict[str, int]) -> None:
+        """Execs that went on while no engine ran; what they were asked is no longer known."""
+        for exec_id, pid in running.items():
+            known = Exec(
+                id=exec_id, container_id=container.id, config=_unknown(), started=True, running=True, pid=pid
+            )
+            self._execs[exec_id] = container.execs[exec_id] = known
+            self._context.spawn(container, self._follow(container, known))
+        for exec_id, code in ended.items():
+            self._execs[exec_id] = Exec(
+                id=exec_id, container_id=container.id, config=_unknown(), started=True, exit_code=code
+            )
+
+    def _get(self, exec_id: str) -> Exec:
+        found = self._execs.get(exec_id)
+        if found is None or found.container_id not in self._context.containers:
+            raise NotFound(f"No such exec instance: {exec_id}")
+        return found
+
+    def _container_of(self, found: Exec) -> Container:
+        return self._context.find(found.container_id)
+
+    def _publish(self, container: Container, action: str, found: Exec, code: int | None = None) -> None:
+        ended = {} if code is None else {"exitCode": str(code)}
+        self._context.publish(container, action, 0, execID=found.id, **ended)
+
+    def _forget_old(self) -> None:
+        if len(self._execs) > 2 * _KEPT_ENDED:
+            done = [id for id, entry in self._execs.items() if entry.started and not entry.running]
+            for id in done[:-_KEPT_ENDED]:
+                del self._execs[id]
+
+
+def _unknown() -> ExecConfig:
+    return ExecConfig(cmd=["?"])
+
+
+def _environment(container: Container, config: ExecConfig) -> list[str]:
+    base = [entry for entry in environment(container.spec.config) if not entry.startswith("TERM=")]
+    given = merge_env([*base, *(["TERM=xterm"] if config.tty else [])], container.spec.config.env)
+    return merge_env(given, config.env)
+
+
+def _require_running(container: Container) -> None:
+    if not container.alive:
+        raise Conflict(f"container {container.id} is not running")
+    if container.state.paused:
+        raise Conflict(f"Container {container.name} is paused, unpause the container before exec")

@@ -1,0 +1,126 @@
+"""Health checks: a timer per container runs a probe as an exec and keeps docker's verdict."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import time
+from typing import Any
+
+from onggi.containers.context import Context
+from onggi.containers.execs import Execs
+from onggi.containers.launching import has_probe
+from onggi.containers.model import Container, Health, ProbeResult
+from onggi.containers.request import ExecConfig, HealthConfig
+from onggi.containers.runtime import Attach
+from onggi.errors import OnggiError
+
+Json = Any
+_SECOND_NS = 1_000_000_000
+_INTERVAL_NS, _TIMEOUT_NS, _START_INTERVAL_NS, _RETRIES = 30 * _SECOND_NS, 30 * _SECOND_NS, 5 * _SECOND_NS, 3
+_KEPT_RESULTS = 5
+_MAX_OUTPUT = 4096
+
+
+class HealthMonitor:
+    """Owns the probing task of each container that has a check."""
+
+    def __init__(self, context: Context, execs: Execs) -> None:
+        self._context, self._execs = context, execs
+        self._tasks: dict[str, asyncio.Task[None]] = {}
+
+    def begin(self, container: Container) -> None:
+        """Start probing a container that has just started or was found running."""
+        if has_probe(container):
+            self._tasks[container.id] = self._context.spawn(container, self._probe_for_ever(container))
+
+    def end(self, container: Container) -> None:
+        """Stop probing."""
+        task = self._tasks.pop(container.id, None)
+        if task is not None:
+            task.cancel()
+
+    @property
+    def active(self) -> int:
+        """How many containers are being probed: an engine with any is not idle."""
+        return len(self._tasks)
+
+    async def _probe_for_ever(self, container: Container) -> None:
+        check = container.spec.config.healthcheck or HealthConfig()
+        while container.alive:
+            await asyncio.sleep(self._pause_ns(container, check) / _SECOND_NS)
+            if container.alive and not container.state.paused:
+                self._judge(container, check, await self._probe(container, check))
+
+    def _pause_ns(self, container: Container, check: HealthConfig) -> int:
+        interval_ns = check.interval or _INTERVAL_NS
+        starting = container.state.health is not None and container.state.health.status == "starting"
+        if starting and time.time_ns() - container.state.started_ns < check.start_period:
+            return min(check.start_interval or _START_INTERVAL_NS, interval_ns)
+        return interval_ns
+
+    async def _probe(self, container: Container, check: HealthConfig) -> ProbeResult:
+        start_ns = time.time_ns()
+        timeout_s = (check.timeout or _TIMEOUT_NS) / _SECOND_NS
+        ours, theirs = socket.socketpair()
+        with ours:
+            ours.setblocking(False)
+            theirs.setblocking(False)
+            probe = self._execs.add(container, ExecConfig(cmd=_command(container, check)))
+            probe.started = True
+            stream = Attach(fd=theirs.detach(), stdin=False, framed=False)
+            try:
+                await self._execs.launch(container, probe, stream, None)
+                output = await asyncio.wait_for(_read_output(ours), timeout_s)
+                code = await self._exit_code(container, probe.id)
+            except TimeoutError:
+                await self._kill(container, probe.id)
+                output, code = f"Health check exceeded timeout ({timeout_s:g}s)".encode(), -1
+            except OnggiError as error:
+                output, code = str(error).encode(), -1
+        return ProbeResult(start_ns, time.time_ns(), code, output.decode("utf-8", "replace"))
+
+    async def _exit_code(self, container: Container, exec_id: str) -> int:
+        answer = await self._context.runtime.call(container.id, "exec_wait", {"id": exec_id})
+        return int(answer["code"])
+
+    async def _kill(self, container: Container, exec_id: str) -> None:
+        try:
+            await self._context.runtime.call(container.id, "exec_signal", {"id": exec_id, "signal": 9})
+        except OnggiError:
+            return  # it ended meanwhile
+
+    def _judge(self, container: Container, check: HealthConfig, result: ProbeResult) -> None:
+        health = container.state.health or Health()
+        before = health.status
+        health.log = [*health.log, result][-_KEPT_RESULTS:]
+        if result.exit_code == 0:
+            health.failing_streak, health.status = 0, "healthy"
+        elif not _in_start_period(container, check, result):
+            health.failing_streak += 1
+            if health.failing_streak >= (check.retries or _RETRIES):
+                health.status = "unhealthy"
+        container.state.health = health
+        if health.status != before:
+            self._context.publish(container, f"health_status: {health.status}")
+
+
+def _in_start_period(container: Container, check: HealthConfig, result: ProbeResult) -> bool:
+    starting = container.state.health is None or container.state.health.status == "starting"
+    return starting and result.start_ns - container.state.started_ns < check.start_period
+
+
+def _command(container: Container, check: HealthConfig) -> list[str]:
+    if check.test[0] == "CMD":
+        return check.test[1:]
+    shell = container.spec.config.shell or ["/bin/sh", "-c"]
+    return [*shell, " ".join(check.test[1:])]
+
+
+async def _read_output(stream: socket.socket) -> bytes:
+    """All output up to docker's limit; the rest is read and dropped so that the probe does not block."""
+    loop = asyncio.get_running_loop()
+    output = b""
+    while data := await loop.sock_recv(stream, 65536):
+        output += data[: _MAX_OUTPUT - len(output)]
+    return output

@@ -1,0 +1,206 @@
+"""Start a container: resolve, write, plan, launch; and unwind in reverse what a failure leaves."""
+
+from __future__ import annotations
+
+import os
+import stat
+from typing import Any
+
+from onggi.containers import files, hostdevices, users
+from onggi.containers.context import Context
+from onggi.containers.model import Container, Health, State
+from onggi.containers.request import HostConfig
+from onggi.containers.rootview import RootView, layers
+from onggi.containers.runtime import Started, StartRequest, StdinMode
+from onggi.containers.spec import Joined, SpecInput, allowed_capabilities, build_config
+from onggi.containers.spec_security import parse_security_options
+from onggi.containers.users import Identity
+from onggi.errors import CommandNotFound, Conflict, InvalidArgument, NotExecutable
+from onggi.logs.options import attributes
+from onggi.store.rootfs import Rootfs
+
+Json = Any
+
+
+class Launcher:
+    """One run from a stopped container to a running program; the caller holds the container's lock."""
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+        self._identities: dict[tuple[str, str, tuple[str, ...]], Identity] = {}
+
+    async def launch(self, container: Container) -> Started:
+        """Start the next run. On failure the container is down again, with docker's exit code and the error."""
+        before = container.state
+        try:
+            request = await self._request(container)
+            container.state = State(
+                running=True, started_ns=before.started_ns, finished_ns=before.finished_ns
+            )
+            container.next_start_ns, container.stopped_by_user = 0, False
+            # The run counter is committed before the launch: a second launch of one run is a Conflict below.
+            await self._context.save(container)
+            request.attach = container.take_attachments()
+            started = await self._context.runtime.start(request)
+        except BaseException as error:
+            await self._unwind(container, before, error)
+            raise
+        state = container.state
+        state.pid, state.started_ns = started.pid, started.started_ns
+        state.health = Health() if has_probe(container) else None
+        container.started_once.set()
+        return started
+
+    async def _request(self, container: Container) -> StartRequest:
+        context, spec = self._context, container.spec
+        joined = self._joined(spec.host_config)
+        rootfs = await context.rootfs(container)
+        source = SpecInput(
+            id=container.id,
+            config=spec.config,
+            host_config=spec.host_config,
+            mounts=spec.mounts,
+            identity=self.identity(container, rootfs, spec.config.user),
+            host=context.host,
+            files=self._files(container),
+            devices=hostdevices.look_up,
+            joined=joined,
+        )
+        _make_sources(container)
+        config = build_config(source)
+        seccomp = self._seccomp(spec.host_config)
+        container.run += 1
+        return StartRequest(
+            id=container.id,
+            run=container.run,
+            config=config,
+            rootfs=rootfs,
+            tty=spec.config.tty,
+            stdin=_stdin(container),
+            log=log_request(container, context.host.log_options),
+            run_dir=context.run_directory(container),
+            seccomp=seccomp,
+            size=container.size or _size(spec.host_config),
+        )
+
+    async def _unwind(self, container: Container, before: State, error: BaseException) -> None:
+        container.drop_attachments()
+        before.running = before.restarting = before.paused = False
+        before.exit_code = exit_code_of(error)
+        before.error = str(error)
+        container.state = before
+        if container.stored:
+            await self._context.save(container)
+
+    def _joined(self, host: HostConfig) -> Joined:
+        return Joined(
+            network=self._joined_pid(host.network_mode, "network"),
+            ipc=self._joined_pid(host.ipc_mode, "IPC"),
+            pid=self._joined_pid(host.pid_mode, "PID"),
+        )
+
+    def _joined_pid(self, mode: str, what: str) -> int:
+        if not mode.startswith("container:"):
+            return 0
+        other = self._context.find(mode.partition(":")[2])
+        if not other.alive:
+            raise Conflict(f"cannot join {what} of a non running container: {other.id}")
+        return other.state.pid
+
+    def _files(self, container: Container) -> dict[str, str]:
+        """The generated files; a joined network brings those of its owner."""
+        context, host = self._context, container.spec.host_config
+        if host.network_mode.startswith("container:"):
+            owner = context.find(host.network_mode.partition(":")[2])
+            return files.paths(context.directory(owner.id))
+        written = files.write_files(context.directory(container.id), container.spec.config, host)
+        covered = {point.destination for point in container.spec.mounts}
+        return {destination: path for destination, path in written.items() if destination not in covered}
+
+    def identity(self, container: Container, rootfs: Rootfs, user: str) -> Identity:
+        """Who ``user`` is in this root; the first run of an image's container is answered from memory."""
+        extra = container.spec.host_config.group_add or []
+        key = (container.spec.image_id, user, tuple(extra))
+        fresh = container.run == 0 and rootfs.kind == "overlay" and container.spec.image != "host"
+        fresh = fresh and container.spec.config.working_dir in ("", "/")
+        if fresh and key in self._identities:
+            return self._identities[key]
+        with RootView(layers(rootfs)) as view:
+            identity = users.resolve(
+                user, view.read("etc/passwd") or b"", view.read("etc/group") or b"", extra
+            )
+            _check_workdir(view, container)
+        if fresh:
+            self._identities[key] = identity
+        return identity
+
+    def _seccomp(self, host: HostConfig) -> bytes:
+        """Decided here and now, not by the client's word (rule R16)."""
+        profile = parse_security_options(host.security_opt).seccomp
+        if profile == "unconfined" or (host.privileged and not profile):
+            return b""
+        return self._context.seccomp(profile, frozenset(allowed_capabilities(host, self._context.host)))
+
+
+def _check_workdir(view: RootView, container: Container) -> None:
+    path = container.spec.config.working_dir
+    covered = any(
+        path == point.destination or path.startswith(point.destination + "/")
+        for point in container.spec.mounts
+    )
+    if not covered and view.kind(path) not in (0, stat.S_IFDIR):
+        raise InvalidArgument(f"Cannot mkdir: {path} is not a directory")
+
+
+def _make_sources(container: Container) -> None:
+    """docker's ``-v`` makes a directory of a source that does not exist."""
+    for point in container.spec.mounts:
+        if point.type != "bind" or os.path.lexists(point.source):
+            continue
+        if not point.make_source:
+            raise InvalidArgument(
+                f'invalid mount config for type "bind": bind source path does not exist: {point.source}'
+            )
+        os.makedirs(point.source, 0o755, exist_ok=True)
+
+
+def _stdin(container: Container) -> StdinMode:
+    config = container.spec.config
+    if not config.open_stdin:
+        return "null"
+    return "once" if config.stdin_once else "open"
+
+
+def _size(host: HostConfig) -> tuple[int, int] | None:
+    return host.console_size if host.console_size != (0, 0) else None
+
+
+def log_request(container: Container, defaults: dict[str, str]) -> Json:
+    """Driver, directory, options and per-record attributes of the container's log."""
+    spec, log = container.spec, container.spec.host_config.log_config
+    options = {**defaults, **(log.config or {})} if log.type != "none" else {}
+    env = dict(entry.partition("=")[::2] for entry in spec.config.env)
+    fields = {
+        "ID": container.id[:12],
+        "FullID": container.id,
+        "Name": container.name,
+        "ImageID": spec.image_id.removeprefix("sha256:")[:12],
+        "ImageFullID": spec.image_id,
+        "ImageName": spec.image,
+        "DaemonName": "onggi",
+    }
+    beside = attributes(options, spec.config.labels, env, fields) if options else {}
+    return {"driver": log.type, "directory": spec.log_directory, "options": options, "attributes": beside}
+
+
+def exit_code_of(error: BaseException) -> int:
+    """docker's exit code of a start that failed."""
+    if isinstance(error, CommandNotFound):
+        return 127
+    return 126 if isinstance(error, NotExecutable) else 128
+
+
+def has_probe(container: Container) -> bool:
+    """Whether a health check is configured and not switched off."""
+    health = container.spec.config.healthcheck
+    return bool(health and health.test and health.test[0] != "NONE")

@@ -1,0 +1,219 @@
+"""``docker ps``: the summary of each container and docker's filters."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from onggi.containers.context import Context
+from onggi.containers.merge import command_line
+from onggi.containers.model import Container
+from onggi.containers.queries import Queries, networks
+from onggi.containers.spec_mounts import inspect_entry
+from onggi.containers.times import human
+from onggi.errors import InvalidArgument, OnggiError
+
+Json = Any
+Filters = Mapping[str, list[str]]
+_STATES = ("created", "running", "paused", "restarting", "removing", "exited", "dead")
+_HEALTH = ("none", "starting", "healthy", "unhealthy")
+_NAMES = frozenset(
+    ["ancestor", "before", "expose", "exited", "health", "id", "is-task", "isolation", "label", "name", "network", "publish", "since", "status", "volume"]
+)
+
+
+class Listing:
+    """Answers the list."""
+
+    def __init__(self, context: Context, queries: Queries) -> None:
+        self._context, self._queries = context, queries
+
+    async def summaries(
+        self, *, all: bool = False, limit: int = 0, size: bool = False, filters: Filters | None = None
+    ) -> list[Json]:
+        """docker's ``ContainerSummary`` list, newest first."""
+        filters = filters or {}
+        check_filters(filters, _NAMES)
+        ancestors = [await self._image_id(ref) for ref in filters.get("ancestor", [])]
+        wanted = self._predicate(filters, ancestors)
+        everything = all or limit > 0 or bool(filters.get("status") or filters.get("exited"))
+        newest_first = sorted(
+            self._context.containers.values(), key=lambda entry: (entry.created_ns, entry.id), reverse=True
+        )
+        found = [entry for entry in newest_first if (everything or entry.state.running) and wanted(entry)]
+        answers = []
+        for container in found[: limit or None]:
+            sizes = await self._queries.sizes(container) if size else {}
+            answers.append(summary(container) | sizes)
+        return answers
+
+    async def _image_id(self, ref: str) -> str:
+        try:
+            image_id: str = (await self._context.images.get(ref)).id
+        except OnggiError:
+            return ref
+        return image_id
+
+    def _predicate(self, filters: Filters, ancestors: list[str]) -> Callable[[Container], bool]:
+        """All filters hold; values of one filter are alternatives, labels add up."""
+        tests: list[Callable[[Container], bool]] = [
+            _test(name, values) for name, values in filters.items() if values and name in _TESTS
+        ]
+        if ancestors:
+            given = filters["ancestor"]
+            tests.append(lambda entry: entry.spec.image_id in ancestors or entry.spec.image in given)
+        for name, newer in (("before", False), ("since", True)):
+            for ref in filters.get(name, []):
+                tests.append(_by_age(self._context.find(ref), newer))
+        return lambda entry: all_of(tests, entry)
+
+
+def all_of(tests: list[Callable[[Container], bool]], container: Container) -> bool:
+    return all(test(container) for test in tests)
+
+
+def check_filters(filters: Filters, known: frozenset[str]) -> None:
+    """docker's words for an unknown filter or a wrong value."""
+    for name in filters:
+        if name not in known:
+            raise InvalidArgument(f"invalid filter '{name}'")
+    for name, values in (("status", _STATES), ("health", _HEALTH)):
+        for value in filters.get(name, []):
+            if value not in values:
+                raise InvalidArgument(f"invalid filter '{name}={value}'")
+    for value in filters.get("exited", []):
+        if re.fullmatch(r"-?[0-9]{1,9}", value) is None:
+            raise InvalidArgument(f"invalid filter 'exited={value}'")
+
+
+def _by_age(reference: Container, newer: bool) -> Callable[[Container], bool]:
+    if newer:
+        return lambda entry: entry.created_ns > reference.created_ns
+    return lambda entry: entry.created_ns < reference.created_ns
+
+
+def _matches_name(container: Container, pattern: str) -> bool:
+    try:
+        return bool(re.search(pattern, container.name) or re.search(pattern, f"/{container.name}"))
+    except re.error:
+        return pattern in container.name
+
+
+def has_label(labels: Mapping[str, str], wanted: str) -> bool:
+    """``key`` or ``key=value``."""
+    key, equals, value = wanted.partition("=")
+    return key in labels and (not equals or labels[key] == value)
+
+
+def _health(container: Container) -> str:
+    return container.state.health.status if container.state.health else "none"
+
+
+def _exited(container: Container, value: str) -> bool:
+    return container.status == "exited" and container.state.exit_code == int(value)
+
+
+def _uses(container: Container, volume: str) -> bool:
+    return any(volume in (point.source, point.destination) for point in container.spec.mounts)
+
+
+def _exposes(container: Container, value: str) -> bool:
+    ports, _, protocol = value.partition("/")
+    first, _, last = ports.partition("-")
+    if not first.isdigit() or not (last or first).isdigit():
+        raise InvalidArgument(f"invalid port range: '{value}'")
+    wanted = range(int(first), int(last or first) + 1)
+    for port in container.spec.config.exposed_ports:
+        number, _, kind = port.partition("/")
+        if number.isdigit() and int(number) in wanted and (kind or "tcp") == (protocol or "tcp"):
+            return True
+    return False
+
+
+_TESTS: dict[str, Callable[[Container, str], bool]] = {
+    "id": lambda entry, value: entry.id.startswith(value),
+    "name": _matches_name,
+    "label": lambda entry, value: has_label(entry.spec.config.labels, value),
+    "status": lambda entry, value: entry.status == value,
+    "health": lambda entry, value: _health(entry) == value,
+    "exited": _exited,
+    "volume": _uses,
+    "network": lambda entry, value: value in networks(entry),
+    "expose": _exposes,
+    "publish": lambda entry, value: False,
+    "is-task": lambda entry, value: value.lower() not in ("1", "true"),
+    "isolation": lambda entry, value: value == (entry.spec.host_config.isolation or "default"),
+}
+
+
+def _test(name: str, values: list[str]) -> Callable[[Container], bool]:
+    test, quantifier = _TESTS[name], all if name == "label" else any
+    return lambda entry: quantifier(test(entry, value) for value in values)
+
+
+def summary(container: Container) -> Json:
+    """docker's ``ContainerSummary``."""
+    spec = container.spec
+    host: Json = {"NetworkMode": spec.host_config.network_mode}
+    if spec.host_config.annotations:
+        host["Annotations"] = spec.host_config.annotations
+    return {
+        "Id": container.id,
+        "Names": [f"/{container.name}"],
+        "Image": spec.image,
+        "ImageID": spec.image_id,
+        "Command": _command(command_line(spec.config)),
+        "Created": container.created_ns // 1_000_000_000,
+        "Ports": _ports(container),
+        "Labels": spec.config.labels,
+        "State": container.status,
+        "Status": status_text(container),
+        "HostConfig": host,
+        "NetworkSettings": {"Networks": networks(container)},
+        "Mounts": [inspect_entry(point) for point in spec.mounts],
+    }
+
+
+def _command(argv: list[str]) -> str:
+    """docker's one line: arguments with blanks or quotes stand in quotes."""
+    return " ".join(
+        [
+            argv[0],
+            *(shlex.quote(word) if re.search(r"[\s'\"]", word) or not word else word for word in argv[1:]),
+        ]
+    )
+
+
+def _ports(container: Container) -> list[Json]:
+    if not container.alive:
+        return []
+    parts = (port.partition("/") for port in container.spec.config.exposed_ports)
+    return [
+        {"PrivatePort": int(number), "Type": kind or "tcp"} for number, _, kind in parts if number.isdigit()
+    ]
+
+
+def status_text(container: Container) -> str:
+    """docker's human status: ``Up 3 minutes (healthy)``, ``Exited (0) 5 seconds ago``."""
+    state, now_ns = container.state, time.time_ns()
+    up, since = human((now_ns - state.started_ns) / 1e9), human((now_ns - state.finished_ns) / 1e9)
+    match container.status:
+        case "paused":
+            return f"Up {up} (Paused)"
+        case "restarting":
+            return f"Restarting ({state.exit_code}) {since} ago"
+        case "running":
+            if state.health is None:
+                return f"Up {up}"
+            return f"Up {up} ({'health: starting' if state.health.status == 'starting' else state.health.status})"
+        case "removing":
+            return "Removal In Progress"
+        case "dead":
+            return "Dead"
+        case "created":
+            return "Created"
+        case _:
+            return f"Exited ({state.exit_code}) {since} ago"

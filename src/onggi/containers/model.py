@@ -1,0 +1,121 @@
+"""A container as the engine knows it: what was asked for, how it stands, and who waits for it.
+
+``Spec`` and ``State`` are stored; ``Container`` is the one live object per container, owned by the event loop.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from typing import Any
+
+import msgspec
+
+from onggi.containers.request import ContainerConfig, HostConfig
+from onggi.containers.runtime import Attach
+from onggi.containers.spec_mounts import MountPoint
+
+Json = Any
+
+
+class Spec(msgspec.Struct, kw_only=True):
+    """What was asked for, completed by defaults and the image; changed by ``update`` only."""
+
+    image: str
+    image_id: str
+    config: ContainerConfig
+    host_config: HostConfig
+    mounts: list[MountPoint]
+    log_directory: str
+    platform: str = "linux"
+
+
+class ProbeResult(msgspec.Struct):
+    """One run of a health probe."""
+
+    start_ns: int
+    end_ns: int
+    exit_code: int
+    output: str
+
+
+class Health(msgspec.Struct):
+    status: str = "starting"
+    failing_streak: int = 0
+    log: list[ProbeResult] = []
+
+
+class State(msgspec.Struct, kw_only=True):
+    """How the last run stands; times are ns since the epoch, 0 for never."""
+
+    running: bool = False
+    paused: bool = False
+    restarting: bool = False
+    dead: bool = False
+    pid: int = 0
+    exit_code: int = 0
+    oom_killed: bool = False
+    error: str = ""
+    log_errors: int = 0
+    started_ns: int = 0
+    finished_ns: int = 0
+    health: Health | None = None
+
+
+class Container:
+    """The live object: facts of the row, and what only this process knows."""
+
+    def __init__(self, id: str, name: str, created_ns: int, spec: Spec, state: State) -> None:
+        self.id, self.name, self.created_ns = id, name, created_ns
+        self.spec, self.state = spec, state
+        self.run = 0
+        self.restarts = 0
+        self.next_start_ns = 0
+        self.stopped_by_user = False
+        self.removing = False
+        self.stored = False  # a row exists
+        self.rootfs: Any = None
+        self.lock = asyncio.Lock()
+        self.attachments: list[Attach] = []  # clients that attached before the start
+        self.execs: dict[str, Any] = {}
+        self.exit_waiters: list[asyncio.Future[Json]] = []
+        self.removal_waiters: list[asyncio.Future[Json]] = []
+        self.tasks: set[asyncio.Task[Any]] = set()
+        self.size: tuple[int, int] | None = None  # of the terminal, remembered until the start
+        self.restart_timer: asyncio.TimerHandle | None = None
+        self.started_once = asyncio.Event()
+
+    @property
+    def status(self) -> str:
+        """docker's one word."""
+        state = self.state
+        if self.removing:
+            return "removing"
+        if state.running:
+            return "paused" if state.paused else "restarting" if state.restarting else "running"
+        if state.dead:
+            return "dead"
+        return "exited" if state.started_ns else "created"
+
+    @property
+    def alive(self) -> bool:
+        """A process exists: running or paused, not between two runs."""
+        return self.state.running and not self.state.restarting
+
+    def take_attachments(self) -> list[Attach]:
+        """The waiting list; the caller owns the descriptors from now on."""
+        waiting, self.attachments = self.attachments, []
+        return waiting
+
+    def drop_attachments(self) -> None:
+        """Close the sockets of clients that wait for a start that will not come."""
+        for waiting in self.take_attachments():
+            os.close(waiting.fd)
+
+
+def settle(waiters: list[asyncio.Future[Json]], answer: Json) -> None:
+    """Answer everybody on the list and empty it."""
+    for future in waiters:
+        if not future.done():
+            future.set_result(answer)
+    waiters.clear()

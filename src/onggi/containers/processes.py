@@ -1,0 +1,210 @@
+"""``docker top``: processes of a container from /proc, in the columns of ps(1). No program is run (CVE-2022-1227)."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from onggi.errors import InvalidArgument, Unsupported
+
+Json = Any
+_TICKS = os.sysconf("SC_CLK_TCK")
+_PAGE_KB = os.sysconf("SC_PAGE_SIZE") // 1024
+_LIMIT = 1 << 16
+
+
+class Process(NamedTuple):
+    """One process as /proc shows it; times are clock ticks, sizes kB."""
+
+    pid: int
+    ppid: int
+    pgid: int
+    sid: int
+    uid: int
+    gid: int
+    state: str
+    tty: int
+    ticks: int
+    start_ticks: int
+    nice: int
+    threads: int
+    vsz_kb: int
+    rss_kb: int
+    comm: str
+    args: str
+
+
+class Clock(NamedTuple):
+    """What turns ticks into times: seconds since the epoch and since boot, total memory in kB."""
+
+    now_s: float
+    up_s: float
+    memory_kb: int
+
+
+def parse_process(pid: int, stat: str, status: str, cmdline: bytes) -> Process:
+    """A process from ``stat``, ``status`` and ``cmdline`` (proc_pid_stat(5)); the name may hold anything."""
+    comm, _, rest = stat.partition("(")[2].rpartition(")")
+    fields = rest.split()
+    facts = dict(line.partition(":\t")[::2] for line in status.splitlines())
+    args = cmdline.rstrip(b"\0").replace(b"\0", b" ").decode("utf-8", "replace")
+    return Process(
+        pid=pid,
+        ppid=int(fields[1]),
+        pgid=int(fields[2]),
+        sid=int(fields[3]),
+        uid=int(facts.get("Uid", "0").split()[1 if "\t" in facts.get("Uid", "") else 0]),
+        gid=int(facts.get("Gid", "0").split()[1 if "\t" in facts.get("Gid", "") else 0]),
+        state=fields[0],
+        tty=int(fields[4]),
+        ticks=int(fields[11]) + int(fields[12]),
+        start_ticks=int(fields[19]),
+        nice=int(fields[16]),
+        threads=int(fields[17]),
+        vsz_kb=int(fields[20]) // 1024,
+        rss_kb=int(fields[21]) * _PAGE_KB,
+        comm=comm,
+        args=args or f"[{comm}]",
+    )
+
+
+def _read(pid: int, name: str) -> bytes:
+    with open(f"/proc/{pid}/{name}", "rb") as file:
+        return file.read(_LIMIT)
+
+
+def read_process(pid: int) -> Process | None:
+    """A living process, None if it is gone."""
+    try:
+        stat, status, cmdline = (_read(pid, name) for name in ("stat", "status", "cmdline"))
+    except (FileNotFoundError, ProcessLookupError):
+        return None
+    return parse_process(pid, stat.decode("utf-8", "replace"), status.decode("utf-8", "replace"), cmdline)
+
+
+def read_clock() -> Clock:
+    with open("/proc/uptime", encoding="ascii") as file:
+        up_s = float(file.read().split()[0])
+    with open("/proc/meminfo", encoding="ascii") as file:
+        return Clock(time.time(), up_s, int(file.readline().split()[1]))
+
+
+def _tty(process: Process) -> str:
+    major, minor = os.major(process.tty), os.minor(process.tty)
+    return (
+        f"pts/{minor + 256 * (major - 136)}" if 136 <= major <= 143 else f"tty{minor}" if major == 4 else "?"
+    )
+
+
+def _spent(process: Process, clock: Clock) -> str:
+    seconds = process.ticks // _TICKS
+    return f"{seconds // 3600:02}:{seconds // 60 % 60:02}:{seconds % 60:02}"
+
+
+def _age_s(process: Process, clock: Clock) -> float:
+    return max(0.0, clock.up_s - process.start_ticks / _TICKS)
+
+
+def _elapsed(process: Process, clock: Clock) -> str:
+    seconds = int(_age_s(process, clock))
+    days, hours = seconds // 86400, seconds // 3600 % 24
+    minutes = f"{seconds // 60 % 60:02}:{seconds % 60:02}"
+    return f"{days}-{hours:02}:{minutes}" if days else f"{hours:02}:{minutes}" if hours else minutes
+
+
+def _start(process: Process, clock: Clock) -> str:
+    age_s = _age_s(process, clock)
+    return time.strftime("%H:%M" if age_s < 86400 else "%b%d", time.localtime(clock.now_s - age_s))
+
+
+def _cpu(process: Process, clock: Clock) -> float:
+    return 100 * process.ticks / _TICKS / max(_age_s(process, clock), 0.01)
+
+
+_Cell = Callable[[Process, Clock], str]
+_COLUMNS: dict[str, tuple[str, _Cell]] = {
+    "uid": ("UID", lambda p, c: str(p.uid)),
+    "user": ("USER", lambda p, c: str(p.uid)),
+    "gid": ("GID", lambda p, c: str(p.gid)),
+    "group": ("GROUP", lambda p, c: str(p.gid)),
+    "pid": ("PID", lambda p, c: str(p.pid)),
+    "ppid": ("PPID", lambda p, c: str(p.ppid)),
+    "pgid": ("PGID", lambda p, c: str(p.pgid)),
+    "sid": ("SID", lambda p, c: str(p.sid)),
+    "c": ("C", lambda p, c: str(int(_cpu(p, c)))),
+    "pcpu": ("%CPU", lambda p, c: f"{_cpu(p, c):.1f}"),
+    "pmem": ("%MEM", lambda p, c: f"{100 * p.rss_kb / max(c.memory_kb, 1):.1f}"),
+    "vsz": ("VSZ", lambda p, c: str(p.vsz_kb)),
+    "rss": ("RSS", lambda p, c: str(p.rss_kb)),
+    "tty": ("TTY", lambda p, c: _tty(p)),
+    "stat": ("STAT", lambda p, c: p.state),
+    "state": ("S", lambda p, c: p.state),
+    "stime": ("STIME", _start),
+    "start": ("START", _start),
+    "time": ("TIME", _spent),
+    "etime": ("ELAPSED", _elapsed),
+    "ni": ("NI", lambda p, c: str(p.nice)),
+    "nlwp": ("NLWP", lambda p, c: str(p.threads)),
+    "comm": ("COMMAND", lambda p, c: p.comm),
+    "args": ("COMMAND", lambda p, c: p.args),
+    "cmd": ("CMD", lambda p, c: p.args),
+}
+_ALIASES = {"%cpu": "pcpu", "%mem": "pmem", "tt": "tty", "tname": "tty", "command": "args", "s": "state", "nice": "ni",
+            "euid": "uid", "ruid": "uid", "euser": "user", "ucmd": "comm", "cputime": "time", "vsize": "vsz", "rssize": "rss",
+            "pgrp": "pgid", "sess": "sid", "session": "sid", "thcount": "nlwp", "start_time": "stime", "lstart": "start",
+            "bsdstart": "start", "bsdtime": "time", "egid": "gid", "egroup": "group", "fname": "comm"}  # fmt: skip
+_FULL = ["uid", "pid", "ppid", "c", "stime", "tty", "time", "cmd"]
+_BSD = ["user", "pid", "pcpu", "pmem", "vsz", "rss", "tty", "stat", "start", "time", "args"]
+_PLAIN = ["pid", "tty", "time", "comm"]
+_LONG = ["state", "uid", "pid", "ppid", "c", "ni", "vsz", "tty", "time", "comm"]
+
+
+def choose_columns(ps_args: str) -> list[tuple[str, str]]:
+    """(column, title) of each column that ps would print; docker's default is ``-ef``."""
+    words = ps_args.split() or ["-ef"]
+    chosen: list[tuple[str, str]] = []
+    flags = ""
+    while words:
+        word = words.pop(0)
+        if word in ("-o", "o", "-eo", "-Ao", "--format"):
+            if not words:
+                raise InvalidArgument(f"ps: {word} needs a list of columns")
+            chosen += _parse_format(words.pop(0))
+        elif word.startswith(("-o", "--format=", "-eo")):
+            chosen += _parse_format(
+                word.partition("o")[2] if not word.startswith("--") else word.partition("=")[2]
+            )
+        elif set(word) <= set("-eAafuxlwwjF"):
+            flags += word
+        else:
+            raise Unsupported(f"ps option {word} is not supported by top")
+    if chosen:
+        return chosen
+    names = (
+        _FULL if "f" in flags or "F" in flags else _BSD if "u" in flags else _LONG if "l" in flags else _PLAIN
+    )
+    return [(name, _COLUMNS[name][0]) for name in names]
+
+
+def _parse_format(text: str) -> list[tuple[str, str]]:
+    chosen = []
+    for entry in text.split(","):
+        word, equals, title = entry.partition("=")
+        name = _ALIASES.get(word.lower(), word.lower())
+        if name not in _COLUMNS:
+            raise InvalidArgument(f'ps: unknown user-defined format specifier "{word}"')
+        chosen.append((name, title if equals else _COLUMNS[name][0]))
+    return chosen
+
+
+def table(pids: list[int], ps_args: str) -> Json:
+    """docker's ``ContainerTopResponse`` of the processes that still live."""
+    columns = choose_columns(ps_args)
+    clock = read_clock()
+    found = filter(None, map(read_process, sorted(pids)))
+    return {
+        "Titles": [title for _, title in columns],
+        "Processes": [[_COLUMNS[name][1](process, clock) for name, _ in columns] for process in found],
+    }

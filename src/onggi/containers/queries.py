@@ -1,0 +1,240 @@
+"""What can be asked about containers: inspect, stats, top, and the shapes that docker gives the answers."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import msgspec
+
+from onggi.containers import files, processes
+from onggi.containers.context import Context
+from onggi.containers.merge import command_line
+from onggi.containers.model import Container, Health
+from onggi.containers.spec_mounts import inspect_entry
+from onggi.containers.times import ZERO, rfc3339
+from onggi.errors import Conflict, OnggiError
+from onggi.logs.files import log_path
+
+Json = Any
+_builtins = msgspec.to_builtins
+
+
+class Queries:
+    """Reads; changes nothing."""
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+
+    async def inspect(self, ref: str, size: bool = False) -> Json:
+        """docker's ``ContainerInspectResponse``."""
+        container = self._context.find(ref)
+        answer = self._inspect(container)
+        if size:
+            answer |= await self.sizes(container)
+        return answer
+
+    async def sizes(self, container: Container) -> Json:
+        """``SizeRw`` and ``SizeRootFs`` in bytes."""
+        if container.spec.host_config.rootfs_directory:
+            return {"SizeRw": 0, "SizeRootFs": 0}
+        written = await self._context.snapshots.usage(container.id)
+        try:
+            image = await self._context.images.get(container.spec.image_id)
+        except OnggiError:
+            return {"SizeRw": written, "SizeRootFs": written}
+        return {"SizeRw": written, "SizeRootFs": written + image.size}
+
+    def _inspect(self, container: Container) -> Json:
+        spec = container.spec
+        argv = command_line(spec.config)
+        paths = files.paths(self._context.directory(container.id))
+        return {
+            "Id": container.id,
+            "Created": rfc3339(container.created_ns),
+            "Path": argv[0],
+            "Args": argv[1:],
+            "State": _state(container),
+            "Image": spec.image_id,
+            "ResolvConfPath": paths["/etc/resolv.conf"],
+            "HostnamePath": paths["/etc/hostname"],
+            "HostsPath": paths["/etc/hosts"],
+            "LogPath": _log_path(container),
+            "Name": f"/{container.name}",
+            "RestartCount": container.restarts,
+            "Driver": "overlay2",
+            "Platform": spec.platform,
+            "MountLabel": "",
+            "ProcessLabel": "",
+            "AppArmorProfile": "",
+            "ExecIDs": list(container.execs) or None,
+            "HostConfig": host_config(container),
+            "GraphDriver": {"Name": "overlay2", "Data": self._layers(container)},
+            "Mounts": [inspect_entry(point) for point in spec.mounts],
+            "Config": _config(container),
+            "NetworkSettings": _network_settings(container),
+        }
+
+    def _layers(self, container: Container) -> Json:
+        rootfs = container.rootfs
+        if rootfs is None or rootfs.kind != "overlay":
+            return None
+        root = rootfs.overlays[0]
+        return {
+            "ID": container.id,
+            "LowerDir": ":".join(root.lowers),
+            "UpperDir": root.upper or "",
+            "WorkDir": root.work or "",
+        }
+
+    async def top(self, ref: str, ps_args: str = "-ef") -> Json:
+        """docker's ``ContainerTopResponse``."""
+        container = self._running(ref)
+        answer = await self._context.runtime.call(container.id, "pids", {})
+        self._context.publish(container, "top")
+        return processes.table([int(pid) for pid in answer["pids"]], ps_args)
+
+    async def stats(self, ref: str) -> Json:
+        """One sample in docker's shape; a container that is down has zeros. ``precpu_stats`` is the caller's."""
+        container = self._context.find(ref)
+        sample: Json = {}
+        if container.alive:
+            sample = await self._context.runtime.call(container.id, "stats", {})
+        return {
+            "name": f"/{container.name}",
+            "id": container.id,
+            "read": rfc3339(time.time_ns()) if container.alive else ZERO,
+            "preread": ZERO,
+            "pids_stats": {},
+            "blkio_stats": {},
+            "num_procs": 0,
+            "storage_stats": {},
+            "cpu_stats": {},
+            "precpu_stats": {},
+            "memory_stats": {},
+            **sample,
+        }
+
+    def _running(self, ref: str) -> Container:
+        container = self._context.find(ref)
+        if not container.alive:
+            raise Conflict(f"container {container.id} is not running")
+        return container
+
+
+def _state(container: Container) -> Json:
+    state = container.state
+    answer = {
+        "Status": container.status,
+        "Running": state.running,
+        "Paused": state.paused,
+        "Restarting": state.restarting,
+        "OOMKilled": state.oom_killed,
+        "Dead": state.dead,
+        "Pid": state.pid,
+        "ExitCode": state.exit_code,
+        "Error": state.error,
+        "StartedAt": rfc3339(state.started_ns),
+        "FinishedAt": rfc3339(state.finished_ns),
+    }
+    if state.log_errors:
+        answer["OnggiLogErrors"] = state.log_errors
+    if state.health is not None:
+        answer["Health"] = _health(state.health)
+    return answer
+
+
+def _health(health: Health) -> Json:
+    return {
+        "Status": health.status,
+        "FailingStreak": health.failing_streak,
+        "Log": [
+            {
+                "Start": rfc3339(result.start_ns),
+                "End": rfc3339(result.end_ns),
+                "ExitCode": result.exit_code,
+                "Output": result.output,
+            }
+            for result in health.log
+        ],
+    }
+
+
+# docker leaves these out of an answer when they were not given.
+_OMIT_EMPTY = frozenset(
+    ["Annotations", "StorageOpt", "Tmpfs", "Sysctls", "Init", "KernelMemory", "KernelMemoryTCP", "Mounts", "OnggiHostShow", "OnggiRootfs"]
+)
+_OMIT_CONFIG = frozenset(
+    ["Healthcheck", "ArgsEscaped", "NetworkDisabled", "MacAddress", "Shell", "StopSignal", "StopTimeout", "ExposedPorts"]
+)
+
+
+def host_config(container: Container) -> Json:
+    """docker's ``HostConfig`` with every key."""
+    answer = _builtins(container.spec.host_config)
+    return {key: value for key, value in answer.items() if value or key not in _OMIT_EMPTY}
+
+
+def _config(container: Container) -> Json:
+    answer = _builtins(container.spec.config)
+    for key in ("Cmd", "Entrypoint"):
+        if isinstance(answer[key], str):
+            answer[key] = [answer[key]]
+    return {key: value for key, value in answer.items() if value or key not in _OMIT_CONFIG}
+
+
+def _log_path(container: Container) -> str:
+    driver = container.spec.host_config.log_config.type
+    return log_path(driver, container.spec.log_directory) if driver == "json-file" else ""
+
+
+def endpoint(mode: str) -> Json:
+    """docker's ``EndpointSettings`` of a network without addresses."""
+    return {
+        "IPAMConfig": None,
+        "Links": None,
+        "Aliases": None,
+        "MacAddress": "",
+        "DriverOpts": None,
+        "GwPriority": 0,
+        "NetworkID": "",
+        "EndpointID": "",
+        "Gateway": "",
+        "IPAddress": "",
+        "IPPrefixLen": 0,
+        "IPv6Gateway": "",
+        "GlobalIPv6Address": "",
+        "GlobalIPv6PrefixLen": 0,
+        "DNSNames": None,
+    }
+
+
+def networks(container: Container) -> Json:
+    """The networks by name; a joined one belongs to its owner."""
+    mode = container.spec.host_config.network_mode
+    if mode.startswith("container:"):
+        return {}
+    return {"bridge" if mode == "default" else mode: endpoint(mode)}
+
+
+def _network_settings(container: Container) -> Json:
+    return {
+        "Bridge": "",
+        "SandboxID": "",
+        "SandboxKey": f"/proc/{container.state.pid}/ns/net" if container.alive else "",
+        "Ports": {},
+        "HairpinMode": False,
+        "LinkLocalIPv6Address": "",
+        "LinkLocalIPv6PrefixLen": 0,
+        "SecondaryIPAddresses": None,
+        "SecondaryIPv6Addresses": None,
+        "EndpointID": "",
+        "Gateway": "",
+        "GlobalIPv6Address": "",
+        "GlobalIPv6PrefixLen": 0,
+        "IPAddress": "",
+        "IPPrefixLen": 0,
+        "IPv6Gateway": "",
+        "MacAddress": "",
+        "Networks": networks(container),
+    }

@@ -1,0 +1,87 @@
+"""What an engine does with the containers it finds when it starts (DECISIONS 14, 15, 25).
+
+The monitor is the truth about what runs, then the exit record, then the database. A run of which nothing is left ended
+with the machine: exit code 255, as dockerd says.
+"""
+
+from __future__ import annotations
+
+import time
+
+from onggi.containers import repository, restart
+from onggi.containers.context import Context
+from onggi.containers.execs import Execs
+from onggi.containers.health import HealthMonitor
+from onggi.containers.launching import has_probe
+from onggi.containers.lifecycle import Lifecycle
+from onggi.containers.model import Container, Health
+from onggi.containers.runtime import ExitRecord, MonitorState
+from onggi.errors import OnggiError, Unavailable
+
+LOST = 255
+
+
+class Recovery:
+    """Brings the live objects in line with what is there."""
+
+    def __init__(self, context: Context, lifecycle: Lifecycle, execs: Execs, health: HealthMonitor) -> None:
+        self._context, self._lifecycle, self._execs, self._health = context, lifecycle, execs, health
+
+    async def recover(self, *, rebooted: bool = False) -> None:
+        """Load everything, connect to what runs, book what ended, go on with removals and restarts."""
+        await self._context.events.load()
+        containers: list[Container] = await self._context.database.run(repository.load_all)
+        for container in containers:
+            self._context.adopt(container)
+        for container in containers:
+            await self._recover_one(container, rebooted)
+
+    async def _recover_one(self, container: Container, rebooted: bool) -> None:
+        if container.state.running and not container.state.restarting:
+            await self._recover_run(container, rebooted)
+        if container.id not in self._context.containers:
+            return
+        if container.removing or self._forgotten_removal(container):
+            async with container.lock:
+                await self._lifecycle.erase(container)
+        elif container.state.restarting:
+            self._lifecycle.schedule(container)
+        elif rebooted and not container.state.running and restart.starts_at_boot(container):
+            await self._start(container)
+
+    def _forgotten_removal(self, container: Container) -> bool:
+        """An --rm container whose end was booked, but not its removal."""
+        return container.spec.host_config.auto_remove and not container.state.running and container.run > 0
+
+    async def _recover_run(self, container: Container, rebooted: bool) -> None:
+        try:
+            found = None if rebooted else await self._context.runtime.recover(container.id, container.run)
+        except Unavailable:
+            found = None
+        if isinstance(found, MonitorState) and found.run == container.run:
+            self._adopt_run(container, found)
+            return
+        record = found if isinstance(found, ExitRecord) and found.run == container.run else _lost(container)
+        await self._lifecycle.ended(container, container.run, record)
+
+    def _adopt_run(self, container: Container, found: MonitorState) -> None:
+        state = container.state
+        state.pid, state.started_ns, state.paused = found.pid, found.started_ns, found.status == "paused"
+        if has_probe(container):
+            state.health = state.health or Health()
+        self._execs.adopt(container, found.execs, found.ended_execs)
+        self._lifecycle.watch(container)
+        self._health.begin(container)
+
+    async def _start(self, container: Container) -> None:
+        try:
+            await self._lifecycle.start(container.id)
+        except OnggiError:
+            return  # its state holds the error
+
+
+def _lost(container: Container) -> ExitRecord:
+    """Nothing is left of the run: the machine went down, or the engine did before the launch."""
+    return ExitRecord(
+        run=container.run, code=LOST, started_ns=container.state.started_ns, finished_ns=time.time_ns()
+    )

@@ -1,0 +1,120 @@
+"""Small files of a root file system that is not mounted: read through its layers, as the overlay would show them.
+
+Every step is one name opened without following links from a descriptor (rule R1); symbolic links are resolved here,
+within the root. Content is read by rule R7: regular files only, size-capped, never blocking.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from contextlib import ExitStack
+
+from onggi.errors import InvalidArgument
+from onggi.kernel.paths import open_root
+from onggi.store.rootfs import Rootfs
+
+_LIMIT = 1 << 20
+_MAX_LINKS = 40
+_OPAQUE = ("trusted.overlay.opaque", "user.overlay.opaque")
+
+
+def layers(rootfs: Rootfs) -> list[str]:
+    """Directories that make ``/``, top first."""
+    if rootfs.kind == "directory":
+        return [rootfs.path]
+    root = rootfs.overlays[0]
+    return ([root.upper] if root.upper else []) + root.lowers
+
+
+class RootView:
+    """The union of some directories; use as a context manager, it holds descriptors."""
+
+    def __init__(self, directories: list[str]) -> None:
+        self._stack = ExitStack()
+        self._roots = [self._own(open_root(path)) for path in directories]
+
+    def __enter__(self) -> RootView:
+        return self
+
+    def __exit__(self, *details: object) -> None:
+        self._stack.close()
+
+    def read(self, path: str, limit: int = _LIMIT) -> bytes | None:
+        """The bytes of a file, None if it is absent; InvalidArgument if it is no regular file or too large."""
+        found = self._resolve(path)
+        if not found:
+            return None
+        status = os.fstat(found[0])
+        if not stat.S_ISREG(status.st_mode):
+            raise InvalidArgument(f"{path} in the image is not a regular file")
+        if status.st_size > limit:
+            raise InvalidArgument(f"{path} in the image is larger than {limit} bytes")
+        fd = os.open(f"/proc/self/fd/{found[0]}", os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        try:
+            return os.read(fd, limit)
+        finally:
+            os.close(fd)
+
+    def kind(self, path: str) -> int:
+        """The file type bits (``stat.S_IFDIR`` …) of what ``path`` leads to, 0 if it is absent."""
+        found = self._resolve(path)
+        return stat.S_IFMT(os.fstat(found[0]).st_mode) if found else 0
+
+    def _own(self, fd: int) -> int:
+        self._stack.callback(os.close, fd)
+        return fd
+
+    def _resolve(self, path: str) -> list[int]:
+        """O_PATH descriptors of ``path``, top first: many for a merged directory, one for a file, none if absent."""
+        trail = [self._roots]
+        names = _names(path)
+        links = 0
+        while names:
+            name = names.pop(0)
+            if name == "..":
+                trail = trail[:-1] or [self._roots]
+                continue
+            found = self._step(trail[-1], name)
+            if not found:
+                return []
+            if stat.S_ISLNK(os.fstat(found[0]).st_mode):
+                links += 1
+                if links > _MAX_LINKS:
+                    raise InvalidArgument(f"{path} in the image: too many levels of symbolic links")
+                target = os.readlink("", dir_fd=found[0])
+                trail = [self._roots] if target.startswith("/") else trail
+                names = _names(target) + names
+                continue
+            trail.append(found)
+        return trail[-1]
+
+    def _step(self, directories: list[int], name: str) -> list[int]:
+        found: list[int] = []
+        for directory in directories:
+            try:
+                fd = self._own(os.open(name, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=directory))
+            except (FileNotFoundError, NotADirectoryError):
+                continue
+            status = os.fstat(fd)
+            whiteout = stat.S_ISCHR(status.st_mode) and status.st_rdev == 0
+            if whiteout or (found and not stat.S_ISDIR(status.st_mode)):
+                return found
+            found.append(fd)
+            if not stat.S_ISDIR(status.st_mode) or _is_opaque(fd):
+                return found
+        return found
+
+
+def _names(path: str) -> list[str]:
+    return [name for name in path.split("/") if name not in ("", ".")]
+
+
+def _is_opaque(fd: int) -> bool:
+    for name in _OPAQUE:
+        try:
+            if os.getxattr(f"/proc/self/fd/{fd}", name) == b"y":
+                return True
+        except OSError:
+            continue  # ENODATA, or a file system without such attributes: not opaque
+    return False

@@ -1,0 +1,162 @@
+"""The private call that does create, start, attach and wait in one round trip.
+
+Frames on the upgraded stream: type 5 right behind the 101 {"Id", "Warnings"}; docker's framed output; type 4 last, after
+removal is complete: {"Id", "StatusCode", "Error", "OOMKilled", "Trace"}.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from typing import Any
+
+import msgspec
+
+from onggi.containers.attaching import check_size
+from onggi.containers.context import Context
+from onggi.containers.creation import Creator
+from onggi.containers.detach import parse_detach_keys
+from onggi.containers.lifecycle import Lifecycle
+from onggi.containers.model import Container
+from onggi.containers.options import Hijack
+from onggi.containers.request import convert
+from onggi.containers.runtime import Attach, Started
+from onggi.containers.streams import EARLY_STATUS, FINAL_STATUS, send_all, status_frame
+from onggi.errors import InvalidArgument, OnggiError
+
+Json = Any
+
+
+class TerminalSize(msgspec.Struct):
+    rows: int = 0
+    cols: int = 0
+
+
+class RunAttach(msgspec.Struct, rename="pascal"):
+    stdin: bool = False
+    stdout: bool = True
+    stderr: bool = True
+    tty: TerminalSize | None = None
+    detach_keys: str = ""
+
+
+class RunRequest(msgspec.Struct, rename="pascal"):
+    """Body of ``POST /onggi/v1/run``; ``config`` is docker's create body."""
+
+    config: Any
+    name: str = ""
+    attach: RunAttach | None = None
+    wait: bool = False
+    trace: bool = False
+    platform: str = ""
+
+
+class Runner:
+    """``onggi run``."""
+
+    def __init__(self, context: Context, creator: Creator, lifecycle: Lifecycle) -> None:
+        self._context, self._creator, self._lifecycle = context, creator, lifecycle
+
+    async def run(self, body: Json, hijack: Hijack | None) -> Json:
+        """Create and start; answer at once, or when it ended if asked to wait.
+
+        Up to the 101 errors are raised and nothing is left behind; after it they travel in the last frame.
+        """
+        request = convert(body, RunRequest)
+        if request.attach is not None and hijack is None:
+            raise InvalidArgument("a run with Attach needs an upgraded connection")
+        container, warnings = await self._creator.prepare(
+            request.name or None, request.config, platform=request.platform or None
+        )
+        try:
+            life = _Life(self._context, self._lifecycle, container, warnings, request.trace)
+            if request.attach is None or hijack is None:
+                return await self._alone(life, request.wait)
+            return await self._attached(life, request.attach, hijack)
+        except BaseException:
+            if not container.stored and not container.removing:
+                await self._creator.discard(container)
+            raise
+
+    async def _alone(self, life: _Life, wait: bool) -> Json:
+        await life.start()
+        answer: Json = {"Id": life.container.id, "Warnings": life.warnings}
+        return answer | (await life.outcome() if wait else {})
+
+    async def _attached(self, life: _Life, wish: RunAttach, hijack: Hijack) -> Json:
+        """Start with the client's stream; a copy of its socket kept here carries the last frame."""
+        container = life.container
+        keys = parse_detach_keys(wish.detach_keys)
+        if wish.tty is not None:
+            check_size(wish.tty.rows, wish.tty.cols)
+            container.size = (wish.tty.rows, wish.tty.cols)
+        await self._context.rootfs(container)  # whatever can fail cheaply fails before the 101
+        fd, early = await hijack()
+        container.attachments.append(_stream(container, wish, fd, early, keys))
+        copy = os.dup(fd)
+        try:
+            await send_all(copy, status_frame(EARLY_STATUS, {"Id": container.id, "Warnings": life.warnings}))
+            status = await life.to_the_end()
+            await send_all(copy, status_frame(FINAL_STATUS, status))
+        finally:
+            os.close(copy)
+        return status
+
+
+class _Life:
+    """One container from its start to its end, and to its removal if that was asked for."""
+
+    def __init__(
+        self, context: Context, lifecycle: Lifecycle, container: Container, warnings: list[str], trace: bool
+    ) -> None:
+        self._context, self._lifecycle, self._trace = context, lifecycle, trace
+        self.container, self.warnings = container, warnings
+        self._ended = lifecycle.exit_future(container)
+        self._removed = (
+            lifecycle.removal_future(container) if container.spec.host_config.auto_remove else None
+        )
+        self._flushed: asyncio.Future[None] | None = None
+        self._started: Started | None = None
+
+    async def start(self) -> None:
+        """The row and the run counter are committed by the launch in one durable transaction."""
+        self._context.publish(self.container, "create")
+        async with self.container.lock:
+            self._started = await self._lifecycle.begin(self.container)
+            self._flushed = self._context.runtime.flushed(self.container.id)
+
+    async def outcome(self) -> Json:
+        """How it ended, once removal is complete and the client has all output."""
+        answer = await self._ended
+        if self._removed is not None:
+            await self._removed
+        if self._flushed is not None:
+            await self._flushed
+        status = {**answer, "Id": self.container.id, "OOMKilled": self.container.state.oom_killed}
+        if self._trace and self._started is not None:
+            status["Trace"] = self._started.trace
+        return status
+
+    async def to_the_end(self) -> Json:
+        """``outcome``, with an error of the start in docker's place for it."""
+        try:
+            await self.start()
+        except OnggiError as error:
+            code = self.container.state.exit_code or 125
+            code = code if code in (126, 127) else 125
+            return {"Id": self.container.id, "StatusCode": code, "Error": {"Message": str(error)}}
+        return await self.outcome()
+
+
+def _stream(container: Container, wish: RunAttach, fd: int, early: bytes, keys: str) -> Attach:
+    config = container.spec.config
+    return Attach(
+        fd=fd,
+        early=early,
+        stdin=wish.stdin and config.open_stdin,
+        stdout=wish.stdout,
+        stderr=wish.stderr,
+        framed=True,
+        status=True,
+        detach_keys=keys if config.tty else "",
+    )

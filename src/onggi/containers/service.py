@@ -1,0 +1,84 @@
+"""The container service: one object that the API calls, put together from the parts of this room."""
+
+from __future__ import annotations
+
+import asyncio
+
+from onggi.containers.attaching import Attacher
+from onggi.containers.context import Context
+from onggi.containers.creation import Creator
+from onggi.containers.execs import Execs
+from onggi.containers.health import HealthMonitor
+from onggi.containers.launching import Launcher
+from onggi.containers.lifecycle import Lifecycle
+from onggi.containers.listing import Listing
+from onggi.containers.logs import ContainerLogs
+from onggi.containers.queries import Queries
+from onggi.containers.recovering import Recovery
+from onggi.containers.running import Runner
+from onggi.containers.updating import Updating
+from onggi.containers.waiting import Waiting
+
+
+class Containers:
+    """Each attribute below is an operation of one part; see there for its contract. Bodies are docker's JSON."""
+
+    def __init__(self, context: Context) -> None:
+        self.context = context
+        launcher = Launcher(context)
+        execs = Execs(context, launcher)
+        health = HealthMonitor(context, execs)
+        lifecycle = Lifecycle(context, launcher, health)
+        creator = Creator(context)
+        queries = Queries(context)
+        logs = ContainerLogs(context)
+        attacher = Attacher(context, logs)
+        updating = Updating(context, lifecycle)
+
+        self.create = creator.create
+        self.run = Runner(context, creator, lifecycle).run
+        self.start, self.stop, self.restart = lifecycle.start, lifecycle.stop, lifecycle.restart
+        self.kill = lifecycle.signal
+        self.pause, self.unpause = lifecycle.pause, lifecycle.unpause
+        self.rename, self.remove = lifecycle.rename, lifecycle.remove
+        self.update, self.prune = updating.update, updating.prune
+        self.inspect, self.top, self.stats = queries.inspect, queries.top, queries.stats
+        self.list = Listing(context, queries).summaries
+        self.wait = Waiting(context).wait
+        self.logs = logs.logs
+        self.attach, self.resize, self.is_tty = attacher.attach, attacher.resize, attacher.is_tty
+        self.exec_create, self.exec_start = execs.exec_create, execs.exec_start
+        self.exec_inspect, self.exec_resize = execs.exec_inspect, execs.exec_resize
+        self.exec_is_tty = execs.exec_is_tty
+        self.recover = Recovery(context, lifecycle, execs, health).recover
+        self._health = health
+
+    def busy(self) -> bool:
+        """Whether there is something to look after: a running container, or one that is to be started again."""
+        return any(entry.state.running or entry.removing for entry in self.context.containers.values())
+
+    def counts(self) -> dict[str, int]:
+        """Containers by docker's ``info`` keys."""
+        states = [entry.status for entry in self.context.containers.values()]
+        running, paused = states.count("running") + states.count("restarting"), states.count("paused")
+        return {
+            "Containers": len(states),
+            "ContainersRunning": running,
+            "ContainersPaused": paused,
+            "ContainersStopped": len(states) - running - paused,
+        }
+
+    def uses_image(self, image_id: str) -> list[str]:
+        """Ids of the containers made from an image: it cannot be removed while there are any."""
+        return [entry.id for entry in self.context.containers.values() if entry.spec.image_id == image_id]
+
+    async def close(self) -> None:
+        """Let go: containers go on, timers and probes end with this engine."""
+        tasks = [task for entry in self.context.containers.values() for task in entry.tasks]
+        for entry in self.context.containers.values():
+            if entry.restart_timer is not None:
+                entry.restart_timer.cancel()
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await self.context.events.close()

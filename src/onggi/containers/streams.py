@@ -1,0 +1,46 @@
+"""Client streams that leave the HTTP connection, and docker's 8-byte frames.
+
+Frame: stream type (0 stdin, 1 stdout, 2 stderr; ours 4 final status, 5 early status), three zero bytes, big-endian
+length, payload.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+from typing import Any
+
+import msgspec
+
+Json = Any
+FINAL_STATUS, EARLY_STATUS = 4, 5
+
+
+def frame(kind: int, payload: bytes) -> bytes:
+    return bytes((kind, 0, 0, 0)) + len(payload).to_bytes(4, "big") + payload
+
+
+def status_frame(kind: int, status: Json) -> bytes:
+    return frame(kind, msgspec.json.encode(status))
+
+
+async def send_all(fd: int, data: bytes, limit_s: float = 30.0) -> None:
+    """Write to a client; whoever has gone or does not read within the limit misses it. The descriptor stays open."""
+    try:
+        sent = os.write(fd, data)
+    except BlockingIOError:
+        sent = 0
+    except OSError:
+        return
+    if sent < len(data):
+        await _send_slowly(fd, data[sent:], limit_s)
+
+
+async def _send_slowly(fd: int, data: bytes, limit_s: float) -> None:
+    with socket.socket(fileno=os.dup(fd)) as client:
+        client.setblocking(False)
+        try:
+            await asyncio.wait_for(asyncio.get_running_loop().sock_sendall(client, data), limit_s)
+        except (TimeoutError, OSError):
+            return  # nobody is there to be told
