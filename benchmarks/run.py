@@ -1,0 +1,164 @@
+"""Measures Onggi beside its peers; see README.md. Needs root and busybox-static."""
+
+import argparse
+import contextlib
+import json
+import os
+import platform
+import shutil
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+HERE = Path(__file__).resolve().parent
+sys.path.insert(0, str(HERE.parent))
+
+from benchmarks import peers, sampling  # noqa: E402
+from benchmarks.ours import CHECKOUT, IMAGE, Onggi  # noqa: E402
+
+CLIENTS = 16
+# What is promised: our case, the peer's, and the greatest ratio of the medians.
+PROMISES = [
+    ("onggi: life by API", "crun: run", 0.5),
+    ("onggi: run", "docker: run", 0.2),
+    ("docker command on onggi: run", "docker: run", 0.3),
+    ("onggi: exec by API", "crun: exec", 0.5),
+    ("onggi: 16 clients", "crun: 16 clients", 1 / 1.5),
+]
+PEER_IMAGE = "onggi-bench-busybox"
+
+
+def arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rounds", type=int, default=50)
+    parser.add_argument("--streak", type=int, default=500, help="containers in a row without a pause")
+    parser.add_argument("--each", type=int, default=10, help="containers of each of the 16 clients")
+    parser.add_argument("--idle", type=int, default=50, help="sleeping containers for the memory figures")
+    parser.add_argument("--crun", default=shutil.which("crun"))
+    parser.add_argument("--runc", default=shutil.which("runc"))
+    parser.add_argument("--docker", help="address of a dockerd, unix://...")
+    parser.add_argument(
+        "--docker-cli", default=shutil.which("docker", path="/usr/bin") or shutil.which("docker")
+    )
+    parser.add_argument("--docker-group", action="append", default=[], help="cgroup of dockerd, for its CPU")
+    parser.add_argument("--results", type=Path, default=HERE / "results")
+    return parser.parse_args()
+
+
+class Bench:
+    """Everything that one run needs, opened in order and closed in reverse."""
+
+    def __init__(self, options: argparse.Namespace, stack: contextlib.ExitStack) -> None:
+        self.options, self._stack = options, stack
+        self.scratch = Path(
+            stack.enter_context(tempfile.TemporaryDirectory(prefix="onggi-bench-", dir="/var/tmp"))
+        )
+        self.root = peers.busybox_root(self.scratch / "busybox")
+        self.worker = peers.Worker(f"onggi-bench-peers-{os.getpid()}", self.scratch / "output", {})
+        stack.callback(self.worker.close)
+        self.onggi = stack.enter_context(Onggi(self.scratch).running())
+        self.onggi.import_busybox(self.root)
+        self.versions: dict[str, str] = {}
+
+    def cases(self) -> dict[str, sampling.Case]:
+        """Name -> case, of everything that is here."""
+        host, command = f"unix://{self.onggi.socket}", str(CHECKOUT / "onggi")
+        typed = [command, "-H", host, "run", "--rm", "--network", "none", IMAGE, "true"]
+        found: dict[str, sampling.Case] = {
+            "fork and exec of true": lambda: self.worker.run([["true"]]),
+            "onggi: life by API": self.onggi.life,
+            "onggi: run": lambda: self.worker.run([typed], groups=[self.onggi.group]),
+            "onggi: exec by API": self._stack.enter_context(self.onggi.executing()),
+        }
+        for path in (self.options.crun, self.options.runc):
+            found |= self._runtime(path) if path else {}
+        if self.options.docker_cli:
+            ours = peers.Docker(self.options.docker_cli, host, self.worker, [self.onggi.group])
+            found["docker command on onggi: run"] = lambda: ours.life(IMAGE)
+        return found | (self._docker() if self.options.docker else {})
+
+    def _runtime(self, path: str) -> dict[str, sampling.Case]:
+        runtime = peers.OciRuntime(path, self.worker, self.scratch, self.root)
+        self.versions[runtime.name] = runtime.version()
+        execute = self._stack.enter_context(runtime.executing())
+        return {f"{runtime.name}: run": runtime.life, f"{runtime.name}: exec": execute}
+
+    def _docker(self) -> dict[str, sampling.Case]:
+        options = self.options
+        docker = peers.Docker(options.docker_cli, options.docker, self.worker, options.docker_group)
+        docker.import_busybox(self.root, PEER_IMAGE)
+        self.versions["docker"] = docker.version()
+        return {"docker: run": lambda: docker.life(PEER_IMAGE)}
+
+    def crowds(self) -> dict[str, sampling.Case]:
+        """Sixteen clients at once."""
+        found: dict[str, sampling.Case] = {
+            "onggi: 16 clients": lambda: self.onggi.lives(CLIENTS, self.options.each)
+        }
+        if self.options.crun:
+            crun = peers.OciRuntime(self.options.crun, self.worker, self.scratch / "crowd", self.root)
+            found["crun: 16 clients"] = lambda: crun.lives(CLIENTS, self.options.each)
+        return found
+
+    def streak(self) -> list[sampling.Sample]:
+        return [self.onggi.life() for _ in range(self.options.streak)]
+
+
+def machine() -> dict[str, Any]:
+    return {
+        "kernel": platform.release(),
+        "machine": platform.machine(),
+        "cpus": os.cpu_count(),
+        "python": platform.python_version(),
+        "load": os.getloadavg(),
+    }
+
+
+def left_over(bench: Bench) -> dict[str, list[str]]:
+    """What remains of the measured containers 100 ms after the last answer; the sleeping one is expected."""
+    time.sleep(0.1)
+    remains = bench.onggi.remains()
+    return {kind: found for kind, found in remains.items() if len(found) > (kind != "mounts")}
+
+
+def judge(results: dict[str, list[sampling.Sample]]) -> list[dict[str, Any]]:
+    verdicts = []
+    for ours, peer, limit in PROMISES:
+        if results.get(ours) and results.get(peer):
+            ratio = sampling.ratio(results, ours, peer)
+            verdicts.append(
+                {"case": ours, "peer": peer, "ratio": ratio, "limit": limit, "kept": ratio <= limit}
+            )
+    return verdicts
+
+
+def main() -> int:
+    options = arguments()
+    with contextlib.ExitStack() as stack:
+        bench = Bench(options, stack)
+        results = sampling.interleave(bench.cases(), options.rounds)
+        results |= {"onggi: life by API, streak": bench.streak()}
+        remains = left_over(bench)
+        results |= sampling.interleave(bench.crowds(), max(3, options.rounds // 10), warm=1)
+        memory = [bench.onggi.memory(count) for count in (1, options.idle)]
+        versions = bench.versions
+    verdicts = judge(results)
+    when = time.strftime("%Y-%m-%dT%H%M%S")
+    record = {
+        "when": when, "machine": machine(), "versions": versions, "verdicts": verdicts, "memory": memory,
+        "left_over": remains, "samples": {name: [list(s) for s in found] for name, found in results.items()},
+    }  # fmt: skip
+    options.results.mkdir(exist_ok=True)
+    (options.results / f"{when}.json").write_text(json.dumps(record, indent=1) + "\n")
+    print(sampling.table(results))
+    for verdict in verdicts:
+        kept, limit = "kept" if verdict["kept"] else "BROKEN", verdict["limit"]
+        print(f"{verdict['case']} / {verdict['peer']}: {verdict['ratio']:.2f} (at most {limit:.2f}) {kept}")
+    print(f"memory: {memory}\nleft over: {remains or 'nothing'}")
+    return int(bool(remains) or not all(verdict["kept"] for verdict in verdicts))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
