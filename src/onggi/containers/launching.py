@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
+import time
 from typing import Any
 
 from onggi.containers import files, hostdevices, users
@@ -35,9 +36,10 @@ class Launcher:
         try:
             request = await self._request(container)
             container.state = State(
-                running=True, started_ns=before.started_ns, finished_ns=before.finished_ns
+                running=True, started_ns=time.time_ns(), finished_ns=before.finished_ns
             )
             container.next_start_ns, container.stopped_by_user = 0, False
+            # started_ns stands for what the monitor would say, should both it and this engine be lost.
             # The run counter is committed before the launch: a second launch of one run is a Conflict below.
             await self._context.save(container)
             request.attach = container.take_attachments()

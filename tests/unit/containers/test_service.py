@@ -1,0 +1,251 @@
+"""The container service against a fake runtime: states, waiting, removal, restart, recovery."""
+
+import asyncio
+import os
+import socket
+
+import pytest
+
+from onggi.containers.options import AttachOptions, ExecOptions, Hijacked
+from onggi.containers.runtime import ExitRecord, MonitorState
+from onggi.errors import CommandNotFound, Conflict, InvalidArgument, NotFound, NotModified, Unsupported
+from fake_containers import World
+
+
+def service_test(function):
+    """Run a coroutine test on a world of its own."""
+
+    def test(tmp_path):
+        async def main():
+            world = World(tmp_path)
+            try:
+                await asyncio.wait_for(function(world), 30)
+            finally:
+                await world.close()
+
+        asyncio.run(main())
+
+    test.__name__ = function.__name__
+    return test
+
+
+@service_test
+async def test_a_container_lives_and_is_removed(world):
+    container_id = await world.create()
+    ending = await world.containers.wait("c1", "next-exit")
+    await world.containers.start("c1")
+    assert (await world.containers.inspect("c1", False))["State"]["Status"] == "running"
+    world.runtime.finish(container_id, 3)
+    assert await ending == {"StatusCode": 3, "Error": None}
+    assert (await world.containers.inspect("c1", False))["State"]["ExitCode"] == 3
+    await world.containers.remove("c1")
+    with pytest.raises(NotFound, match="No such container: c1"):
+        await world.containers.inspect("c1", False)
+    assert not world.snapshots.prepared
+    assert os.listdir(world.root / "data/containers") == []
+    assert world.actions() == ["create", "start", "die", "destroy"]
+
+
+@service_test
+async def test_rm_container_leaves_a_tombstone(world):
+    container_id = await world.create(HostConfig={"AutoRemove": True})
+    removed = await world.containers.wait("c1", "removed")
+    await world.containers.start("c1")
+    world.runtime.finish(container_id, 7)
+    assert (await removed)["StatusCode"] == 7
+    again = await world.containers.wait(container_id, "removed")
+    assert (await again)["StatusCode"] == 7
+    with pytest.raises(NotFound):
+        await world.containers.wait("nobody", "")
+
+
+@service_test
+async def test_failed_start_keeps_the_error(world):
+    await world.create()
+    world.runtime.fail = CommandNotFound('exec: "nope": executable file not found in $PATH')
+    with pytest.raises(CommandNotFound):
+        await world.containers.start("c1")
+    state = (await world.containers.inspect("c1", False))["State"]
+    assert (state["Status"], state["ExitCode"], state["Running"]) == ("created", 127, False)
+    assert "executable file not found" in state["Error"]
+
+
+@service_test
+async def test_stop_signals_then_kills(world):
+    await world.create()
+    await world.containers.start("c1")
+    world.runtime.deaf = True
+    await world.containers.stop("c1", timeout_s=0, signal=None)
+    assert [verb for verb, _ in world.runtime.calls] == ["signal", "kill"]
+    assert (await world.containers.inspect("c1", False))["State"]["ExitCode"] == 137
+    with pytest.raises(NotModified):
+        await world.containers.stop("c1", timeout_s=0, signal=None)
+
+
+@service_test
+async def test_names_are_taken_once(world):
+    container_id = await world.create()
+    with pytest.raises(Conflict) as raised:
+        await world.create()
+    assert str(raised.value) == (
+        f'Conflict. The container name "/c1" is already in use by container "{container_id}". You have to remove '
+        "(or rename) that container to be able to reuse that name."
+    )
+    await world.containers.rename("c1", "c2")
+    await world.create()
+    assert (await world.containers.inspect(container_id[:12], False))["Name"] == "/c2"
+
+
+@service_test
+async def test_refusals_leave_nothing(world):
+    for host, error in (
+        ({"NetworkMode": "mine"}, Unsupported),
+        ({"PortBindings": {"80/tcp": [{"HostPort": "1"}]}}, Unsupported),
+        ({"Binds": ["vol:/data"]}, Unsupported),
+        ({"Memory": 1000}, InvalidArgument),
+        ({"CapAdd": ["NOPE"]}, InvalidArgument),
+    ):
+        with pytest.raises(error):
+            await world.create(HostConfig=host)
+    assert world.context.names == {} == world.context.containers
+
+
+@service_test
+async def test_pause_unpause_and_force_removal(world):
+    await world.create()
+    await world.containers.start("c1")
+    await world.containers.pause("c1")
+    assert (await world.containers.list(all=False, limit=0, size=False, filters={}))[0]["State"] == "paused"
+    with pytest.raises(Conflict, match="paused and must be unpaused first"):
+        await world.containers.remove("c1")
+    await world.containers.unpause("c1")
+    with pytest.raises(Conflict, match="container is running: stop the container"):
+        await world.containers.remove("c1")
+    await world.containers.remove("c1", force=True)
+    assert world.context.containers == {}
+
+
+@service_test
+async def test_restart_policy_backs_off_and_ends(world):
+    container_id = await world.create(HostConfig={"RestartPolicy": {"Name": "on-failure", "MaximumRetryCount": 1}})
+    await world.containers.start("c1")
+    subscription = world.events.subscribe()
+    seen = asyncio.ensure_future(anext(subscription))
+    await asyncio.sleep(0)
+    world.runtime.finish(container_id, 1)
+    assert (await seen)["Action"] == "die"
+    assert (await anext(subscription))["Action"] == "start"
+    world.runtime.finish(container_id, 1)
+    assert (await anext(subscription))["Action"] == "die"
+    ended = await world.containers.wait("c1", "")
+    assert (await ended)["StatusCode"] == 1
+    inspected = await world.containers.inspect("c1", False)
+    assert (inspected["RestartCount"], inspected["State"]["Status"]) == (1, "exited")
+
+
+@service_test
+async def test_stopping_a_restarting_container(world):
+    container_id = await world.create(HostConfig={"RestartPolicy": {"Name": "always"}})
+    await world.containers.start("c1")
+    ending = await world.containers.wait("c1", "next-exit")
+    world.runtime.finish(container_id, 1)
+    await ending
+    assert (await world.containers.inspect("c1", False))["State"]["Status"] == "restarting"
+    await world.containers.stop("c1", timeout_s=0, signal=None)
+    assert (await world.containers.inspect("c1", False))["State"]["Status"] == "exited"
+
+
+@service_test
+async def test_exec_lives_and_reports(world):
+    await world.create()
+    with pytest.raises(Conflict, match="is not running"):
+        await world.containers.exec_create("c1", {"Cmd": ["id"]})
+    await world.containers.start("c1")
+    exec_id = await world.containers.exec_create("c1", {"Cmd": ["id"], "User": "app", "Env": ["B=2"]})
+    await world.containers.exec_start(exec_id, ExecOptions(detach=True), None)
+    arguments = dict(world.runtime.calls)["exec"]
+    assert arguments["process"]["user"] == {"uid": 1000, "gid": 1000, "additionalGids": [1000, 10]}
+    assert "HOME=/home/app" in arguments["process"]["env"]
+    assert (await world.containers.exec_inspect(exec_id))["Running"]
+    world.runtime.finish_exec(exec_id, 5)
+    while (inspected := await world.containers.exec_inspect(exec_id))["Running"]:
+        await asyncio.sleep(0)
+    assert inspected["ExitCode"] == 5
+
+
+@service_test
+async def test_attach_before_start_travels_with_it(world):
+    await world.create(OpenStdin=True)
+    ours, theirs = socket.socketpair()
+
+    async def hijack():
+        return Hijacked(theirs.detach(), b"early")
+
+    await world.containers.attach("c1", AttachOptions(stdin=True, stdout=True, stream=True), hijack)
+    await world.containers.start("c1")
+    [attach] = world.runtime.requests[0].attach
+    assert (attach.stdin, attach.stdout, attach.stderr, attach.early, attach.framed) == (True, True, False, b"early", True)
+    ours.close()
+
+
+@service_test
+async def test_run_is_one_call_with_a_last_frame(world):
+    world.runtime.auto_exit = 4
+    ours, theirs = socket.socketpair()
+
+    async def hijack():
+        return Hijacked(theirs.detach(), b"")
+
+    body = {
+        "Name": "", "Attach": {"Stdout": True}, "Wait": True,
+        "Config": {"Image": "busybox", "HostConfig": {"AutoRemove": True, "NetworkMode": "none"}},
+    }  # fmt: skip
+    status = await world.containers.run(body, hijack)
+    data = ours.recv(65536)
+    assert data[0] == 5
+    assert data[8 + int.from_bytes(data[4:8], "big")] == 4
+    assert (status["StatusCode"], status["Error"]) == (4, None)
+    assert ours.recv(1) == b""
+    assert world.context.containers == {}
+    ours.close()
+
+
+@service_test
+async def test_run_tells_a_failed_start_in_the_last_frame(world):
+    world.runtime.fail = CommandNotFound("exec: nope: executable file not found in $PATH")
+    ours, theirs = socket.socketpair()
+
+    async def hijack():
+        return Hijacked(theirs.detach(), b"")
+
+    body = {"Attach": {}, "Config": {"Image": "busybox", "HostConfig": {"AutoRemove": True}}}
+    status = await world.containers.run(body, hijack)
+    assert status["StatusCode"] == 127
+    assert "executable file not found" in status["Error"]["Message"]
+    assert world.context.containers == {}
+    ours.close()
+
+
+@service_test
+async def test_recovery_finds_what_runs_and_books_what_ended(world):
+    running, ended, lost, removed = [
+        await world.create(name, HostConfig={"AutoRemove": name == "removed"})
+        for name in ("running", "ended", "lost", "removed")
+    ]
+    for container_id in (running, ended, lost, removed):
+        await world.containers.start(container_id)
+    await world.reopen()
+    world.runtime.recovered = {
+        running: MonitorState(run=1, pid=99, started_ns=5),
+        ended: ExitRecord(run=1, code=6, finished_ns=7),
+        removed: ExitRecord(run=1, code=0, finished_ns=7),
+    }
+    await world.containers.recover()
+    states = {entry["Names"][0]: entry["State"] for entry in
+              await world.containers.list(all=True, limit=0, size=False, filters={})}  # fmt: skip
+    assert states == {"/running": "running", "/ended": "exited", "/lost": "exited"}
+    assert world.context.containers[ended].state.exit_code == 6
+    assert world.context.containers[lost].state.exit_code == 255
+    ending = await world.containers.wait("running", "")
+    world.runtime.finish(running, 0)
+    assert (await ending)["StatusCode"] == 0
