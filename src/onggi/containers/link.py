@@ -93,22 +93,19 @@ class Link:
 
 
 class LauncherLink:
-    """The connection to the launcher, which is started where there is none and started again when it dies."""
+    """The connection to the launcher; ``open`` it again when its process has ended."""
 
     def __init__(self, exec_root: str, build: str, monitors_group: str) -> None:
         self.exec_root, self.build, self.monitors_group = exec_root, build, monitors_group
         self.pid = 0
         self._sock: socket.socket | None = None
-        self._log_fd = -1
-        self._closed = False
 
-    def open(self, log_fd: int) -> None:
-        """Connect, or start a launcher; one of another build is asked to stop and replaced. Blocking, on the
-        loop's thread.
+    def open(self, log_fd: int) -> int:
+        """Connect to the running launcher or start one, and return its pid. Blocking, on the loop's thread.
 
-        ``log_fd`` takes what launchers print and stays the caller's.
+        One of another build is asked to stop (its monitors stay) and replaced. ``log_fd`` takes what launchers
+        print and stays the caller's.
         """
-        self._log_fd = log_fd
         path = f"{self.exec_root}/launcher.sock"
         try:
             sock = self._greet(connect_unix(path, socket.SOCK_SEQPACKET))
@@ -118,6 +115,7 @@ class LauncherLink:
         sock.setblocking(False)
         self._sock = sock
         asyncio.get_running_loop().add_reader(sock.fileno(), self._ready)
+        return self.pid
 
     def _greet(self, sock: socket.socket) -> socket.socket:
         sock.settimeout(30)
@@ -165,11 +163,7 @@ class LauncherLink:
         return message["result"]
 
     def close(self) -> None:
-        """Let go of the launcher; it goes on while it has monitors."""
-        self._closed = True
-        self._drop()
-
-    def _drop(self) -> None:
+        """Let go of the launcher; it goes on while it has monitors. Idempotent."""
         if self._sock:
             asyncio.get_running_loop().remove_reader(self._sock.fileno())
             self._sock.close()
@@ -185,9 +179,7 @@ class LauncherLink:
             except OSError:
                 answer = None
             if answer is None:
-                self._drop()
-                if not self._closed:
-                    self.open(self._log_fd)
+                self.close()
 
 
 def _resolve(future: asyncio.Future[None]) -> None:
