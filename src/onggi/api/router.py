@@ -1,0 +1,89 @@
+"""Finds the handler of a request: version prefix, then the table of routes."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Awaitable, Callable, Iterable
+from typing import Any, NamedTuple
+from urllib.parse import unquote
+
+from onggi.api.http.message import Request, Response, Stream
+from onggi.errors import InvalidArgument, NotFound
+
+MIN_VERSION, MAX_VERSION = (1, 24), (1, 51)
+Answer = Response | Stream | None
+Handler = Callable[[Any, Request], Awaitable[Answer]]
+
+_VERSIONED = re.compile(r"/v([0-9.]+)(/.*)")
+_NUMBER = re.compile(r"(\d{1,4})\.(\d{1,4})")
+_PARAMETER = re.compile(r"\{(\w+)(\*?)\}")
+_SLASHES = re.compile(r"/{2,}")
+
+
+class Route(NamedTuple):
+    """``pattern`` has ``{name}`` for one segment and ``{name*}`` for several (image names contain slashes).
+
+    ``until_eof``: the handler only serves its client and is cancelled when that goes.
+    """
+
+    method: str
+    pattern: str
+    handler: Handler
+    until_eof: bool = False
+    since: tuple[int, int] = MIN_VERSION
+
+
+def version_text(version: tuple[int, int]) -> str:
+    """Return ``1.51`` for (1, 51)."""
+    return f"{version[0]}.{version[1]}"
+
+
+def negotiate(text: str) -> tuple[int, int]:
+    """Return the version of a path prefix. Raises InvalidArgument outside of our range."""
+    match = _NUMBER.fullmatch(text)
+    version = (int(match[1]), int(match[2])) if match else (0, 0)
+    if version < MIN_VERSION:
+        raise InvalidArgument(
+            f"client version {text} is too old. Minimum supported API version is "
+            f"{version_text(MIN_VERSION)}, please upgrade your client to a newer version"
+        )
+    if version > MAX_VERSION:
+        raise InvalidArgument(
+            f"client version {text} is too new. Maximum supported API version is {version_text(MAX_VERSION)}"
+        )
+    return version
+
+
+def _compile(pattern: str) -> re.Pattern[str]:
+    pieces, end = [], 0
+    for match in _PARAMETER.finditer(pattern):
+        pieces.append(re.escape(pattern[end : match.start()]))
+        pieces.append(f"(?P<{match[1]}>{'.+' if match[2] else '[^/]+'})")
+        end = match.end()
+    return re.compile("".join(pieces) + re.escape(pattern[end:]))
+
+
+class Router:
+    """The table of routes, by method and first segment of the path."""
+
+    def __init__(self, routes: Iterable[Route]) -> None:
+        self._routes: dict[tuple[str, str], list[tuple[re.Pattern[str], Route]]] = {}
+        for route in routes:
+            room = route.pattern.split("/")[1]
+            self._routes.setdefault((route.method, room), []).append((_compile(route.pattern), route))
+
+    def find(self, request: Request) -> Route:
+        """Fill in path, version and parameters of ``request``; raises NotFound or InvalidArgument."""
+        path, version = request.path, MAX_VERSION
+        if match := _VERSIONED.fullmatch(path):
+            version, path = negotiate(match[1]), match[2]
+        path = _SLASHES.sub("/", unquote(path))
+        request.path, request.api_version = path, version
+        for pattern, route in self._routes.get(
+            (request.method, path.split("/", 2)[1] if "/" in path else ""), ()
+        ):
+            if version >= route.since and (match := pattern.fullmatch(path)):
+                request.params = match.groupdict()
+                request.until_eof = route.until_eof
+                return route
+        raise NotFound("page not found")

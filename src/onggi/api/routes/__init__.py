@@ -1,0 +1,19 @@
+"""The table of operations; one module per noun. Handlers parse, call one service, and shape the answer."""
+
+from __future__ import annotations
+
+from onggi.api.router import Route
+from onggi.api.routes import containers, execs, images, later, private, streams, system
+
+
+def all_routes() -> list[Route]:
+    """Return every route; of two that match, the earlier wins."""
+    return [
+        *system.ROUTES,
+        *containers.ROUTES,
+        *streams.ROUTES,
+        *execs.ROUTES,
+        *images.ROUTES,
+        *private.ROUTES,
+        *later.ROUTES,
+    ]

@@ -1,0 +1,69 @@
+"""/exec and /containers/{id}/exec."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from onggi.api.engine import Engine
+from onggi.api.http.message import Request, Response
+from onggi.api.router import Answer, Route
+from onggi.api.routes.answers import answer
+from onggi.api.routes.containers import terminal_size
+from onggi.api.shapes import shape_exec
+from onggi.api.wire import stream_type
+from onggi.containers.options import ExecOptions
+from onggi.errors import InvalidArgument
+
+Json = Any
+
+
+async def create(engine: Engine, request: Request) -> Answer:
+    """POST /containers/{id}/exec."""
+    body = shape_exec(await request.json(), request.api_version)
+    return answer({"Id": await engine.containers.exec_create(request.params["id"], body)}, 201)
+
+
+def _console_size(body: Json) -> tuple[int, int] | None:
+    size = body.get("ConsoleSize")
+    if not size:
+        return None
+    if not (
+        isinstance(size, list) and len(size) == 2 and all(type(n) is int and 0 <= n < 1 << 16 for n in size)
+    ):
+        raise InvalidArgument("invalid ConsoleSize: expected [height, width]")
+    return (size[0], size[1]) if any(size) else None
+
+
+async def start(engine: Engine, request: Request) -> Answer:
+    """POST /exec/{id}/start: detached, or the connection leaves HTTP."""
+    body = await request.json(optional=True) or {}
+    if not isinstance(body, dict):
+        raise InvalidArgument("invalid JSON: expected an object")
+    tty = bool(body.get("Tty"))
+    size = _console_size(body) if request.api_version >= (1, 42) else None
+    options = ExecOptions(detach=bool(body.get("Detach")), tty=tty, size=size)
+    if options.detach:
+        await engine.containers.exec_start(request.params["id"], options, None)
+        return Response(200)
+    hijack = request.hijack(stream_type(tty, request.api_version))
+    await engine.containers.exec_start(request.params["id"], options, hijack)
+    return None
+
+
+async def inspect(engine: Engine, request: Request) -> Answer:
+    """GET /exec/{id}/json."""
+    return answer(await engine.containers.exec_inspect(request.params["id"]))
+
+
+async def resize(engine: Engine, request: Request) -> Answer:
+    """POST /exec/{id}/resize."""
+    await engine.containers.exec_resize(request.params["id"], *terminal_size(request))
+    return Response(200)
+
+
+ROUTES = [
+    Route("POST", "/containers/{id}/exec", create),
+    Route("POST", "/exec/{id}/start", start),
+    Route("GET", "/exec/{id}/json", inspect),
+    Route("POST", "/exec/{id}/resize", resize),
+]

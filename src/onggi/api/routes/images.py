@@ -1,0 +1,117 @@
+"""/images: what exists without registries."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
+
+from onggi.api.engine import Engine
+from onggi.api.errors import message_of
+from onggi.api.http.message import Request, Response, Stream
+from onggi.api.query import Query
+from onggi.api.router import Answer, Route
+from onggi.api.routes.answers import answer, json_line
+from onggi.api.shapes import shape_image
+from onggi.errors import InvalidArgument, NotFound, Unsupported
+
+Json = Any
+LIST_FILTERS = frozenset(("before", "dangling", "label", "label!", "reference", "since", "until"))
+PRUNE_FILTERS = frozenset(("dangling", "label", "label!", "until"))
+
+
+async def list_(engine: Engine, request: Request) -> Answer:
+    """GET /images/json."""
+    query = Query(request.query)
+    filters = query.filters(LIST_FILTERS)
+    if request.api_version < (1, 41) and query.text("filter"):
+        filters.setdefault("reference", []).append(query.text("filter"))
+    images = await engine.images.list(filters, query.flag("all"))
+    return answer([shape_image(image, request.api_version) for image in images])
+
+
+async def inspect(engine: Engine, request: Request) -> Answer:
+    """GET /images/{name}/json."""
+    return answer(shape_image(await engine.images.inspect(request.params["name"]), request.api_version))
+
+
+async def history(engine: Engine, request: Request) -> Answer:
+    """GET /images/{name}/history."""
+    return answer(await engine.images.history(request.params["name"]))
+
+
+async def create(engine: Engine, request: Request) -> Answer:
+    """POST /images/create: import of a body; a pull answers as an unreachable repository does."""
+    query = Query(request.query)
+    if image := query.text("fromImage"):
+        raise NotFound(
+            f"pull access denied for {image}, repository does not exist or may require 'docker login': "
+            "denied: requested access to the resource is denied "
+            "(this engine does not pull from registries yet)"
+        )
+    source = query.text("fromSrc")
+    if source != "-":
+        raise Unsupported(
+            f"import from a URL is not supported: fetch {source or 'the archive'} and import the file"
+        )
+    progress = engine.images.import_(
+        request.body.chunks(),
+        reference=_reference(query),
+        changes=query.all("changes"),
+        message=query.text("message"),
+        platform=query.text("platform") or None,
+    )
+    return Stream(_progress(await anext(progress), progress))
+
+
+def _reference(query: Query) -> str | None:
+    repository, tag = query.text("repo"), query.text("tag")
+    if not repository:
+        return None
+    return f"{repository}:{tag}" if tag else repository
+
+
+async def _progress(first: Json, rest: AsyncIterator[Json]) -> AsyncIterator[bytes]:
+    """The head is sent with the first message; what fails later is told inside of the stream."""
+    yield json_line(first)
+    try:
+        async for message in rest:
+            yield json_line(message)
+    except (asyncio.CancelledError, GeneratorExit):
+        raise
+    except Exception as error:
+        yield json_line({"errorDetail": {"message": message_of(error)}, "error": message_of(error)})
+
+
+async def tag(engine: Engine, request: Request) -> Answer:
+    """POST /images/{name}/tag."""
+    query = Query(request.query)
+    if not query.text("repo"):
+        raise InvalidArgument("invalid reference format: repository name must not be empty")
+    await engine.images.tag(request.params["name"], query.text("repo"), query.text("tag") or "latest")
+    return Response(201)
+
+
+async def remove(engine: Engine, request: Request) -> Answer:
+    """DELETE /images/{name}."""
+    query = Query(request.query)
+    removed = await engine.images.remove(
+        request.params["name"], force=query.flag("force"), prune=not query.flag("noprune")
+    )
+    return answer(removed)
+
+
+async def prune(engine: Engine, request: Request) -> Answer:
+    """POST /images/prune."""
+    return answer(await engine.images.prune(Query(request.query).filters(PRUNE_FILTERS)))
+
+
+ROUTES = [
+    Route("GET", "/images/json", list_),
+    Route("POST", "/images/create", create, until_eof=False),
+    Route("POST", "/images/prune", prune, since=(1, 25)),
+    Route("GET", "/images/{name*}/json", inspect),
+    Route("GET", "/images/{name*}/history", history),
+    Route("POST", "/images/{name*}/tag", tag),
+    Route("DELETE", "/images/{name*}", remove),
+]

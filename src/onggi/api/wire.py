@@ -1,0 +1,45 @@
+"""Docker's stream formats: the 8-byte frames of multiplexed output, and log lines."""
+
+from __future__ import annotations
+
+import struct
+import time
+from collections.abc import Mapping
+from urllib.parse import quote_plus
+
+from onggi.logs.record import Record
+
+RAW_STREAM = "application/vnd.docker.raw-stream"
+MULTIPLEXED_STREAM = "application/vnd.docker.multiplexed-stream"
+_FRAME = struct.Struct(">BxxxI")
+
+
+def frame(stream: int, data: bytes) -> bytes:
+    """Return ``data`` behind docker's stream header; ``stream`` is 0 stdin, 1 stdout or 2 stderr."""
+    return _FRAME.pack(stream, len(data)) + data
+
+
+def stream_type(tty: bool, api_version: tuple[int, int]) -> str:
+    """Return the content type of attach, exec and logs; the multiplexed one exists since API 1.42."""
+    return MULTIPLEXED_STREAM if not tty and api_version >= (1, 42) else RAW_STREAM
+
+
+def log_time(time_ns: int) -> bytes:
+    """Return RFC 3339 in UTC with nine digits, as in front of log lines."""
+    seconds, nanos = divmod(time_ns, 1_000_000_000)
+    return (time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds)) + f".{nanos:09d}Z").encode("ascii")
+
+
+def _details(attributes: Mapping[str, str]) -> bytes:
+    pairs = (f"{quote_plus(key)}={quote_plus(value)}" for key, value in sorted(attributes.items()))
+    return ",".join(pairs).encode("ascii") + b" "
+
+
+def log_line(record: Record, *, timestamps: bool, details: bool, framed: bool) -> bytes:
+    """Return one record as ``GET /containers/ID/logs`` sends it."""
+    line = record.data
+    if details:
+        line = _details(record.attributes) + line
+    if timestamps:
+        line = log_time(record.time_ns) + b" " + line
+    return frame(record.stream, line) if framed else line
