@@ -7,7 +7,7 @@ import fcntl
 import logging
 import socket
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from typing import Protocol, cast
 
@@ -278,7 +278,7 @@ class Connection(asyncio.Protocol):
         self._transport.write(head)
         if request.method == "HEAD":
             return
-        async with aclosing(cast("_Closable", answer.chunks)) as chunks:
+        async with aclosing(cast("AsyncGenerator[bytes, None]", answer.chunks)) as chunks:
             async for chunk in chunks:
                 if chunk:
                     self._transport.write(b"%x\r\n%b\r\n" % (len(chunk), chunk) if request.http11 else chunk)
@@ -347,7 +347,3 @@ class Connection(asyncio.Protocol):
         else:
             self._transport.resume_reading()
         return hijacked
-
-
-class _Closable(AsyncIterator[bytes], Protocol):
-    async def aclose(self) -> None: ...
