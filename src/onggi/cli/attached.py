@@ -1,4 +1,5 @@
-"""A command joined to a container's streams: terminal, signals and detach keys around the pump of ``client/streams``."""
+"""A command joined to a container's streams: terminal, signals and detach keys around the pump of
+``client/streams``."""
 
 from __future__ import annotations
 
@@ -19,9 +20,12 @@ if TYPE_CHECKING:
 
 
 class Attachment:
-    """One attached stream. ``target`` is the path that takes ``/resize`` and ``/kill``; it may be set later."""
+    """One attached stream. ``target`` is the path that takes ``/resize`` and ``/kill``; it may be set
+    later."""
 
-    def __init__(self, cli: Cli, *, tty: bool, stdin: bool, detach_keys: str = "", proxy: bool = True) -> None:
+    def __init__(
+        self, cli: Cli, *, tty: bool, stdin: bool, detach_keys: str = "", proxy: bool = True
+    ) -> None:
         self._cli, self._tty, self._stdin = cli, tty, stdin
         self.keys = self._sequence(detach_keys) if tty and stdin else None
         terminal = tty and (os.isatty(0) or os.isatty(1))

@@ -1,7 +1,8 @@
 """The shapes that command modules declare: a command, its flags, and the errors that end it.
 
-A flag is a tuple ``(name, short, kind, default, help)``. ``kind`` is what help shows after the name; ``list:env`` shows
-``list`` and is checked as ``env``. ``bool`` flags take no value. A flag whose help is empty is accepted and not shown.
+A flag is a tuple ``(name, short, kind, default, help)``. ``kind`` is what help shows after the name;
+``list:env`` shows ``list`` and is checked as ``env``. ``bool`` flags take no value. A flag whose help is
+empty is accepted and not shown.
 """
 
 from __future__ import annotations
@@ -19,12 +20,13 @@ PROGRAM = "onggi"
 class Command:
     """What a command module exports as ``COMMAND``.
 
-    ``use``: the usage line after the program's name. ``arguments``: least and most (None: any number). ``interspersed``:
-    whether flags may follow the first argument. ``aliases``: full names, for help. ``run(cli, options, arguments)`` returns
-    the exit code.
+    ``use``: the usage line after the program's name. ``arguments``: least and most (None: any number).
+    ``interspersed``: whether flags may follow the first argument. ``aliases``: full names, for help. ``raw``:
+    the words are not read here but given on as they are. ``run(cli, options, arguments)`` returns the exit
+    code.
     """
 
-    __slots__ = ("about", "aliases", "arguments", "flags", "interspersed", "run", "use")
+    __slots__ = ("about", "aliases", "arguments", "flags", "interspersed", "raw", "run", "use")
 
     def __init__(
         self,
@@ -36,9 +38,11 @@ class Command:
         arguments: tuple[int, int | None] = (0, 0),
         interspersed: bool = True,
         aliases: tuple[str, ...] = (),
+        raw: bool = False,
     ) -> None:
         self.use, self.about, self.run, self.flags = use, about, run, flags
         self.arguments, self.interspersed, self.aliases = arguments, interspersed, aliases
+        self.raw = raw
 
 
 class Options:
@@ -48,7 +52,7 @@ class Options:
         self._values = values
         self.given: set[str] = set()
 
-    def set(self, name: str, value: Any) -> None:
+    def set(self, name: str, value: object) -> None:
         """Note a typed value."""
         self._values[name] = value
         self.given.add(name)

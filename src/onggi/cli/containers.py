@@ -16,7 +16,7 @@ def path(name: str) -> str:
     return f"/containers/{quote(name.removeprefix('/'))}"
 
 
-def void(answer: Any) -> None:
+def void(answer: object) -> None:
     """Drop an answer that says nothing beyond its status."""
 
 

@@ -53,11 +53,15 @@ def endpoints(options: Options) -> dict[str, Json]:
         name = network["name"]
         if name in result:
             raise ValueError(f'network "{name}" is specified multiple times')
-        if len(asked) != 1 or endpoint != _ZERO:  # a single plain network is left to NetworkMode, as docker does
+        if (
+            len(asked) != 1 or endpoint != _ZERO
+        ):  # a single plain network is left to NetworkMode, as docker does
             result[name] = endpoint
     kinds = {user_defined(network["name"]) for network in asked}
     if len(kinds) == 2:
-        raise ValueError("conflicting options: cannot attach both user-defined and non-user-defined network-modes")
+        raise ValueError(
+            "conflicting options: cannot attach both user-defined and non-user-defined network-modes"
+        )
     return result
 
 

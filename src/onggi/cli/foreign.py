@@ -1,4 +1,5 @@
-"""``run`` against an engine that does not know our private call: create, attach, wait, start, as docker's CLI does it."""
+"""``run`` against an engine that does not know our private call: create, attach, wait, start, as docker's
+CLI does it."""
 
 from __future__ import annotations
 
@@ -35,17 +36,30 @@ def run_by_docker_calls(cli: Cli, plan: Plan) -> int:
     attachment.watch()
     try:
         streams = {name: body[f"Attach{name.capitalize()}"] for name in ("stdin", "stdout", "stderr")}
-        return attached_start(cli, container_id, attachment, streams, auto_remove=options.on("rm"), tty=body["Tty"], keys=keys)
+        return attached_start(
+            cli, container_id, attachment, streams, auto_remove=options.on("rm"), tty=body["Tty"], keys=keys
+        )
     finally:
         attachment.close()
 
 
 def attached_start(
-    cli: Cli, container_id: str, attachment: Attachment, streams: dict[str, bool], *, auto_remove: bool, tty: bool, keys: str
+    cli: Cli,
+    container_id: str,
+    attachment: Attachment,
+    streams: dict[str, bool],
+    *,
+    auto_remove: bool,
+    tty: bool,
+    keys: str,
 ) -> int:
     """Attach, start and stay to the end; returns the exit code. Raises ClientError."""
     target = f"/containers/{container_id}"
-    query = {"stream": True, **{name: True for name, wanted in streams.items() if wanted}, "detachKeys": keys or None}
+    query = {
+        "stream": True,
+        **{name: True for name, wanted in streams.items() if wanted},
+        "detachKeys": keys or None,
+    }
     stream = cli.engine.upgrade(f"{target}/attach", query)
     waiting = wait_for(cli, container_id, "removed" if auto_remove else "next-exit")
     try:

@@ -1,4 +1,5 @@
-"""``--format``: presets, ``json``, ``table TEMPLATE`` and templates, for lists of rows and for single objects."""
+"""``--format``: presets, ``json``, ``table TEMPLATE`` and templates, for lists of rows and for single
+objects."""
 
 from __future__ import annotations
 
@@ -45,7 +46,13 @@ def compile_template(text: str) -> list[Any]:
 def render_rows(form: str, rows: Iterable[Row], headers: dict[str, Json]) -> str:
     """Return the text of a list: ``form`` is ``json``, ``table TEMPLATE`` or a template. Raises Failure."""
     is_table = form.startswith("table")
-    body = "{{json .}}" if form == "json" else form.removeprefix("table").strip(" ") if is_table else form.strip(" ")
+    body = (
+        "{{json .}}"
+        if form == "json"
+        else form.removeprefix("table").strip(" ")
+        if is_table
+        else form.strip(" ")
+    )
     nodes = compile_template(body.replace("\\t", "\t").replace("\\n", "\n"))
     try:
         lines = [execute(nodes, row, ROW_FUNCTIONS) for row in rows]
@@ -68,7 +75,7 @@ def check_fields(form: str, headers: dict[str, Json], go_type: str) -> set[str]:
     return names | ({"Size"} if "{{json .}}" in form else set())
 
 
-def _names(tree: Any) -> Iterable[str]:
+def _names(tree: Json) -> Iterable[str]:
     """Yield the first field of every ``.Field`` outside of range and with bodies (whose dot is another)."""
     if isinstance(tree, tuple) and tree and tree[0] in ("range", "with"):
         yield from _names(tree[1])

@@ -1,4 +1,5 @@
-"""Image references as people type them. Pure (distribution reference grammar, as far as the front needs it)."""
+"""Image references as people type them. Pure (distribution reference grammar, as far as the front needs
+it)."""
 
 from __future__ import annotations
 
@@ -13,7 +14,8 @@ def split_reference(text: str) -> tuple[str, str, str]:
 
 
 def familiar(text: str) -> str:
-    """Return the reference with ``:latest`` where neither tag nor digest is given, without the default registry."""
+    """Return the reference with ``:latest`` where neither tag nor digest is given, without the default
+    registry."""
     name, tag, digest = split_reference(text)
     name = short_name(name)
     if digest:
@@ -36,7 +38,9 @@ def check_name(text: str) -> None:
     repository = path[1:] if len(path) > 1 and _is_domain(path[0]) else path
     if any(part != part.lower() for part in repository):
         lowered = "/".join(repository)
-        raise ValueError(f"invalid reference format: repository name ({_library(path, lowered)}) must be lowercase")
+        raise ValueError(
+            f"invalid reference format: repository name ({_library(path, lowered)}) must be lowercase"
+        )
     legal = all(part and _is_component(part) for part in repository)
     if not legal:
         raise ValueError("invalid reference format")

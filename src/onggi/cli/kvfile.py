@@ -27,7 +27,9 @@ def _text(raw: bytes, path: str, number: int) -> str:
     try:
         return raw.removesuffix(b"\r").decode()
     except UnicodeDecodeError:
-        raise ValueError(f"invalid env file ({path}): env file {path} contains invalid utf8 bytes at line {number}") from None
+        raise ValueError(
+            f"invalid env file ({path}): env file {path} contains invalid utf8 bytes at line {number}"
+        ) from None
 
 
 def _pair(line: str, path: str, with_environment: bool) -> list[str]:

@@ -1,4 +1,5 @@
-"""What ``run`` and ``create`` share: the request, the pull of an image that is not there, the container ID file."""
+"""What ``run`` and ``create`` share: the request, the pull of an image that is not there, the container ID
+file."""
 
 from __future__ import annotations
 
@@ -19,7 +20,11 @@ if TYPE_CHECKING:
 
     Json = Any
 
-_NOT_FOUND = ("executable file not found", "no such file or directory", "system cannot find the file specified")
+_NOT_FOUND = (
+    "executable file not found",
+    "no such file or directory",
+    "system cannot find the file specified",
+)
 _NOT_EXECUTABLE = ("permission denied", "is a directory")
 
 
@@ -103,7 +108,8 @@ def status_of(sentence: str) -> int:
 
 
 class IdFile:
-    """``--cidfile``: made before the container so that it cannot be shared; removed again if there is none."""
+    """``--cidfile``: made before the container so that it cannot be shared; removed again if there is
+    none."""
 
     def __init__(self, path: str) -> None:
         self._path, self._written = path, False

@@ -1,4 +1,5 @@
-"""Entry of the ``onggi`` command: global flags, dispatch, and the one place where errors become words and exit codes."""
+"""Entry of the ``onggi`` command: global flags, dispatch, and the one place where errors become words and
+exit codes."""
 
 from __future__ import annotations
 
@@ -8,6 +9,7 @@ import sys
 from onggi.cli import registry
 from onggi.cli.command import PROGRAM, ArgumentError, Failure, UsageError
 from onggi.cli.parser import HelpWanted, check_arguments, parse
+from onggi.cli.signals import die_of_broken_pipe
 from onggi.client.errors import ClientError
 
 TYPE_CHECKING = False
@@ -31,7 +33,7 @@ GLOBAL_FLAGS: tuple[Flag, ...] = (
 
 def main(argv: list[str]) -> int:
     """Run one command line (without the program's name); returns the exit code."""
-    _restore_sigpipe()
+    die_of_broken_pipe()
     try:
         status = _main(argv)
     except Failure as failure:
@@ -44,13 +46,6 @@ def main(argv: list[str]) -> int:
         status = 130
     sys.stdout.flush()
     return status
-
-
-def _restore_sigpipe() -> None:
-    """Die quietly when a reader goes away, as every tool does (Python ignores SIGPIPE)."""
-    import _signal
-
-    _signal.signal(_signal.SIGPIPE, _signal.SIG_DFL)
 
 
 def _complain(sentence: str) -> None:
@@ -78,7 +73,9 @@ def _main(argv: list[str]) -> int:
 
 def _usage(sentence: str, name: str, use: str) -> str:
     space = " " if name else ""
-    return f"{sentence}\n\nUsage:  {PROGRAM} {use}\n\nRun '{PROGRAM}{space}{name} --help' for more information"
+    return (
+        f"{sentence}\n\nUsage:  {PROGRAM} {use}\n\nRun '{PROGRAM}{space}{name} --help' for more information"
+    )
 
 
 def _root_help() -> int:
@@ -95,10 +92,14 @@ def _dispatch(options: Options, words: list[str]) -> int:
         return _unknown(words, name)
     if not module:
         return _group(name, rest)
-    command = _load(module)
+    return _execute(options, name, _load(module), rest)
+
+
+def _execute(options: Options, name: str, command: Command, rest: list[str]) -> int:
     try:
-        flags, arguments = parse(rest, command.flags, command.interspersed)
-        check_arguments(command, name, arguments)
+        flags, arguments = parse([] if command.raw else rest, command.flags, command.interspersed)
+        if not command.raw:
+            check_arguments(command, name, arguments)
     except HelpWanted:
         from onggi.cli.usage import command_help
 
@@ -110,7 +111,7 @@ def _dispatch(options: Options, words: list[str]) -> int:
         raise Failure(str(error), 1) from None
     from onggi.cli.context import Cli
 
-    return command.run(Cli(options, _environment(options)), flags, arguments)
+    return command.run(Cli(options, _environment(options)), flags, rest if command.raw else arguments)
 
 
 def _load(module: str) -> Command:

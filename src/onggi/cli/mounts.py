@@ -1,4 +1,5 @@
-"""``--mount`` and ``--volume`` values. Pure but for the working directory, against which ``./x`` is resolved."""
+"""``--mount`` and ``--volume`` values. Pure but for the working directory, against which ``./x`` is
+resolved."""
 
 from __future__ import annotations
 
@@ -15,12 +16,22 @@ if TYPE_CHECKING:
 
 _BARE = ("readonly", "ro", "volume-nocopy", "bind-nonrecursive", "bind-create-src")
 _BOOLEANS = {"1": True, "true": True, "0": False, "false": False}
-_OPTION_KINDS = {"BindOptions": "bind", "VolumeOptions": "volume", "ImageOptions": "image", "TmpfsOptions": "tmpfs"}
-_RECURSION = {"disabled": "NonRecursive", "writable": "ReadOnlyNonRecursive", "readonly": "ReadOnlyForceRecursive"}
+_OPTION_KINDS = {
+    "BindOptions": "bind",
+    "VolumeOptions": "volume",
+    "ImageOptions": "image",
+    "TmpfsOptions": "tmpfs",
+}
+_RECURSION = {
+    "disabled": "NonRecursive",
+    "writable": "ReadOnlyNonRecursive",
+    "readonly": "ReadOnlyForceRecursive",
+}
 
 
 def parse_mount(text: str) -> Json:
-    """Return docker's ``Mount`` of comma-separated ``key=value`` fields. Raises ValueError in docker's words."""
+    """Return docker's ``Mount`` of comma-separated ``key=value`` fields. Raises ValueError in docker's
+    words."""
     mount: dict[str, Json] = {"Type": "volume"}
     for field in split_fields(text):
         key, value = _field(field)
@@ -79,7 +90,9 @@ def resolve_dotted(path: str) -> str:
 
 def _boolean(key: str, value: str | None) -> bool:
     if value is not None and value not in _BOOLEANS:
-        wrong = f'invalid boolean value ("{value}"): must be one of "true", "1", "false", or "0" (default "true")'
+        wrong = (
+            f'invalid boolean value ("{value}"): must be one of "true", "1", "false", or "0" (default "true")'
+        )
         raise ValueError(f"invalid value for '{key}': {wrong}")
     return value is None or _BOOLEANS[value]
 
@@ -144,14 +157,17 @@ def _check(mount: dict[str, Json]) -> None:
     bind = mount.get("BindOptions", {})
     for word, name in (("writable", "ReadOnlyNonRecursive"), ("readonly", "ReadOnlyForceRecursive")):
         if bind.get(name) and not mount.get("ReadOnly"):
-            raise ValueError(f"option 'bind-recursive={word}' requires 'readonly' to be specified in conjunction")
+            raise ValueError(
+                f"option 'bind-recursive={word}' requires 'readonly' to be specified in conjunction"
+            )
     if bind.get("ReadOnlyForceRecursive") and bind.get("Propagation") != "rprivate":
         needs = "requires 'bind-propagation=rprivate' to be specified in conjunction"
         raise ValueError(f"option 'bind-recursive=readonly' {needs}")
 
 
 def parse_volumes(specs: list[str]) -> tuple[dict[str, Json], list[str] | None]:
-    """Split ``-v`` values into anonymous volumes (``Volumes``) and ``Binds``; None without binds. Raises ValueError."""
+    """Split ``-v`` values into anonymous volumes (``Volumes``) and ``Binds``; None without binds. Raises
+    ValueError."""
     anonymous: dict[str, Json] = {}
     binds: list[str] = []
     for spec in dict.fromkeys(specs):

@@ -1,6 +1,7 @@
 """Command lines by pflag's rules, from the tables of the command modules.
 
-``-it``, ``-p80:80``, ``-p=80:80``, ``--rm=false``, ``--flag value``, ``--``; flags end at the first argument where a command says so.
+``-it``, ``-p80:80``, ``-p=80:80``, ``--rm=false``, ``--flag value``, ``--``; flags end at the first argument
+where a command says so.
 """
 
 from __future__ import annotations
@@ -91,7 +92,7 @@ class _Reader:
             shown = f"-{short}, --{name}" if short else f"--{name}"
             raise UsageError(f'invalid argument "{text}" for "{shown}" flag: {error}') from None
         name = _SYNONYMS.get(name, name)
-        self.options.set(name, self.options.many(name) + [value] if repeats(kind) else value)
+        self.options.set(name, [*self.options.many(name), value] if repeats(kind) else value)
 
 
 def _quoted(letter: str) -> str:

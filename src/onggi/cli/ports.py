@@ -102,5 +102,7 @@ def _exposed(text: str) -> list[str]:
     try:
         first, last = _range(ports, "port")
     except ValueError:
-        raise ValueError(f"invalid range format for --expose: {text}, error: invalid port: '{ports}'") from None
+        raise ValueError(
+            f"invalid range format for --expose: {text}, error: invalid port: '{ports}'"
+        ) from None
     return [f"{port}/{protocol.lower() if slash else 'tcp'}" for port in range(first, last + 1)]

@@ -1,7 +1,7 @@
 """Which commands there are: a table; imports nothing.
 
-``ROWS``: full name, module below ``commands`` (empty: a group, or a command of a later room), about, heading in help (empty: only
-within its group). Names of later rooms are refused by name.
+``ROWS``: full name, module below ``commands`` (empty: a group, or a command of a later room), about, heading
+in help (empty: only within its group). Names of later rooms are refused by name.
 """
 
 from __future__ import annotations
@@ -78,16 +78,53 @@ ROWS: tuple[tuple[str, str, str, str], ...] = (
     ("system events", "events", "", ""),
     ("system info", "info", "", ""),
 )
-LATER = (
-    "build builder buildx checkpoint commit compose config context cp diff export load login logout manifest network node plugin "
-    "pull push save search secret service stack swarm trust volume "
-    "container_commit container_cp container_diff container_export image_build image_load image_prune image_pull image_push "
-    "image_save system_df system_prune"
-).split()
+LATER = [
+    "build",
+    "builder",
+    "buildx",
+    "checkpoint",
+    "commit",
+    "compose",
+    "config",
+    "context",
+    "cp",
+    "diff",
+    "export",
+    "load",
+    "login",
+    "logout",
+    "manifest",
+    "network",
+    "node",
+    "plugin",
+    "pull",
+    "push",
+    "save",
+    "search",
+    "secret",
+    "service",
+    "stack",
+    "swarm",
+    "trust",
+    "volume",
+    "container_commit",
+    "container_cp",
+    "container_diff",
+    "container_export",
+    "image_build",
+    "image_load",
+    "image_prune",
+    "image_pull",
+    "image_push",
+    "image_save",
+    "system_df",
+    "system_prune",
+]
 
 
 def find(words: list[str]) -> tuple[str, str, int]:
-    """Return (full name, module, words used) of the longest command that ``words`` begin with; ("", "", 0) if none."""
+    """Return (full name, module, words used) of the longest command that ``words`` begin with; ("", "", 0)
+    if none."""
     for count in (2, 1):
         name = " ".join(words[:count])
         for row in ROWS if len(words) >= count else ():

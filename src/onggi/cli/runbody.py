@@ -1,4 +1,5 @@
-"""From the flags of ``run`` and ``create`` to docker's create request, field by field as the docker CLI sends it.
+"""From the flags of ``run`` and ``create`` to docker's create request, field by field as the docker CLI
+sends it.
 
 Pure but for what the flags name: environment and label files, seccomp profiles, the working directory.
 Source: Docker Engine API 1.50, ``POST /containers/create``.

@@ -51,7 +51,8 @@ def _profile(path: str) -> str:
 
 
 def parse_devices(texts: list[str]) -> tuple[list[Json], list[Json]]:
-    """Return ``Devices`` and the ``DeviceRequests`` of names qualified as CDI does (``vendor.com/class=name``)."""
+    """Return ``Devices`` and the ``DeviceRequests`` of names qualified as CDI does
+    (``vendor.com/class=name``)."""
     named = [text for text in texts if _is_qualified(text)]
     devices = [_device(text) for text in texts if not _is_qualified(text)]
     if not named:
@@ -63,7 +64,9 @@ def parse_devices(texts: list[str]) -> tuple[list[Json], list[Json]]:
 def _is_qualified(text: str) -> bool:
     kind, equals, name = text.partition("=")
     vendor, slash, group = kind.partition("/")
-    return bool(equals and slash and name and vendor and group) and not text.startswith("/") and "/" not in group
+    return (
+        bool(equals and slash and name and vendor and group) and not text.startswith("/") and "/" not in group
+    )
 
 
 def _device(text: str) -> Json:

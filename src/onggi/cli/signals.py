@@ -6,12 +6,14 @@ Handlers only wake the poll loop (signal.set_wakeup_fd); what is to be done happ
 from __future__ import annotations
 
 import os
-import _signal
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    import signal as _signal
     from collections.abc import Callable
     from typing import Any
+else:
+    import _signal  # without the enums of ``signal``: 5 ms
 
 # CHLD and PIPE are ours; URG, WINCH need no forwarding; TTIN and TTOU must go on stopping a background job.
 _KEPT = ("SIGCHLD", "SIGPIPE", "SIGURG", "SIGKILL", "SIGSTOP", "SIGTTIN", "SIGTTOU", "SIGWINCH", "SIGCLD")
@@ -19,7 +21,9 @@ _FAULTS = ("SIGSEGV", "SIGBUS", "SIGFPE", "SIGILL", "SIGSYS", "SIGTRAP", "SIGABR
 NAMES: dict[int, str] = {
     getattr(_signal, name): name.removeprefix("SIG")
     for name in dir(_signal)
-    if name.startswith("SIG") and not name.startswith(("SIG_", "SIGRT")) and name not in ("SIGCLD", "SIGIOT", "SIGPOLL")
+    if name.startswith("SIG")
+    and not name.startswith(("SIG_", "SIGRT"))
+    and name not in ("SIGCLD", "SIGIOT", "SIGPOLL")
 }
 
 
@@ -30,7 +34,13 @@ class Watch:
         wanted = {number for number, name in NAMES.items() if "SIG" + name not in _KEPT + _FAULTS}
         self._numbers = wanted if proxy else set()
         if terminal:
-            self._numbers |= {_signal.SIGWINCH, _signal.SIGTERM, _signal.SIGHUP, _signal.SIGINT, _signal.SIGQUIT}
+            self._numbers |= {
+                _signal.SIGWINCH,
+                _signal.SIGTERM,
+                _signal.SIGHUP,
+                _signal.SIGINT,
+                _signal.SIGQUIT,
+            }
         self.proxy = proxy
         self.fd = self._writer = self._former = -1
         self._saved: dict[int, Any] = {}
@@ -60,8 +70,11 @@ class Watch:
         except BlockingIOError:
             return []
 
-    def handle(self, forward: Callable[[str], None], resize: Callable[[], None], give_up: Callable[[int], None]) -> None:
-        """Act on what arrived: resize on WINCH, forward others by name, or give up where nothing is forwarded."""
+    def handle(
+        self, forward: Callable[[str], None], resize: Callable[[], None], give_up: Callable[[int], None]
+    ) -> None:
+        """Act on what arrived: resize on WINCH, forward others by name, or give up where nothing is
+        forwarded."""
         for number in self.take():
             if number == _signal.SIGWINCH:
                 resize()
@@ -79,3 +92,8 @@ def die_by(number: int) -> None:
     """End this process as if the signal had not been caught."""
     _signal.signal(number, _signal.SIG_DFL)
     os.kill(os.getpid(), number)
+
+
+def die_of_broken_pipe() -> None:
+    """End quietly when a reader of our output goes away, as every tool does (Python ignores SIGPIPE)."""
+    _signal.signal(_signal.SIGPIPE, _signal.SIG_DFL)

@@ -1,6 +1,8 @@
-"""Flag values with a structure of their own: mounts, networks, ulimits, devices, hosts. Pure; ValueError tells why.
+"""Flag values with a structure of their own: mounts, networks, ulimits, devices, hosts. Pure; ValueError
+tells why.
 
-Each function returns the piece of docker's request body that the value becomes (Docker Engine API, ``HostConfig``).
+Each function returns the piece of docker's request body that the value becomes (Docker Engine API,
+``HostConfig``).
 """
 
 from __future__ import annotations
@@ -14,8 +16,24 @@ if TYPE_CHECKING:
 
     Json = Any
 
-_ULIMITS = "core cpu data fsize locks memlock msgqueue nice nofile nproc rss rtprio rttime sigpending stack".split()
-_SYSCTLS = "msgmax msgmnb msgmni sem shmall shmmax shmmni shm_rmid_forced".split()
+_ULIMITS = [
+    "core",
+    "cpu",
+    "data",
+    "fsize",
+    "locks",
+    "memlock",
+    "msgqueue",
+    "nice",
+    "nofile",
+    "nproc",
+    "rss",
+    "rtprio",
+    "rttime",
+    "sigpending",
+    "stack",
+]
+_SYSCTLS = ["msgmax", "msgmnb", "msgmni", "sem", "shmall", "shmmax", "shmmni", "shm_rmid_forced"]
 _RATE = "invalid rate for device: {}. The correct format is <device-path>:<number>"
 _RATE_UNITS = "[<unit>]. Number must be a positive integer. Unit is optional and can be kb, mb, or gb"
 
@@ -44,7 +62,9 @@ def split_fields(text: str) -> list[str]:
             field += character
         at += 1
     if quoted:
-        raise ValueError(f'parse error on line 1, column {len(text) + 1}: extraneous or missing " in quoted-field')
+        raise ValueError(
+            f'parse error on line 1, column {len(text) + 1}: extraneous or missing " in quoted-field'
+        )
     return [*fields, field]
 
 
@@ -153,7 +173,12 @@ def check_domain(text: str) -> str:
 
 
 def _is_label(label: str) -> bool:
-    return label.isascii() and label.replace("-", "a").replace("_", "a").isalnum() and label[0] != "-" and label[-1] != "-"
+    return (
+        label.isascii()
+        and label.replace("-", "a").replace("_", "a").isalnum()
+        and label[0] != "-"
+        and label[-1] != "-"
+    )
 
 
 def check_host(text: str) -> str:
@@ -200,7 +225,13 @@ def check_device_rule(text: str) -> str:
 
 def parse_gpus(text: str) -> Json:
     """Return docker's ``DeviceRequest`` of a ``--gpus`` value."""
-    request: dict[str, Json] = {"Driver": "", "Count": 0, "DeviceIDs": None, "Capabilities": [["gpu"]], "Options": {}}
+    request: dict[str, Json] = {
+        "Driver": "",
+        "Count": 0,
+        "DeviceIDs": None,
+        "Capabilities": [["gpu"]],
+        "Options": {},
+    }
     seen = set()
     for field in split_fields(text):
         key, equals, value = field.partition("=")
@@ -248,7 +279,8 @@ def parse_mount(text: str) -> Json:
 
 
 def parse_network(text: str) -> dict[str, Json]:
-    """Return the target and the options of a ``--network`` value, keys as typed; lists for alias and link-local-ip."""
+    """Return the target and the options of a ``--network`` value, keys as typed; lists for alias and
+    link-local-ip."""
     if "=" not in text:
         return {"name": text}
     network: dict[str, Json] = {"name": ""}

@@ -1,4 +1,5 @@
-"""Columns as Go's text/tabwriter lays them out: cells end with a tab, neighbours of equal column are aligned. Pure."""
+"""Columns as Go's text/tabwriter lays them out: cells end with a tab, neighbours of equal column are
+aligned. Pure."""
 
 from __future__ import annotations
 
@@ -6,13 +7,16 @@ MINIMUM, PADDING = 10, 3
 
 
 def align(text: str, minimum: int = MINIMUM, padding: int = PADDING) -> str:
-    """Return ``text`` with the tab-separated cells of its lines in columns; a line's last cell is not padded."""
+    """Return ``text`` with the tab-separated cells of its lines in columns; a line's last cell is not
+    padded."""
     lines = [line.split("\t") for line in text.split("\n")]
     _align_block(lines, 0, len(lines), 0, minimum, padding)
     return "\n".join("".join(cells) for cells in lines)
 
 
-def _align_block(lines: list[list[str]], start: int, end: int, column: int, minimum: int, padding: int) -> None:
+def _align_block(
+    lines: list[list[str]], start: int, end: int, column: int, minimum: int, padding: int
+) -> None:
     """Pad one column in each run of lines that have it, then the next column within that run."""
     row = start
     while row < end:

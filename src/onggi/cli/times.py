@@ -1,4 +1,5 @@
-"""Times, ages and sizes in docker's words (go-units), and the times that flags take. Pure but for the clock and zone."""
+"""Times, ages and sizes in docker's words (go-units), and the times that flags take. Pure but for the clock
+and zone."""
 
 from __future__ import annotations
 
@@ -84,7 +85,7 @@ def _from_date(text: str) -> str:
     date, mark, clock = text.replace("t", "T").partition("T")
     clock, zone = _split_zone(clock)
     clock, _, fraction = clock.partition(".")
-    parts = (clock.split(":") + ["00", "00", "00"])[:3] if mark else ["00", "00", "00"]
+    parts = ([*clock.split(":"), "00", "00", "00"])[:3] if mark else ["00", "00", "00"]
     try:
         year, month, day = (int(part) for part in date.split("-"))
         hour, minute, second = (int(part or 0) for part in parts)

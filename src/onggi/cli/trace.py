@@ -11,21 +11,24 @@ if TYPE_CHECKING:
 _BAR = 30
 
 
-def table(steps: list[Json]) -> str:
-    """Return the table of steps, each ``[name, microseconds]`` or ``{"Name", "Microseconds"}``."""
-    rows = [_row(step) for step in steps]
-    total = sum(time for _, time in rows) or 1
-    width = max((len(name) for name, _ in [*rows, ("total", 0)]), default=0)
-    lines = [_line(name, time, total, width) for name, time in rows]
-    return "\n".join([*lines, f"{'total':<{width}}  {total / 1000:9.3f} ms"])
+def table(steps: list[Json], sent_ns: int = 0, answered_ns: int = 0) -> str:
+    """Return the table of steps ``[name, time]``: what was reached when, and how long it took from the step
+    before.
 
-
-def _row(step: Json) -> tuple[str, float]:
-    if isinstance(step, dict):
-        return str(step["Name"]), float(step["Microseconds"])
-    return str(step[0]), float(step[1])
-
-
-def _line(name: str, time: float, total: float, width: int) -> str:
-    bar = "#" * round(_BAR * time / total)
-    return f"{name:<{width}}  {time / 1000:9.3f} ms  {bar}".rstrip()
+    All times are nanoseconds of CLOCK_MONOTONIC, which all processes of a machine share; without ``sent_ns``
+    the first step is the beginning.
+    """
+    marks = sorted(((str(name), int(at)) for name, at in steps), key=lambda mark: mark[1])
+    if answered_ns:
+        marks.append(("answer received", answered_ns))
+    before = start = sent_ns or marks[0][1]
+    total = max(marks[-1][1] - start, 1)
+    width = max(len(name) for name, _ in marks)
+    lines = [f"{'STEP':<{width}}   AT (ms)  TOOK (ms)"]
+    for name, at in marks:
+        bar = "#" * round(_BAR * (at - before) / total)
+        lines.append(
+            f"{name:<{width}}  {(at - start) / 1e6:8.2f}  {(at - before) / 1e6:9.2f}  {bar}".rstrip()
+        )
+        before = at
+    return "\n".join(lines)

@@ -1,4 +1,5 @@
-"""Help, laid out as docker's, from the same tables that the parser reads. Imported only when help is shown."""
+"""Help, laid out as docker's, from the same tables that the parser reads. Imported only when help is
+shown."""
 
 from __future__ import annotations
 
@@ -37,7 +38,9 @@ def group_help(group: str) -> str:
 
 def root_help(flags: tuple[Flag, ...]) -> str:
     """Return the help of the program."""
-    parts = [f"Usage:  {PROGRAM} [OPTIONS] COMMAND\n\nContainers on this machine, as docker's commands know them\n"]
+    parts = [
+        f"Usage:  {PROGRAM} [OPTIONS] COMMAND\n\nContainers on this machine, as docker's commands know them\n"
+    ]
     for heading in (registry.COMMON, registry.OWN, registry.MANAGEMENT, registry.PLAIN):
         rows = [f"  {row[0]:<12}{row[2]}\n" for row in registry.ROWS if row[3] == heading]
         parts.append(f"{heading}:\n{''.join(rows)}")
@@ -52,7 +55,9 @@ def flag_table(flags: tuple[Flag, ...]) -> str:
     heads = [_head(flag) for flag in shown]
     column = max((len(head) for head in heads), default=0) + 3
     width = _terminal_width()
-    lines = [f"{head:<{column}}{wrap(column, width, _text(flag))}" for head, flag in zip(heads, shown, strict=True)]
+    lines = [
+        f"{head:<{column}}{wrap(column, width, _text(flag))}" for head, flag in zip(heads, shown, strict=True)
+    ]
     return "\n".join(lines)
 
 

@@ -1,4 +1,5 @@
-"""The kinds of flag values, with Go's and docker's words for what is wrong. Pure functions; ValueError tells why."""
+"""The kinds of flag values, with Go's and docker's words for what is wrong. Pure functions; ValueError tells
+why."""
 
 from __future__ import annotations
 

@@ -23,7 +23,6 @@ class _Settings:
     parse_float = float
     parse_int = int
     parse_constant = float
-    memo: dict[str, str] = {}
 
 
 def decode(data: bytes | str) -> Json:
@@ -46,8 +45,12 @@ def scan(text: str, start: int) -> tuple[Json, int]:
 
         return JSONDecoder(strict=False).raw_decode(text, start)
     try:
-        result: tuple[Json, int] = make_scanner(_Settings())(text, start)
-    except (StopIteration, SystemError):  # SystemError: the scanner could not name JSONDecodeError, not imported
+        make: Json = make_scanner
+        result: tuple[Json, int] = make(_Settings())(text, start)
+    except (
+        StopIteration,
+        SystemError,
+    ):  # SystemError: the scanner could not name JSONDecodeError, not imported
         raise ValueError("not a JSON document") from None
     return result
 
@@ -60,8 +63,8 @@ def encode(value: Json) -> bytes:
         from json import dumps
 
         return dumps(value, ensure_ascii=False, separators=(",", ":")).encode()
-    make: Json = make_encoder
-    pieces = make(None, _refuse, encode_basestring, None, ":", ",", False, False, True)(value, 0)
+    build: Json = make_encoder
+    pieces = build(None, _refuse, encode_basestring, None, ":", ",", False, False, True)(value, 0)
     return "".join(pieces).encode("utf-8", "surrogateescape")
 
 

@@ -1,6 +1,7 @@
 """Which engine a command speaks to: ``-H``, ``DOCKER_HOST``, a docker context, or the own on-demand engine.
 
-Reads ``~/.docker/config.json`` and ``~/.docker/contexts/meta/<sha256 of the name>/meta.json``; writes nothing.
+Reads ``~/.docker/config.json`` and ``~/.docker/contexts/meta/<sha256 of the name>/meta.json``; writes
+nothing.
 """
 
 from __future__ import annotations
@@ -21,8 +22,9 @@ DEFAULT_EXEC_ROOT = "/run/onggi"
 class Endpoint:
     """Where an engine listens.
 
-    ``kind`` is ``unix`` or ``tcp``; ``host`` is the text people gave (for messages); ``own`` says that the engine is
-    ours to start on demand; ``tls`` holds the paths ``ca``, ``cert``, ``key`` and ``verify`` ("1" or "").
+    ``kind`` is ``unix`` or ``tcp``; ``host`` is the text people gave (for messages); ``own`` says that the
+    engine is ours to start on demand; ``tls`` holds the paths ``ca``, ``cert``, ``key`` and ``verify`` ("1"
+    or "").
     """
 
     __slots__ = ("address", "host", "kind", "own", "port", "tls")
@@ -90,7 +92,8 @@ def _tls_options(flags: Mapping[str, str], env: Mapping[str, str]) -> dict[str, 
         return None
     folder = env.get("DOCKER_CERT_PATH") or config_directory(env)
     files = {
-        name: flags.get(f"tls{name}{'cert' if name == 'ca' else ''}") or f"{folder}/{name}.pem" for name in ("ca", "cert", "key")
+        name: flags.get(f"tls{name}{'cert' if name == 'ca' else ''}") or f"{folder}/{name}.pem"
+        for name in ("ca", "cert", "key")
     }
     return {**files, "verify": "1" if verify else ""}
 
@@ -141,7 +144,9 @@ def _from_context(name: str, env: Mapping[str, str]) -> Endpoint:
     docker = (meta.get("Endpoints") or {}).get("docker") or {}
     if not docker.get("Host"):
         return own_endpoint(env)
-    return Endpoint(_normal(docker["Host"]), tls=_context_tls(os.path.join(root, "tls", digest, "docker"), docker))
+    return Endpoint(
+        _normal(docker["Host"]), tls=_context_tls(os.path.join(root, "tls", digest, "docker"), docker)
+    )
 
 
 def _context_tls(folder: str, docker: Mapping[str, Any]) -> dict[str, str] | None:

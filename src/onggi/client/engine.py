@@ -11,6 +11,7 @@ from onggi.client.errors import ClientError, EngineError, Unreachable
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from _socket import socket as Socket
     from collections.abc import Iterable, Iterator, Mapping
     from typing import Any
 
@@ -29,11 +30,10 @@ def quote(text: str, safe: bytes = b"") -> str:
 
 def query_text(query: Mapping[str, Json]) -> str:
     """Write a query: None is left out, booleans are 1 and 0, lists repeat the name, objects are JSON."""
-    parts = []
+    parts: list[str] = []
     for name, value in query.items():
-        for item in value if isinstance(value, list) else [value]:
-            if item is not None:
-                parts.append(f"{quote(name)}={quote(_query_value(item))}")
+        items = value if isinstance(value, list) else [value]
+        parts += [f"{quote(name)}={quote(_query_value(item))}" for item in items if item is not None]
     return "&".join(parts)
 
 
@@ -62,8 +62,8 @@ class Engine:
     ) -> http.Response:
         """Send one request and return the answer with its body unread.
 
-        ``body``: None, an object (sent as JSON) or an iterator of bytes (sent chunked). Raises EngineError for a status
-        of 400 and more, ClientError otherwise.
+        ``body``: None, an object (sent as JSON) or an iterator of bytes (sent chunked). Raises EngineError
+        for a status of 400 and more, ClientError otherwise.
         """
         target = path + ("?" + query_text(query) if query else "")
         fields = {"Host": "onggi", "User-Agent": "onggi", **(headers or {})}
@@ -99,11 +99,13 @@ class Engine:
         return decode(data) if data.strip() else None
 
     def upgrade(self, path: str, query: Mapping[str, Json] | None = None, body: Json = None) -> http.Response:
-        """POST and ask for the raw stream; the answer's status is 101, or 200 from an engine that ignores upgrades."""
+        """POST and ask for the raw stream; the answer's status is 101, or 200 from an engine that ignores
+        upgrades."""
         return self.request("POST", path, query, body, {"Connection": "Upgrade", "Upgrade": "tcp"})
 
     def messages(self, response: http.Response) -> Iterator[Json]:
-        """Yield the JSON documents of a streamed answer as they arrive (one line each, as all engines send them)."""
+        """Yield the JSON documents of a streamed answer as they arrive (one line each, as all engines send
+        them)."""
         rest = b""
         for piece in response.chunks():
             *lines, rest = (rest + piece).split(b"\n")
@@ -111,7 +113,7 @@ class Engine:
         if rest.strip():
             yield decode(rest)
 
-    def _connect(self) -> Any:
+    def _connect(self) -> Socket:
         if self.endpoint.kind == "tcp":
             return self._connect_tcp()
         try:
@@ -123,7 +125,7 @@ class Engine:
                 raise Unreachable(self._absent()) from None
             return self._start_and_connect(error)
 
-    def _start_and_connect(self, reason: OSError) -> Any:
+    def _start_and_connect(self, reason: OSError) -> Socket:
         from time import sleep
 
         from onggi.client.spawn import start_engine
@@ -137,7 +139,7 @@ class Engine:
             sleep(RETRY_S)  # another starter won and is not listening yet
         raise Unreachable(f"the engine started but {self.endpoint.host} does not answer: {_words(reason)}")
 
-    def _connect_tcp(self) -> Any:
+    def _connect_tcp(self) -> Socket:
         try:
             sock = http.connect_tcp(self.endpoint.address, self.endpoint.port)
         except OSError:
@@ -152,7 +154,9 @@ class Engine:
         return f"Cannot connect to the Docker daemon at {self.endpoint.host}. Is the docker daemon running?"
 
     def _denied(self) -> str:
-        return f"permission denied while trying to connect to the engine at {self.endpoint.host}; run with sudo"
+        return (
+            f"permission denied while trying to connect to the engine at {self.endpoint.host}; run with sudo"
+        )
 
 
 def _message(response: http.Response) -> str:

@@ -1,8 +1,8 @@
 """Decoders of a hijacked stream: raw bytes, docker's 8-byte frames, and our two status frames behind them.
 
-Frame: stream type, three zero bytes, length as big-endian uint32 (Docker Engine API, "Stream format"). Types 1 and 2
-are standard output and error (0, echoed standard input, counts as output); 3 is an error of the engine itself; 4 and 5
-are private to ``/onggi/v1/run``: JSON status, last (4) and first (5).
+Frame: stream type, three zero bytes, length as big-endian uint32 (Docker Engine API, "Stream format"). Types
+1 and 2 are standard output and error (0, echoed standard input, counts as output); 3 is an error of the
+engine itself; 4 and 5 are private to ``/onggi/v1/run``: JSON status, last (4) and first (5).
 """
 
 from __future__ import annotations
@@ -37,7 +37,8 @@ class FrameDecoder:
         self._held = b""
 
     def feed(self, data: memoryview) -> Iterator[tuple[int, memoryview]]:
-        """Yield (stream type, payload) for all that ``data`` completes. Raises ClientError on a malformed header."""
+        """Yield (stream type, payload) for all that ``data`` completes. Raises ClientError on a malformed
+        header."""
         while data:
             if not self._left:
                 data = self._header(data)

@@ -6,22 +6,22 @@ One connection carries one exchange. ``_socket`` is used instead of ``socket`` (
 
 from __future__ import annotations
 
-import os
 import _socket
+import os
 
 from onggi.client.errors import ClientError, Disconnected
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from _socket import socket as Socket
     from collections.abc import Iterable, Iterator
-    from typing import Any
 
 CHUNK = 1 << 16
 HEAD_LIMIT = 1 << 20
 SUN_PATH_LIMIT = 107  # unix(7): sun_path holds 108 bytes with the closing zero
 
 
-def connect_unix(path: str, timeout_s: float | None = None) -> Any:
+def connect_unix(path: str, timeout_s: float | None = None) -> Socket:
     """Connect to the stream socket at ``path``; a path too long for sockaddr_un goes by its directory's fd.
 
     Raises OSError.
@@ -39,7 +39,7 @@ def connect_unix(path: str, timeout_s: float | None = None) -> Any:
     return sock
 
 
-def _connect_by_directory(sock: Any, path: str) -> None:
+def _connect_by_directory(sock: Socket, path: str) -> None:
     directory = os.open(os.path.dirname(path) or ".", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         sock.connect(f"/proc/self/fd/{directory}/{os.path.basename(path)}")
@@ -47,7 +47,7 @@ def _connect_by_directory(sock: Any, path: str) -> None:
         os.close(directory)
 
 
-def connect_tcp(host: str, port: int, timeout_s: float | None = None) -> Any:
+def connect_tcp(host: str, port: int, timeout_s: float | None = None) -> Socket:
     """Connect to the first address of ``host`` that answers. Raises OSError."""
     failure = OSError(f"no address for {host}")
     for family, kind, protocol, _, address in _socket.getaddrinfo(host, port, 0, _socket.SOCK_STREAM):
@@ -67,11 +67,11 @@ def connect_tcp(host: str, port: int, timeout_s: float | None = None) -> Any:
 class Response:
     """The head of an answer; the body is read once, by one of ``read``, ``chunks`` or ``take_over``."""
 
-    def __init__(self, sock: Any, status: int, headers: dict[str, str], early: bytes) -> None:
+    def __init__(self, sock: Socket, status: int, headers: dict[str, str], early: bytes) -> None:
         self.status, self.headers = status, headers
         self._sock, self._buffer = sock, bytearray(early)
 
-    def take_over(self) -> tuple[Any, bytes]:
+    def take_over(self) -> tuple[Socket, bytes]:
         """Give the caller the socket and the bytes that followed the head (after status 101)."""
         return self._sock, bytes(self._buffer)
 
@@ -80,7 +80,8 @@ class Response:
         return b"".join(self.chunks())
 
     def chunks(self) -> Iterator[bytes]:
-        """Yield the body as it arrives; closes the connection at the end. Raises Disconnected if cut short."""
+        """Yield the body as it arrives; closes the connection at the end. Raises Disconnected if cut
+        short."""
         try:
             if self.status in (204, 304):
                 return
@@ -134,7 +135,11 @@ class Response:
 
 
 def exchange(
-    sock: Any, method: str, target: str, headers: dict[str, str], body: bytes | Iterable[bytes] | None = None
+    sock: Socket,
+    method: str,
+    target: str,
+    headers: dict[str, str],
+    body: bytes | Iterable[bytes] | None = None,
 ) -> Response:
     """Send one request and read the head of its answer. ``body``: bytes, or pieces to be sent chunked.
 
@@ -157,14 +162,14 @@ def exchange(
     return read_head(sock)
 
 
-def send_all(sock: Any, data: bytes) -> None:
+def send_all(sock: Socket, data: bytes) -> None:
     """Send every byte; a closed peer is an OSError, never a signal."""
     view = memoryview(data)
     while view:
         view = view[sock.send(view, _socket.MSG_NOSIGNAL) :]
 
 
-def _send_chunks(sock: Any, pieces: Iterable[bytes]) -> None:
+def _send_chunks(sock: Socket, pieces: Iterable[bytes]) -> None:
     try:
         for piece in pieces:
             if piece:
@@ -174,7 +179,7 @@ def _send_chunks(sock: Any, pieces: Iterable[bytes]) -> None:
         return  # the engine refused early: its answer says why
 
 
-def read_head(sock: Any) -> Response:
+def read_head(sock: Socket) -> Response:
     """Read up to the end of the answer's head. Raises Disconnected, ClientError if it is not HTTP."""
     data = bytearray()
     while (end := data.find(b"\r\n\r\n")) < 0:

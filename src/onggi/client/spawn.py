@@ -1,8 +1,8 @@
 """Starts the own engine when the first command needs it.
 
-The daemon is told to write to a pipe when it serves (``--ready-fd``); its standard error is another pipe, so that a
-birth that fails can say why. Of several starters at once the daemon's own lock chooses one; the others leave with
-status 0 and their callers connect to the winner.
+The daemon is told to write to a pipe when it serves (``--ready-fd``); its standard error is another pipe, so
+that a birth that fails can say why. Of several starters at once the daemon's own lock chooses one; the others
+leave with status 0 and their callers connect to the winner.
 """
 
 from __future__ import annotations

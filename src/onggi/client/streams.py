@@ -1,14 +1,14 @@
 """The pump between a person's descriptors and a hijacked connection.
 
-One poll loop: standard input to the socket (closing our half at its end), the socket to standard output and error,
-and a wake-up descriptor for signals. Standard input is read only while little waits to be sent, so a container that
-does not read costs no memory here.
+One poll loop: standard input to the socket (closing our half at its end), the socket to standard output and
+error, and a wake-up descriptor for signals. Standard input is read only while little waits to be sent, so a
+container that does not read costs no memory here.
 """
 
 from __future__ import annotations
 
-import os
 import _socket
+import os
 from select import POLLERR, POLLHUP, POLLIN, POLLNVAL, POLLOUT, poll
 
 from onggi.client.codec import decode
@@ -17,6 +17,7 @@ from onggi.client.frames import EARLY_STATUS, FINAL_STATUS, STDERR, SYSTEM_ERROR
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from _socket import socket as Socket
     from collections.abc import Callable
     from typing import Any
 
@@ -37,7 +38,8 @@ class Ends:
 
 
 class DetachKeys:
-    """Watches what is typed for the detach sequence; the engine does the detaching, we only must know of it."""
+    """Watches what is typed for the detach sequence; the engine does the detaching, we only must know of
+    it."""
 
     def __init__(self, sequence: bytes) -> None:
         self._sequence, self._at, self.typed = sequence, 0, False
@@ -56,11 +58,14 @@ class DetachKeys:
 class Pump:
     """Runs one hijacked connection to its end.
 
-    ``keys`` is given for terminals only. ``wake`` is a descriptor that becomes readable when ``on_wake`` should run
-    (signals). ``on_status`` receives the private status frames, early and last. The socket belongs to the pump.
+    ``keys`` is given for terminals only. ``wake`` is a descriptor that becomes readable when ``on_wake``
+    should run (signals). ``on_status`` receives the private status frames, early and last. The socket belongs
+    to the pump.
     """
 
-    def __init__(self, sock: Any, early: bytes, ends: Ends, *, framed: bool, keys: DetachKeys | None = None) -> None:
+    def __init__(
+        self, sock: Socket, early: bytes, ends: Ends, *, framed: bool, keys: DetachKeys | None = None
+    ) -> None:
         self._sock, self._early, self._ends, self.keys = sock, early, ends, keys
         self._decoder: FrameDecoder | RawDecoder = FrameDecoder() if framed else RawDecoder()
         self._pending = bytearray()
@@ -68,7 +73,8 @@ class Pump:
         self._half_closed = False
         self.final: Json = None
         self.on_status: Callable[[Json], None] = lambda status: None
-        self.wake, self.on_wake = -1, (lambda: None)
+        self.wake = -1
+        self.on_wake: Callable[[], None] = lambda: None
 
     @property
     def detached(self) -> bool:
@@ -89,7 +95,7 @@ class Pump:
         finally:
             self._sock.close()
 
-    def _arm(self, poller: Any) -> bool:
+    def _arm(self, poller: Json) -> bool:
         """Register what we wait for now; the socket always, the rest as buffers allow."""
         wants_input = self._stdin_open and len(self._pending) < PENDING_LIMIT
         if wants_input:
@@ -175,7 +181,8 @@ class Pump:
 
 
 def write_all(fd: int, data: memoryview | bytes) -> None:
-    """Write every byte to ``fd`` (nothing if it is -1), also where it was made non-blocking by somebody else."""
+    """Write every byte to ``fd`` (nothing if it is -1), also where it was made non-blocking by somebody
+    else."""
     view = memoryview(data)
     while view and fd >= 0:
         try:

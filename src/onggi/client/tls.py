@@ -10,6 +10,7 @@ from onggi.client.errors import ClientError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from _socket import socket as Socket
     from collections.abc import Mapping
     from typing import Any
 
@@ -17,12 +18,12 @@ if TYPE_CHECKING:
 class _Sender(ssl.SSLSocket):
     """An SSLSocket whose ``send`` takes the flags that the plain path uses (no signal can come from here)."""
 
-    def send(self, data: Any, flags: int = 0) -> int:
+    def send(self, data: bytes, flags: int = 0) -> int:
         """Send; ``flags`` concern the plain socket only."""
         return super().send(data)
 
 
-def wrap(sock: Any, host: str, files: Mapping[str, str]) -> Any:
+def wrap(sock: Socket, host: str, files: Mapping[str, str]) -> Socket:
     """Return ``sock`` speaking TLS as docker's client does. Raises ClientError."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.sslsocket_class = _Sender

@@ -15,7 +15,10 @@ def run(cli: Cli, options: Options, arguments: list[str]) -> int:
     """Print all facts about images."""
     query = {"platform": options.text("platform") or None}
     return print_objects(
-        cli, arguments, lambda name: cli.engine.get(f"/images/{quote(name, b'/:')}/json", query), options.text("format")
+        cli,
+        arguments,
+        lambda name: cli.engine.get(f"/images/{quote(name, b'/:')}/json", query),
+        options.text("format"),
     )
 
 

@@ -22,7 +22,9 @@ def run(cli: Cli, options: Options, arguments: list[str]) -> int:
     for name in arguments:
         try:
             for item in cli.engine.delete(f"/images/{quote(name, b'/:')}", query) or []:
-                cli.out(f"Deleted: {item['Deleted']}" if item.get("Deleted") else f"Untagged: {item['Untagged']}")
+                cli.out(
+                    f"Deleted: {item['Deleted']}" if item.get("Deleted") else f"Untagged: {item['Untagged']}"
+                )
         except ClientError as error:
             cli.err(str(error))
             status = 1

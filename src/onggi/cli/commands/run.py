@@ -1,6 +1,9 @@
-"""``onggi run``: one private round trip with our own engine, docker's sequence of calls with a foreign one."""
+"""``onggi run``: one private round trip with our own engine, docker's sequence of calls with a foreign
+one."""
 
 from __future__ import annotations
+
+from time import monotonic_ns
 
 from onggi.cli.attached import Attachment, check_terminal
 from onggi.cli.command import ArgumentError, Command, Failure, Options, with_help
@@ -69,14 +72,16 @@ class _Private:
 
     def __init__(self, cli: Cli, plan: Plan, id_file: IdFile) -> None:
         self._cli, self._plan, self._id_file = cli, plan, id_file
-        self._id = ""
+        self._id, self._sent_ns = "", monotonic_ns()
         self._attachment: Attachment | None = None
 
     def run(self) -> int:
         """Return the exit code. Raises ClientError."""
         if is_attached(self._plan.body):
             return self._attached()
-        answer = with_image(self._cli, self._plan, lambda: self._cli.engine.post(PRIVATE_RUN, body=self._request(None)))
+        answer = with_image(
+            self._cli, self._plan, lambda: self._cli.engine.post(PRIVATE_RUN, body=self._request(None))
+        )
         self._started(answer)
         self._cli.out(self._id)
         self._trace(answer)
@@ -86,7 +91,11 @@ class _Private:
         body, options = self._plan.body, self._plan.options
         keys = self._cli.detach_keys(options.text("detach-keys")) if body["Tty"] else ""
         attachment = Attachment(
-            self._cli, tty=body["Tty"], stdin=body["AttachStdin"], detach_keys=keys, proxy=options.on("sig-proxy")
+            self._cli,
+            tty=body["Tty"],
+            stdin=body["AttachStdin"],
+            detach_keys=keys,
+            proxy=options.on("sig-proxy"),
         )
         self._attachment = attachment
         attachment.watch()
@@ -159,7 +168,7 @@ class _Private:
         if self._plan.options.on("trace") and answer.get("Trace"):
             from onggi.cli.trace import table
 
-            self._cli.err(table(answer["Trace"]))
+            self._cli.err(table(answer["Trace"], self._sent_ns, monotonic_ns()))
 
 
 def _final_status(final: Json) -> int:

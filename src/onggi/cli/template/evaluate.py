@@ -14,7 +14,9 @@ if TYPE_CHECKING:
     Node = tuple[Any, ...]
 
 
-def execute(nodes: list[Node], value: Value, functions: Mapping[str, Callable[..., Value]] = FUNCTIONS) -> str:
+def execute(
+    nodes: list[Node], value: Value, functions: Mapping[str, Callable[..., Value]] = FUNCTIONS
+) -> str:
     """Return the text of a template for ``value``. Raises TemplateError."""
     return _Run(value, functions).nodes(nodes, value)
 
@@ -85,7 +87,9 @@ class _Run:
         if callable(value):
             return value(*[self._operand(operand, dot) for operand in rest], *last)
         if rest or last:
-            raise TemplateError(f"executing \"\" at <{_source(first)}>: can't give argument to non-function {_source(first)}")
+            raise TemplateError(
+                f'executing "" at <{_source(first)}>: can\'t give argument to non-function {_source(first)}'
+            )
         return value
 
     def _call(self, name: str, rest: list[Node], dot: Value, last: list[Value]) -> Value:
@@ -145,9 +149,13 @@ def _descend(value: Value, fields: list[str], operand: Node) -> Value:
         elif isinstance(value, dict):
             raise TemplateError(f'executing "" at <{_source(operand)}>: {_missing(value, name)}')
         elif value is None:
-            raise TemplateError(f'executing "" at <{_source(operand)}>: nil pointer evaluating interface {{}}.{name}')
+            raise TemplateError(
+                f'executing "" at <{_source(operand)}>: nil pointer evaluating interface {{}}.{name}'
+            )
         else:
-            raise TemplateError(f"executing \"\" at <{_source(operand)}>: can't evaluate field {name} in type {_type(value)}")
+            raise TemplateError(
+                f'executing "" at <{_source(operand)}>: can\'t evaluate field {name} in type {_type(value)}'
+            )
     return value
 
 
@@ -157,7 +165,9 @@ def _missing(value: dict[str, Value], name: str) -> str:
 
 
 def _type(value: Value) -> str:
-    return {str: "string", bool: "bool", int: "int", float: "float64", list: "[]interface {}"}.get(type(value), "interface {}")
+    return {str: "string", bool: "bool", int: "int", float: "float64", list: "[]interface {}"}.get(
+        type(value), "interface {}"
+    )
 
 
 def _source(operand: Node) -> str:

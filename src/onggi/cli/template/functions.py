@@ -106,7 +106,9 @@ def quoted(text: str) -> str:
             out += "\\" + "abfnrtv"["\a\b\f\n\r\t\v".index(character)]
         elif not character.isprintable():
             code = ord(character)
-            out += f"\\x{code:02x}" if code < 0x80 else f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
+            out += (
+                f"\\x{code:02x}" if code < 0x80 else f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
+            )
         else:
             out += character
     return f'"{out}"'

@@ -7,7 +7,18 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _NAME = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_")
-_ESCAPES = {"n": "\n", "t": "\t", "r": "\r", "\\": "\\", '"': '"', "'": "'", "a": "\a", "b": "\b", "f": "\f", "v": "\v"}
+_ESCAPES = {
+    "n": "\n",
+    "t": "\t",
+    "r": "\r",
+    "\\": "\\",
+    '"': '"',
+    "'": "'",
+    "a": "\a",
+    "b": "\b",
+    "f": "\f",
+    "v": "\v",
+}
 
 
 class TemplateError(Exception):
@@ -24,7 +35,8 @@ class Word:
 
 
 def pieces(text: str) -> Iterator[tuple[bool, str]]:
-    """Yield (is an action, content) in order, with ``{{-`` and ``-}}`` already applied to the text around them."""
+    """Yield (is an action, content) in order, with ``{{-`` and ``-}}`` already applied to the text around
+    them."""
     trim = False
     while True:
         before, mark, rest = text.partition("{{")
@@ -104,4 +116,8 @@ def _string(text: str, at: int) -> tuple[str, str, int]:
         else:
             value += text[end]
         end += 1
-    return ("number", str(ord(value)), end + 1) if quote == "'" and len(value) == 1 else ("string", value, end + 1)
+    return (
+        ("number", str(ord(value)), end + 1)
+        if quote == "'" and len(value) == 1
+        else ("string", value, end + 1)
+    )

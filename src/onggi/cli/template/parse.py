@@ -1,8 +1,9 @@
 """From words to a tree of plain tuples. Pure.
 
-Nodes: ``("text", str)``, ``("do", pipeline)``, ``("if" | "with", pipeline, body, otherwise)``,
-``("range", pipeline, body, otherwise)``. A pipeline is ``(variables, assigns, commands)``; a command is a list of operands:
-``("dot", fields)``, ``("variable", name, fields)``, ``("call", name)``, ``("value", object)``, ``("pipeline", pipeline, fields)``.
+Nodes: ``("text", str)``, ``("do", pipeline)``, ``("if" | "with", pipeline, body, otherwise)``, ``("range",
+pipeline, body, otherwise)``. A pipeline is ``(variables, assigns, commands)``; a command is a list of
+operands: ``("dot", fields)``, ``("variable", name, fields)``, ``("call", name)``, ``("value", object)``,
+``("pipeline", pipeline, fields)``.
 """
 
 from __future__ import annotations

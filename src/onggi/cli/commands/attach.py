@@ -1,0 +1,94 @@
+"""``onggi attach``."""
+
+from __future__ import annotations
+
+from onggi.cli.attached import Attachment, check_terminal
+from onggi.cli.command import Command, Failure, Options
+from onggi.cli.containers import path
+from onggi.cli.context import console_size
+from onggi.cli.foreign import wait_for
+from onggi.client.codec import decode
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from onggi.cli.context import Cli
+
+    Json = Any
+
+DETACHED = "read escape sequence"
+
+
+def run(cli: Cli, options: Options, arguments: list[str]) -> int:
+    """Join the streams of a running container; returns its exit code."""
+    facts = cli.engine.get(f"{path(arguments[0])}/json")
+    _check_running(facts["State"])
+    tty = bool(facts["Config"]["Tty"])
+    stdin = not options.on("no-stdin") and bool(facts["Config"]["OpenStdin"])
+    check_terminal(stdin, tty)
+    keys = cli.detach_keys(options.text("detach-keys"))
+    target = f"/containers/{facts['Id']}"
+    attachment = Attachment(
+        cli, tty=tty, stdin=stdin, detach_keys=keys, proxy=options.on("sig-proxy") and not tty
+    )
+    attachment.watch()
+    try:
+        waiting = wait_for(cli, facts["Id"], "not-running")
+        query = {
+            "stream": True,
+            "stdin": stdin or None,
+            "stdout": True,
+            "stderr": True,
+            "detachKeys": keys or None,
+        }
+        stream = cli.engine.upgrade(f"{target}/attach", query)
+        attachment.known_as(target)
+        attachment.enter_terminal()
+        if tty:
+            _redraw(cli, target, attachment)
+        pump = attachment.pump(stream, framed=not tty)
+        attachment.run(pump)
+    finally:
+        attachment.close()
+    if pump.detached:
+        raise Failure(DETACHED)
+    return _exit(decode(waiting.read()))
+
+
+def _check_running(state: Json) -> None:
+    if not state.get("Running"):
+        raise Failure("cannot attach to a stopped container, start it first")
+    if state.get("Paused"):
+        raise Failure("cannot attach to a paused container, unpause it first")
+    if state.get("Restarting"):
+        raise Failure("cannot attach to a restarting container, wait until it is running")
+
+
+def _redraw(cli: Cli, target: str, attachment: Attachment) -> None:
+    """Change the size twice: a program redraws its screen only when the size changes."""
+    rows, columns = console_size()
+    if rows or columns:
+        cli.engine.request("POST", f"{target}/resize", {"h": rows + 1, "w": columns + 1}).read()
+        attachment.resize()
+
+
+def _exit(answer: Json) -> int:
+    error = answer.get("Error")
+    if error and error.get("Message"):
+        raise Failure(str(error["Message"]))
+    return int(answer["StatusCode"])
+
+
+COMMAND = Command(
+    "attach [OPTIONS] CONTAINER",
+    "Connect to the streams of a running container",
+    run,
+    flags=(
+        ("detach-keys", "", "string", "", "Key sequence that detaches (default ctrl-p,ctrl-q)"),
+        ("no-stdin", "", "bool", "", "Do not join standard input"),
+        ("sig-proxy", "", "bool", "true", "Forward signals to the process"),
+    ),
+    arguments=(1, 1),
+    aliases=("container attach", "attach"),
+)

@@ -1,0 +1,87 @@
+"""``onggi events``."""
+
+from __future__ import annotations
+
+import sys
+
+from onggi.cli.command import Command, Failure, Options
+from onggi.cli.filters import filters
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from onggi.cli.context import Cli
+
+    Json = Any
+
+
+def run(cli: Cli, options: Options, arguments: list[str]) -> int:
+    """Print events as they happen."""
+    query = {
+        "filters": filters(options.many("filter")),
+        "since": _moment(options, "since"),
+        "until": _moment(options, "until"),
+    }
+    form = options.text("format")
+    for event in cli.engine.messages(cli.engine.request("GET", "/events", query)):
+        sys.stdout.write(_line(event, form) + "\n")
+        sys.stdout.flush()
+    return 0
+
+
+def _moment(options: Options, name: str) -> str | None:
+    if not options.text(name):
+        return None
+    from onggi.cli.times import parse_moment
+
+    try:
+        return parse_moment(options.text(name))
+    except ValueError as error:
+        raise Failure(f"Error response from daemon: {error}") from None
+
+
+def _line(event: Json, form: str) -> str:
+    if form == "json":
+        from onggi.client.codec import encode
+
+        return encode(event).decode()
+    if form:
+        from onggi.cli.format import render_object
+
+        return render_object(form, event)
+    return default_line(event)
+
+
+def default_line(event: Json) -> str:
+    """Return one event as docker prints it: time, type, action, ID, attributes in order."""
+    actor = event.get("Actor") or {}
+    attributes = ", ".join(f"{key}={value}" for key, value in sorted((actor.get("Attributes") or {}).items()))
+    shown = f" ({attributes})" if attributes else ""
+    when = time_text(event.get("timeNano") or 0, event.get("time") or 0)
+    return f"{when} {event.get('Type', '')} {event.get('Action', '')} {actor.get('ID', '')}{shown}"
+
+
+def time_text(nanoseconds: int, seconds: int) -> str:
+    """Return a time as RFC 3339 with nine digits in the local zone."""
+    import time
+
+    whole, fraction = divmod(nanoseconds or seconds * 10**9, 10**9)
+    now = time.localtime(whole)
+    zone = time.strftime("%z", now)
+    shown = "Z" if now.tm_gmtoff == 0 else f"{zone[:3]}:{zone[3:]}"
+    return f"{time.strftime('%Y-%m-%dT%H:%M:%S', now)}.{fraction:09d}{shown}"
+
+
+COMMAND = Command(
+    "events [OPTIONS]",
+    "Show what happens in the engine, as it happens",
+    run,
+    flags=(
+        ("filter", "f", "filter", "", "Show only what matches (name=value)"),
+        ("format", "", "string", "", "How to print: 'json' or a Go template"),
+        ("since", "", "string", "", "Begin with the events since this time or age"),
+        ("until", "", "string", "", "End at this time or age"),
+    ),
+    aliases=("system events", "events"),
+)

@@ -1,0 +1,67 @@
+"""``onggi history``."""
+
+from __future__ import annotations
+
+from onggi.cli.command import Command, Options
+from onggi.cli.filters import ellipsis, short_id
+from onggi.cli.format import Row, check_fields, render_rows
+from onggi.cli.times import ago, human_size, local_text
+from onggi.client.engine import quote
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from onggi.cli.context import Cli
+
+    Json = Any
+
+_TABLE = "table {{.ID}}\t{{.CreatedSince}}\t{{.CreatedBy}}\t{{.Size}}\t{{.Comment}}"
+_HEADERS: dict[str, Json] = {
+    "ID": "IMAGE",
+    "CreatedSince": "CREATED",
+    "CreatedAt": "CREATED AT",
+    "CreatedBy": "CREATED BY",
+    "Size": "SIZE",
+    "Comment": "COMMENT",
+}
+
+
+def run(cli: Cli, options: Options, arguments: list[str]) -> int:
+    """Show the layers of an image, the newest first."""
+    form = options.text("format")
+    check_fields(form, _HEADERS, "*formatter.historyContext")
+    form = "{{.ID}}" if options.on("quiet") else _TABLE if form in ("", "table") else form
+    query = {"platform": options.text("platform") or None}
+    items = cli.engine.get(f"/images/{quote(arguments[0], b'/:')}/history", query)
+    rows = (_row(item, not options.on("no-trunc"), options.on("human")) for item in items)
+    print(render_rows(form, rows, _HEADERS), end="")
+    return 0
+
+
+def _row(item: Json, truncate: bool, human: bool) -> Row:
+    created, command = item.get("Created") or 0, (item.get("CreatedBy") or "").replace("\t", " ")
+    return Row(
+        ID=short_id(item["Id"]) if truncate else item["Id"],
+        CreatedSince=ago(created) if human else local_text(created),
+        CreatedAt=local_text(created),
+        CreatedBy=ellipsis(command, 45) if truncate else command,
+        Size=human_size(item.get("Size") or 0, 3) if human else str(item.get("Size") or 0),
+        Comment=item.get("Comment") or "",
+    )
+
+
+COMMAND = Command(
+    "history [OPTIONS] IMAGE",
+    "Show the layers of an image",
+    run,
+    flags=(
+        ("format", "", "string", "", "How to print: 'table', 'table TEMPLATE', 'json', or a Go template"),
+        ("human", "H", "bool", "true", "Print sizes and dates for people"),
+        ("no-trunc", "", "bool", "", "Do not shorten columns"),
+        ("platform", "", "string", "", "Platform to show, os[/arch[/variant]]"),
+        ("quiet", "q", "bool", "", "Print IDs only"),
+    ),
+    arguments=(1, 1),
+    aliases=("image history", "history"),
+)

@@ -1,0 +1,83 @@
+"""``onggi start``."""
+
+from __future__ import annotations
+
+from onggi.cli.command import Command, Failure, Options
+from onggi.cli.containers import path
+from onggi.client.errors import ClientError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from onggi.cli.context import Cli
+
+
+def run(cli: Cli, options: Options, arguments: list[str]) -> int:
+    """Start containers; with ``-a`` or ``-i`` one of them, joined to its streams."""
+    if options.on("attach") or options.on("interactive"):
+        if len(arguments) > 1:
+            raise Failure("you cannot start and attach multiple containers at once")
+        return _attached(cli, options, arguments[0])
+    if options.text("checkpoint"):
+        if len(arguments) > 1:
+            raise Failure("you cannot restore multiple containers at once")
+        query = {
+            "checkpoint": options.text("checkpoint"),
+            "checkpoint-dir": options.text("checkpoint-dir") or None,
+        }
+        cli.engine.post(f"{path(arguments[0])}/start", query)
+        return 0
+    return _background(cli, arguments)
+
+
+def _background(cli: Cli, names: list[str]) -> int:
+    failed = []
+    for name in names:
+        try:
+            cli.engine.post(f"{path(name)}/start")
+            cli.out(name)
+        except ClientError as error:
+            cli.err(str(error))
+            failed.append(name)
+    if failed:
+        raise Failure(f"failed to start containers: {', '.join(failed)}")
+    return 0
+
+
+def _attached(cli: Cli, options: Options, name: str) -> int:
+    from onggi.cli.attached import Attachment
+    from onggi.cli.foreign import attached_start
+
+    facts = cli.engine.get(f"{path(name)}/json")
+    tty = bool(facts["Config"]["Tty"])
+    stdin = options.on("interactive") and bool(facts["Config"]["OpenStdin"])
+    keys = cli.detach_keys(options.text("detach-keys"))
+    attachment = Attachment(cli, tty=tty, stdin=stdin, detach_keys=keys, proxy=not tty)
+    attachment.watch()
+    try:
+        return attached_start(
+            cli,
+            facts["Id"],
+            attachment,
+            {"stdin": stdin, "stdout": True, "stderr": True},
+            auto_remove=bool(facts["HostConfig"].get("AutoRemove")),
+            tty=tty,
+            keys=keys,
+        )
+    finally:
+        attachment.close()
+
+
+COMMAND = Command(
+    "start [OPTIONS] CONTAINER [CONTAINER...]",
+    "Start stopped containers",
+    run,
+    flags=(
+        ("attach", "a", "bool", "", "Join its output and forward signals"),
+        ("checkpoint", "", "string", "", "Restore this checkpoint"),
+        ("checkpoint-dir", "", "string", "", "Directory of checkpoints"),
+        ("detach-keys", "", "string", "", "Key sequence that detaches (default ctrl-p,ctrl-q)"),
+        ("interactive", "i", "bool", "", "Join its standard input"),
+    ),
+    arguments=(1, None),
+    aliases=("container start", "start"),
+)
