@@ -2,6 +2,7 @@
 # POSIX sh. Expects $here (the checkout). Everything is built under a temporary name and renamed when complete.
 
 fail() {
+    [ -z "${began-}" ] || echo >&2 # a step is being shown on this line
     echo "onggi: $*" >&2
     exit 1
 }
@@ -20,6 +21,7 @@ begin() { # begin WORDS...: announce a step
 done_() {
     now
     printf '%3d.%d s\n' $(((clock - began) / 100)) $(((clock - began) / 10 % 10)) >&2
+    began=
 }
 
 last_error() { # last_error FILE: the line of a log that says why, in brackets

@@ -19,6 +19,7 @@ import pytest
 
 TESTS = Path(__file__).parent
 ROOT_SUITES = {"root", "api", "crash", "security"}
+SETUP_SUITE = "setup"  # needs root, and the machine's own network for packages
 
 CLONE_NEWNS, CLONE_NEWNET = 0x0002_0000, 0x4000_0000
 MS_NOSUID, MS_BIND, MS_REC, MS_PRIVATE = 2, 4096, 16384, 1 << 18
@@ -85,13 +86,11 @@ def suite_of(item: pytest.Item) -> str:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    needing_root = [item for item in items if suite_of(item) in ROOT_SUITES]
-    if not needing_root or config.option.collectonly:
-        return
     if os.geteuid() != 0:
-        for item in needing_root:
-            item.add_marker(pytest.mark.skip(reason="needs root"))
-    else:
+        for item in items:
+            if suite_of(item) in {*ROOT_SUITES, SETUP_SUITE}:
+                item.add_marker(pytest.mark.skip(reason="needs root"))
+    elif not config.option.collectonly and any(suite_of(item) in ROOT_SUITES for item in items):
         enter_private_world()
 
 
