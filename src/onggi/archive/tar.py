@@ -162,7 +162,7 @@ def _parse_header(block: bytes) -> _Header:
     (name, mode, uid, gid, size, mtime, checksum, flag, link, magic, _, _, _, major, minor, prefix) = (
         _HEADER.unpack(block)
     )
-    _verify_checksum(block, number(checksum, "checksum"))
+    _verify_checksum(block, checksum)
     name = _text(name)
     if magic == b"ustar\0" and prefix[0]:
         name = _text(prefix) + b"/" + name
@@ -179,13 +179,15 @@ def _parse_header(block: bytes) -> _Header:
     )
 
 
-def _verify_checksum(block: bytes, expected: int) -> None:
+def _verify_checksum(block: bytes, field: bytes) -> None:
+    digits = field.split(b"\0", 1)[0].strip(b" ")
+    expected = int(digits, 8) if digits and not digits.strip(b"01234567") else -1
     unsigned = sum(block) - sum(block[148:156]) + 8 * 32
     if unsigned == expected:
         return
     # Some old tars summed signed characters.
     if unsigned - 256 * sum(byte > 127 for byte in block[:148] + block[156:]) != expected:
-        raise InvalidArgument("invalid tar: a header's checksum is wrong; is it a tar archive?")
+        raise InvalidArgument("invalid tar header: wrong checksum (is it a tar archive?)")
 
 
 def number(field: bytes, what: str, signed: bool = False) -> int:

@@ -25,3 +25,13 @@ class Image(msgspec.Struct, frozen=True):
     created: str
     layers: list[str]
     base: str | None = None
+
+
+_RESERVED_LABELS = ("onggi.", "dev.onggi.", "io.onggi.")
+
+
+def without_reserved(labels: dict[str, str]) -> dict[str, str]:
+    """Labels without those that only the engine itself may set (rule R12): an image is data and decides
+    nothing.
+    """
+    return {key: value for key, value in labels.items() if not key.lower().startswith(_RESERVED_LABELS)}

@@ -43,11 +43,6 @@ MIGRATIONS: list[Migration] = [
             size INTEGER NOT NULL,
             created_ns INTEGER NOT NULL
         );
-        CREATE TABLE blobs (
-            digest TEXT PRIMARY KEY,
-            size INTEGER NOT NULL,
-            media_type TEXT NOT NULL
-        );
         CREATE TABLE images (
             id TEXT PRIMARY KEY,
             chain_id TEXT,
@@ -60,13 +55,7 @@ MIGRATIONS: list[Migration] = [
             image_id TEXT NOT NULL,
             updated_ns INTEGER NOT NULL
         );
-        CREATE INDEX tags_by_image ON tags (image_id);
-        CREATE TABLE leases (
-            id TEXT NOT NULL,
-            resource TEXT NOT NULL,
-            expires_ns INTEGER NOT NULL,
-            PRIMARY KEY (id, resource)
-        )
+        CREATE INDEX tags_by_image ON tags (image_id)
         """,
     )
 ]

@@ -84,7 +84,7 @@ class Snapshots:
         if container_id in self._numbers:
             return await self.rootfs(container_id)
         view = await self._view(spec)
-        number, self._next = self._next, self._next + 1
+        number = self.number()
 
         def insert(connection: sqlite3.Connection) -> Rootfs:
             rootfs = self._plan(connection, number, spec, view)
@@ -133,6 +133,31 @@ class Snapshots:
         """Wait for deletions in progress."""
         if self._background:
             await asyncio.wait(self._background)
+
+    def number(self) -> int:
+        """A number for a new snapshot."""
+        number, self._next = self._next, self._next + 1
+        return number
+
+    def chains(self, connection: sqlite3.Connection) -> list[str]:
+        """The topmost layers that containers stand on."""
+        rows = connection.execute("SELECT spec FROM snapshots WHERE kind = 'container'").fetchall()
+        specs = (msgspec.json.decode(row[0], type=Spec) for row in rows)
+        return [spec.chain[-1] for spec in specs if spec.chain]
+
+    async def drop_unless_recorded(self, number: int) -> None:
+        """Delete a directory that did not become a layer."""
+        query = "SELECT 1 FROM snapshots WHERE number = ?"
+        recorded = await self._database.run(lambda it: it.execute(query, (number,)).fetchone())
+        if recorded is None:
+            await asyncio.to_thread(trees.remove, self._layout.snapshot(number))
+
+    def discard(self, numbers: Sequence[int]) -> None:
+        """Delete the files of layers whose rows are durably gone, in a thread."""
+        for number in numbers:
+            aside = f"{self._layout.trash}/{number}"
+            os.rename(self._layout.snapshot(number), aside)
+            self._spawn(aside)
 
     def forget_layers(self) -> None:
         """The layers' table changed."""

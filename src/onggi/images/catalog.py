@@ -1,0 +1,130 @@
+"""Images and tags in the database, and image configs among the blobs."""
+
+from __future__ import annotations
+
+import sqlite3
+import time
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import msgspec
+
+from onggi.errors import NotFound
+from onggi.oci import reference as references
+from onggi.oci.image import Image
+from onggi.oci.reference import Reference
+from onggi.store.blobs import Blobs
+
+Json = Any
+_MIN_PREFIX = 1
+
+
+class Catalog:
+    """Facts of images. Every method takes the connection of a transaction and runs on the database thread."""
+
+    def __init__(self, blobs: Blobs) -> None:
+        self._blobs = blobs
+        self._configs: dict[str, Json] = {}
+
+    def find(self, connection: sqlite3.Connection, text: str) -> Image:
+        """By full id, reference, or unique id prefix, in docker's order. Raises NotFound or
+        InvalidArgument.
+        """
+        bare = text.removeprefix("sha256:")
+        if is_hex(bare) and len(bare) == 64:
+            return self._found(connection, f"sha256:{bare}", f"sha256:{bare}")
+        reference = references.parse(text).with_default_tag() if not text.startswith("sha256:") else None
+        if reference:
+            query = "SELECT image_id FROM tags WHERE reference = ?"
+            row = connection.execute(query, (str(reference),)).fetchone()
+            if row:
+                return self.load(connection, row[0])
+        return self._found(
+            connection, f"sha256:{bare}" if is_hex(bare) else "", reference.familiar if reference else text
+        )
+
+    def load(self, connection: sqlite3.Connection, image_id: str) -> Image:
+        """One image by its full id. Raises NotFound."""
+        query = "SELECT id, size, base FROM images WHERE id = ?"
+        row = connection.execute(query, (image_id,)).fetchone()
+        if row is None:
+            raise no_such_image(image_id)
+        return self._image(connection, *row)
+
+    def every(self, connection: sqlite3.Connection) -> list[Image]:
+        """All images, newest first."""
+        rows = connection.execute("SELECT id, size, base FROM images").fetchall()
+        images = [self._image(connection, *row) for row in rows]
+        return sorted(images, key=lambda image: image.created, reverse=True)
+
+    def add(
+        self, connection: sqlite3.Connection, image_id: str, chain_id: str | None, size: int, base: str | None
+    ) -> None:
+        """Name an image whose config is among the blobs. Idempotent."""
+        row = (image_id, chain_id, size, base, time.time_ns())
+        connection.execute("INSERT INTO images VALUES (?, ?, ?, ?, ?) ON CONFLICT (id) DO NOTHING", row)
+
+    def tag(self, connection: sqlite3.Connection, reference: Reference, image_id: str) -> None:
+        """Let a reference name an image; what it named before loses it."""
+        row = (str(reference), image_id, time.time_ns())
+        connection.execute(
+            "INSERT INTO tags VALUES (?, ?, ?) ON CONFLICT (reference) DO UPDATE"
+            " SET image_id = excluded.image_id, updated_ns = excluded.updated_ns",
+            row,
+        )
+
+    def untag(self, connection: sqlite3.Connection, reference: Reference) -> None:
+        """Take a reference away."""
+        connection.execute("DELETE FROM tags WHERE reference = ?", (str(reference),))
+
+    def tagged_ns(self, connection: sqlite3.Connection, image_id: str) -> int:
+        """When the image was tagged last; 0 if never."""
+        query = "SELECT max(updated_ns) FROM tags WHERE image_id = ?"
+        return int(connection.execute(query, (image_id,)).fetchone()[0] or 0)
+
+    def drop(self, connection: sqlite3.Connection, image_id: str) -> None:
+        """Remove an image's rows; its config blob goes behind the commit."""
+        connection.execute("DELETE FROM tags WHERE image_id = ?", (image_id,))
+        connection.execute("DELETE FROM images WHERE id = ?", (image_id,))
+        self._configs.pop(image_id, None)
+
+    def _found(self, connection: sqlite3.Connection, prefix: str, shown: str) -> Image:
+        """The only image whose id begins so; docker answers an ambiguous prefix like an unknown one."""
+        rows = []
+        if len(prefix) >= len("sha256:") + _MIN_PREFIX:
+            query = "SELECT id, size, base FROM images WHERE substr(id, 1, ?) = ? LIMIT 2"
+            rows = connection.execute(query, (len(prefix), prefix)).fetchall()
+        if len(rows) != 1:
+            raise no_such_image(shown)
+        return self._image(connection, *rows[0])
+
+    def _image(self, connection: sqlite3.Connection, image_id: str, size: int, base: str | None) -> Image:
+        config = self._config(image_id)
+        query = "SELECT reference FROM tags WHERE image_id = ? ORDER BY reference"
+        tags = [references.parse(row[0]).familiar for row in connection.execute(query, (image_id,))]
+        layers = list(config.get("rootfs", {}).get("diff_ids") or [])
+        return Image(image_id, config, tags, size, config.get("created") or "", layers, base)
+
+    def _config(self, image_id: str) -> Json:
+        if image_id not in self._configs:
+            self._configs[image_id] = msgspec.json.decode(self._blobs.read(image_id))
+        return self._configs[image_id]
+
+
+def no_such_image(shown: str) -> NotFound:
+    """docker's words for an image that is not here."""
+    return NotFound(f"No such image: {shown}")
+
+
+def is_hex(text: str) -> bool:
+    """Whether this could be an image id or the beginning of one."""
+    return 0 < len(text) <= 64 and not set(text) - set("0123456789abcdef")
+
+
+Filter = Callable[[Image], bool]
+
+
+def keep(images: Iterable[Image], filters: Iterable[Filter]) -> list[Image]:
+    """The images that every filter takes."""
+    every = list(filters)
+    return [image for image in images if all(takes(image) for takes in every)]

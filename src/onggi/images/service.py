@@ -1,0 +1,225 @@
+"""The service behind ``docker images``, ``import``, ``tag``, ``rmi`` and ``image inspect``.
+
+Files first, durable; then one durable transaction with every row; and the reverse when removing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+import time
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+import msgspec
+
+from onggi.errors import Conflict, InvalidArgument, NotFound
+from onggi.images import importer, removal, views
+from onggi.images.catalog import Catalog, keep
+from onggi.oci import reference as references
+from onggi.oci.digest import chain_ids, sha256
+from onggi.oci.image import HOST, Image
+from onggi.oci.reference import Reference
+from onggi.store.blobs import Blobs
+from onggi.store.database import Database
+from onggi.store.host import HostView, image_config
+from onggi.store.layers import Layers
+from onggi.store.layout import Layout
+from onggi.store.snapshots import Snapshots
+
+Json = Any
+Records = list[Json]
+Dead = list[tuple[str, int]]  # chain id and number of layers whose rows are gone
+InUse = Callable[[str], Iterable[tuple[str, bool]]]  # image id -> (container id, is running)
+
+
+def nobody(_: str) -> Iterable[tuple[str, bool]]:
+    """The ``InUse`` of an engine without containers."""
+    return ()
+
+
+class Images:
+    """All images of one store, and the ``host`` image."""
+
+    def __init__(
+        self,
+        database: Database,
+        layout: Layout,
+        snapshots: Snapshots,
+        layers: Layers,
+        host: HostView,
+        in_use: InUse = nobody,
+    ) -> None:
+        self._database, self._snapshots, self._layers, self._host = database, snapshots, layers, host
+        self._layout = layout
+        self._blobs = Blobs(layout)
+        self._catalog = Catalog(self._blobs)
+        self.in_use = in_use
+        config = image_config()
+        started = views.rfc3339(time.time_ns())  # the view is live: it is as old as the engine
+        self._host_image = Image(
+            sha256(msgspec.json.encode(config)), config, [f"{HOST}:latest"], 0, started, [], HOST
+        )
+
+    async def get(self, ref: str) -> Image:
+        """By name, id, or unique id prefix. Raises NotFound (``No such image: busybox:latest``)."""
+        if self._is_host(ref):
+            return self._host_image
+        return await self._database.run(lambda it: self._catalog.find(it, ref))
+
+    async def list(self, filters: Mapping[str, Sequence[str]] | None = None, all: bool = False) -> Records:
+        """docker's image summaries, newest first. ``all`` adds nothing: there are no intermediate images."""
+        images = await self._database.run(lambda it: self._filtered(it, filters or {}))
+        return [views.summary(image) for image in images]
+
+    async def inspect(self, ref: str) -> Json:
+        """docker's ImageInspect. Raises NotFound."""
+        image = await self.get(ref)
+        chain = list(reversed(chain_ids(image.layers)))
+        directories = await self._database.run(lambda it: self._layers.directories(it, chain))
+        tagged_ns = await self._database.run(lambda it: self._catalog.tagged_ns(it, image.id))
+        overlays = await asyncio.to_thread(self._host.overlays) if image.base == HOST else []
+        return views.detail(image, tagged_ns, directories, overlays)
+
+    async def tag(self, ref: str, target: str) -> None:
+        """Give an image a further name. Raises NotFound, InvalidArgument or Conflict."""
+        reference = self.new_reference(target)
+        image = await self.get(ref)
+        if image.id == self._host_image.id:
+            raise Conflict(f"the image {HOST} is a view of this machine and has only this name")
+        await self._database.run(lambda it: self._catalog.tag(it, reference, image.id), durable=True)
+
+    async def remove(self, ref: str, *, force: bool = False, noprune: bool = False) -> Records:
+        """Untag or delete by docker's rules; answers ``{"Untagged": name}`` and ``{"Deleted": id}`` records.
+
+        Raises NotFound, or Conflict in docker's words. ``noprune`` keeps parents, of which there are none
+        here.
+        """
+        if self._is_host(ref):
+            raise Conflict(
+                f"conflict: unable to delete {HOST} (cannot be forced) - image is a view of this machine"
+            )
+
+        def drop(connection: sqlite3.Connection) -> tuple[Records, Dead]:
+            image = self._catalog.find(connection, ref)
+            plan = removal.plan(image, ref, list(self.in_use(image.id)), force=force)
+            return self._carry_out(connection, plan)
+
+        records, dead = await self._database.run(drop, durable=True)
+        await self._remove_files(records, dead)
+        return records
+
+    async def prune(self, filters: Mapping[str, Sequence[str]] | None = None) -> Json:
+        """Delete images that no container uses: untagged ones, or all with the filter ``dangling=false``."""
+        asked = dict(filters or {})
+        dangling = asked.pop("dangling", ["true"])[0].lower() not in ("false", "0")
+
+        def drop(connection: sqlite3.Connection) -> tuple[Records, Dead, int]:
+            images = [it for it in self._filtered(connection, asked) if it.base != HOST or it.layers]
+            unused = [it for it in images if not (dangling and it.tags) and not list(self.in_use(it.id))]
+            records: Records = []
+            for image in unused:
+                records += self._delete(connection, removal.whole(image))
+            return *self._collected(connection, records), sum(image.size for image in unused)
+
+        records, dead, size = await self._database.run(drop, durable=True)
+        await self._remove_files(records, dead)
+        return {"ImagesDeleted": records or None, "SpaceReclaimed": size}
+
+    def import_(
+        self,
+        stream: AsyncIterator[bytes],
+        *,
+        reference: str | None = None,
+        changes: Sequence[str] = (),
+        message: str = "",
+        platform: str | None = None,
+    ) -> AsyncIterator[Json]:
+        """Make an image of one layer from a tar of a root file system: plain, gzip, zstd, xz or bzip2.
+
+        Yields docker's progress messages, the last is ``{"status": "sha256:…"}``. The arguments are checked
+        here, before the first byte is read: raises InvalidArgument or Conflict; the iterator raises what
+        the archive earns.
+        """
+        name = self.new_reference(reference) if reference else None
+        config = importer.config_of(changes, message, platform)
+        return self._import(stream, name, config)
+
+    def new_reference(self, text: str) -> Reference:
+        """A name that an image may be given. Raises InvalidArgument, or Conflict for the name of the view."""
+        reference = references.parse(text).with_default_tag()
+        if reference.digest:
+            raise InvalidArgument("refusing to create a tag with a digest reference")
+        if reference.familiar_name == HOST:
+            raise Conflict(f"the name {HOST} belongs to the view of this machine; choose another")
+        return reference
+
+    async def _import(
+        self, stream: AsyncIterator[bytes], name: Reference | None, config: Json
+    ) -> AsyncIterator[Json]:
+        progress = importer.Progress()
+        work = asyncio.create_task(self._import_work(importer.decompressed(stream, progress), name, config))
+        try:
+            async for message in progress.until(work):
+                yield message
+            yield {"status": await work}
+        finally:
+            if not work.done():
+                work.cancel()
+                await asyncio.gather(work, return_exceptions=True)
+
+    async def _import_work(self, source: importer.Source, name: Reference | None, config: Json) -> str:
+        async with self._layers.unpack(source) as layer:
+            whole = importer.finished(config, layer.diff_id)
+            image_id = await asyncio.to_thread(self._blobs.put, msgspec.json.encode(whole))
+
+            def record(connection: sqlite3.Connection) -> None:
+                chain_id = self._layers.record(connection, layer)
+                self._catalog.add(connection, image_id, chain_id, layer.size, None)
+                if name:
+                    self._catalog.tag(connection, name, image_id)
+
+            await self._database.run(record, durable=True)
+        return image_id
+
+    def _is_host(self, ref: str) -> bool:
+        if ref in (HOST, f"{HOST}:latest", f"docker.io/library/{HOST}:latest"):
+            return True
+        bare = ref.removeprefix("sha256:")
+        return len(bare) >= 12 and self._host_image.id[7:].startswith(bare)
+
+    def _filtered(
+        self, connection: sqlite3.Connection, filters: Mapping[str, Sequence[str]]
+    ) -> Sequence[Image]:
+        def find(ref: str) -> Image:
+            return self._host_image if self._is_host(ref) else self._catalog.find(connection, ref)
+
+        compiled = views.filters(filters, find)
+        images = [*self._catalog.every(connection), self._host_image]
+        return sorted(keep(images, compiled), key=lambda image: image.created, reverse=True)
+
+    def _carry_out(self, connection: sqlite3.Connection, plan: removal.Plan) -> tuple[Records, Dead]:
+        return self._collected(connection, self._delete(connection, plan))
+
+    def _delete(self, connection: sqlite3.Connection, plan: removal.Plan) -> Records:
+        for tag in plan.untag:
+            self._catalog.untag(connection, references.parse(tag))
+        if plan.delete:
+            self._catalog.drop(connection, plan.delete)
+        deleted = [{"Deleted": plan.delete}] if plan.delete else []
+        return [*({"Untagged": tag} for tag in plan.untag), *deleted]
+
+    def _collected(self, connection: sqlite3.Connection, records: Records) -> tuple[Records, Dead]:
+        dead = self._layers.collect(connection)
+        return [*records, *({"Deleted": chain_id} for chain_id, _ in dead)], dead
+
+    async def _remove_files(self, records: Sequence[Json], dead: Sequence[tuple[str, int]]) -> None:
+        """Behind the durable commit: config blobs and layers' directories."""
+        layers = {chain_id for chain_id, _ in dead}
+        configs = [it["Deleted"] for it in records if "Deleted" in it and it["Deleted"] not in layers]
+        for image_id in configs:
+            try:
+                await self.get(image_id)  # imported again meanwhile
+            except NotFound:
+                await asyncio.to_thread(self._blobs.remove, image_id)
+        self._snapshots.discard([number for _, number in dead])

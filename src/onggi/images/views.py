@@ -1,0 +1,159 @@
+"""Images as docker's JSON, and the filters of ``docker images``. Pure."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from onggi.errors import InvalidArgument
+from onggi.images.catalog import Filter
+from onggi.oci import reference as references
+from onggi.oci.image import Image
+from onggi.store.rootfs import Overlay
+
+Json = Any
+_ZERO_TIME = "0001-01-01T00:00:00Z"
+_TRUE, _FALSE = ("true", "1"), ("false", "0")
+
+
+def summary(image: Image) -> Json:
+    """One line of ``docker images`` (Engine API, ImageSummary)."""
+    return {
+        "Containers": -1,
+        "Created": epoch(image.created),
+        "Id": image.id,
+        "Labels": (image.config.get("config") or {}).get("Labels"),
+        "ParentId": "",
+        "RepoDigests": [],
+        "RepoTags": image.tags,
+        "SharedSize": -1,
+        "Size": image.size,
+    }
+
+
+def detail(image: Image, tagged_ns: int, directories: Sequence[str], overlays: Sequence[Overlay]) -> Json:
+    """``docker image inspect`` (Engine API, ImageInspect). ``directories`` are layers on disk, top first."""
+    config = image.config
+    history = config.get("history") or [{}]
+    data: dict[str, str] = {}
+    if directories:
+        data = {"UpperDir": directories[0], "LowerDir": ":".join(directories[1:])}
+    if image.base:
+        # Each file system that the view shows, with how much of it is hidden: nothing is silently empty.
+        data |= {f"Filesystem {it.target}": f"{len(it.masks)} paths hidden" for it in overlays} | {
+            "Base": image.base
+        }
+    result = {
+        "Id": image.id,
+        "RepoTags": image.tags,
+        "RepoDigests": [],
+        "Parent": "",
+        "Comment": history[-1].get("comment", ""),
+        "Created": image.created or _ZERO_TIME,
+        "DockerVersion": "",
+        "Author": config.get("author", ""),
+        "Config": config.get("config") or {},
+        "Architecture": config.get("architecture", ""),
+        "Os": config.get("os", ""),
+        "Size": image.size,
+        "GraphDriver": {"Data": data or None, "Name": "overlay2"},
+        "RootFS": {"Type": "layers", "Layers": image.layers},
+        "Metadata": {"LastTagTime": rfc3339(tagged_ns) if tagged_ns else _ZERO_TIME},
+    }
+    return result | ({"Variant": config["variant"]} if config.get("variant") else {})
+
+
+def epoch(created: str) -> int:
+    """Seconds since 1970 of an RFC 3339 time; 0 where there is none."""
+    try:
+        return int(datetime.fromisoformat(_six_digits(created)).timestamp())
+    except ValueError:
+        return 0
+
+
+def rfc3339(ns: int) -> str:
+    """A time in UTC with nanoseconds, as docker writes it."""
+    seconds, rest = divmod(ns, 1_000_000_000)
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S") + f".{rest:09d}Z"
+
+
+def _six_digits(text: str) -> str:
+    """Python reads at most microseconds."""
+    head, dot, fraction = text.partition(".")
+    digits = fraction.rstrip("Zz") if dot else ""
+    return f"{head.rstrip('Zz')}.{digits[:6]:0<6}+00:00" if dot and digits.isdigit() else text
+
+
+def filters(asked: Mapping[str, Sequence[str]], find: Callable[[str], Image]) -> list[Filter]:
+    """Compile docker's filters; raises InvalidArgument for one that does not exist, NotFound for an unknown
+    image.
+    """
+    compiled: list[Filter] = []
+    for key, values in asked.items():
+        make = _FILTERS.get(key)
+        if make is None:
+            raise InvalidArgument(f"invalid filter '{key}'")
+        compiled.append(make(list(values), find))
+    return compiled
+
+
+def _reference(patterns: list[str], _: Callable[[str], Image]) -> Filter:
+    def takes(image: Image) -> bool:
+        named = [references.parse(tag) for tag in image.tags]
+        return any(references.matches(pattern, it) for pattern in patterns for it in named)
+
+    return takes
+
+
+def _dangling(values: list[str], _: Callable[[str], Image]) -> Filter:
+    if len(values) != 1 or values[0].lower() not in _TRUE + _FALSE:
+        raise InvalidArgument(f"invalid value for filter 'dangling': {', '.join(values)}")
+    wanted = values[0].lower() in _TRUE
+    return lambda image: (not image.tags) == wanted
+
+
+def _label(values: list[str], _: Callable[[str], Image]) -> Filter:
+    def takes(image: Image) -> bool:
+        labels = (image.config.get("config") or {}).get("Labels") or {}
+        pairs = [value.partition("=") for value in values]
+        return all(key in labels and (not equals or labels[key] == value) for key, equals, value in pairs)
+
+    return takes
+
+
+def _before(values: list[str], find: Callable[[str], Image]) -> Filter:
+    limit = min(find(value).created for value in values)
+    return lambda image: image.created < limit
+
+
+def _since(values: list[str], find: Callable[[str], Image]) -> Filter:
+    limit = max(find(value).created for value in values)
+    return lambda image: image.created > limit
+
+
+def _until(values: list[str], _: Callable[[str], Image]) -> Filter:
+    limit = min(_moment(value) for value in values)
+    return lambda image: epoch(image.created) < limit
+
+
+def _moment(text: str) -> float:
+    """A time: seconds since 1970, RFC 3339, or how long ago (``24h``)."""
+    units = {"s": 1, "m": 60, "h": 3600}
+    if text[:-1].isdigit() and text[-1:] in units:
+        return time.time() - int(text[:-1]) * units[text[-1]]
+    try:
+        return float(text) if text.replace(".", "", 1).isdigit() else datetime.fromisoformat(text).timestamp()
+    except ValueError:
+        raise InvalidArgument(f"invalid value for filter 'until': {text}") from None
+
+
+_FILTERS: dict[str, Callable[[list[str], Callable[[str], Image]], Filter]] = {
+    "reference": _reference,
+    "dangling": _dangling,
+    "label": _label,
+    "before": _before,
+    "since": _since,
+    "until": _until,
+}

@@ -1,0 +1,66 @@
+"""Platforms of images, ``os/architecture[/variant]`` (OCI image-spec, image-index.md "platform")."""
+
+from __future__ import annotations
+
+import platform
+import re
+
+import msgspec
+
+from onggi.errors import InvalidArgument
+
+_MACHINES = {
+    "x86_64": ("amd64", ""),
+    "aarch64": ("arm64", "v8"),
+    "armv7l": ("arm", "v7"),
+    "armv6l": ("arm", "v6"),
+    "i686": ("386", ""),
+    "ppc64le": ("ppc64le", ""),
+    "s390x": ("s390x", ""),
+    "riscv64": ("riscv64", ""),
+}
+_ALIASES = {
+    "x86_64": "amd64",
+    "x86-64": "amd64",
+    "aarch64": "arm64",
+    "i386": "386",
+    "armhf": "arm",
+    "armel": "arm",
+}
+_KNOWN_OS = ("linux", "windows", "darwin", "freebsd")
+_WORD = re.compile(r"[A-Za-z0-9_.-]+")
+
+
+class Platform(msgspec.Struct, frozen=True):
+    """What an image runs on."""
+
+    os: str
+    architecture: str
+    variant: str = ""
+
+    def __str__(self) -> str:
+        return "/".join(part for part in (self.os, self.architecture, self.variant) if part)
+
+
+def local() -> Platform:
+    """This machine's platform."""
+    architecture, variant = _MACHINES.get(platform.machine(), (platform.machine(), ""))
+    return Platform("linux", architecture, variant)
+
+
+def parse(text: str) -> Platform:
+    """Parse ``linux/arm64/v8``, ``linux`` or ``arm64``; raises InvalidArgument."""
+    parts = text.lower().split("/")
+    if not 1 <= len(parts) <= 3 or not all(_WORD.fullmatch(part) for part in parts):
+        raise InvalidArgument(f"{text!r} is an invalid platform: expected os[/architecture[/variant]]")
+    here = local()
+    if len(parts) == 1:
+        only_os = parts[0] in _KNOWN_OS
+        return (
+            Platform(parts[0], here.architecture) if only_os else Platform(here.os, _architecture(parts[0]))
+        )
+    return Platform(parts[0], _architecture(parts[1]), parts[2] if len(parts) == 3 else "")
+
+
+def _architecture(name: str) -> str:
+    return _ALIASES.get(name, name)
