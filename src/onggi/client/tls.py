@@ -12,13 +12,14 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from _socket import socket as Socket
     from collections.abc import Mapping
-    from typing import Any
+
+    from typing_extensions import Buffer
 
 
 class _Sender(ssl.SSLSocket):
     """An SSLSocket whose ``send`` takes the flags that the plain path uses (no signal can come from here)."""
 
-    def send(self, data: bytes, flags: int = 0) -> int:
+    def send(self, data: Buffer, flags: int = 0) -> int:
         """Send; ``flags`` concern the plain socket only."""
         return super().send(data)
 

@@ -31,9 +31,9 @@ _TEMPLATE_ERROR = 64
 
 def version_line() -> str:
     """Return what ``onggi --version`` prints."""
-    from onggi.version import BUILD_ID, VERSION
+    from onggi.version import VERSION, build_id
 
-    return f"Onggi version {VERSION}, build {BUILD_ID.rpartition('-')[2]}"
+    return f"Onggi version {VERSION}, build {build_id().rpartition('-')[2]}"
 
 
 def run(cli: Cli, options: Options, arguments: list[str]) -> int:
@@ -63,14 +63,14 @@ def _formatted(cli: Cli, form: str, value: Json) -> None:
 
 
 def _client(cli: Cli) -> dict[str, Json]:
-    from onggi.version import API, BUILD_ID, VERSION
+    from onggi.version import API, VERSION, build_id
 
     machine = os.uname().machine
     return {
         "Version": VERSION,
         "ApiVersion": API,
         "DefaultAPIVersion": API,
-        "GitCommit": BUILD_ID.rpartition("-")[2],
+        "GitCommit": build_id().rpartition("-")[2],
         "PythonVersion": sys.version.split()[0],
         "Os": "linux",
         "Arch": {"x86_64": "amd64", "aarch64": "arm64"}.get(machine, machine),
