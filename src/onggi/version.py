@@ -7,12 +7,16 @@ from __future__ import annotations
 
 import os
 import zlib
+from functools import cache
 
-VERSION = "0.1.0"
-PROTOCOL = 1  # of the internal sockets between engine and launcher; the monitors' number is launch/protocol.py's
+from onggi import __version__
+
+VERSION = __version__
+PROTOCOL = 1  # of the internal sockets; see launch/protocol.py for the monitors'
 MINIMUM_API, API = "1.24", "1.51"
 
 
+@cache
 def build_id() -> str:
     """A short name of the installed source, from names, sizes and times of its files (a few milliseconds)."""
     root, digest = os.path.dirname(os.path.abspath(__file__)), 0
@@ -25,5 +29,3 @@ def build_id() -> str:
                 digest = zlib.crc32(fact.encode(), digest)
     return f"{VERSION}-{digest:08x}"
 
-
-BUILD_ID = build_id()

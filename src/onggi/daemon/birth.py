@@ -1,8 +1,8 @@
 """The birth of onggid: a clean world of its own, whoever called it first (DECISIONS 8).
 
-What has to be done is a plan of named steps (pure), each of which may fail alone. An engine that serves in the
-foreground belongs to its supervisor and keeps its session, streams, limits and priorities; one that was started on
-demand or detached keeps nothing of its caller.
+What has to be done is a plan of named steps (pure), each of which may fail alone. An engine that serves in
+the foreground belongs to its supervisor and keeps its session, streams, limits and priorities; one that was
+started on demand or detached keeps nothing of its caller.
 """
 
 from __future__ import annotations
@@ -25,11 +25,12 @@ Limits = dict[str, tuple[int, int]]
 
 NAMESPACES = ("mnt", "net", "pid", "user")
 # Everything else in the environment is the caller's business: it must not reach helpers, logs or containers.
-KEPT = ("ONGGI_ROOT", "ONGGI_EXEC_ROOT", "ONGGI_CGROUP_PARENT", "ONGGI_HERE", "ONGGI_IDLE_TIMEOUT", "NOTIFY_SOCKET", "TZ")
+_OWN = ("ONGGI_ROOT", "ONGGI_EXEC_ROOT", "ONGGI_CGROUP_PARENT", "ONGGI_HERE", "ONGGI_IDLE_TIMEOUT")
+KEPT = (*_OWN, "NOTIFY_SOCKET", "TZ")
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _OOM_SCORE_ADJ = -500
 _FIRST_FREE_FD = 3
-LIMIT_NAMES = tuple(sorted(name for name in dir(resource) if name.startswith("RLIMIT_") and name != "RLIMIT_OFILE"))
+LIMIT_NAMES = tuple(sorted({name for name in dir(resource) if name.startswith("RLIMIT_")} - {"RLIMIT_OFILE"}))
 
 
 class Birth(msgspec.Struct, frozen=True):
@@ -40,7 +41,7 @@ class Birth(msgspec.Struct, frozen=True):
 
 
 class World(msgspec.Struct, frozen=True, kw_only=True):
-    """What a birth needs to know. ``log_path`` receives stdout and stderr of a clean one; ``keep_fds`` stay open."""
+    """What a birth needs to know: where a clean one's output goes, and which descriptors stay open."""
 
     mode: Mode
     log_path: str
@@ -50,8 +51,9 @@ class World(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def foreign_namespaces(own: Mapping[str, str], of_pid_1: Mapping[str, str]) -> list[str]:
-    """The kinds of namespaces in which the caller differs from process 1; kinds that cannot be read do not count."""
-    return [kind for kind in NAMESPACES if own.get(kind) and of_pid_1.get(kind) and own[kind] != of_pid_1[kind]]
+    """The kinds of namespaces in which the caller differs from process 1; unreadable kinds are left out."""
+    known = [kind for kind in NAMESPACES if own.get(kind) and of_pid_1.get(kind)]
+    return [kind for kind in known if own[kind] != of_pid_1[kind]]
 
 
 def read_namespaces(pid: str) -> dict[str, str]:
@@ -66,12 +68,13 @@ def read_namespaces(pid: str) -> dict[str, str]:
 
 
 def check_namespaces() -> None:
-    """Raise Conflict if this process does not live where process 1 does: every later user would get this view."""
+    """Raise Conflict if this process does not live where process 1 does."""
     foreign = foreign_namespaces(read_namespaces("self"), read_namespaces("1"))
     if foreign:
         raise Conflict(
-            f"this command runs in another {' and '.join(foreign)} namespace than process 1, and an engine started "
-            "here would show that view to everybody; start it outside, or ask for it with --here (or ONGGI_HERE=1)"
+            f"this command runs in another {' and '.join(foreign)} namespace than process 1, and an engine "
+            "started here would show that view to everybody; start it outside, or ask for it with --here "
+            "(or ONGGI_HERE=1)"
         )
 
 

@@ -1,7 +1,7 @@
 """The daemon's configuration: command line and daemon.json merged. Keys are dockerd's where they exist.
 
-A key that we do not know is refused by name; one that both flag and file set is refused too, as dockerd does: nobody
-could say which of them should win after a reload.
+A key that we do not know is refused by name; one that both flag and file set is refused too, as dockerd does:
+nobody could say which of them should win after a reload.
 """
 
 from __future__ import annotations
@@ -21,15 +21,21 @@ DEFAULT_FILE = "/etc/onggi/daemon.json"
 DOCKER_SOCKET = "/var/run/docker.sock"
 LEVELS = ("debug", "info", "warn", "error", "fatal")
 RELOADABLE = ("debug", "log-level", "labels", "log-driver", "log-opts")
+_VARIABLES = {
+    "ONGGI_ROOT": "data-root",
+    "ONGGI_EXEC_ROOT": "exec-root",
+    "ONGGI_CGROUP_PARENT": "cgroup-parent",
+}
+_KINDS: dict[str, type] = {"text": str, "list": list, "bool": bool, "int": int}
 _TYPES: dict[str, type] = {
-    **{flag.key: {"text": str, "list": list, "bool": bool, "int": int}[flag.kind] for flag in FLAGS if flag.key},
+    **{flag.key: _KINDS[flag.kind] for flag in FLAGS if flag.key},
     "log-opts": dict,
     "live-restore": bool,
 }
 
 
 class Config(msgspec.Struct, frozen=True, kw_only=True):
-    """Everything that can be configured. Directories are absolute; ``hosts`` are what was asked for, in order.
+    """Everything that can be configured. Directories are absolute; ``hosts`` stand in order.
 
     ``on_demand`` engines end after ``idle_timeout_s``; ``here`` accepts the caller's namespaces.
     """
@@ -75,7 +81,8 @@ def load(options: Options, env: Mapping[str, str]) -> Config:
     if both:
         conflicts = ", ".join(f"{key}: (from flag: {given[key]}, from file: {values[key]})" for key in both)
         raise InvalidArgument(
-            "the following directives are specified both as a flag and in the configuration file: " + conflicts
+            "the following directives are specified both as a flag and in the configuration file: "
+            f"{conflicts}"
         )
     if "log-opts" in given:
         given["log-opts"] = _pairs(given["log-opts"])  # type: ignore[assignment]
@@ -147,8 +154,7 @@ def reload(config: Config) -> Config:
 
 
 def _from_environment(env: Mapping[str, str]) -> dict[str, Json]:
-    names = {"ONGGI_ROOT": "data-root", "ONGGI_EXEC_ROOT": "exec-root", "ONGGI_CGROUP_PARENT": "cgroup-parent"}
-    values: dict[str, Json] = {key: env[name] for name, key in names.items() if env.get(name)}
+    values: dict[str, Json] = {key: env[name] for name, key in _VARIABLES.items() if env.get(name)}
     if env.get("ONGGI_IDLE_TIMEOUT", "").isdigit():
         values["idle-timeout"] = int(env["ONGGI_IDLE_TIMEOUT"])
     return values
@@ -186,7 +192,7 @@ def _host(host: str) -> str:
     if not separator:
         raise InvalidArgument(f"invalid bind address format: {host}: use unix://PATH")
     if kind != "unix":
-        raise Unsupported(f"listening on {host} is not supported: only unix sockets are (rule: no TCP without mutual TLS)")
+        raise Unsupported(f"listening on {host} is not supported: only unix sockets are")
     if not rest.startswith("/"):
         raise InvalidArgument(f"invalid bind address format: {host}: the path must be absolute")
     return host

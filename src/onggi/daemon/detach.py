@@ -1,4 +1,4 @@
-"""Engines in the background: ``--detach``, and the command by which a launcher starts an on-demand engine again."""
+"""Engines in the background: ``--detach``, and the command that starts an on-demand engine again."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One engine per data root and per exec root, by flock(2): a lock dies with its holder, whatever killed it."""
+"""One engine per data root and per exec root, by flock(2): a lock dies with its holder."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Locks:
 
 
 def acquire(config: Config) -> Locks | None:
-    """Make both directories and lock them; None if another engine already serves this exec root (on demand only).
+    """Make both directories and lock them; None if another engine serves this exec root (on demand only).
 
     Raises Conflict if somebody else holds one of them.
     """

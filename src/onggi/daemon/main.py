@@ -14,7 +14,7 @@ from onggi.daemon.locks import Locks, acquire
 from onggi.daemon.options import Options
 from onggi.errors import OnggiError, Unsupported
 from onggi.kernel import cgroups, syscalls
-from onggi.version import BUILD_ID, VERSION
+from onggi.version import VERSION, build_id
 
 _CAP_SYS_ADMIN = 1 << 21
 LOG_NAME = "onggid.log"
@@ -36,7 +36,8 @@ def main(argv: Sequence[str]) -> int:
 
 def _main(given: Options) -> int:
     if given.has("help") or given.has("version"):
-        sys.stdout.write(options.usage() if given.has("help") else f"Onggi version {VERSION}, build {BUILD_ID}\n")
+        version = f"Onggi version {VERSION}, build {build_id()}\n"
+        sys.stdout.write(options.usage() if given.has("help") else version)
         return 0
     settings = config.load(given, os.environ)
     if given.has("validate"):

@@ -11,7 +11,7 @@ from onggi.errors import InvalidArgument
 
 
 class Flag(NamedTuple):
-    """``kind``: text, list (may be given several times), bool or int; ``key`` of daemon.json, if it has one."""
+    """``kind``: text, list (given several times), bool or int; ``key`` of daemon.json, if it has one."""
 
     name: str
     kind: Literal["text", "list", "bool", "int"]
@@ -23,7 +23,7 @@ class Flag(NamedTuple):
 FLAGS = (
     Flag("data-root", "text", "data-root", "Root directory of persistent state (default /var/lib/onggi)"),
     Flag("exec-root", "text", "exec-root", "Root directory of execution state (default /run/onggi)"),
-    Flag("host", "list", "hosts", "Socket to listen on, unix://PATH or tcp://127.0.0.1:PORT with TLS later", "H"),
+    Flag("host", "list", "hosts", "Socket to listen on, unix://PATH (may be given several times)", "H"),
     Flag("cgroup-parent", "text", "cgroup-parent", "Parent of all our control groups (default /onggi)"),
     Flag("config-file", "text", "", "Daemon configuration file (default /etc/onggi/daemon.json)"),
     Flag("default-profile", "text", "default-profile", "Defaults of containers: compat (docker's)"),
@@ -33,7 +33,7 @@ FLAGS = (
     Flag("log-opt", "list", "log-opts", "Default log driver options, NAME=VALUE"),
     Flag("label", "list", "labels", "Set key=value labels to the daemon"),
     Flag("pidfile", "text", "pidfile", "Path to use for daemon PID file", "p"),
-    Flag("detach", "bool", "", "Serve in the background and print how to reach the engine", "d"),
+    Flag("detach", "bool", "", "Serve in the background and print how to reach it", "d"),
     Flag("docker-socket", "bool", "docker-socket", "Also serve /var/run/docker.sock where nobody does"),
     Flag("install", "bool", "", "Write a systemd unit or rc script that starts the engine at boot"),
     Flag("here", "bool", "", "Run in the namespaces of the caller, whatever they are"),
@@ -94,8 +94,9 @@ def parse(argv: Sequence[str]) -> Options:
 
 def usage() -> str:
     """The help text."""
-    lines = [f"  {'-' + flag.short + ',' if flag.short else '   '} --{flag.name:<18} {flag.help}" for flag in FLAGS]
-    return "Usage:  onggi daemon [OPTIONS]\n\nServe the Docker Engine API.\n\nOptions:\n" + "\n".join(lines) + "\n"
+    shorts = [f"-{flag.short}," if flag.short else "   " for flag in FLAGS]
+    lines = [f"  {short} --{flag.name:<18} {flag.help}\n" for short, flag in zip(shorts, FLAGS, strict=True)]
+    return "".join(("Usage:  onggi daemon [OPTIONS]\n\nServe the Docker Engine API.\n\nOptions:\n", *lines))
 
 
 def _parse_shorts(given: dict[str, Value], letters: str, rest: list[str]) -> None:

@@ -1,0 +1,126 @@
+"""The services below the API, built in the order of their dependencies and closed in reverse."""
+
+from __future__ import annotations
+
+import asyncio
+import resource
+from contextlib import AsyncExitStack
+
+import msgspec
+
+from onggi.containers import host as machine_facts
+from onggi.containers import restart, schema
+from onggi.containers.context import Context
+from onggi.containers.events import EventBus
+from onggi.containers.host import Host
+from onggi.containers.seccomp import Programs
+from onggi.containers.service import Containers
+from onggi.containers.supervisor import Supervisor
+from onggi.daemon.birth import Birth, Limits
+from onggi.daemon.config import Config
+from onggi.images.service import Images
+from onggi.kernel import capabilities, cgroups, features
+from onggi.store.database import Database
+from onggi.store.host import HostView
+from onggi.store.host_scan import Scanner
+from onggi.store.layers import Layers
+from onggi.store.layout import Layout
+from onggi.store.schema import MIGRATIONS
+from onggi.store.snapshots import Snapshots
+from onggi.version import build_id
+
+_UNLIMITED = 2**64 - 1
+
+
+class Services:
+    """Database, store, images, events, supervisor and containers of one engine."""
+
+    def __init__(self, config: Config, born: Birth) -> None:
+        self._stack = AsyncExitStack()
+        self.layout = Layout(config.data_root)
+        self.layout.create()
+        self.database = Database(self.layout.database, [*MIGRATIONS, *schema.MIGRATIONS])
+        self._stack.callback(self.database.close)
+        self._open_store(config)
+        self._open_containers(config, born)
+
+    async def close(self) -> None:
+        """Close everything in reverse order."""
+        await self._stack.aclose()
+
+    async def tidy(self) -> None:
+        """Work that may wait: look at the machine's tree, delete what was put aside."""
+        await asyncio.to_thread(self.host_view.refresh)
+        await asyncio.to_thread(self.snapshots.empty_trash)
+
+    def started_at_boot(self) -> int:
+        """How many containers are to be started when the machine comes up."""
+        return sum(map(restart.starts_at_boot, self.containers.context.containers.values()))
+
+    def reconfigure(self, config: Config) -> None:
+        """Take over what may change while serving: defaults of containers made from now on."""
+        context = self.containers.context
+        context.host = msgspec.structs.replace(
+            context.host, log_driver=config.log_driver, log_options=config.log_opts
+        )
+
+    def _in_use(self, image_id: str) -> list[tuple[str, bool]]:
+        """(container id, whether it runs) of every container made from an image."""
+        containers = self.containers.context.containers
+        return [(user, containers[user].state.running) for user in self.containers.uses_image(image_id)]
+
+    def _open_store(self, config: Config) -> None:
+        scanner = Scanner(self.layout.host_masks)
+        self.host_view = HostView(scanner, [config.data_root, config.exec_root])
+        self._stack.callback(self.host_view.close)
+        self.snapshots = Snapshots(self.database, self.layout, self.host_view)
+        self._stack.push_async_callback(self.snapshots.close)
+        self.snapshots.recover()
+
+    def _open_containers(self, config: Config, born: Birth) -> None:
+        features_ = features.probe()
+        hierarchies = cgroups.detect()
+        self.supervisor = Supervisor(
+            config.exec_root, build_id(), config.cgroup_parent, features_, hierarchies
+        )
+        self._stack.callback(self.supervisor.close)
+        layers = Layers(self.layout, self.snapshots, self.supervisor.launcher.job)
+        self.images = Images(self.database, self.layout, self.snapshots, layers, self.host_view, self._in_use)
+        self.events = EventBus(self.database)
+        context = Context(
+            database=self.database,
+            images=self.images,
+            snapshots=self.snapshots,
+            runtime=self.supervisor,
+            events=self.events,
+            host=host_facts(config, born),
+            seccomp=Programs(features_, f"{config.data_root}/seccomp"),
+            data_root=config.data_root,
+            exec_root=config.exec_root,
+        )
+        self.containers = Containers(context)
+        self._stack.push_async_callback(self.containers.close)
+
+
+def host_facts(config: Config, born: Birth) -> Host:
+    """What container specs need to know, with this engine's defaults."""
+    names = capabilities.NAMES[: capabilities.last_cap() + 1]
+    return msgspec.structs.replace(
+        machine_facts.detect(config.cgroup_parent, names),
+        log_driver=config.log_driver,
+        log_options=config.log_opts,
+        default_ulimits=default_ulimits(born.rlimits),
+    )
+
+
+def default_ulimits(at_birth: Limits) -> dict[str, tuple[int, int]]:
+    """The limits that containers would otherwise inherit changed: ours were raised after birth."""
+    changed: dict[str, tuple[int, int]] = {}
+    for name, (soft, hard) in at_birth.items():
+        if resource.getrlimit(getattr(resource, name)) != (soft, hard):
+            changed[name.removeprefix("RLIMIT_").lower()] = (_oci(soft), _oci(hard))
+    return changed
+
+
+def _oci(limit: int) -> int:
+    return _UNLIMITED if limit == resource.RLIM_INFINITY else limit
