@@ -52,7 +52,10 @@ class Attacher:
         self._context.publish(container, "attach")
 
     async def connect(self, container: Container, stream: Attach) -> None:
-        """Give a stream to the monitor, or keep it for the next start. The descriptor is taken in any case."""
+        """Give a stream to the monitor, or keep it for the next start.
+
+        The descriptor is taken in any case.
+        """
         async with container.lock:
             if not container.alive:
                 if container.removing:
@@ -71,15 +74,15 @@ class Attacher:
             data = record.data if not stream.framed else frame(record.stream, record.data)
             await send_all(stream.fd, data)
 
-    async def resize(self, ref: str, rows: int, columns: int) -> None:
+    async def resize(self, ref: str, h: int, w: int) -> None:
         """Set the terminal's size; before a start it is remembered."""
         container = self._context.find(ref)
-        check_size(rows, columns)
-        container.size = (rows, columns)
+        check_size(h, w)
+        container.size = (h, w)
         if not container.alive:
             raise Conflict(f"container {container.id} is not running")
-        await self._context.runtime.call(container.id, "resize", {"rows": rows, "cols": columns})
-        self._context.publish(container, "resize", height=str(rows), width=str(columns))
+        await self._context.runtime.call(container.id, "resize", {"rows": h, "cols": w})
+        self._context.publish(container, "resize", height=str(h), width=str(w))
 
 
 def check_size(rows: int, columns: int) -> None:

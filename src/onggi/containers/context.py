@@ -12,7 +12,8 @@ import asyncio
 import os
 import time
 from collections.abc import Callable, Coroutine, Mapping, Sequence
-from typing import Any, Protocol
+from sqlite3 import Connection
+from typing import Any, Protocol, TypeVar
 
 from onggi.containers import names, repository
 from onggi.containers.events import EventBus
@@ -20,9 +21,11 @@ from onggi.containers.host import Host
 from onggi.containers.model import Container
 from onggi.containers.runtime import Runtime
 from onggi.errors import Conflict, NotFound
+from onggi.oci.image import Image
 from onggi.store.rootfs import Rootfs
 
 Json = Any
+T = TypeVar("T")
 TOMBSTONE_NS = 600 * 1_000_000_000
 
 
@@ -30,14 +33,18 @@ class Database(Protocol):
     """What this room needs of ``store.database.Database``."""
 
     async def run(
-        self, fn: Callable[[Any], Any], *, durable: bool = False, after: Callable[[Any], None] | None = None
-    ) -> Any: ...
+        self,
+        fn: Callable[[Connection], T],
+        *,
+        durable: bool = False,
+        after: Callable[[T], None] | None = None,
+    ) -> T: ...
 
 
 class Snapshots(Protocol):
     """What this room needs of ``store.snapshots.Snapshots``."""
 
-    async def prepare(self, container_id: str, image: Any, *, host_show: Sequence[str] = ()) -> Rootfs: ...
+    async def prepare(self, container_id: str, image: Image, *, host_show: Sequence[str] = ()) -> Rootfs: ...
 
     async def remove(self, container_id: str, *, durable: bool = True) -> None: ...
 
@@ -47,7 +54,7 @@ class Snapshots(Protocol):
 class Images(Protocol):
     """What this room needs of ``images.service.Images``."""
 
-    async def get(self, ref: str) -> Any: ...
+    async def get(self, ref: str) -> Image: ...
 
 
 Seccomp = Callable[[str, frozenset[str]], bytes]  # (profile text or "" for the default, capabilities) -> BPF
@@ -85,8 +92,8 @@ class Context:
         owner = self.names.get(name)
         if owner is not None:
             raise Conflict(
-                f'Conflict. The container name "/{name}" is already in use by container "{owner}". You have to '
-                "remove (or rename) that container to be able to reuse that name."
+                f'Conflict. The container name "/{name}" is already in use by container "{owner}". You have '
+                "to remove (or rename) that container to be able to reuse that name."
             )
         self.names[name] = container_id
 

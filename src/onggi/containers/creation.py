@@ -103,8 +103,8 @@ class Creator:
                 setattr(host, field, f"container:{other.id}")
                 if field == "ipc_mode" and other.spec.host_config.ipc_mode not in ("shareable", "host"):
                     raise InvalidArgument(
-                        f"can't join IPC of container {other.id}: non-shareable IPC (hint: use IpcMode:shareable for "
-                        "the donor container)"
+                        f"can't join IPC of container {other.id}: non-shareable IPC (hint: use "
+                        "IpcMode:shareable for the donor container)"
                     )
 
 
@@ -125,6 +125,6 @@ def _check_platform(ref: str, config: Json, platform: str | None) -> None:
     has = [config.get("os") or "linux", config.get("architecture") or ""]
     if asked[:2] != has[: len(asked)] and has[1]:
         raise NotFound(
-            f"image with reference {ref} was found but its platform ({'/'.join(has)}) does not match the specified "
-            f"platform ({platform})"
+            f"image with reference {ref} was found but its platform ({'/'.join(has)}) does not match the "
+            f"specified platform ({platform})"
         )

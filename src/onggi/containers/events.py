@@ -1,7 +1,7 @@
 """What happened, as docker's event messages: published, replayed and filtered.
 
-Events of the last 1000 s are kept in memory and, written behind, in the ``events`` table. Order is by the time of
-the event, so that a death found at recovery stands where it belongs.
+Events of the last 1000 s are kept in memory and, written behind, in the ``events`` table. Order is by the
+time of the event, so that a death found at recovery stands where it belongs.
 """
 
 from __future__ import annotations
@@ -10,7 +10,8 @@ import asyncio
 import bisect
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
-from typing import Any, Protocol
+from sqlite3 import Connection
+from typing import Any, Protocol, TypeVar
 
 import msgspec
 
@@ -18,19 +19,35 @@ from onggi.containers import repository
 from onggi.errors import InvalidArgument
 
 Json = Any
+T = TypeVar("T")
 KEEP_NS = 1000 * 1_000_000_000
 KEEP_COUNT = 100_000
 BACKLOG = 10_000  # events a subscriber may lag behind before it is cut off
 _FLUSH_S = 0.5
 _FILTERS = frozenset(
-    ["config", "container", "daemon", "event", "image", "label", "network", "node", "plugin", "scope", "secret", "service", "type", "volume"]
+    [
+        "config",
+        "container",
+        "daemon",
+        "event",
+        "image",
+        "label",
+        "network",
+        "node",
+        "plugin",
+        "scope",
+        "secret",
+        "service",
+        "type",
+        "volume",
+    ]
 )
 
 
 class Storage(Protocol):
     """The part of the database that events need."""
 
-    async def run(self, fn: Callable[[Any], Any], *, durable: bool = False) -> Any: ...
+    async def run(self, fn: Callable[[Connection], T], *, durable: bool = False) -> T: ...
 
 
 class _Subscriber:
@@ -170,7 +187,7 @@ def make_filter(filters: Mapping[str, list[str]]) -> Callable[[Json], bool]:
 
 
 def _matches(message: Json, name: str, values: list[str]) -> bool:
-    attributes, id = message["Actor"]["Attributes"], message["Actor"]["ID"]
+    attributes, actor = message["Actor"]["Attributes"], message["Actor"]["ID"]
     action = message["Action"]
     match name:
         case "event":
@@ -194,7 +211,7 @@ def _matches(message: Json, name: str, values: list[str]) -> bool:
             if message["Type"] != name:
                 return False
             return any(
-                value and (id.startswith(value) or attributes.get("name") == value) for value in values
+                value and (actor.startswith(value) or attributes.get("name") == value) for value in values
             )
 
 

@@ -1,4 +1,6 @@
-"""``docker exec``: more processes in a running container, made by the same function of the spec as its first one."""
+"""``docker exec``: more processes in a running container, made by the same function of the spec as its
+first one.
+"""
 
 from __future__ import annotations
 
@@ -20,8 +22,10 @@ from onggi.containers.runtime import Attach
 from onggi.containers.spec import Command, environment, merge_env, process
 from onggi.containers.streams import frame, send_all
 from onggi.errors import CommandNotFound, Conflict, InvalidArgument, NotExecutable, NotFound, OnggiError
+from onggi.store.rootfs import Rootfs
 
 Json = Any
+_NO_CLIENT = {"stdin": False, "stdout": False, "stderr": False}
 _KEPT_ENDED = 1000  # finished execs that can still be inspected, over all containers
 
 
@@ -118,13 +122,14 @@ class Execs:
         """Ask the monitor; on failure the exec has docker's exit code and the error is raised."""
         config = started.config
         started.running = True
+        size = size or config.console_size
         try:
             arguments = {
                 "id": started.id,
-                "process": self._process(container, config, size or config.console_size, await self._context.rootfs(container)),
+                "process": self._process(container, config, size, await self._context.rootfs(container)),
                 "tty": config.tty,
-                "size": size or config.console_size,
-                **(attach_arguments(stream) if stream else {"stdin": False, "stdout": False, "stderr": False}),
+                "size": size,
+                **(attach_arguments(stream) if stream else _NO_CLIENT),
             }  # fmt: skip
         except BaseException:
             if stream:
@@ -138,15 +143,14 @@ class Execs:
             code = 127 if isinstance(error, CommandNotFound) else 126
             self._finish(container, started, code)
             if isinstance(error, (CommandNotFound, NotExecutable)):
-                text = f"OCI runtime exec failed: exec failed: unable to start container process: {error}: unknown"
-                raise type(error)(text) from None
+                raise type(error)(_exec_words(str(error))) from None
             raise
         started.pid = int(answer.get("pid", 0))
         self._publish(container, f"exec_start: {' '.join(words(config.cmd))}", started)
         self._context.spawn(container, self._follow(container, started))
 
     def _process(
-        self, container: Container, config: ExecConfig, size: tuple[int, int] | None, rootfs: Any
+        self, container: Container, config: ExecConfig, size: tuple[int, int] | None, rootfs: Rootfs
     ) -> Json:
         spec = container.spec
         user = config.user or spec.config.user
@@ -210,12 +214,12 @@ class Execs:
             found.running, found.exit_code = False, int(ended[found.id])
         await asyncio.sleep(0)
 
-    async def exec_resize(self, exec_id: str, rows: int, columns: int) -> None:
+    async def exec_resize(self, exec_id: str, h: int, w: int) -> None:
         found = self._get(exec_id)
-        check_size(rows, columns)
+        check_size(h, w)
         if not found.running:
             raise Conflict(f"exec {exec_id} is not running")
-        arguments = {"id": exec_id, "rows": rows, "cols": columns}
+        arguments = {"id": exec_id, "rows": h, "cols": w}
         await self._context.runtime.call(found.container_id, "exec_resize", arguments)
 
     def adopt(self, container: Container, running: dict[str, int], ended: dict[str, int]) -> None:
@@ -246,9 +250,15 @@ class Execs:
 
     def _forget_old(self) -> None:
         if len(self._execs) > 2 * _KEPT_ENDED:
-            done = [id for id, entry in self._execs.items() if entry.started and not entry.running]
-            for id in done[:-_KEPT_ENDED]:
-                del self._execs[id]
+            done = [key for key, entry in self._execs.items() if entry.started and not entry.running]
+            for key in done[:-_KEPT_ENDED]:
+                del self._execs[key]
+
+
+def _exec_words(text: str) -> str:
+    """docker's sentence for an exec that failed; the runtime speaks of a start."""
+    detail = text[max(0, text.find('exec: "')) :]
+    return f"OCI runtime exec failed: exec failed: unable to start container process: {detail}: unknown"
 
 
 def _unknown() -> ExecConfig:

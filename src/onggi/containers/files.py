@@ -41,7 +41,7 @@ def _is_loopback(address: str) -> bool:
 
 
 def resolv_text(host: HostConfig, machine: str) -> str:
-    """docker's resolv.conf: the machine's, without loopback resolvers in an own network, changed by --dns*."""
+    """docker's resolv.conf: the machine's without loopback resolvers in an own network, changed by --dns*."""
     own = host.network_mode != "host"
     rows = [line.split() for line in machine.splitlines() if line.strip() and line.strip()[0] not in "#;"]
     found = [
@@ -67,7 +67,8 @@ def _machine_file(path: str) -> str:
 
 
 def _write(path: str, text: str) -> None:
-    # In place: the file may be bound into a running container, and what it holds can be made again at any time.
+    # In place: the file may be bound into a running container, and what it holds can be made again at any
+    # time.
     fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, 0o644)
     try:
         os.fchmod(fd, 0o644)

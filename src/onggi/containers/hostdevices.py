@@ -25,7 +25,10 @@ def _node(path: str) -> DeviceNode | None:
 
 
 def look_up(path: str) -> list[DeviceNode]:
-    """The device at ``path``, or those below a directory; standard nodes and links below /dev are left out."""
+    """The device at ``path``, or those below a directory.
+
+    Standard nodes and links below /dev are left out.
+    """
     if not os.path.isdir(path):
         node = _node(path)
         return [node] if node else []

@@ -31,13 +31,14 @@ class Launcher:
         self._identities: dict[tuple[str, str, tuple[str, ...]], Identity] = {}
 
     async def launch(self, container: Container) -> Started:
-        """Start the next run. On failure the container is down again, with docker's exit code and the error."""
+        """Start the next run.
+
+        On failure the container is down again, with docker's exit code and the error.
+        """
         before = container.state
         try:
             request = await self._request(container)
-            container.state = State(
-                running=True, started_ns=time.time_ns(), finished_ns=before.finished_ns
-            )
+            container.state = State(running=True, started_ns=time.time_ns(), finished_ns=before.finished_ns)
             container.next_start_ns, container.stopped_by_user = 0, False
             # started_ns stands for what the monitor would say, should both it and this engine be lost.
             # The run counter is committed before the launch: a second launch of one run is a Conflict below.

@@ -21,7 +21,23 @@ Filters = Mapping[str, list[str]]
 _STATES = ("created", "running", "paused", "restarting", "removing", "exited", "dead")
 _HEALTH = ("none", "starting", "healthy", "unhealthy")
 _NAMES = frozenset(
-    ["ancestor", "before", "expose", "exited", "health", "id", "is-task", "isolation", "label", "name", "network", "publish", "since", "status", "volume"]
+    [
+        "ancestor",
+        "before",
+        "expose",
+        "exited",
+        "health",
+        "id",
+        "is-task",
+        "isolation",
+        "label",
+        "name",
+        "network",
+        "publish",
+        "since",
+        "status",
+        "volume",
+    ]
 )
 
 
@@ -66,8 +82,7 @@ class Listing:
             given = filters["ancestor"]
             tests.append(lambda entry: entry.spec.image_id in ancestors or entry.spec.image in given)
         for name, newer in (("before", False), ("since", True)):
-            for ref in filters.get(name, []):
-                tests.append(_by_age(self._context.find(ref), newer))
+            tests += [_by_age(self._context.find(ref), newer) for ref in filters.get(name, [])]
         return lambda entry: all_of(tests, entry)
 
 
@@ -208,7 +223,8 @@ def status_text(container: Container) -> str:
         case "running":
             if state.health is None:
                 return f"Up {up}"
-            return f"Up {up} ({'health: starting' if state.health.status == 'starting' else state.health.status})"
+            health = state.health.status
+            return f"Up {up} ({'health: starting' if health == 'starting' else health})"
         case "removing":
             return "Removal In Progress"
         case "dead":

@@ -1,6 +1,7 @@
 """A container as the engine knows it: what was asked for, how it stands, and who waits for it.
 
-``Spec`` and ``State`` are stored; ``Container`` is the one live object per container, owned by the event loop.
+``Spec`` and ``State`` are stored; ``Container`` is the one live object per container, owned by the event
+loop.
 """
 
 from __future__ import annotations

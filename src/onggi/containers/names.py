@@ -8,8 +8,145 @@ from collections.abc import Callable, Iterable
 from onggi.errors import InvalidArgument, NotFound
 
 # Words of our own about Korean pottery, food that rests in jars, and the hills around the kilns.
-_LEFT = ["ashen", "autumn", "baked", "brave", "breathing", "bright", "brown", "calm", "cedar", "clay", "clear", "copper", "crackled", "dawn", "deep", "drowsy", "dusky", "earthen", "fired", "fond", "frosty", "gentle", "glazed", "golden", "hollow", "humble", "jade", "kind", "lively", "lofty", "lunar", "mellow", "misty", "mossy", "nimble", "ochre", "patient", "pearly", "placid", "quiet", "ripe", "river", "round", "rustic", "salted", "seasoned", "sincere", "slow", "smoky", "snowy", "spring", "steady", "still", "sturdy", "sunny", "tawny", "tender", "thrown", "tidy", "velvet", "warm", "whole", "wild", "winter", "wooden"]
-_RIGHT = ["baegun", "baekja", "bamboo", "bantam", "bracken", "bunjang", "buncheong", "camellia", "celadon", "chestnut", "chili", "chrysanthemum", "crane", "dancheong", "doenjang", "dokkaebi", "dolharubang", "gamasot", "gayageum", "gat", "ginkgo", "ginseng", "gochujang", "haenyeo", "hallasan", "hanji", "hanok", "heron", "hibiscus", "jangdok", "jindo", "jirisan", "jokduri", "jujube", "kiln", "kimchi", "lotus", "magpie", "makgeolli", "mandu", "maple", "millet", "moonjar", "mugwort", "namsan", "naru", "ondol", "onggi", "paulownia", "pear", "persimmon", "pine", "plum", "potter", "rooftile", "samulnori", "sansa", "seorak", "sesame", "shiitake", "sikhye", "soban", "songpyeon", "sparrow", "taegeuk", "tiger", "toad", "wheel", "yakgwa", "yuja"]
+_LEFT = [
+    "ashen",
+    "autumn",
+    "baked",
+    "brave",
+    "breathing",
+    "bright",
+    "brown",
+    "calm",
+    "cedar",
+    "clay",
+    "clear",
+    "copper",
+    "crackled",
+    "dawn",
+    "deep",
+    "drowsy",
+    "dusky",
+    "earthen",
+    "fired",
+    "fond",
+    "frosty",
+    "gentle",
+    "glazed",
+    "golden",
+    "hollow",
+    "humble",
+    "jade",
+    "kind",
+    "lively",
+    "lofty",
+    "lunar",
+    "mellow",
+    "misty",
+    "mossy",
+    "nimble",
+    "ochre",
+    "patient",
+    "pearly",
+    "placid",
+    "quiet",
+    "ripe",
+    "river",
+    "round",
+    "rustic",
+    "salted",
+    "seasoned",
+    "sincere",
+    "slow",
+    "smoky",
+    "snowy",
+    "spring",
+    "steady",
+    "still",
+    "sturdy",
+    "sunny",
+    "tawny",
+    "tender",
+    "thrown",
+    "tidy",
+    "velvet",
+    "warm",
+    "whole",
+    "wild",
+    "winter",
+    "wooden",
+]
+_RIGHT = [
+    "baegun",
+    "baekja",
+    "bamboo",
+    "bantam",
+    "bracken",
+    "bunjang",
+    "buncheong",
+    "camellia",
+    "celadon",
+    "chestnut",
+    "chili",
+    "chrysanthemum",
+    "crane",
+    "dancheong",
+    "doenjang",
+    "dokkaebi",
+    "dolharubang",
+    "gamasot",
+    "gayageum",
+    "gat",
+    "ginkgo",
+    "ginseng",
+    "gochujang",
+    "haenyeo",
+    "hallasan",
+    "hanji",
+    "hanok",
+    "heron",
+    "hibiscus",
+    "jangdok",
+    "jindo",
+    "jirisan",
+    "jokduri",
+    "jujube",
+    "kiln",
+    "kimchi",
+    "lotus",
+    "magpie",
+    "makgeolli",
+    "mandu",
+    "maple",
+    "millet",
+    "moonjar",
+    "mugwort",
+    "namsan",
+    "naru",
+    "ondol",
+    "onggi",
+    "paulownia",
+    "pear",
+    "persimmon",
+    "pine",
+    "plum",
+    "potter",
+    "rooftile",
+    "samulnori",
+    "sansa",
+    "seorak",
+    "sesame",
+    "shiitake",
+    "sikhye",
+    "soban",
+    "songpyeon",
+    "sparrow",
+    "taegeuk",
+    "tiger",
+    "toad",
+    "wheel",
+    "yakgwa",
+    "yuja",
+]
 
 
 def generate(taken: Callable[[str], bool]) -> str:
@@ -26,9 +163,9 @@ def generate(taken: Callable[[str], bool]) -> str:
 def new_id(taken: Callable[[str], bool]) -> str:
     """64 hexadecimal digits; the first twelve are never all decimal (they serve as a hostname)."""
     while True:
-        id = secrets.token_hex(32)
-        if not id[:12].isdigit() and not taken(id):
-            return id
+        candidate = secrets.token_hex(32)
+        if not candidate[:12].isdigit() and not taken(candidate):
+            return candidate
 
 
 def find_id(ref: str, ids: Iterable[str], by_name: Callable[[str], str | None]) -> str:
@@ -39,7 +176,11 @@ def find_id(ref: str, ids: Iterable[str], by_name: Callable[[str], str | None]) 
     name = by_name(ref.removeprefix("/"))
     if name is not None:
         return name
-    found = [id for id in known if id.startswith(ref)] if ref and set(ref) <= set("0123456789abcdef") else []
+    found = (
+        [entry for entry in known if entry.startswith(ref)]
+        if ref and set(ref) <= set("0123456789abcdef")
+        else []
+    )
     if len(found) > 1:
         raise InvalidArgument(f"multiple IDs found with provided prefix: {ref}")
     if not found:

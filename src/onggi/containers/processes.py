@@ -1,4 +1,7 @@
-"""``docker top``: processes of a container from /proc, in the columns of ps(1). No program is run (CVE-2022-1227)."""
+"""``docker top``: processes of a container from /proc, in the columns of ps(1).
+
+No program is run (CVE-2022-1227).
+"""
 
 from __future__ import annotations
 
@@ -151,10 +154,33 @@ _COLUMNS: dict[str, tuple[str, _Cell]] = {
     "args": ("COMMAND", lambda p, c: p.args),
     "cmd": ("CMD", lambda p, c: p.args),
 }
-_ALIASES = {"%cpu": "pcpu", "%mem": "pmem", "tt": "tty", "tname": "tty", "command": "args", "s": "state", "nice": "ni",
-            "euid": "uid", "ruid": "uid", "euser": "user", "ucmd": "comm", "cputime": "time", "vsize": "vsz", "rssize": "rss",
-            "pgrp": "pgid", "sess": "sid", "session": "sid", "thcount": "nlwp", "start_time": "stime", "lstart": "start",
-            "bsdstart": "start", "bsdtime": "time", "egid": "gid", "egroup": "group", "fname": "comm"}  # fmt: skip
+_ALIASES = {
+    "%cpu": "pcpu",
+    "%mem": "pmem",
+    "tt": "tty",
+    "tname": "tty",
+    "command": "args",
+    "s": "state",
+    "nice": "ni",
+    "euid": "uid",
+    "ruid": "uid",
+    "euser": "user",
+    "ucmd": "comm",
+    "cputime": "time",
+    "vsize": "vsz",
+    "rssize": "rss",
+    "pgrp": "pgid",
+    "sess": "sid",
+    "session": "sid",
+    "thcount": "nlwp",
+    "start_time": "stime",
+    "lstart": "start",
+    "bsdstart": "start",
+    "bsdtime": "time",
+    "egid": "gid",
+    "egroup": "group",
+    "fname": "comm",
+}
 _FULL = ["uid", "pid", "ppid", "c", "stime", "tty", "time", "cmd"]
 _BSD = ["user", "pid", "pcpu", "pmem", "vsz", "rss", "tty", "stat", "start", "time", "args"]
 _PLAIN = ["pid", "tty", "time", "comm"]

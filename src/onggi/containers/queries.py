@@ -95,7 +95,10 @@ class Queries:
         return processes.table([int(pid) for pid in answer["pids"]], ps_args)
 
     async def stats(self, ref: str) -> Json:
-        """One sample in docker's shape; a container that is down has zeros. ``precpu_stats`` is the caller's."""
+        """One sample in docker's shape; a container that is down has zeros.
+
+        ``precpu_stats`` is the caller's.
+        """
         container = self._context.find(ref)
         sample: Json = {}
         if container.alive:
@@ -162,10 +165,30 @@ def _health(health: Health) -> Json:
 
 # docker leaves these out of an answer when they were not given.
 _OMIT_EMPTY = frozenset(
-    ["Annotations", "StorageOpt", "Tmpfs", "Sysctls", "Init", "KernelMemory", "KernelMemoryTCP", "Mounts", "OnggiHostShow", "OnggiRootfs"]
+    [
+        "Annotations",
+        "StorageOpt",
+        "Tmpfs",
+        "Sysctls",
+        "Init",
+        "KernelMemory",
+        "KernelMemoryTCP",
+        "Mounts",
+        "OnggiHostShow",
+        "OnggiRootfs",
+    ]
 )
 _OMIT_CONFIG = frozenset(
-    ["Healthcheck", "ArgsEscaped", "NetworkDisabled", "MacAddress", "Shell", "StopSignal", "StopTimeout", "ExposedPorts"]
+    [
+        "Healthcheck",
+        "ArgsEscaped",
+        "NetworkDisabled",
+        "MacAddress",
+        "Shell",
+        "StopSignal",
+        "StopTimeout",
+        "ExposedPorts",
+    ]
 )
 
 

@@ -1,7 +1,7 @@
 """What an engine does with the containers it finds when it starts (DECISIONS 14, 15, 25).
 
-The monitor is the truth about what runs, then the exit record, then the database. A run of which nothing is left ended
-with the machine: exit code 255, as dockerd says.
+The monitor is the truth about what runs, then the exit record, then the database. A run of which nothing is
+left ended with the machine: exit code 255, as dockerd says.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from onggi.containers.health import HealthMonitor
 from onggi.containers.launching import has_probe
 from onggi.containers.lifecycle import Lifecycle
 from onggi.containers.model import Container, Health
+from onggi.containers.runs import Runs
 from onggi.containers.runtime import ExitRecord, MonitorState
 from onggi.errors import OnggiError, Unavailable
 
@@ -24,8 +25,16 @@ LOST = 255
 class Recovery:
     """Brings the live objects in line with what is there."""
 
-    def __init__(self, context: Context, lifecycle: Lifecycle, execs: Execs, health: HealthMonitor) -> None:
-        self._context, self._lifecycle, self._execs, self._health = context, lifecycle, execs, health
+    def __init__(
+        self, context: Context, lifecycle: Lifecycle, runs: Runs, execs: Execs, health: HealthMonitor
+    ) -> None:
+        self._context, self._lifecycle, self._runs, self._execs, self._health = (
+            context,
+            lifecycle,
+            runs,
+            execs,
+            health,
+        )
 
     async def recover(self, *, rebooted: bool = False) -> None:
         """Load everything, connect to what runs, book what ended, go on with removals and restarts."""
@@ -43,9 +52,9 @@ class Recovery:
             return
         if container.removing or self._forgotten_removal(container):
             async with container.lock:
-                await self._lifecycle.erase(container)
+                await self._runs.erase(container)
         elif container.state.restarting:
-            self._lifecycle.schedule(container)
+            self._runs.schedule(container)
         elif rebooted and not container.state.running and restart.starts_at_boot(container):
             await self._start(container)
 
@@ -62,7 +71,7 @@ class Recovery:
             self._adopt_run(container, found)
             return
         record = found if isinstance(found, ExitRecord) and found.run == container.run else _lost(container)
-        await self._lifecycle.ended(container, container.run, record)
+        await self._runs.ended(container, container.run, record)
 
     def _adopt_run(self, container: Container, found: MonitorState) -> None:
         state = container.state
@@ -70,7 +79,7 @@ class Recovery:
         if has_probe(container):
             state.health = state.health or Health()
         self._execs.adopt(container, found.execs, found.ended_execs)
-        self._lifecycle.watch(container)
+        self._runs.watch(container)
         self._health.begin(container)
 
     async def _start(self, container: Container) -> None:

@@ -1,4 +1,7 @@
-"""The rows of containers and events: SQL and nothing else. Functions of a connection, for ``Database.run``."""
+"""The rows of containers and events: SQL and nothing else.
+
+Functions of a connection, for ``Database.run``.
+"""
 
 from __future__ import annotations
 
@@ -15,8 +18,8 @@ _COLUMNS = (
 )
 _INSERT = f"INSERT OR REPLACE INTO containers ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 _STATE = (
-    "UPDATE containers SET name = ?, auto_remove = ?, run = ?, restarts = ?, next_start_ns = ?, stopped_by_user = ?,"
-    " removing = ?, state = ? WHERE id = ?"
+    "UPDATE containers SET name = ?, auto_remove = ?, run = ?, restarts = ?, next_start_ns = ?,"
+    " stopped_by_user = ?, removing = ?, state = ? WHERE id = ?"
 )
 _encode = msgspec.json.Encoder().encode
 _decode_spec = msgspec.json.Decoder(Spec).decode
@@ -73,8 +76,8 @@ def load_all(connection: sqlite3.Connection) -> list[Container]:
 
 
 def _load(row: tuple[Any, ...]) -> Container:
-    id, name, created_ns, _, run, restarts, next_start_ns, stopped, removing, spec, state = row
-    container = Container(id, name, created_ns, _decode_spec(spec), _decode_state(state))
+    container_id, name, created_ns, _, run, restarts, next_start_ns, stopped, removing, spec, state = row
+    container = Container(container_id, name, created_ns, _decode_spec(spec), _decode_state(state))
     container.run, container.restarts, container.next_start_ns = run, restarts, next_start_ns
     container.stopped_by_user, container.removing = bool(stopped), bool(removing)
     container.stored = True

@@ -237,7 +237,10 @@ def _without_nulls(value: Json) -> Json:
 
 
 def convert(body: Json, kind: type[T]) -> T:
-    """Decode a JSON value; numbers beyond 64 bits and wrong types raise InvalidArgument with the field's name."""
+    """Decode a JSON value.
+
+    Numbers beyond 64 bits and wrong types raise InvalidArgument with the field's name.
+    """
     try:
         return msgspec.convert(_without_nulls(body if body is not None else {}), kind)
     except msgspec.ValidationError as error:

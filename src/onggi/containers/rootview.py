@@ -1,7 +1,8 @@
-"""Small files of a root file system that is not mounted: read through its layers, as the overlay would show them.
+"""Small files of a root file system that is not mounted: read through its layers, as the overlay would show
+them.
 
-Every step is one name opened without following links from a descriptor (rule R1); symbolic links are resolved here,
-within the root. Content is read by rule R7: regular files only, size-capped, never blocking.
+Every step is one name opened without following links from a descriptor (rule R1); symbolic links are
+resolved here, within the root. Content is read by rule R7: regular files only, size-capped, never blocking.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import os
 import stat
 from contextlib import ExitStack
+from typing import Self
 
 from onggi.errors import InvalidArgument
 from onggi.kernel.paths import open_root
@@ -34,14 +36,17 @@ class RootView:
         self._stack = ExitStack()
         self._roots = [self._own(open_root(path)) for path in directories]
 
-    def __enter__(self) -> RootView:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *details: object) -> None:
         self._stack.close()
 
     def read(self, path: str, limit: int = _LIMIT) -> bytes | None:
-        """The bytes of a file, None if it is absent; InvalidArgument if it is no regular file or too large."""
+        """The bytes of a file, None if it is absent.
+
+        InvalidArgument if it is no regular file or too large.
+        """
         found = self._resolve(path)
         if not found:
             return None
@@ -66,7 +71,9 @@ class RootView:
         return fd
 
     def _resolve(self, path: str) -> list[int]:
-        """O_PATH descriptors of ``path``, top first: many for a merged directory, one for a file, none if absent."""
+        """O_PATH descriptors of ``path``, top first: many for a merged directory, one for a file, none if
+        absent.
+        """
         trail = [self._roots]
         names = _names(path)
         links = 0

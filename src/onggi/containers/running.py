@@ -1,7 +1,7 @@
 """The private call that does create, start, attach and wait in one round trip.
 
-Frames on the upgraded stream: type 5 right behind the 101 {"Id", "Warnings"}; docker's framed output; type 4 last, after
-removal is complete: {"Id", "StatusCode", "Error", "OOMKilled", "Trace"}.
+Frames on the upgraded stream: type 5 right behind the 101 {"Id", "Warnings"}; docker's framed output; type
+4 last, after removal is complete: {"Id", "StatusCode", "Error", "OOMKilled", "Trace"}.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ from onggi.containers.attaching import check_size
 from onggi.containers.context import Context
 from onggi.containers.creation import Creator
 from onggi.containers.detach import parse_detach_keys
-from onggi.containers.lifecycle import Lifecycle
 from onggi.containers.model import Container
 from onggi.containers.options import Hijack
 from onggi.containers.request import convert
+from onggi.containers.runs import Runs
 from onggi.containers.runtime import Attach, Started
 from onggi.containers.streams import EARLY_STATUS, FINAL_STATUS, send_all, status_frame
 from onggi.errors import InvalidArgument, OnggiError
@@ -54,8 +54,8 @@ class RunRequest(msgspec.Struct, rename="pascal"):
 class Runner:
     """``onggi run``."""
 
-    def __init__(self, context: Context, creator: Creator, lifecycle: Lifecycle) -> None:
-        self._context, self._creator, self._lifecycle = context, creator, lifecycle
+    def __init__(self, context: Context, creator: Creator, runs: Runs) -> None:
+        self._context, self._creator, self._runs = context, creator, runs
 
     async def run(self, body: Json, hijack: Hijack | None) -> Json:
         """Create and start; answer at once, or when it ended if asked to wait.
@@ -69,7 +69,7 @@ class Runner:
             request.name or None, request.config, platform=request.platform or None
         )
         try:
-            life = _Life(self._context, self._lifecycle, container, warnings, request.trace)
+            life = _Life(self._context, self._runs, container, warnings, request.trace)
             if request.attach is None or hijack is None:
                 return await self._alone(life, request.wait)
             return await self._attached(life, request.attach, hijack)
@@ -107,14 +107,12 @@ class _Life:
     """One container from its start to its end, and to its removal if that was asked for."""
 
     def __init__(
-        self, context: Context, lifecycle: Lifecycle, container: Container, warnings: list[str], trace: bool
+        self, context: Context, runs: Runs, container: Container, warnings: list[str], trace: bool
     ) -> None:
-        self._context, self._lifecycle, self._trace = context, lifecycle, trace
+        self._context, self._runs, self._trace = context, runs, trace
         self.container, self.warnings = container, warnings
-        self._ended = lifecycle.exit_future(container)
-        self._removed = (
-            lifecycle.removal_future(container) if container.spec.host_config.auto_remove else None
-        )
+        self._ended = runs.exit_future(container)
+        self._removed = runs.removal_future(container) if container.spec.host_config.auto_remove else None
         self._flushed: asyncio.Future[None] | None = None
         self._started: Started | None = None
 
@@ -122,7 +120,7 @@ class _Life:
         """The row and the run counter are committed by the launch in one durable transaction."""
         self._context.publish(self.container, "create")
         async with self.container.lock:
-            self._started = await self._lifecycle.begin(self.container)
+            self._started = await self._runs.begin(self.container)
             self._flushed = self._context.runtime.flushed(self.container.id)
 
     async def outcome(self) -> Json:

@@ -1,8 +1,8 @@
 """What the container service asks of whoever runs processes, and the records that travel between them.
 
-Declared by the user of it: ``containers/supervisor.py`` (launcher and monitors) implements ``Runtime``; tests use a
-fake. Times are nanoseconds since the epoch, signals are numbers, descriptors passed in belong to the runtime
-from the moment of the call.
+Declared by the user of it: ``containers/supervisor.py`` (launcher and monitors) implements ``Runtime``;
+tests use a fake. Times are nanoseconds since the epoch, signals are numbers, descriptors passed in belong
+to the runtime from the moment of the call.
 """
 
 from __future__ import annotations
@@ -24,10 +24,11 @@ RunStatus = Literal["running", "paused"]
 class Attach(msgspec.Struct):
     """One client's stream: a connected socket and what to send over it.
 
-    ``detach_keys`` are the bytes of the sequence in hexadecimal, empty for none. ``early`` are bytes the client sent behind its request head; ``framed`` selects docker's 8-byte stream headers;
-    ``status`` says that the engine holds a copy of the socket and writes a last frame (type 4) on it after the
-    exit record: the monitor then closes its descriptor without a shutdown at the end of output, and after the
-    detach keys it writes one empty frame of type 6 and shuts the socket down.
+    ``detach_keys`` are the bytes of the sequence in hexadecimal, empty for none. ``early`` are bytes the
+    client sent behind its request head; ``framed`` selects docker's 8-byte stream headers; ``status`` says
+    that the engine holds a copy of the socket and writes a last frame (type 4) on it after the exit record:
+    the monitor then closes its descriptor without a shutdown at the end of output, and after the detach
+    keys it writes one empty frame of type 6 and shuts the socket down.
     """
 
     fd: int
@@ -44,9 +45,9 @@ class StartRequest(msgspec.Struct):
     """Everything that one run of a container needs; ``config`` is an OCI runtime config.json.
 
     ``log`` has the keys ``driver``, ``directory`` and ``options``. ``run_dir`` is the directory of this run,
-    ``<exec-root>/containers/<id>/<run>``. ``auto_go`` says that nothing is to be wired between ``prepared`` and
-    ``go``. ``size`` is (rows, columns) of the terminal. ``seccomp`` is the compiled BPF program, empty when
-    unconfined; it stands in for ``linux.seccomp`` and holds for exec'd processes too (R16).
+    ``<exec-root>/containers/<id>/<run>``. ``auto_go`` says that nothing is to be wired between ``prepared``
+    and ``go``. ``size`` is (rows, columns) of the terminal. ``seccomp`` is the compiled BPF program, empty
+    when unconfined; it stands in for ``linux.seccomp`` and holds for exec'd processes too (R16).
     """
 
     id: str
@@ -91,7 +92,8 @@ class ExitRecord(msgspec.Struct):
 class MonitorState(msgspec.Struct):
     """What a living monitor says about its container.
 
-    ``execs`` are the ids of exec'd processes that still run. ``ended_execs`` maps an exec id to its exit code.
+    ``execs`` are the ids of exec'd processes that still run. ``ended_execs`` maps an exec id to its exit
+    code.
     """
 
     run: int
@@ -105,16 +107,20 @@ class MonitorState(msgspec.Struct):
 class Runtime(Protocol):
     """Starts containers and speaks with what looks after them.
 
-    Verbs of ``call`` (arguments -> answer): ``signal`` {signal} · ``pause`` · ``resume`` · ``kill`` (the whole cgroup)
-    · ``resize`` {rows, cols} · ``attach`` {stdin, stdout, stderr, framed, status, detach_keys, early} + client fd, early
-    and detach_keys hexadecimal · ``exec`` {id, process, tty, stdin, size, detach_keys, framed, stdout, stderr, early} + client fd or
-    none -> {pid} · ``exec_wait`` {id} -> {code, error}, answered when it ends · ``exec_signal`` {id, signal} ·
-    ``exec_resize`` {id, rows, cols} · ``state`` · ``stats`` · ``pids`` -> {pids} · ``update`` {resources} ->
-    {warnings} · ``root`` -> {fd}, owned by the caller.
+    Verbs of ``call`` (arguments -> answer): ``signal`` {signal} · ``pause`` · ``resume`` · ``kill`` (the
+    whole cgroup) · ``resize`` {rows, cols} · ``attach`` {stdin, stdout, stderr, framed, status,
+    detach_keys, early} + client fd, early and detach_keys hexadecimal · ``exec`` {id, process, tty, stdin,
+    size, detach_keys, framed, stdout, stderr, early} + client fd or none -> {pid} · ``exec_wait`` {id} ->
+    {code, error}, answered when it ends · ``exec_signal`` {id, signal} · ``exec_resize`` {id, rows, cols} ·
+    ``state`` · ``stats`` · ``pids`` -> {pids} · ``update`` {resources} -> {warnings} · ``root`` -> {fd},
+    owned by the caller.
     """
 
     async def start(self, request: StartRequest) -> Started:
-        """Start one run; raises CommandNotFound, NotExecutable, InvalidArgument, KernelError or Unavailable."""
+        """Start one run.
+
+        Raises CommandNotFound, NotExecutable, InvalidArgument, KernelError or Unavailable.
+        """
 
     async def recover(self, container_id: str, run: int) -> MonitorState | ExitRecord | None:
         """Connect to the monitor of a run, or read its exit record; None if neither exists."""

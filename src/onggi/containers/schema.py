@@ -1,7 +1,7 @@
 """Tables of the containers room; the wiring appends ``MIGRATIONS`` to the store's.
 
-A row holds what was asked for (``spec``) and how it stands (``state``) as JSON records of ``model.py``; columns exist for
-what recovery decides by. Events are pruned to the time that ``events`` replays.
+A row holds what was asked for (``spec``) and how it stands (``state``) as JSON records of ``model.py``;
+columns exist for what recovery decides by. Events are pruned to the time that ``events`` replays.
 """
 
 from __future__ import annotations

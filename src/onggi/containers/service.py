@@ -16,19 +16,24 @@ from onggi.containers.logs import ContainerLogs
 from onggi.containers.queries import Queries
 from onggi.containers.recovering import Recovery
 from onggi.containers.running import Runner
+from onggi.containers.runs import Runs
 from onggi.containers.updating import Updating
 from onggi.containers.waiting import Waiting
 
 
 class Containers:
-    """Each attribute below is an operation of one part; see there for its contract. Bodies are docker's JSON."""
+    """Each attribute below is an operation of one part; see there for its contract.
+
+    Bodies are docker's JSON.
+    """
 
     def __init__(self, context: Context) -> None:
         self.context = context
         launcher = Launcher(context)
         execs = Execs(context, launcher)
         health = HealthMonitor(context, execs)
-        lifecycle = Lifecycle(context, launcher, health)
+        runs = Runs(context, launcher, health)
+        lifecycle = Lifecycle(context, runs)
         creator = Creator(context)
         queries = Queries(context)
         logs = ContainerLogs(context)
@@ -36,9 +41,9 @@ class Containers:
         updating = Updating(context, lifecycle)
 
         self.create = creator.create
-        self.run = Runner(context, creator, lifecycle).run
+        self.run = Runner(context, creator, runs).run
         self.start, self.stop, self.restart = lifecycle.start, lifecycle.stop, lifecycle.restart
-        self.kill = lifecycle.signal
+        self.kill = lifecycle.kill
         self.pause, self.unpause = lifecycle.pause, lifecycle.unpause
         self.rename, self.remove = lifecycle.rename, lifecycle.remove
         self.update, self.prune = updating.update, updating.prune
@@ -50,11 +55,13 @@ class Containers:
         self.exec_create, self.exec_start = execs.exec_create, execs.exec_start
         self.exec_inspect, self.exec_resize = execs.exec_inspect, execs.exec_resize
         self.exec_is_tty = execs.exec_is_tty
-        self.recover = Recovery(context, lifecycle, execs, health).recover
+        self.recover = Recovery(context, lifecycle, runs, execs, health).recover
         self._health = health
 
     def busy(self) -> bool:
-        """Whether there is something to look after: a running container, or one that is to be started again."""
+        """Whether there is something to look after: a running container, or one that is to be started
+        again.
+        """
         return any(entry.state.running or entry.removing for entry in self.context.containers.values())
 
     def counts(self) -> dict[str, int]:

@@ -14,7 +14,10 @@ for _offset in range(1, 15):
 
 
 def parse_signal(text: str) -> int:
-    """The number of ``TERM``, ``SIGTERM``, ``sigterm`` or ``15``; raises InvalidArgument in docker's words."""
+    """The number of ``TERM``, ``SIGTERM``, ``sigterm`` or ``15``.
+
+    Raises InvalidArgument in docker's words.
+    """
     if text.isascii() and text.isdigit() and len(text) < 4:
         number = int(text)
         if 0 < number <= signal.SIGRTMAX:

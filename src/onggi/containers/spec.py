@@ -45,8 +45,8 @@ class Joined(msgspec.Struct, frozen=True):
 class SpecInput(msgspec.Struct, frozen=True):
     """All that the config of one run depends on.
 
-    ``files`` maps destinations (``/etc/hosts`` …) to generated files on the host; ``devices`` looks at nodes of the
-    host.
+    ``files`` maps destinations (``/etc/hosts`` …) to generated files on the host; ``devices`` looks at
+    nodes of the host.
     """
 
     id: str

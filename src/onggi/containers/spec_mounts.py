@@ -1,6 +1,7 @@
 """Mounts of a container: docker's defaults, binds, ``--mount`` and tmpfs. Pure.
 
-A ``MountPoint`` is docker's inspect entry with what the runtime needs; the caller looks at sources on the host.
+A ``MountPoint`` is docker's inspect entry with what the runtime needs; the caller looks at sources on the
+host.
 """
 
 from __future__ import annotations
@@ -18,18 +19,51 @@ Json = Any
 _PROPAGATION = frozenset(("private", "rprivate", "shared", "rshared", "slave", "rslave"))
 _MODES = frozenset(("rw", "ro", "z", "Z", "nocopy", "cached", "delegated", "consistent")) | _PROPAGATION
 _TMPFS_FLAGS = frozenset(
-    ["ro", "rw", "nodev", "dev", "noexec", "exec", "nosuid", "suid", "noatime", "atime", "nodiratime", "diratime", "relatime", "norelatime", "strictatime", "nostrictatime", "async", "sync", "dirsync", "remount", "mand", "nomand", "private", "rprivate", "shared", "rshared", "slave", "rslave", "unbindable", "runbindable"]
+    [
+        "ro",
+        "rw",
+        "nodev",
+        "dev",
+        "noexec",
+        "exec",
+        "nosuid",
+        "suid",
+        "noatime",
+        "atime",
+        "nodiratime",
+        "diratime",
+        "relatime",
+        "norelatime",
+        "strictatime",
+        "nostrictatime",
+        "async",
+        "sync",
+        "dirsync",
+        "remount",
+        "mand",
+        "nomand",
+        "private",
+        "rprivate",
+        "shared",
+        "rshared",
+        "slave",
+        "rslave",
+        "unbindable",
+        "runbindable",
+    ]
 )
 _TMPFS_DATA = frozenset(["size", "mode", "uid", "gid", "nr_inodes", "nr_blocks", "mpol"])
 # Files that lxcfs and its like provide; nothing else below /proc may be covered.
-_PROC_FILES = frozenset(
-    f"/proc/{name}" for name in ["cpuinfo", "diskstats", "meminfo", "stat", "swaps", "uptime", "loadavg", "slabinfo", "sys/kernel/ns_last_pid"]
-)  # fmt: skip
+_PROC_NAMES = ("cpuinfo", "diskstats", "meminfo", "stat", "swaps", "uptime", "loadavg", "slabinfo")
+_PROC_FILES = frozenset(f"/proc/{name}" for name in _PROC_NAMES)
 _TMPFS_VALUE = re.compile(r"[A-Za-z0-9%:_,=.-]+")
 
 
 class MountPoint(msgspec.Struct, kw_only=True):
-    """One mount that was asked for. ``make_source``: a missing source becomes a directory (docker's ``-v``)."""
+    """One mount that was asked for.
+
+    ``make_source``: a missing source becomes a directory (docker's ``-v``).
+    """
 
     type: str
     destination: str
@@ -49,7 +83,10 @@ def _clean(path: str) -> str:
 
 
 def check_destination(path: str) -> str:
-    """A clean destination; docker's words for a relative one or ``/``, and nothing may cover /proc (CVE-2019-16884)."""
+    """A clean destination.
+
+    Docker's words for a relative one or ``/``, and nothing may cover /proc (CVE-2019-16884).
+    """
     if not path.startswith("/"):
         raise InvalidArgument(f"invalid mount path: '{path}' mount path must be absolute")
     if "\0" in path or len(path) > 4095:
@@ -161,7 +198,10 @@ def _parse_tmpfs_mount(mount: Mount) -> MountPoint:
 
 
 def merge_tmpfs_options(base: list[str], text: str) -> list[str]:
-    """``base`` with the options of ``text``; an option drops its opposite. Raises InvalidArgument in docker's words."""
+    """``base`` with the options of ``text``; an option drops its opposite.
+
+    Raises InvalidArgument in docker's words.
+    """
     merged = list(base)
     for option in text.split(",") if text else []:
         key, equals, value = option.partition("=")
@@ -203,7 +243,7 @@ def default_mounts(host: HostConfig, *, writable_cgroups: bool) -> list[Json]:
     """docker's own mounts in their order."""
     system = "rw" if host.privileged else "ro"
     cgroup = "rw" if host.privileged or writable_cgroups else "ro"
-    mounts = [
+    return [
         _mount("/proc", "proc", "proc", "nosuid,noexec,nodev"),
         _mount("/dev", "tmpfs", "tmpfs", "nosuid,strictatime,mode=755,size=65536k"),
         _mount("/dev/pts", "devpts", "devpts", "nosuid,noexec,newinstance,ptmxmode=0666,mode=0620,gid=5"),
@@ -211,7 +251,6 @@ def default_mounts(host: HostConfig, *, writable_cgroups: bool) -> list[Json]:
         _mount("/sys/fs/cgroup", "cgroup", "cgroup", f"{cgroup},nosuid,noexec,nodev"),
         _mount("/dev/mqueue", "mqueue", "mqueue", "nosuid,noexec,nodev"),
     ]
-    return mounts
 
 
 def shm_mount(host: HostConfig, joined_pid: int) -> Json | None:
@@ -257,7 +296,10 @@ def file_mounts(files: dict[str, str], read_only: bool) -> list[Json]:
 
 
 def in_order(mounts: list[Json]) -> list[Json]:
-    """Parents before children; among equals the order given. A later mount at a destination replaces a default."""
+    """Parents before children; among equals the order given.
+
+    A later mount at a destination replaces a default.
+    """
     unique = {mount["destination"]: mount for mount in mounts}
     return sorted(unique.values(), key=lambda mount: mount["destination"].rstrip("/").count("/"))
 

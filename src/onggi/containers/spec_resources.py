@@ -16,7 +16,24 @@ Json = Any
 CPU_PERIOD_US = 100_000
 _DEVICE_RULE = re.compile(r"([acb]) ([0-9]+|\*):([0-9]+|\*) ([rwm]{1,3})")
 _RLIMITS = frozenset(
-    ["as", "core", "cpu", "data", "fsize", "locks", "memlock", "msgqueue", "nice", "nofile", "nproc", "rss", "rtprio", "rttime", "sigpending", "stack"]
+    [
+        "as",
+        "core",
+        "cpu",
+        "data",
+        "fsize",
+        "locks",
+        "memlock",
+        "msgqueue",
+        "nice",
+        "nofile",
+        "nproc",
+        "rss",
+        "rtprio",
+        "rttime",
+        "sigpending",
+        "stack",
+    ]
 )
 
 
@@ -77,7 +94,10 @@ def parse_device_rule(text: str) -> Json:
 
 
 def device_nodes(mappings: Iterable[DeviceMapping], lookup: DeviceLookup) -> list[tuple[DeviceNode, str]]:
-    """The nodes to make inside, with the access the cgroup allows; raises InvalidArgument in docker's words."""
+    """The nodes to make inside, with the access the cgroup allows.
+
+    Raises InvalidArgument in docker's words.
+    """
     found: list[tuple[DeviceNode, str]] = []
     for mapping in mappings:
         source = mapping.path_on_host
@@ -85,7 +105,8 @@ def device_nodes(mappings: Iterable[DeviceMapping], lookup: DeviceLookup) -> lis
         nodes = lookup(source)
         if not nodes:
             raise InvalidArgument(
-                f'error gathering device information while adding custom device "{source}": no such file or directory'
+                f'error gathering device information while adding custom device "{source}": '
+                "no such file or directory"
             )
         if re.fullmatch("[rwm]{1,3}", mapping.cgroup_permissions or "rwm") is None:
             raise InvalidArgument(f"invalid device mode: {mapping.cgroup_permissions}")
@@ -160,7 +181,10 @@ def _blkio(limits: Resources, lookup: DeviceLookup) -> Json:
 
 
 def resources(limits: Resources, lookup: DeviceLookup) -> Json:
-    """``linux.resources`` without devices; empty parts are left out, so that an update changes what it names."""
+    """``linux.resources`` without devices.
+
+    Empty parts are left out, so that an update changes what it names.
+    """
     pids = (
         {"limit": limits.pids_limit if limits.pids_limit > 0 else -1}
         if limits.pids_limit is not None

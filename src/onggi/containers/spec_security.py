@@ -46,7 +46,10 @@ _SYSCTL_VALUE = re.compile(r"[ -~\t]{0,4096}")
 
 
 class SecurityOptions(NamedTuple):
-    """Parsed ``--security-opt``; ``seccomp`` is "" for the default, "unconfined", or a profile's JSON text."""
+    """Parsed ``--security-opt``.
+
+    ``seccomp`` is "" for the default, "unconfined", or a profile's JSON text.
+    """
 
     no_new_privileges: bool = False
     seccomp: str = ""
@@ -68,7 +71,10 @@ def _normal_names(names: Iterable[str], known: tuple[str, ...], option: str) -> 
 
 
 def capabilities(host: HostConfig, known: tuple[str, ...]) -> list[str]:
-    """The allowed set after --cap-add and --cap-drop; ``known`` are the kernel's names in order of their numbers."""
+    """The allowed set after --cap-add and --cap-drop.
+
+    ``known`` are the kernel's names in order of their numbers.
+    """
     add = _normal_names(host.cap_add or [], known, "CapAdd")
     drop = _normal_names(host.cap_drop or [], known, "CapDrop")
     if host.privileged:
@@ -81,7 +87,9 @@ def capabilities(host: HostConfig, known: tuple[str, ...]) -> list[str]:
 
 
 def capability_sets(allowed: list[str], uid: int) -> Json:
-    """The process's sets (rule R15): nothing inheritable or ambient, and no effective right for other users."""
+    """The process's sets (rule R15): nothing inheritable or ambient, and no effective right for other
+    users.
+    """
     held = allowed if uid == 0 else []
     return {"bounding": allowed, "effective": held, "permitted": held}
 
@@ -93,7 +101,10 @@ def _truth(value: str, option: str) -> bool:
 
 
 def parse_security_options(options: list[str] | None) -> SecurityOptions:
-    """Parse docker's ``SecurityOpt``; raises InvalidArgument in its words, Unsupported for labels and profiles."""
+    """Parse docker's ``SecurityOpt``.
+
+    Raises InvalidArgument in its words, Unsupported for labels and profiles.
+    """
     parsed = SecurityOptions()
     for option in options or []:
         if option == "no-new-privileges":

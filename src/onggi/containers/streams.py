@@ -1,7 +1,7 @@
 """Client streams that leave the HTTP connection, and docker's 8-byte frames.
 
-Frame: stream type (0 stdin, 1 stdout, 2 stderr; ours 4 final status, 5 early status), three zero bytes, big-endian
-length, payload.
+Frame: stream type (0 stdin, 1 stdout, 2 stderr; ours 4 final status, 5 early status), three zero bytes,
+big-endian length, payload.
 """
 
 from __future__ import annotations
@@ -26,7 +26,10 @@ def status_frame(kind: int, status: Json) -> bytes:
 
 
 async def send_all(fd: int, data: bytes, limit_s: float = 30.0) -> None:
-    """Write to a client; whoever has gone or does not read within the limit misses it. The descriptor stays open."""
+    """Write to a client; whoever has gone or does not read within the limit misses it.
+
+    The descriptor stays open.
+    """
     try:
         sent = os.write(fd, data)
     except BlockingIOError:

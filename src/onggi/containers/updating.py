@@ -21,8 +21,35 @@ from onggi.containers.validate_resources import check_resources
 from onggi.errors import Conflict, InvalidArgument, OnggiError, Unsupported
 
 Json = Any
-_FIELDS = ["cpu_shares", "memory", "nano_cpus", "blkio_weight", "cpu_period", "cpu_quota", "cpu_realtime_period", "cpu_realtime_runtime", "cpuset_cpus", "cpuset_mems", "memory_reservation", "memory_swap", "pids_limit"]
-_REFUSED = ["blkio_weight_device", "blkio_device_read_bps", "blkio_device_write_bps", "blkio_device_read_iops", "blkio_device_write_iops", "devices", "device_cgroup_rules", "device_requests", "memory_swappiness", "oom_kill_disable", "ulimits", "cgroup_parent"]
+_FIELDS = [
+    "cpu_shares",
+    "memory",
+    "nano_cpus",
+    "blkio_weight",
+    "cpu_period",
+    "cpu_quota",
+    "cpu_realtime_period",
+    "cpu_realtime_runtime",
+    "cpuset_cpus",
+    "cpuset_mems",
+    "memory_reservation",
+    "memory_swap",
+    "pids_limit",
+]
+_REFUSED = [
+    "blkio_weight_device",
+    "blkio_device_read_bps",
+    "blkio_device_write_bps",
+    "blkio_device_read_iops",
+    "blkio_device_write_iops",
+    "devices",
+    "device_cgroup_rules",
+    "device_requests",
+    "memory_swappiness",
+    "oom_kill_disable",
+    "ulimits",
+    "cgroup_parent",
+]
 
 
 class Updating:
@@ -108,7 +135,8 @@ def _changed(old: HostConfig, asked: Resources, policy: RestartPolicy | None) ->
             setattr(new, field, getattr(asked, field))
     if asked.memory and not asked.memory_swap and 0 < old.memory_swap < asked.memory:
         raise InvalidArgument(
-            "Memory limit should be smaller than already set memoryswap limit, update the memoryswap at the same time"
+            "Memory limit should be smaller than already set memoryswap limit, "
+            "update the memoryswap at the same time"
         )
     if policy is not None:
         check_restart_policy(policy)

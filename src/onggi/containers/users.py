@@ -16,7 +16,10 @@ _MAX_LINE = 65536
 
 
 class Identity(NamedTuple):
-    """Ids of a process; ``groups`` holds the primary group first (CVE-2022-36109), ``home`` is never empty."""
+    """Ids of a process.
+
+    ``groups`` holds the primary group first (CVE-2022-36109), ``home`` is never empty.
+    """
 
     uid: int
     gid: int
@@ -83,8 +86,8 @@ def _memberships(group: bytes, name: str) -> list[int]:
 def resolve(user: str, passwd: bytes, group: bytes, group_add: list[str]) -> Identity:
     """Who ``user[:group]`` is in this root; an empty string is uid 0.
 
-    Without a group the supplementary groups are those that list the user; with one there are none. ``group_add``
-    comes on top of either.
+    Without a group the supplementary groups are those that list the user; with one there are none.
+    ``group_add`` comes on top of either.
     """
     name, colon, group_name = user.partition(":")
     if colon and (not name or ":" in group_name):

@@ -1,4 +1,6 @@
-"""Refuse a create request that is wrong, in docker's words, or that asks for what is not there yet, by name. Pure."""
+"""Refuse a create request that is wrong, in docker's words, or that asks for what is not there yet, by
+name. Pure.
+"""
 
 from __future__ import annotations
 

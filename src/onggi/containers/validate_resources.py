@@ -22,8 +22,8 @@ def check_resources(limits: Resources, host: Host) -> list[str]:
         )
     if limits.oom_kill_disable and not limits.memory:
         warnings.append(
-            "OOM killer is disabled for the container, but no memory limit is set, this can result in the system "
-            "running out of resources."
+            "OOM killer is disabled for the container, but no memory limit is set, this can result in the "
+            "system running out of resources."
         )
     return warnings
 

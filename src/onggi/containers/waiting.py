@@ -19,7 +19,10 @@ class Waiting:
         self._context = context
 
     async def wait(self, ref: str, condition: str = "") -> asyncio.Future[Json]:
-        """A future of ``{"StatusCode", "Error"}``; awaiting this call registers, awaiting the future waits."""
+        """A future of ``{"StatusCode", "Error"}``.
+
+        Awaiting this call registers, awaiting the future waits.
+        """
         if condition not in CONDITIONS:
             raise InvalidArgument(f'invalid condition: "{condition}"')
         future: asyncio.Future[Json] = asyncio.get_running_loop().create_future()

@@ -1,0 +1,174 @@
+"""One run of a container: its launch, its end, and what follows: restart or removal.
+
+Order at an end: row (or its deletion), then those who wait, then files. The container's lock is held
+through each change.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import time
+from typing import Any
+
+from onggi.containers import repository, restart
+from onggi.containers.context import Context
+from onggi.containers.health import HealthMonitor
+from onggi.containers.launching import Launcher, exit_code_of
+from onggi.containers.model import Container, settle
+from onggi.containers.runtime import ExitRecord, Started
+from onggi.errors import OnggiError
+
+Json = Any
+
+
+class Runs:
+    """Begins and ends runs; the verbs of ``lifecycle`` and recovery stand on it."""
+
+    def __init__(self, context: Context, launcher: Launcher, health: HealthMonitor) -> None:
+        self._context, self._launcher, self._health = context, launcher, health
+
+    async def begin(self, container: Container) -> Started:
+        """Launch, watch and tell; the lock is held. A failed start of an --rm container removes it."""
+        try:
+            started = await self._launcher.launch(container)
+        except OnggiError as error:
+            self._context.publish(container, "die", exitCode=str(exit_code_of(error)), execDuration="0")
+            answer = {"StatusCode": exit_code_of(error), "Error": {"Message": str(error)}}
+            settle(container.exit_waiters, answer)
+            if container.spec.host_config.auto_remove and not container.removing:
+                await self.erase(container)
+            raise
+        self.watch(container)
+        self._context.publish(container, "start", started.started_ns)
+        self._health.begin(container)
+        return started
+
+    def watch(self, container: Container) -> None:
+        """Follow the current run to its end."""
+        run = container.run
+        future = self._context.runtime.exited(container.id)
+
+        def ended(done: asyncio.Future[ExitRecord]) -> None:
+            if not done.cancelled():
+                self._context.spawn(container, self.ended(container, run, done.result()))
+
+        future.add_done_callback(ended)
+
+    async def ended(self, container: Container, run: int, record: ExitRecord) -> None:
+        """Book the end of a run: state, events, restart or removal."""
+        async with container.lock:
+            if container.run != run or not container.state.running:
+                return
+            self._health.end(container)
+            again = self._book(container, record)
+            self._publish_end(container, record)
+            answer = {"StatusCode": record.code, "Error": {"Message": record.error} if record.error else None}
+            if container.spec.host_config.auto_remove and not again:
+                settle(container.exit_waiters, answer)
+                await self.erase(container)
+                return
+            await self._context.save(container)
+            settle(container.exit_waiters, answer)
+            await self._context.runtime.forget(container.id, run)
+        if again:
+            self.schedule(container)
+
+    def _book(self, container: Container, record: ExitRecord) -> bool:
+        """Write the record into the state; whether the container is to be started again."""
+        state = container.state
+        container.execs.clear()
+        again = not container.removing and restart.wants_restart(container, record.code)
+        state.running, state.paused, state.restarting, state.pid = again, False, again, 0
+        state.exit_code, state.oom_killed, state.error = record.code, record.oom, record.error
+        state.log_errors = record.log_errors
+        state.started_ns = record.started_ns or state.started_ns
+        state.finished_ns = record.finished_ns or time.time_ns()
+        if again:
+            # The decision is committed before the action: a kill in between repeats the decision, not the
+            # start.
+            container.next_start_ns = time.time_ns() + restart.delay_ns(container.restarts, record)
+            container.restarts += 1
+        return again
+
+    def _publish_end(self, container: Container, record: ExitRecord) -> None:
+        context, state = self._context, container.state
+        if record.oom:
+            context.publish(container, "oom", state.finished_ns)
+        duration_s = max(0, state.finished_ns - state.started_ns) // 1_000_000_000
+        context.publish(
+            container, "die", state.finished_ns, exitCode=str(record.code), execDuration=str(duration_s)
+        )
+
+    def schedule(self, container: Container) -> None:
+        """Arm the timer of the next start."""
+        delay_s = max(0.0, (container.next_start_ns - time.time_ns()) / 1e9)
+        loop = asyncio.get_running_loop()
+        container.restart_timer = loop.call_later(
+            delay_s, lambda: self._context.spawn(container, self._start_again(container))
+        )
+
+    async def _start_again(self, container: Container) -> None:
+        async with container.lock:
+            if container.removing or not container.state.restarting:
+                return
+            container.restart_timer = None
+            try:
+                await self.begin(container)
+            except OnggiError:
+                return  # the state holds the error, as docker's does: a start that fails is not tried again
+
+    def cancel_restart(self, container: Container) -> None:
+        if container.restart_timer is not None:
+            container.restart_timer.cancel()
+            container.restart_timer = None
+        if container.state.restarting:
+            container.state.restarting = container.state.running = False
+            container.next_start_ns = 0
+
+    def exit_future(self, container: Container) -> asyncio.Future[Json]:
+        """Resolves when the current run is booked as ended."""
+        future: asyncio.Future[Json] = asyncio.get_running_loop().create_future()
+        container.exit_waiters.append(future)
+        return future
+
+    def removal_future(self, container: Container) -> asyncio.Future[Json]:
+        """Resolves when the container is removed."""
+        future: asyncio.Future[Json] = asyncio.get_running_loop().create_future()
+        container.removal_waiters.append(future)
+        return future
+
+    async def erase(self, container: Container) -> None:
+        """Row first, durably; then files. The lock is held and nothing runs."""
+        context = self._context
+        container.removing = True
+        self.cancel_restart(container)
+        if container.stored:
+            await context.database.run(repository.delete(container.id), durable=True)
+            container.stored = False
+        container.drop_attachments()
+        if container.run:
+            await context.runtime.forget(container.id, container.run)
+        if not container.spec.host_config.rootfs_directory:
+            await context.snapshots.remove(container.id, durable=False)
+        _remove_directory(context.directory(container.id))
+        context.drop(container)
+        context.publish(container, "destroy")
+        answer = {"StatusCode": container.state.exit_code, "Error": None}
+        settle(container.exit_waiters, answer)
+        settle(container.removal_waiters, answer)
+
+
+def _remove_directory(path: str) -> None:
+    """The container's own few files; a directory that something else put there goes too."""
+    try:
+        for name in os.listdir(path):
+            if name != "log":
+                os.unlink(f"{path}/{name}")
+        for name in os.listdir(f"{path}/log"):
+            os.unlink(f"{path}/log/{name}")
+        os.rmdir(f"{path}/log")
+        os.rmdir(path)
+    except OSError:
+        shutil.rmtree(path, ignore_errors=True)
