@@ -87,13 +87,12 @@ class _JobEnded(Exception):
 class Layers:
     """Makes and removes layers."""
 
-    def __init__(self, database: Database, layout: Layout, snapshots: Snapshots, run_job: RunJob) -> None:
-        self._database, self._layout = database, layout
-        self._snapshots, self._run_job = snapshots, run_job
+    def __init__(self, layout: Layout, snapshots: Snapshots, run_job: RunJob) -> None:
+        self._layout, self._snapshots, self._run_job = layout, snapshots, run_job
 
-    def recover(self) -> None:
+    def recover(self, database: Database) -> None:
         """At start, behind ``Snapshots.recover``: put layers aside that nothing stands on. Blocking."""
-        dead = self._database.run_blocking(self.collect, durable=True)
+        dead = database.run_blocking(self.collect, durable=True)
         for _, number in dead:
             os.rename(self._layout.snapshot(number), f"{self._layout.trash}/{number}")
 
