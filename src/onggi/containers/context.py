@@ -15,6 +15,8 @@ from collections.abc import Callable, Coroutine, Mapping, Sequence
 from sqlite3 import Connection
 from typing import Any, Protocol, TypeVar
 
+import msgspec
+
 from onggi.containers import names, repository
 from onggi.containers.events import EventBus
 from onggi.containers.host import Host
@@ -60,28 +62,24 @@ class Images(Protocol):
 Seccomp = Callable[[str, frozenset[str]], bytes]  # (profile text or "" for the default, capabilities) -> BPF
 
 
-class Context:
-    """One engine's containers; everything here belongs to the event loop's thread."""
+class Context(msgspec.Struct, kw_only=True, eq=False):
+    """One engine's containers; everything here belongs to the event loop's thread.
 
-    def __init__(
-        self,
-        *,
-        database: Database,
-        images: Images,
-        snapshots: Snapshots,
-        runtime: Runtime,
-        events: EventBus,
-        host: Host,
-        seccomp: Seccomp,
-        data_root: str,
-        exec_root: str,
-    ) -> None:  # fmt: skip
-        self.database, self.images, self.snapshots = database, images, snapshots
-        self.runtime, self.events, self.host, self.seccomp = runtime, events, host, seccomp
-        self._data, self._run = f"{data_root}/containers", f"{exec_root}/containers"
-        self.containers: dict[str, Container] = {}
-        self.names: dict[str, str] = {}
-        self._tombstones: dict[str, tuple[int, int]] = {}  # id or name -> (exit code, removed at)
+    ``tombstones`` maps ids and names of removed containers to their exit code and the time of removal.
+    """
+
+    database: Database
+    images: Images
+    snapshots: Snapshots
+    runtime: Runtime
+    events: EventBus
+    host: Host
+    seccomp: Seccomp
+    data_root: str
+    exec_root: str
+    containers: dict[str, Container] = {}
+    names: dict[str, str] = {}
+    tombstones: dict[str, tuple[int, int]] = {}
 
     def find(self, ref: str) -> Container:
         """The container of an id, name or unique prefix; raises NotFound in docker's words."""
@@ -107,30 +105,30 @@ class Context:
         if self.names.get(container.name) == container.id:
             del self.names[container.name]
         now = time.time_ns()
-        self._tombstones = {
-            key: value for key, value in self._tombstones.items() if now - value[1] < TOMBSTONE_NS
+        self.tombstones = {
+            key: value for key, value in self.tombstones.items() if now - value[1] < TOMBSTONE_NS
         }
         for key in (container.id, container.name):
-            self._tombstones[key] = (container.state.exit_code, now)
+            self.tombstones[key] = (container.state.exit_code, now)
 
     def tombstone(self, ref: str) -> int:
         """The exit code of a container that was removed less than ten minutes ago; raises NotFound."""
-        found = self._tombstones.get(ref.removeprefix("/"))
+        found = self.tombstones.get(ref.removeprefix("/"))
         if found is None and len(ref) >= 12:
-            found = next((value for key, value in self._tombstones.items() if key.startswith(ref)), None)
+            found = next((value for key, value in self.tombstones.items() if key.startswith(ref)), None)
         if found is None or time.time_ns() - found[1] > TOMBSTONE_NS:
             raise NotFound(f"No such container: {ref}")
         return found[0]
 
     def directory(self, container_id: str) -> str:
-        return f"{self._data}/{container_id}"
+        return f"{self.data_root}/containers/{container_id}"
 
     def run_directory(self, container: Container) -> str:
-        return f"{self._run}/{container.id}/{container.run}"
+        return f"{self.exec_root}/containers/{container.id}/{container.run}"
 
     def make_directories(self, container_id: str) -> None:
         """The container's directory and its ``log``; only root may look into it."""
-        os.makedirs(self._data, 0o700, exist_ok=True)
+        os.makedirs(f"{self.data_root}/containers", 0o700, exist_ok=True)
         os.mkdir(self.directory(container_id), 0o700)
         os.mkdir(f"{self.directory(container_id)}/log", 0o700)
 
