@@ -97,7 +97,9 @@ def test_keep_alive_and_pipelining():
 def test_bytes_one_by_one():
     async def scene():
         async with connected(echo) as (_, client):
-            for byte in b"POST /a HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nhi\r\n0\r\n\r\n":
+            for (
+                byte
+            ) in b"POST /a HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nhi\r\n0\r\n\r\n":
                 await send(client, bytes([byte]))
                 await asyncio.sleep(0)
             assert await receive(client, b"/a=hi")
@@ -108,7 +110,9 @@ def test_bytes_one_by_one():
 def test_go_ahead_is_given_when_the_body_is_read():
     async def scene():
         async with connected(echo) as (_, client):
-            await send(client, b"POST /a HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\nExpect: 100-continue\r\n\r\n")
+            await send(
+                client, b"POST /a HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\nExpect: 100-continue\r\n\r\n"
+            )
             assert await receive(client, b"\r\n\r\n") == b"HTTP/1.1 100 Continue\r\n\r\n"
             await send(client, b"hi")
             assert await receive(client, b"/a=hi")
@@ -171,7 +175,9 @@ def test_an_unread_upload_gets_its_answer():
 
     async def scene():
         async with connected(refuse) as (_, client):
-            await send(client, b"POST /a HTTP/1.1\r\nHost: x\r\nContent-Length: 99999999\r\n\r\n" + b"x" * 3_000_000)
+            await send(
+                client, b"POST /a HTTP/1.1\r\nHost: x\r\nContent-Length: 99999999\r\n\r\n" + b"x" * 3_000_000
+            )
             answer = await receive(client)
             assert answer.startswith(b"HTTP/1.1 404")
             assert answer.endswith(b"no")
@@ -276,7 +282,11 @@ def test_hijack_gives_the_socket_away_with_early_bytes_and_half_close():
             await send(client, HIJACK + b"early ")
             head = await receive(client, b"\r\n\r\n")
             assert head.startswith(b"HTTP/1.1 101 UPGRADED\r\n")
-            for line in (b"Content-Type: application/vnd.docker.raw-stream", b"Connection: Upgrade", b"Upgrade: tcp"):
+            for line in (
+                b"Content-Type: application/vnd.docker.raw-stream",
+                b"Connection: Upgrade",
+                b"Upgrade: tcp",
+            ):
                 assert line in head
             while site.connections:
                 await asyncio.sleep(0)

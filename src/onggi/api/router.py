@@ -9,8 +9,8 @@ from urllib.parse import unquote
 
 from onggi.api.http.message import Request, Response, Stream
 from onggi.errors import InvalidArgument, NotFound
+from onggi.version import API, MINIMUM_API
 
-MIN_VERSION, MAX_VERSION = (1, 24), (1, 51)
 Answer = Response | Stream | None
 Handler = Callable[[Any, Request], Awaitable[Answer]]
 
@@ -18,6 +18,14 @@ _VERSIONED = re.compile(r"/v([0-9.]+)(/.*)")
 _NUMBER = re.compile(r"(\d{1,4})\.(\d{1,4})")
 _PARAMETER = re.compile(r"\{(\w+)(\*?)\}")
 _SLASHES = re.compile(r"/{2,}")
+
+
+def _parse_version(text: str) -> tuple[int, int]:
+    match = _NUMBER.fullmatch(text)
+    return (int(match[1]), int(match[2])) if match else (0, 0)
+
+
+MIN_VERSION, MAX_VERSION = _parse_version(MINIMUM_API), _parse_version(API)
 
 
 class Route(NamedTuple):
@@ -33,24 +41,16 @@ class Route(NamedTuple):
     since: tuple[int, int] = MIN_VERSION
 
 
-def version_text(version: tuple[int, int]) -> str:
-    """Return ``1.51`` for (1, 51)."""
-    return f"{version[0]}.{version[1]}"
-
-
 def negotiate(text: str) -> tuple[int, int]:
     """Return the version of a path prefix. Raises InvalidArgument outside of our range."""
-    match = _NUMBER.fullmatch(text)
-    version = (int(match[1]), int(match[2])) if match else (0, 0)
+    version = _parse_version(text)
     if version < MIN_VERSION:
         raise InvalidArgument(
             f"client version {text} is too old. Minimum supported API version is "
-            f"{version_text(MIN_VERSION)}, please upgrade your client to a newer version"
+            f"{MINIMUM_API}, please upgrade your client to a newer version"
         )
     if version > MAX_VERSION:
-        raise InvalidArgument(
-            f"client version {text} is too new. Maximum supported API version is {version_text(MAX_VERSION)}"
-        )
+        raise InvalidArgument(f"client version {text} is too new. Maximum supported API version is {API}")
     return version
 
 

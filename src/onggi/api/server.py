@@ -11,8 +11,9 @@ from onggi.api.errors import answer_error
 from onggi.api.http.connection import Connection
 from onggi.api.http.message import HeadError, Request, Response, Stream
 from onggi.api.listen import Listener, TlsFiles, listen_tcp, listen_unix
-from onggi.api.router import MAX_VERSION, Router, version_text
+from onggi.api.router import Router
 from onggi.api.routes import all_routes
+from onggi.version import API, VERSION
 
 log = logging.getLogger(__name__)
 
@@ -24,13 +25,13 @@ CLOSE_TIMEOUT_S = 10.0
 class Server:
     """Serves one engine on any number of sockets; everything runs on one event loop."""
 
-    def __init__(self, engine: Engine, *, version: str, max_connections: int = MAX_CONNECTIONS) -> None:
+    def __init__(self, engine: Engine, *, max_connections: int = MAX_CONNECTIONS) -> None:
         self.engine = engine
         self.max_connections = max_connections
         self.connections: set[Connection] = set()
         self.standing_headers = (
-            f"Api-Version: {version_text(MAX_VERSION)}\r\nDocker-Experimental: false\r\nOstype: linux\r\n"
-            f"Server: Onggi/{version} (linux)\r\n"
+            f"Api-Version: {API}\r\nDocker-Experimental: false\r\nOstype: linux\r\n"
+            f"Server: Onggi/{VERSION} (linux)\r\n"
         )
         self.last_activity = time.monotonic()
         self._router = Router(all_routes())

@@ -10,27 +10,6 @@ from onggi.api.routes.answers import NO_CONTENT, answer
 from onggi.api.shapes import shape_create, shape_update
 from onggi.errors import InvalidArgument
 
-LIST_FILTERS = frozenset(
-    [
-        "ancestor",
-        "before",
-        "exited",
-        "expose",
-        "health",
-        "id",
-        "is-task",
-        "isolation",
-        "label",
-        "name",
-        "network",
-        "publish",
-        "since",
-        "status",
-        "volume",
-    ]
-)
-PRUNE_FILTERS = frozenset(("label", "label!", "until"))
-
 
 async def create(engine: Engine, request: Request) -> Answer:
     """POST /containers/create."""
@@ -49,7 +28,7 @@ async def list_(engine: Engine, request: Request) -> Answer:
         all=query.flag("all"),
         limit=query.integer("limit") or 0,
         size=query.flag("size"),
-        filters=query.filters(LIST_FILTERS),
+        filters=query.filters(),
     )
     return answer(containers)
 
@@ -157,7 +136,7 @@ async def resize(engine: Engine, request: Request) -> Answer:
 
 async def prune(engine: Engine, request: Request) -> Answer:
     """POST /containers/prune."""
-    filters = Query(request.query).filters(PRUNE_FILTERS)
+    filters = Query(request.query).filters()
     return answer(await engine.containers.prune(filters))
 
 

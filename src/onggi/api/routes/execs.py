@@ -45,7 +45,8 @@ async def start(engine: Engine, request: Request) -> Answer:
     if options.detach:
         await engine.containers.exec_start(request.params["id"], options, None)
         return Response(200)
-    hijack = request.hijack(stream_type(tty, request.api_version))
+    raw = engine.containers.exec_is_tty(request.params["id"])
+    hijack = request.hijack(stream_type(raw, request.api_version))
     await engine.containers.exec_start(request.params["id"], options, hijack)
     return None
 

@@ -45,8 +45,8 @@ async def create(engine: Engine, request: Request) -> Answer:
     query = Query(request.query)
     if image := query.text("fromImage"):
         raise NotFound(
-            f"pull access denied for {image}, repository does not exist or may require 'docker login': "
-            "denied: requested access to the resource is denied "
+            f"pull access denied for {_familiar(image)}, repository does not exist "
+            "or may require 'docker login': denied: requested access to the resource is denied "
             "(this engine does not pull from registries yet)"
         )
     source = query.text("fromSrc")
@@ -62,6 +62,13 @@ async def create(engine: Engine, request: Request) -> Answer:
         platform=query.text("platform") or None,
     )
     return Stream(_progress(await anext(progress), progress))
+
+
+def _familiar(image: str) -> str:
+    """Return the name as people write it: without the default registry, tag and digest."""
+    name = image.removeprefix("docker.io/").removeprefix("library/").partition("@")[0]
+    directory, slash, last = name.rpartition("/")
+    return directory + slash + last.partition(":")[0]
 
 
 def _reference(query: Query) -> str | None:

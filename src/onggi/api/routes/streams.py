@@ -39,10 +39,6 @@ async def _wait_result(future: asyncio.Future[Json], version: tuple[int, int]) -
     yield json_line(shape_wait(await future, version))
 
 
-async def _has_tty(engine: Engine, ref: str) -> bool:
-    return bool((await engine.containers.inspect(ref, False))["Config"].get("Tty"))
-
-
 def _tail(text: str) -> int:
     return int(text) if text.isascii() and text.isdigit() else -1
 
@@ -60,7 +56,7 @@ async def logs(engine: Engine, request: Request) -> Answer:
     )
     if not (wanted.stdout or wanted.stderr):
         raise InvalidArgument("Bad parameters: you must choose at least one stream")
-    tty = await _has_tty(engine, request.params["id"])
+    tty = engine.containers.is_tty(request.params["id"])
     records = engine.containers.logs(request.params["id"], wanted)
     lines = _log_lines(records, query.flag("timestamps"), query.flag("details"), framed=not tty)
     return Stream(lines, content_type=stream_type(tty, request.api_version))
@@ -89,7 +85,7 @@ def _attach_options(query: Query, framed: bool | None) -> AttachOptions:
 async def attach(engine: Engine, request: Request) -> Answer:
     """POST /containers/{id}/attach: the connection leaves HTTP."""
     ref = request.params["id"]
-    tty = await _has_tty(engine, ref)
+    tty = engine.containers.is_tty(ref)
     options = _attach_options(Query(request.query), framed=not tty)
     await engine.containers.attach(ref, options, request.hijack(stream_type(tty, request.api_version)))
     return None
@@ -98,7 +94,7 @@ async def attach(engine: Engine, request: Request) -> Answer:
 async def attach_websocket(engine: Engine, request: Request) -> Answer:
     """GET /containers/{id}/attach/ws: streams without docker's headers, in binary messages."""
     ref = request.params["id"]
-    await engine.containers.inspect(ref, False)
+    engine.containers.is_tty(ref)  # NotFound goes before a bad handshake, as in docker
     hijack = websocket.upgrade(request)
     await engine.containers.attach(ref, _attach_options(Query(request.query), framed=False), hijack)
     return None
