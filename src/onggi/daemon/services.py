@@ -85,6 +85,7 @@ class Services:
         )
         self._stack.callback(self.supervisor.close)
         layers = Layers(self.layout, self.snapshots, self.supervisor.launcher.job)
+        layers.recover(self.database)
         self.images = Images(self.database, self.layout, self.snapshots, layers, self.host_view, self._in_use)
         self.events = EventBus(self.database)
         context = Context(
