@@ -25,13 +25,15 @@ CLOSE_TIMEOUT_S = 10.0
 class Server:
     """Serves one engine on any number of sockets; everything runs on one event loop."""
 
-    def __init__(self, engine: Engine, *, max_connections: int = MAX_CONNECTIONS) -> None:
+    def __init__(
+        self, engine: Engine, *, version: str = VERSION, max_connections: int = MAX_CONNECTIONS
+    ) -> None:
         self.engine = engine
         self.max_connections = max_connections
         self.connections: set[Connection] = set()
         self.standing_headers = (
             f"Api-Version: {API}\r\nDocker-Experimental: false\r\nOstype: linux\r\n"
-            f"Server: Onggi/{VERSION} (linux)\r\n"
+            f"Server: Onggi/{version} (linux)\r\n"
         )
         self.last_activity = time.monotonic()
         self._router = Router(all_routes())

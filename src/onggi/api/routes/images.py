@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from typing import Any
+from contextlib import aclosing
+from typing import Any, cast
 
 from onggi.api.engine import Engine
 from onggi.api.errors import message_of
@@ -82,8 +83,9 @@ async def _progress(first: Json, rest: AsyncIterator[Json]) -> AsyncIterator[byt
     """The head is sent with the first message; what fails later is told inside of the stream."""
     yield json_line(first)
     try:
-        async for message in rest:
-            yield json_line(message)
+        async with aclosing(cast(Any, rest)):
+            async for message in rest:
+                yield json_line(message)
     except (asyncio.CancelledError, GeneratorExit):
         raise
     except Exception as error:
@@ -92,10 +94,10 @@ async def _progress(first: Json, rest: AsyncIterator[Json]) -> AsyncIterator[byt
 
 async def tag(engine: Engine, request: Request) -> Answer:
     """POST /images/{name}/tag."""
-    query = Query(request.query)
-    if not query.text("repo"):
+    target = _reference(Query(request.query))
+    if target is None:
         raise InvalidArgument("invalid reference format: repository name must not be empty")
-    await engine.images.tag(request.params["name"], query.text("repo"), query.text("tag") or "latest")
+    await engine.images.tag(request.params["name"], target)
     return Response(201)
 
 
@@ -103,7 +105,7 @@ async def remove(engine: Engine, request: Request) -> Answer:
     """DELETE /images/{name}."""
     query = Query(request.query)
     removed = await engine.images.remove(
-        request.params["name"], force=query.flag("force"), prune=not query.flag("noprune")
+        request.params["name"], force=query.flag("force"), noprune=query.flag("noprune")
     )
     return answer(removed)
 
