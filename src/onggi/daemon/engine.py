@@ -29,7 +29,6 @@ from onggi.daemon.watch import LauncherWatch
 from onggi.errors import OnggiError
 from onggi.images.service import Images
 from onggi.kernel import syscalls
-from onggi.version import VERSION
 
 Json = Any
 logger = logging.getLogger("onggid")
@@ -66,7 +65,7 @@ class Daemon:
         self._watch_launcher()
         await self.services.containers.recover(rebooted=rebooted)
         self.system = System(config, self._born, self._count, self._usage)
-        self.server = Server(Engine(self.services, self.system), version=VERSION)
+        self.server = Server(Engine(self.services, self.system))
         self._stack.push_async_callback(self.server.close)
         for path in sockets.paths(config):
             await self.server.serve_unix(path, sockets.MODE)
