@@ -8,7 +8,7 @@ import os
 def read_pairs(path: str, with_environment: bool) -> list[str]:
     """Return the pairs of a file; with ``with_environment`` a bare name takes its value from the environment.
 
-    A bare name without a value there is left out (environment) or kept (labels). Raises ValueError.
+    A bare name without a value is left out, as docker does. Raises ValueError.
     """
     try:
         with open(path, "rb") as file:
@@ -41,5 +41,5 @@ def _pair(line: str, path: str, with_environment: bool) -> list[str]:
     if equals:
         return [line]
     if not with_environment:
-        return [line]
+        return []
     return [f"{line}={os.environ[line]}"] if line in os.environ else []

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     Json = Any
 
+_WINDOWS_ONLY = {"cpu-count", "cpu-percent", "io-maxbandwidth", "io-maxiops"}
 _NOT_FOUND = (
     "executable file not found",
     "no such file or directory",
@@ -33,6 +34,7 @@ class Plan:
 
     def __init__(self, options: Options, arguments: list[str], verb: str) -> None:
         self.options, self.verb = options, verb
+        _refuse(options)
         rooted = bool(options.text("rootfs"))
         if not arguments and not rooted:
             raise ArgumentError
@@ -52,6 +54,16 @@ class Plan:
             raise Failure(with_help(str(error), self.verb), 125) from None
         body["HostConfig"]["ConsoleSize"] = list(console_size())
         return body
+
+
+def _refuse(options: Options) -> None:
+    """Refuse by name what no engine on Linux can do, and what this one does not."""
+    windows = sorted(options.given & _WINDOWS_ONLY)
+    other = "only supported on a Docker daemon running on windows, but the Docker daemon is running on linux"
+    if windows:
+        raise Failure("\n".join(f'"--{name}" is {other}' for name in windows))
+    if not options.on("disable-content-trust"):
+        raise Failure(with_help("--disable-content-trust=false is not supported by this build", "run"), 125)
 
 
 def _resolve_rootfs(options: Options) -> None:

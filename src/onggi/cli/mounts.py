@@ -37,6 +37,8 @@ def parse_mount(text: str) -> Json:
         key, value = _field(field)
         _apply(mount, key, value, field)
     _check(mount)
+    if "VolumeOptions" in mount:
+        mount["VolumeOptions"].setdefault("DriverConfig", {})
     return {key: value for key, value in mount.items() if value != "" and value is not False}
 
 

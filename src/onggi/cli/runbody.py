@@ -12,7 +12,7 @@ from onggi.cli.command import Options
 from onggi.cli.endpoints import endpoints
 from onggi.cli.kvfile import read_pairs
 from onggi.cli.mounts import parse_volumes
-from onggi.cli.security import parse_devices, parse_security
+from onggi.cli.security import capabilities, parse_devices, parse_security
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -129,8 +129,8 @@ def _host_config(options: Options) -> dict[str, Json]:
         "VolumeDriver": options.text("volume-driver"),
         "VolumesFrom": options.many("volumes-from") or None,
         "ConsoleSize": [0, 0],
-        "CapAdd": options.many("cap-add") or None,
-        "CapDrop": options.many("cap-drop") or None,
+        "CapAdd": capabilities(options.many("cap-add")),
+        "CapDrop": capabilities(options.many("cap-drop")),
         "CgroupnsMode": options.text("cgroupns"),
         "Dns": options.many("dns"),
         "DnsOptions": options.many("dns-option"),

@@ -52,6 +52,7 @@ def exec_body(cli: Cli, options: Options, command: list[str]) -> dict[str, Json]
         "AttachStdin": attached and options.on("interactive"),
         "AttachStderr": attached,
         "AttachStdout": attached,
+        "Detach": options.on("detach"),
         "DetachKeys": cli.detach_keys(options.text("detach-keys")),
         "Env": (env + options.many("env")) or None,
         "WorkingDir": options.text("workdir"),
