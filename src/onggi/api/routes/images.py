@@ -105,7 +105,7 @@ async def remove(engine: Engine, request: Request) -> Answer:
     """DELETE /images/{name}."""
     query = Query(request.query)
     removed = await engine.images.remove(
-        request.params["name"], force=query.flag("force"), noprune=query.flag("noprune")
+        request.params["name"], force=query.flag("force"), prune=not query.flag("noprune")
     )
     return answer(removed)
 
