@@ -81,15 +81,22 @@ class Images:
         overlays = await asyncio.to_thread(self._host.overlays) if image.base == HOST else []
         return views.detail(image, tagged_ns, directories, overlays)
 
-    async def tag(self, ref: str, target: str) -> None:
+    async def history(self, ref: str) -> Records:
+        """docker's history, newest step first. Raises NotFound."""
+        image = await self.get(ref)
+        chain = chain_ids(image.layers)
+        sizes = await self._database.run(lambda it: self._layers.sizes(it, chain))
+        return views.history(image, sizes)
+
+    async def tag(self, ref: str, repository: str, tag: str = "") -> None:
         """Give an image a further name. Raises NotFound, InvalidArgument or Conflict."""
-        reference = self.new_reference(target)
+        reference = self.new_reference(f"{repository}:{tag}" if tag else repository)
         image = await self.get(ref)
         if image.id == self._host_image.id:
             raise Conflict(f"the image {HOST} is a view of this machine and has only this name")
         await self._database.run(lambda it: self._catalog.tag(it, reference, image.id), durable=True)
 
-    async def remove(self, ref: str, *, force: bool = False, noprune: bool = False) -> Records:
+    async def remove(self, ref: str, *, force: bool = False, prune: bool = True) -> Records:
         """Untag or delete by docker's rules; answers ``{"Untagged": name}`` and ``{"Deleted": id}`` records.
 
         Raises NotFound, or Conflict in docker's words. ``noprune`` keeps parents, of which there are none
@@ -100,10 +107,12 @@ class Images:
                 f"conflict: unable to delete {HOST} (cannot be forced) - image is a view of this machine"
             )
 
+        found = await self.get(ref)
+        users = list(self.in_use(found.id))  # asked here: containers belong to the event loop's thread
+
         def drop(connection: sqlite3.Connection) -> tuple[Records, Dead]:
-            image = self._catalog.find(connection, ref)
-            plan = removal.plan(image, ref, list(self.in_use(image.id)), force=force)
-            return self._carry_out(connection, plan)
+            plan = removal.plan(self._catalog.load(connection, found.id), ref, users, force=force)
+            return self._collected(connection, self._delete(connection, plan))
 
         records, dead = await self._database.run(drop, durable=True)
         await self._remove_files(records, dead)
@@ -114,12 +123,13 @@ class Images:
         asked = dict(filters or {})
         dangling = asked.pop("dangling", ["true"])[0].lower() not in ("false", "0")
 
+        found = await self._database.run(lambda it: self._filtered(it, asked))
+        free = {it.id for it in found if not list(self.in_use(it.id))}
+
         def drop(connection: sqlite3.Connection) -> tuple[Records, Dead, int]:
-            images = [it for it in self._filtered(connection, asked) if it.base != HOST or it.layers]
-            unused = [it for it in images if not (dangling and it.tags) and not list(self.in_use(it.id))]
-            records: Records = []
-            for image in unused:
-                records += self._delete(connection, removal.whole(image))
+            images = [it for it in self._catalog.every(connection) if it.id in free]
+            unused = [it for it in images if not (dangling and it.tags)]
+            records = [it for image in unused for it in self._delete(connection, removal.whole(image))]
             return *self._collected(connection, records), sum(image.size for image in unused)
 
         records, dead, size = await self._database.run(drop, durable=True)
@@ -197,9 +207,6 @@ class Images:
         compiled = views.filters(filters, find)
         images = [*self._catalog.every(connection), self._host_image]
         return sorted(keep(images, compiled), key=lambda image: image.created, reverse=True)
-
-    def _carry_out(self, connection: sqlite3.Connection, plan: removal.Plan) -> tuple[Records, Dead]:
-        return self._collected(connection, self._delete(connection, plan))
 
     def _delete(self, connection: sqlite3.Connection, plan: removal.Plan) -> Records:
         for tag in plan.untag:

@@ -65,6 +65,28 @@ def detail(image: Image, tagged_ns: int, directories: Sequence[str], overlays: S
     return result | ({"Variant": config["variant"]} if config.get("variant") else {})
 
 
+def history(image: Image, sizes: Sequence[int]) -> list[Json]:
+    """``docker history``: one record per step, newest first; ``sizes`` are of the layers, base first."""
+    left = list(sizes)
+    steps = image.config.get("history") or []
+    records = [_step(it, image, 0 if it.get("empty_layer") or not left else left.pop(0)) for it in steps]
+    records.reverse()
+    if records:
+        records[0] |= {"Id": image.id, "Tags": image.tags or None}
+    return records
+
+
+def _step(step: Json, image: Image, size: int) -> Json:
+    return {
+        "Comment": step.get("comment", ""),
+        "Created": epoch(step.get("created") or image.created),
+        "CreatedBy": step.get("created_by", ""),
+        "Id": "<missing>",
+        "Size": size,
+        "Tags": None,
+    }
+
+
 def epoch(created: str) -> int:
     """Seconds since 1970 of an RFC 3339 time; 0 where there is none."""
     try:
@@ -123,6 +145,11 @@ def _label(values: list[str], _: Callable[[str], Image]) -> Filter:
     return takes
 
 
+def _without_label(values: list[str], find: Callable[[str], Image]) -> Filter:
+    takes = [_label([value], find) for value in values]
+    return lambda image: not any(it(image) for it in takes)
+
+
 def _before(values: list[str], find: Callable[[str], Image]) -> Filter:
     limit = min(find(value).created for value in values)
     return lambda image: image.created < limit
@@ -153,6 +180,7 @@ _FILTERS: dict[str, Callable[[list[str], Callable[[str], Image]], Filter]] = {
     "reference": _reference,
     "dangling": _dangling,
     "label": _label,
+    "label!": _without_label,
     "before": _before,
     "since": _since,
     "until": _until,

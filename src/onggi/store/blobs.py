@@ -63,11 +63,6 @@ class Blobs:
         except FileNotFoundError:
             return  # gone already
 
-    def clean_ingest(self) -> None:
-        """At start: remove what an earlier engine did not finish."""
-        for name in os.listdir(self._layout.ingest):
-            os.unlink(f"{self._layout.ingest}/{name}")
-
     @staticmethod
     def _write(path: str, data: bytes) -> None:
         fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)

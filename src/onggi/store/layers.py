@@ -23,7 +23,7 @@ from onggi.archive.extract import Limits
 from onggi.errors import InvalidArgument, KernelError
 from onggi.kernel import syscalls
 from onggi.oci.digest import chain_ids
-from onggi.store.database import Database
+from onggi.store.gc import drop_unused_layers
 from onggi.store.layout import Layout, make_private
 from onggi.store.snapshots import Snapshots
 
@@ -90,12 +90,6 @@ class Layers:
     def __init__(self, layout: Layout, snapshots: Snapshots, run_job: RunJob) -> None:
         self._layout, self._snapshots, self._run_job = layout, snapshots, run_job
 
-    def recover(self, database: Database) -> None:
-        """At start, behind ``Snapshots.recover``: put layers aside that nothing stands on. Blocking."""
-        dead = database.run_blocking(self.collect, durable=True)
-        for _, number in dead:
-            os.rename(self._layout.snapshot(number), f"{self._layout.trash}/{number}")
-
     @asynccontextmanager
     async def unpack(self, source: AsyncIterator[tuple[Iterator[bytes], int]]) -> AsyncIterator[Layer]:
         """Unpack what ``source`` yields (plain pieces, compressed count); the body must ``record`` the layer.
@@ -125,33 +119,21 @@ class Layers:
         return chain[-1]
 
     def collect(self, connection: sqlite3.Connection) -> list[tuple[str, int]]:
-        """Drop the rows of layers that nothing stands on; returns (chain id, number), whose files go after
-        the commit.
-        """
-        roots = {
-            row[0] for row in connection.execute("SELECT chain_id FROM images WHERE chain_id IS NOT NULL")
-        }
-        roots |= set(self._snapshots.chains(connection))
-        parents = dict(connection.execute("SELECT chain_id, parent FROM layers"))
-        live: set[str] = set()
-        for chain_id in roots:
-            while chain_id and chain_id not in live:
-                live.add(chain_id)
-                chain_id = parents.get(chain_id)
-        dead = [
-            row for row in connection.execute("SELECT chain_id, number FROM layers") if row[0] not in live
-        ]
-        for chain_id, number in dead:
-            connection.execute("DELETE FROM layers WHERE chain_id = ?", (chain_id,))
-            connection.execute("DELETE FROM snapshots WHERE number = ?", (number,))
+        """Drop the rows of unused layers; returns (chain id, number), whose files go after the commit."""
         self._snapshots.forget_layers()
-        return dead
+        return drop_unused_layers(connection)
 
     def directories(self, connection: sqlite3.Connection, chain: Sequence[str]) -> list[str]:
         """Where layers lie, in the order asked for."""
         query = "SELECT number FROM layers WHERE chain_id = ?"
         rows = [connection.execute(query, (chain_id,)).fetchone() for chain_id in chain]
         return [f"{self._layout.snapshot(row[0])}/fs" for row in rows if row]
+
+    def sizes(self, connection: sqlite3.Connection, chain: Sequence[str]) -> list[int]:
+        """Bytes of file data of each layer."""
+        query = "SELECT size FROM layers WHERE chain_id = ?"
+        rows = [connection.execute(query, (chain_id,)).fetchone() for chain_id in chain]
+        return [row[0] if row else 0 for row in rows]
 
     async def _fill(
         self, directory: str, number: int, source: AsyncIterator[tuple[Iterator[bytes], int]]

@@ -42,3 +42,11 @@ class Rootfs(msgspec.Struct, frozen=True):
     kind: Literal["overlay", "directory"]
     overlays: list[Overlay] = []
     path: str = ""
+
+
+class Spec(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What a container's snapshot stands on; kept in its row."""
+
+    chain: list[str] = []  # chain ids, base first
+    base: str | None = None
+    show: list[str] = []

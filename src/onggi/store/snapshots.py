@@ -12,6 +12,7 @@ import asyncio
 import os
 import sqlite3
 import stat
+import uuid
 from collections.abc import Sequence
 from hashlib import sha256
 
@@ -22,21 +23,14 @@ from onggi.errors import DataLoss, KernelError, NotFound
 from onggi.oci.digest import chain_ids
 from onggi.oci.image import HOST, Image
 from onggi.store.database import Database
+from onggi.store.gc import drop_unused_layers
 from onggi.store.host import HostView
 from onggi.store.layout import Layout
-from onggi.store.rootfs import Mask, Overlay, Rootfs
+from onggi.store.rootfs import Mask, Overlay, Rootfs, Spec
 
 __all__ = ["Mask", "Overlay", "Rootfs", "Snapshots"]
 
 _QUICK_ENTRIES = 64  # a tree of at most so many entries is deleted before the answer
-
-
-class Spec(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What a container's snapshot stands on; kept in its row."""
-
-    chain: list[str] = []  # chain ids, base first
-    base: str | None = None
-    show: list[str] = []
 
 
 class Snapshots:
@@ -50,20 +44,21 @@ class Snapshots:
         self._background: set[asyncio.Task[object]] = set()
 
     def recover(self) -> None:
-        """At start, before any call: learn the numbers in use, delete files without rows. Blocking.
+        """At start, before any call: drop layers that nothing stands on, put files without rows aside.
+        Blocking.
 
         Rows of containers that no longer exist are the caller's to name, see ``known`` and ``remove``.
         """
-        rows = self._database.run_blocking(
-            lambda it: it.execute("SELECT number, kind, key FROM snapshots").fetchall()
-        )
+        self._database.run_blocking(drop_unused_layers, durable=True)
+        rows = self._database.run_blocking(_rows)
         self._numbers = {key: number for number, kind, key in rows if kind == "container"}
         used = {str(number) for number, _, _ in rows}
         present = os.listdir(self._layout.snapshots)
         self._next = 1 + max([0, *(int(name) for name in {*present, *used} if name.isdigit())])
-        for name in present:
-            if name not in used:
-                os.rename(f"{self._layout.snapshots}/{name}", f"{self._layout.trash}/{name}")
+        for name in set(present) - used:
+            os.rename(f"{self._layout.snapshots}/{name}", f"{self._layout.trash}/{uuid.uuid4().hex}")
+        for name in os.listdir(self._layout.ingest):
+            os.unlink(f"{self._layout.ingest}/{name}")
 
     def empty_trash(self) -> None:
         """Delete what was put aside. Blocking, as long as it takes: for a worker thread."""
@@ -139,12 +134,6 @@ class Snapshots:
         number, self._next = self._next, self._next + 1
         return number
 
-    def chains(self, connection: sqlite3.Connection) -> list[str]:
-        """The topmost layers that containers stand on."""
-        rows = connection.execute("SELECT spec FROM snapshots WHERE kind = 'container'").fetchall()
-        specs = (msgspec.json.decode(row[0], type=Spec) for row in rows)
-        return [spec.chain[-1] for spec in specs if spec.chain]
-
     async def drop_unless_recorded(self, number: int) -> None:
         """Delete a directory that did not become a layer."""
         query = "SELECT 1 FROM snapshots WHERE number = ?"
@@ -155,7 +144,7 @@ class Snapshots:
     def discard(self, numbers: Sequence[int]) -> None:
         """Delete the files of layers whose rows are durably gone, in a thread."""
         for number in numbers:
-            aside = f"{self._layout.trash}/{number}"
+            aside = f"{self._layout.trash}/{uuid.uuid4().hex}"
             os.rename(self._layout.snapshot(number), aside)
             self._spawn(aside)
 
@@ -210,7 +199,7 @@ class Snapshots:
         path = self._layout.snapshot(number)
         if trees.remove(path, _QUICK_ENTRIES):
             return []
-        aside = f"{self._layout.trash}/{number}"
+        aside = f"{self._layout.trash}/{uuid.uuid4().hex}"
         os.rename(path, aside)
         return [aside]
 
@@ -250,3 +239,7 @@ def _mkdir(path: str, mode: int) -> None:
 def _made(path: str) -> str:
     _mkdir(path, 0o755)
     return path
+
+
+def _rows(connection: sqlite3.Connection) -> list[tuple[int, str, str]]:
+    return connection.execute("SELECT number, kind, key FROM snapshots").fetchall()
