@@ -86,10 +86,12 @@ def _pieces(response: Response) -> Iterator[bytes]:
         yield from response.chunks()
         return
     sock, early = response.take_over()
-    with sock:
+    try:
         yield early
         while data := sock.recv(1 << 16):
             yield data
+    finally:
+        sock.close()
 
 
 def parse(text: str) -> Facts:

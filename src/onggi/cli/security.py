@@ -31,7 +31,7 @@ def _security(text: str) -> str:
     if not separator and name != "no-new-privileges":
         name, separator, value = text.partition(":")
     if (not separator or not value) and name != "no-new-privileges":
-        raise ValueError(f'invalid --security-opt: "{text}"')
+        raise ValueError(f'Invalid --security-opt: "{text}"')
     if name == "seccomp" and value not in ("builtin", "unconfined"):
         return "seccomp=" + _profile(value)
     return text
