@@ -16,9 +16,9 @@ from onggi.store.database import Database
 from onggi.store.rootfs import Overlay, Rootfs
 
 CAPABILITIES = (
-    "CAP_CHOWN CAP_DAC_OVERRIDE CAP_DAC_READ_SEARCH CAP_FOWNER CAP_FSETID CAP_KILL CAP_SETGID CAP_SETUID CAP_SETPCAP "
-    "CAP_LINUX_IMMUTABLE CAP_NET_BIND_SERVICE CAP_NET_BROADCAST CAP_NET_ADMIN CAP_NET_RAW CAP_IPC_LOCK CAP_SYS_CHROOT "
-    "CAP_SYS_PTRACE CAP_SYS_ADMIN CAP_MKNOD CAP_AUDIT_WRITE CAP_SETFCAP"
+    "CAP_CHOWN CAP_DAC_OVERRIDE CAP_DAC_READ_SEARCH CAP_FOWNER CAP_FSETID CAP_KILL CAP_SETGID CAP_SETUID "
+    "CAP_SETPCAP CAP_LINUX_IMMUTABLE CAP_NET_BIND_SERVICE CAP_NET_BROADCAST CAP_NET_ADMIN CAP_NET_RAW "
+    "CAP_IPC_LOCK CAP_SYS_CHROOT CAP_SYS_PTRACE CAP_SYS_ADMIN CAP_MKNOD CAP_AUDIT_WRITE CAP_SETFCAP"
 )
 MACHINE = Host(cpus=frozenset({0, 1}), mems=frozenset({0}), capabilities=tuple(CAPABILITIES.split()))
 
@@ -143,7 +143,9 @@ class World:
         self.runtime, self.images = FakeRuntime(), FakeImages(image_config)
         self.snapshots = FakeSnapshots(str(root / "image"))
         (root / "image/etc").mkdir(parents=True)
-        (root / "image/etc/passwd").write_text("root:x:0:0:root:/root:/bin/sh\napp:x:1000:1000::/home/app:/bin/sh\n")
+        (root / "image/etc/passwd").write_text(
+            "root:x:0:0:root:/root:/bin/sh\napp:x:1000:1000::/home/app:/bin/sh\n"
+        )
         (root / "image/etc/group").write_text("root:x:0:\nwheel:x:10:root,app\napp:x:1000:\n")
         self.open()
 

@@ -228,11 +228,14 @@ class ExecConfig(_Wire):
     console_size: tuple[int, int] | None = None
 
 
-def _without_nulls(value: Json) -> Json:
+def _plain(value: Json) -> Json:
+    """The value without nulls; a number that Go's int64 cannot hold is refused (rule R8)."""
+    if isinstance(value, int) and not -(2**63) <= value < 2**63:
+        raise InvalidArgument(f"invalid JSON: number {value:.3e} is out of range")
     if isinstance(value, dict):
-        return {key: _without_nulls(item) for key, item in value.items() if item is not None}
+        return {key: _plain(item) for key, item in value.items() if item is not None}
     if isinstance(value, list):
-        return [_without_nulls(item) for item in value]
+        return [_plain(item) for item in value]
     return value
 
 
@@ -242,7 +245,7 @@ def convert(body: Json, kind: type[T]) -> T:
     Numbers beyond 64 bits and wrong types raise InvalidArgument with the field's name.
     """
     try:
-        return msgspec.convert(_without_nulls(body if body is not None else {}), kind)
+        return msgspec.convert(_plain(body if body is not None else {}), kind)
     except msgspec.ValidationError as error:
         raise InvalidArgument(f"invalid JSON: {str(error).lower()}") from None
 

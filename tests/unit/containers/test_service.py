@@ -5,11 +5,11 @@ import os
 import socket
 
 import pytest
+from fake_containers import World
 
 from onggi.containers.options import AttachOptions, ExecOptions, Hijacked
 from onggi.containers.runtime import ExitRecord, MonitorState
 from onggi.errors import CommandNotFound, Conflict, InvalidArgument, NotFound, NotModified, Unsupported
-from fake_containers import World
 
 
 def service_test(function):
@@ -127,7 +127,9 @@ async def test_pause_unpause_and_force_removal(world):
 
 @service_test
 async def test_restart_policy_backs_off_and_ends(world):
-    container_id = await world.create(HostConfig={"RestartPolicy": {"Name": "on-failure", "MaximumRetryCount": 1}})
+    container_id = await world.create(
+        HostConfig={"RestartPolicy": {"Name": "on-failure", "MaximumRetryCount": 1}}
+    )
     await world.containers.start("c1")
     subscription = world.events.subscribe()
     seen = asyncio.ensure_future(anext(subscription))
@@ -184,7 +186,13 @@ async def test_attach_before_start_travels_with_it(world):
     await world.containers.attach("c1", AttachOptions(stdin=True, stdout=True, stream=True), hijack)
     await world.containers.start("c1")
     [attach] = world.runtime.requests[0].attach
-    assert (attach.stdin, attach.stdout, attach.stderr, attach.early, attach.framed) == (True, True, False, b"early", True)
+    assert (attach.stdin, attach.stdout, attach.stderr, attach.early, attach.framed) == (
+        True,
+        True,
+        False,
+        b"early",
+        True,
+    )
     ours.close()
 
 

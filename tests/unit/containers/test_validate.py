@@ -1,0 +1,158 @@
+"""Requests that are wrong or come too early, in the words clients see."""
+
+import time
+
+import pytest
+from fake_containers import MACHINE
+
+from onggi.containers.host import parse_cpu_list
+from onggi.containers.merge import complete
+from onggi.containers.request import parse_create
+from onggi.containers.validate import check_image_volumes, check_name, check_request
+from onggi.errors import InvalidArgument, Unsupported
+
+WRONG = [
+    ({}, {"Memory": 1 << 20}, "Minimum memory limit allowed is 6MB"),
+    (
+        {},
+        {"MemorySwap": 1 << 30},
+        "You should always set the Memory limit when using Memoryswap limit, see usage",
+    ),
+    (
+        {},
+        {"Memory": 1 << 30, "MemorySwap": 1 << 29},
+        "Minimum memoryswap limit should be larger than memory limit",
+    ),
+    ({}, {"NanoCpus": 3 * 10**9}, "range of CPUs is from 0.01 to 2.00, as there are only 2 CPUs available"),
+    (
+        {},
+        {"NanoCpus": 10**9, "CpuPeriod": 5000},
+        "Conflicting options: Nano CPUs and CPU Period cannot both be set",
+    ),
+    ({}, {"CpusetCpus": "7"}, "Requested CPUs are not available - requested 7, available: 0,1"),
+    ({}, {"CpusetCpus": "a"}, "Invalid value a for cpuset cpus"),
+    ({}, {"BlkioWeight": 5}, "Range of blkio weight is from 10 to 1000"),
+    ({}, {"OomScoreAdj": 2000}, r"Invalid value 2000, range for oom score adj is \[-1000, 1000\]"),
+    ({}, {"CapAdd": ["NOPE"]}, 'invalid CapAdd: unknown capability: "CAP_NOPE"'),
+    ({}, {"SecurityOpt": ["what"]}, 'invalid --security-opt 1: "what"'),
+    ({}, {"SecurityOpt": ["what=x"]}, 'invalid --security-opt 2: "what=x"'),
+    (
+        {},
+        {"Sysctls": {"kernel.core_pattern": "|x"}},
+        'sysctl "kernel.core_pattern" is not in a separate kernel namespace',
+    ),
+    ({}, {"Sysctls": {"kernel.shm_rmid_forced": "1\n+kernel.core_pattern=x"}}, "invalid sysctl"),
+    (
+        {},
+        {"Sysctls": {"net.ipv4.ip_forward": "1"}, "NetworkMode": "host"},
+        "not allowed in host network namespace",
+    ),
+    ({}, {"RestartPolicy": {"Name": "maybe"}}, "unknown policy 'maybe'"),
+    (
+        {},
+        {"RestartPolicy": {"Name": "always"}, "AutoRemove": True},
+        "can't create 'AutoRemove' container with restart policy",
+    ),
+    ({}, {"Binds": ["/a:b"]}, "invalid mount path: 'b' mount path must be absolute"),
+    ({}, {"Binds": ["/a:/b:maybe"]}, "invalid mode: maybe"),
+    ({}, {"Binds": ["/a:/"]}, "destination can't be '/'"),
+    ({}, {"Binds": ["/a:/x", "/b:/x/"]}, "Duplicate mount point: /x"),
+    ({}, {"Binds": ["/a:/x/../proc"]}, "cannot be mounted because it is inside /proc"),
+    ({}, {"Tmpfs": {"/x": "lowerdir=/"}}, "invalid tmpfs option"),
+    (
+        {},
+        {"Mounts": [{"Type": "odd", "Target": "/x"}]},
+        'invalid mount config for type "odd": mount type unknown',
+    ),
+    ({}, {"LogConfig": {"Type": "nope"}}, "logger: no log driver named 'nope' is registered"),
+    (
+        {},
+        {"LogConfig": {"Type": "json-file", "Config": {"x": "1"}}},
+        "unknown log opt 'x' for json-file log driver",
+    ),
+    ({}, {"IpcMode": "odd"}, "invalid IPC mode: odd"),
+    ({}, {"Runtime": "other"}, "unknown or invalid runtime name: other"),
+    ({}, {"ExtraHosts": ["a"]}, 'bad format for add-host: "a"'),
+    ({}, {"ExtraHosts": ["a:b"]}, 'invalid IP address in add-host: "b"'),
+    ({}, {"Ulimits": [{"Name": "odd"}]}, "invalid ulimit type: odd"),
+    ({}, {"ShmSize": -1}, "SHM size can not be less than 0"),
+    ({}, {"DeviceCgroupRules": ["x"]}, "invalid device cgroup rule format: 'x'"),
+    ({}, {"CgroupParent": "/a/../../b"}, "invalid cgroup parent"),
+    ({"WorkingDir": "rel"}, {}, "the working directory 'rel' is invalid, it needs to be an absolute path"),
+    ({"Env": ["=x"]}, {}, "invalid environment variable: =x"),
+    ({"StopSignal": "SIGNOPE"}, {}, "invalid signal: SIGNOPE"),
+    (
+        {"Healthcheck": {"Test": ["CMD", "x"], "Interval": 5}},
+        {},
+        "Interval in Healthcheck cannot be less than 1ms",
+    ),
+    ({"Hostname": "bad name"}, {}, "invalid hostname format: bad name"),
+]
+
+LATER = [
+    ({}, {"NetworkMode": "mynet"}),
+    ({}, {"PortBindings": {"80/tcp": [{}]}}),
+    ({}, {"PublishAllPorts": True}),
+    ({}, {"Links": ["a:b"]}),
+    ({}, {"Binds": ["vol:/x"]}),
+    ({}, {"Mounts": [{"Type": "volume", "Target": "/x"}]}),
+    ({}, {"VolumesFrom": ["x"]}),
+    ({}, {"StorageOpt": {"size": "1G"}}),
+    ({}, {"UsernsMode": "private"}),
+    ({}, {"SecurityOpt": ["apparmor=mine"]}),
+    ({}, {"SecurityOpt": ["label=type:x"]}),
+    ({}, {"LogConfig": {"Type": "syslog"}}),
+    ({}, {"DeviceRequests": [{"Capabilities": [["gpu"]]}]}),
+    ({}, {"KernelMemory": 1 << 30}),
+    ({"MacAddress": "00:11:22:33:44:55"}, {}),
+    ({"Volumes": {"/data": {}}}, {}),
+]
+
+
+def check(config, host):
+    request = parse_create({"Image": "x", "Cmd": ["y"], **config, "HostConfig": host})
+    complete(request, "a" * 64, "json-file")
+    return check_request(request, MACHINE)
+
+
+@pytest.mark.parametrize(("config", "host", "words"), WRONG)
+def test_wrong_requests_have_dockers_words(config, host, words):
+    with pytest.raises(InvalidArgument, match=words.replace("(", r"\(")):
+        check(config, host)
+
+
+@pytest.mark.parametrize(("config", "host"), LATER)
+def test_what_is_not_there_yet_is_refused_by_name(config, host):
+    with pytest.raises(Unsupported):
+        check(config, host)
+
+
+def test_default_network_is_said_to_be_loopback():
+    assert "loopback only" in check({}, {})[0]
+    assert check({}, {"NetworkMode": "none"}) == []
+
+
+def test_cve_2018_20699_huge_cpusets_are_refused_fast():
+    begin = time.process_time()
+    for text in ("0-2147483647", "0-99999", "0-", "-1", "1-0", ""):
+        with pytest.raises(ValueError, match=f"^{text}$"):
+            parse_cpu_list(text)
+    assert time.process_time() - begin < 5
+    assert parse_cpu_list("0-2,7") == {0, 1, 2, 7}
+
+
+def test_cve_2019_16884_image_volume_over_proc():
+    with pytest.raises(InvalidArgument, match="inside /proc"):
+        check_image_volumes(["/proc"])
+
+
+def test_cve_2022_23648_image_volume_stays_inside():
+    [warning] = check_image_volumes(["/../../canary"])
+    assert "image volume /canary is kept" in warning
+
+
+@pytest.mark.parametrize("name", ["a", "-x", "a/b", "../x", "x" * 300, "ü1", ""])
+def test_names(name):
+    with pytest.raises(InvalidArgument, match="Invalid container name"):
+        check_name(name)
+    assert check_name("/web-1.x_y") == "web-1.x_y"
