@@ -35,7 +35,7 @@ class Request:
 
 
 class FakeEngine:
-    """Serves until closed; ``routes`` maps ``"METHOD /path"`` (a trailing ``*`` matches the rest) to answers."""
+    """Serves until closed; ``routes`` maps ``"METHOD /path"`` to answers; a last ``*`` matches the rest."""
 
     def __init__(self, directory: Path) -> None:
         self.path = directory / "fake.sock"

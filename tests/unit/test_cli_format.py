@@ -66,7 +66,9 @@ def test_tables_have_headers_and_columns() -> None:
     ]
     headers = {"ID": "THE ID", "Name": "NAME", "Label": lambda name: name}
     assert render_rows('table {{.ID}}\\t{{.Name}}\\t{{.Label "x"}}', rows, headers) == (
-        "THE ID    NAME                   x\n1         long enough to widen   X\n22        b                      x\n"
+        "THE ID    NAME                   x\n"
+        "1         long enough to widen   X\n"
+        "22        b                      x\n"
     )
     assert render_rows("json", rows, headers).splitlines()[1] == '{"ID":"22","Name":"b"}'
 
@@ -78,8 +80,8 @@ def test_columns_end_where_cells_end() -> None:
 @pytest.mark.parametrize(
     ("seconds", "text"),
     [
-        (0.5, "Less than a second"), (1, "1 second"), (59, "59 seconds"), (60, "About a minute"), (3599, "59 minutes"),
-        (3600, "About an hour"), (5400, "2 hours"), (47 * 3600, "47 hours"), (3 * 86400, "3 days"),
+        (0.5, "Less than a second"), (1, "1 second"), (59, "59 seconds"), (60, "About a minute"),
+        (3599, "59 minutes"),         (3600, "About an hour"), (5400, "2 hours"), (47 * 3600, "47 hours"), (3 * 86400, "3 days"),
         (20 * 86400, "2 weeks"), (70 * 86400, "2 months"), (800 * 86400, "2 years"),
     ],
 )  # fmt: skip

@@ -19,7 +19,10 @@ from onggi.cli.usage import command_help
 
 FLAGS = CONTAINER_FLAGS + RUN_FLAGS
 SOURCE = Path(__file__).parents[2] / "src"
-BOOT = "import sys; sys.path.insert(0, sys.argv.pop(1)); from onggi.cli.main import main; sys.exit(main(sys.argv[1:]))"
+BOOT = (
+    "import sys; sys.path.insert(0, sys.argv.pop(1)); "
+    "from onggi.cli.main import main; sys.exit(main(sys.argv[1:]))"
+)
 
 
 def test_flags_and_values_in_all_their_forms() -> None:
@@ -27,30 +30,37 @@ def test_flags_and_values_in_all_their_forms() -> None:
         "-it -p80:80 -p=81:81 -p 82:82 --rm=false --name web --memory=1g -e A=b -eC=d --net none img -it --rm"
     )
     options, arguments = parse(line.split(), FLAGS, interspersed=False)
-    assert options.on("interactive") and options.on("tty") and not options.on("rm")
+    assert options.on("interactive")
+    assert options.on("tty")
+    assert not options.on("rm")
     assert options.many("publish") == ["80:80", "81:81", "82:82"]
     assert (options.text("name"), options.number("memory")) == ("web", 1 << 30)
     assert options.many("env") == ["A=b", "C=d"]
     assert options.many("network") == [{"name": "none"}]
     assert arguments == ["img", "-it", "--rm"]
-    assert "rm" in options.given and "detach" not in options.given
+    assert "rm" in options.given
+    assert "detach" not in options.given
 
 
 def test_double_dash_ends_the_flags() -> None:
     options, arguments = parse(["-f", "--", "-x", "y"], (("force", "f", "bool", "", "x"),))
-    assert options.on("force") and arguments == ["-x", "y"]
+    assert options.on("force")
+    assert arguments == ["-x", "y"]
 
 
 def test_flags_may_follow_arguments_where_the_command_lets_them() -> None:
     options, arguments = parse(["a", "-f", "b", "-"], (("force", "f", "bool", "", "x"),))
-    assert options.on("force") and arguments == ["a", "b", "-"]
+    assert options.on("force")
+    assert arguments == ["a", "b", "-"]
 
 
 def test_defaults() -> None:
     options, _ = parse([], FLAGS)
     assert options.number("memory-swappiness") == -1
-    assert options.text("restart") == "no" and options.text("pull") == "missing"
-    assert options.on("sig-proxy") and options.many("env") == []
+    assert options.text("restart") == "no"
+    assert options.text("pull") == "missing"
+    assert options.on("sig-proxy")
+    assert options.many("env") == []
 
 
 @pytest.mark.parametrize(
@@ -72,7 +82,10 @@ def test_defaults() -> None:
         ("--cpus 0.0000000001", 'invalid argument "0.0000000001" for "--cpus" flag: value is too precise'),
         (
             "--blkio-weight 70000",
-            'invalid argument "70000" for "--blkio-weight" flag: strconv.ParseUint: parsing "70000": value out of range',
+            (
+                'invalid argument "70000" for "--blkio-weight" flag: '
+                'strconv.ParseUint: parsing "70000": value out of range'
+            ),
         ),
         (
             "--health-interval 3",
@@ -133,12 +146,15 @@ def run(program: list[str], *words: str) -> tuple[int, str]:
 @pytest.mark.parametrize(
     "line",
     [
-        "run", "run --foo x", "run -Z x", "ps --foo", "rm", "foo", "container foo", "rename a", "exec a", "logs",
+        "run", "run --foo x", "run -Z x", "ps --foo", "rm", "foo", "container foo", "rename a",
+        "exec a", "logs",
         "top", "run -p foo b", "run --rm --restart always b", "run -d -a stdin b", "start -a a b", "ps extra",
         "stop -t x a", "run --network-alias x b", "run --security-opt x b", "run --pid x b", "run --uts x b",
-        "run --pull x b", "run --env-file /nonexist b", "run --memory-swappiness 200 b", "run -v :: b", "inspect",
+        "run --pull x b", "run --env-file /nonexist b", "run --memory-swappiness 200 b",
+        "run -v :: b", "inspect",
         "run --no-healthcheck --health-cmd x b", "run --restart :3 b", "wait", "run -it",
-        "run --storage-opt x b", "run --log-driver none --log-opt a=b b", "run --userns x b", "attach", "update a",
+        "run --storage-opt x b", "run --log-driver none --log-opt a=b b", "run --userns x b",
+        "attach", "update a",
     ],
 )  # fmt: skip
 def test_usage_errors_are_dockers(line: str) -> None:

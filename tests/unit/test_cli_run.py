@@ -20,7 +20,10 @@ import pytest
 from fake_engine import FakeEngine, Request, frame, render, upgrade
 
 SOURCE = Path(__file__).parents[2] / "src"
-BOOT = "import sys; sys.path.insert(0, sys.argv.pop(1)); from onggi.cli.main import main; sys.exit(main(sys.argv[1:]))"
+BOOT = (
+    "import sys; sys.path.insert(0, sys.argv.pop(1)); "
+    "from onggi.cli.main import main; sys.exit(main(sys.argv[1:]))"
+)
 ID = "a" * 64
 DEADLINE_S = 60
 DENIED = (
@@ -78,7 +81,9 @@ def test_private_run_relays_streams_and_exit_code(engine: FakeEngine) -> None:
     done = onggi(engine, "run", "-i", "--rm", "--name", "n", "host", "cat", stdin=big)
     assert (done.returncode, done.stdout, done.stderr) == (7, b"out " + big, b"WARNING: be careful\nerr\n")
     body = engine.sent("POST /onggi/v1/run")[0].json
-    assert body["Name"] == "n" and body["Wait"] and body["Config"]["HostConfig"]["AutoRemove"]
+    assert body["Name"] == "n"
+    assert body["Wait"]
+    assert body["Config"]["HostConfig"]["AutoRemove"]
     assert body["Attach"] == {"Stdin": True, "Stdout": True, "Stderr": True, "Tty": None, "DetachKeys": ""}
 
 
@@ -89,7 +94,8 @@ def test_detached_run_prints_the_id_and_writes_the_cidfile(engine: FakeEngine, t
     assert (done.returncode, done.stdout, done.stderr) == (0, f"{ID}\n".encode(), b"WARNING: w\n")
     assert cidfile.read_text() == ID
     again = onggi(engine, "run", "-d", "--cidfile", str(cidfile), "host")
-    assert again.returncode == 125 and b"container ID file found" in again.stderr
+    assert again.returncode == 125
+    assert b"container ID file found" in again.stderr
 
 
 def test_unknown_image_is_told_in_three_lines(engine: FakeEngine, tmp_path: Path) -> None:
@@ -97,7 +103,8 @@ def test_unknown_image_is_told_in_three_lines(engine: FakeEngine, tmp_path: Path
     engine.routes["POST /images/create"] = (404, {"message": DENIED})
     cidfile = tmp_path / "cid"
     done = onggi(engine, "run", "--cidfile", str(cidfile), "nope")
-    assert done.returncode == 125 and not cidfile.exists()
+    assert done.returncode == 125
+    assert not cidfile.exists()
     assert done.stderr.decode() == (
         "Unable to find image 'nope:latest' locally\n"
         f"onggi: Error response from daemon: {DENIED}\n\nRun 'onggi run --help' for more information\n"
@@ -171,7 +178,8 @@ def test_signals_are_forwarded(engine: FakeEngine) -> None:
     with subprocess.Popen(
         argv("run", "host", "x"), env=environment(engine), stdout=subprocess.PIPE
     ) as process:
-        assert process.stdout is not None and process.stdout.readline() == b"ready\n"
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"ready\n"
         process.send_signal(signal.SIGTERM)
         assert process.wait(DEADLINE_S) == 143
     assert engine.sent(f"POST /containers/{ID}/kill")[0].query == "signal=TERM"

@@ -16,7 +16,10 @@ import pytest
 from fake_engine import FakeEngine
 
 SOURCE = Path(__file__).parents[2] / "src"
-BOOT = "import sys; sys.path.insert(0, sys.argv.pop(1)); from onggi.cli.main import main; sys.exit(main(sys.argv[1:]))"
+BOOT = (
+    "import sys; sys.path.insert(0, sys.argv.pop(1)); "
+    "from onggi.cli.main import main; sys.exit(main(sys.argv[1:]))"
+)
 CREATE = [
     "busybox",
     "busybox echo hello world",
@@ -52,7 +55,10 @@ CREATE = [
     "--security-opt no-new-privileges --security-opt seccomp=unconfined --security-opt label:disable busybox",
     "--security-opt seccomp={dir}/profile.json busybox",
     "--security-opt systempaths=unconfined busybox",
-    "--group-add audio --group-add 5 --userns host --uts host --pid host --ipc private --cgroupns private busybox",
+    (
+        "--group-add audio --group-add 5 --userns host --uts host --pid host --ipc private --cgroupns "
+        "private busybox"
+    ),
     "--pid container:other --ipc container:other --cgroup-parent /x busybox",
     "-v /a:/b -v /c:/d:ro -v named:/n -v /anonymous -v ./rel:/r busybox",
     "-v /a:/b -v /a:/b --volumes-from x:ro --volume-driver local busybox",
@@ -60,7 +66,10 @@ CREATE = [
     "--mount type=tmpfs,dst=/t,tmpfs-size=5m,tmpfs-mode=1770 busybox",
     "--mount type=bind,source=/a,target=/b,bind-propagation=rslave,bind-recursive=disabled busybox",
     "--mount type=bind,source=/a,target=/b,readonly,bind-recursive=writable,consistency=cached busybox",
-    "--mount type=volume,source=v,target=/b,volume-nocopy,volume-label=a=b,volume-driver=x,volume-opt=c=d busybox",
+    (
+        "--mount "
+        "type=volume,source=v,target=/b,volume-nocopy,volume-label=a=b,volume-driver=x,volume-opt=c=d busybox"
+    ),
     "--mount type=volume,source=v,target=/b,volume-subpath=s,readonly=false busybox",
     "--mount 'type=bind,\"src=/a,b\",dst=/b' busybox",
     "--tmpfs /t --tmpfs /u:size=1m,mode=700 --read-only busybox",
@@ -70,17 +79,26 @@ CREATE = [
     "--network none busybox",
     "--network host busybox",
     "--network mine --network-alias a --network-alias b --ip 10.0.0.1 --link c:d busybox",
-    "--network name=mine,alias=x,ip=1.2.3.4,driver-opt=a=b,mac-address=92:d0:c6:0a:29:33 --network two busybox",
+    (
+        "--network name=mine,alias=x,ip=1.2.3.4,driver-opt=a=b,mac-address=92:d0:c6:0a:29:33 --network "
+        "two busybox"
+    ),
     "--net mine --net-alias z --ip6 ::1 --link-local-ip 169.254.1.1 busybox",
     "--network name=mine,gw-priority=5 busybox",
     "--mac-address 92:d0:c6:0a:29:33 --link c:d busybox",
-    "--dns 1.1.1.1 --dns 0:0::1 --dns-search example.com --dns-search . --dns-opt ndots:2 --dns-option x busybox",
+    (
+        "--dns 1.1.1.1 --dns 0:0::1 --dns-search example.com --dns-search . --dns-opt ndots:2 "
+        "--dns-option x busybox"
+    ),
     "--add-host a:1.2.3.4 --add-host b=[::1] --add-host c:host-gateway --add-host d:::1 busybox",
     "--health-cmd 'curl x' --health-interval 5s --health-retries 3 --health-timeout 1m30s busybox",
     "--health-start-period 1.5s --health-start-interval 300ms busybox",
     "--no-healthcheck busybox",
     "--log-driver json-file --log-opt max-size=1m --log-opt max-file=2 busybox",
-    "--storage-opt size=1G --sysctl net.core.somaxconn=5 --sysctl kernel.shmmax=1 --annotation a=b --annotation c busybox",
+    (
+        "--storage-opt size=1G --sysctl net.core.somaxconn=5 --sysctl kernel.shmmax=1 --annotation a=b "
+        "--annotation c busybox"
+    ),
     "--restart always busybox",
     "--restart on-failure:3 --stop-signal INT --stop-timeout 0 --init busybox",
     "--init=false --runtime other --cidfile {dir}/cid-{n} busybox",
@@ -140,9 +158,9 @@ def compare(engine: FakeEngine, command: str, line: str, route: str) -> None:
     theirs, ours = (json.loads(json.dumps(each).replace("cid-1", "cid-0")) for each in words)
     for (_, their_body), (_, our_body) in zip(theirs, ours, strict=True):
         for body in (their_body, our_body):
-            host = body.get("HostConfig") or {}
-            if host.get("Binds"):  # docker keeps them in a map: their order is random
-                host["Binds"].sort()
+            # docker keeps these in maps: their order is random
+            for part in (body.get("HostConfig", {}).get("Binds"), body.get("Env")):
+                (part or []).sort()
     assert ours == theirs
 
 

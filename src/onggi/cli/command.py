@@ -34,15 +34,14 @@ class Command:
         about: str,
         run: Callable[[Any, Options, list[str]], int],
         *,
-        flags: tuple[Flag, ...] = (),
+        flags: tuple[Flag, ...] | None = (),
         arguments: tuple[int, int | None] = (0, 0),
         interspersed: bool = True,
         aliases: tuple[str, ...] = (),
-        raw: bool = False,
     ) -> None:
-        self.use, self.about, self.run, self.flags = use, about, run, flags
+        self.use, self.about, self.run, self.flags = use, about, run, flags or ()
         self.arguments, self.interspersed, self.aliases = arguments, interspersed, aliases
-        self.raw = raw
+        self.raw = flags is None
 
 
 class Options:

@@ -62,8 +62,10 @@ def _refuse(options: Options) -> None:
     other = "only supported on a Docker daemon running on windows, but the Docker daemon is running on linux"
     if windows:
         raise Failure("\n".join(f'"--{name}" is {other}' for name in windows))
-    if not options.on("disable-content-trust"):
-        raise Failure(with_help("--disable-content-trust=false is not supported by this build", "run"), 125)
+    refused = {"--disable-content-trust=false": not options.on("disable-content-trust")}
+    refused["--use-api-socket"] = options.on("use-api-socket")
+    for flag in (flag for flag, given in refused.items() if given):
+        raise Failure(with_help(f"{flag} is not supported by this build", "run"), 125)
 
 
 def _resolve_rootfs(options: Options) -> None:

@@ -63,8 +63,8 @@ def parse_devices(texts: list[str]) -> tuple[list[Json], list[Json]]:
 
 def capabilities(texts: list[str]) -> list[str] | None:
     """Return names of capabilities as the API takes them: ``CAP_`` in front, sorted, once each."""
-    names = {text.strip().upper() for text in texts}
-    return sorted(name if name == "ALL" or name.startswith("CAP_") else f"CAP_{name}" for name in names) or None
+    names = {text.strip().upper().removeprefix("CAP_") for text in texts}
+    return sorted(name if name == "ALL" else f"CAP_{name}" for name in names) or None
 
 
 def _is_qualified(text: str) -> bool:

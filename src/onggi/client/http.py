@@ -179,9 +179,12 @@ def _send_chunks(sock: Socket, pieces: Iterable[bytes]) -> None:
         return  # the engine refused early: its answer says why
 
 
-def read_head(sock: Socket) -> Response:
-    """Read up to the end of the answer's head. Raises Disconnected, ClientError if it is not HTTP."""
-    data = bytearray()
+def read_head(sock: Socket, early: bytes = b"") -> Response:
+    """Read up to the end of the answer's head; ``early`` was read already.
+
+    Raises Disconnected, ClientError if it is not HTTP.
+    """
+    data = bytearray(early)
     while (end := data.find(b"\r\n\r\n")) < 0:
         piece = sock.recv(CHUNK)
         if not piece:
@@ -197,5 +200,5 @@ def read_head(sock: Socket) -> Response:
     headers = {name.strip().lower(): value.strip() for name, _, value in pairs}
     response = Response(sock, int(words[1]), headers, bytes(data[end + 4 :]))
     if response.status == 100:
-        return read_head(sock)
+        return read_head(sock, bytes(data[end + 4 :]))
     return response

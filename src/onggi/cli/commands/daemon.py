@@ -23,4 +23,4 @@ def run(cli: Cli, options: Options, arguments: list[str]) -> int:
     os.execv(sys.executable, [sys.executable, "-I", "-c", _BOOT, source, *arguments])
 
 
-COMMAND = Command("daemon [OPTIONS]", "Serve as an engine in the foreground", run, raw=True)
+COMMAND = Command("daemon [OPTIONS]", "Serve as an engine in the foreground", run, flags=None)

@@ -98,9 +98,10 @@ class _Private:
             proxy=options.on("sig-proxy"),
         )
         self._attachment = attachment
-        attachment.watch()
         try:
-            response = with_image(self._cli, self._plan, lambda: self._upgrade(self._attach(keys)))
+            response = with_image(
+                self._cli, self._plan, lambda: self._upgrade(attachment, self._attach(keys))
+            )
             if response.status != 101:
                 raise ClientError(f"the engine did not give the stream: status {response.status}")
             pump = attachment.pump(
@@ -112,8 +113,14 @@ class _Private:
             attachment.close()
         return self._result(pump)
 
-    def _upgrade(self, attach: Json) -> Response:
-        return self._cli.engine.upgrade(PRIVATE_RUN, body=self._request(attach))
+    def _upgrade(self, attachment: Attachment, attach: Json) -> Response:
+        """Ask for the run; from now on signals are kept for the container (not while an image is pulled)."""
+        attachment.watch()
+        try:
+            return self._cli.engine.upgrade(PRIVATE_RUN, body=self._request(attach))
+        except ClientError:
+            attachment.close()
+            raise
 
     def _request(self, attach: Json) -> dict[str, Json]:
         plan = self._plan
