@@ -107,7 +107,7 @@ class Connection(asyncio.Protocol):
             self._transport.pause_reading()
 
     def eof_received(self) -> bool:
-        """Keep the transport open: a client may shut its side down and still read."""
+        """Keep the transport open: a client may shut its side down and still read (not with TLS)."""
         self._input_ended = True
         if self._relay is not None:
             self._relay.client_eof()
@@ -115,7 +115,7 @@ class Connection(asyncio.Protocol):
             self._transport.close()
         else:
             self._client_gone()
-        return True
+        return not self._secret
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Wake whoever waits for this client."""
@@ -143,6 +143,10 @@ class Connection(asyncio.Protocol):
             self._relay.client_slow(False)
 
     # for the server
+
+    @property
+    def _secret(self) -> bool:
+        return self._transport.get_extra_info("sslcontext") is not None
 
     @property
     def serving(self) -> bool:
@@ -327,21 +331,27 @@ class Connection(asyncio.Protocol):
         self._transport.pause_reading()
         head = render_head(answer, self._site.standing_headers, framing="", keep_alive=True)
         self._transport.write(head)
+        if codec is not None or self._secret:
+            return await self._relay_hijack(codec or Plain())
         self._transport.set_write_buffer_limits(high=0)
         await self._drain()
-        early = bytes(self._buffer)
-        self._buffer.clear()
-        self._task = self._request = None
-        if codec is not None or self._transport.get_extra_info("sslcontext") is not None:
-            return await self._relay_hijack(codec or Plain(), early)
+        early = self._leave_http()
         sock = self._transport.get_extra_info("socket")
         fd = fcntl.fcntl(sock.fileno(), fcntl.F_DUPFD_CLOEXEC, 3)
         self._transport.close()  # closes our descriptor only: nothing is left to write
         return Hijacked(fd, early)
 
-    async def _relay_hijack(self, codec: Codec, early: bytes) -> Hijacked:
-        self._transport.set_write_buffer_limits(high=WRITE_HIGH)
-        self._relay, hijacked = await Relay.open(self._transport, codec, early)
+    def _leave_http(self) -> bytes:
+        """No more requests here; return what was read behind the last one."""
+        early = bytes(self._buffer)
+        self._buffer.clear()
+        self._task = self._request = None
+        return early
+
+    async def _relay_hijack(self, codec: Codec) -> Hijacked:
+        self._relay, hijacked = await Relay.open(self._transport, codec)
+        if early := self._leave_http():
+            self._relay.from_client(early)
         if self._input_ended:
             self._relay.client_eof()
         else:

@@ -58,15 +58,13 @@ class Relay(asyncio.Protocol):
         self._ended = False
 
     @classmethod
-    async def open(cls, client: asyncio.Transport, codec: Codec, early: bytes) -> tuple[Relay, Hijacked]:
+    async def open(cls, client: asyncio.Transport, codec: Codec) -> tuple[Relay, Hijacked]:
         """Start to relay; the second value is the far end."""
         near, far = socket.socketpair()
         near.setblocking(False)
         far.setblocking(False)
         relay = cls(client, codec)
         await asyncio.get_running_loop().connect_accepted_socket(lambda: relay, near)
-        if early:
-            relay.from_client(early)
         return relay, Hijacked(far.detach(), b"")
 
     # the container's side
