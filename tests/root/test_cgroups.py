@@ -311,6 +311,16 @@ def test_kill_ends_everybody(part, child, frozen):
     part.kill()
 
 
+def test_kill_reaches_a_nested_group_that_was_frozen_by_itself(part, child):
+    nested = Group(part.hierarchies, f"{part.path}/nested")
+    nested.create()
+    inner = child()
+    nested.place(inner.pid)
+    nested.freeze()
+    part.kill()
+    assert os.WTERMSIG(inner.wait()) == signal.SIGKILL
+
+
 def test_kill_without_the_kernels_help(part, child, monkeypatch):
     monkeypatch.setattr(cgroups.tree, "has", lambda directory, name: False)
     parent = child(spawn_three)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import errno
 import os
 import time
+from collections.abc import Iterator
 
 from onggi.errors import KernelError
 from onggi.kernel.cgroup_mounts import Mount
@@ -106,10 +107,9 @@ def _nested(directory: str) -> list[str]:
         return []
 
 
-def collect(directory: str, found: set[int]) -> None:
-    """Add the processes of a group and of those nested in it."""
-    text = read_or_empty(f"{directory}/cgroup.procs")
-    found.update(int(word) for word in text.split())
+def walk(directory: str) -> Iterator[str]:
+    """A group's directory and those nested in it, parents first."""
+    yield directory
     # The link count of a cgroup directory is 2 + its children: most groups need no listing.
     try:
         if os.stat(directory).st_nlink <= 2:
@@ -117,7 +117,13 @@ def collect(directory: str, found: set[int]) -> None:
     except FileNotFoundError:
         return
     for child in _nested(directory):
-        collect(child, found)
+        yield from walk(child)
+
+
+def collect(directory: str) -> set[int]:
+    """The processes of a group and of those nested in it."""
+    texts = (read_or_empty(f"{level}/cgroup.procs") for level in walk(directory))
+    return {int(word) for text in texts for word in text.split()}
 
 
 def has(directory: str, name: str) -> bool:

@@ -122,9 +122,7 @@ class Group:
     def pids(self) -> list[int]:
         """Processes of the group and of the groups nested in it, sorted; zombies do not count."""
         mount = self.hierarchies.unified or self.hierarchies.of("freezer") or self.hierarchies.mounts[0]
-        found: set[int] = set()
-        tree.collect(mount.path + self.path, found)
-        return sorted(found)
+        return sorted(tree.collect(mount.path + self.path))
 
     def frozen(self) -> bool:
         """Whether the group is frozen as a whole."""
@@ -207,8 +205,21 @@ class Group:
             fds = _pidfds(self.pids())
             for fd in fds:
                 _signal(fd)
-        self.thaw()  # a frozen process does not die of SIGKILL on v1
+        self._thaw_all()
         _wait(fds, deadline)
+
+    def _thaw_all(self) -> None:
+        """Frozen, nobody dies of SIGKILL on v1; and a nested group may have been frozen by its own engine."""
+        mount = self.hierarchies.of("freezer")
+        if mount is None:
+            self.thaw()  # what the round before froze; v2's frozen processes can be killed
+            return
+        for directory in tree.walk(mount.path + self.path):
+            try:
+                tree.write(f"{directory}/freezer.state", "THAWED")
+            except KernelError as error:
+                if error.errno not in tree.GONE:
+                    raise
 
     def _check_memory(self, resources: Json) -> None:
         memory = resources.get("memory") or {}
