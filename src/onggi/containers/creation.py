@@ -48,12 +48,12 @@ class Creator:
         image_id, image_config = await self._image(request, platform)
         merge_image(request.config, image_config)
         container_id = names.new_id(context.containers.__contains__)
-        complete(request, container_id, context.host.log_driver)
+        complete(request, container_id, context.host.log_driver, os.uname().nodename)
         warnings = validate.check_request(request, context.host)
         warnings += validate.check_image_volumes(list(image_config.get("Volumes") or {}))
         command_line(request.config)
         points = _checked_points(request.host)
-        self._check_joined(request.host)
+        self._join(request)
         spec = Spec(
             image=request.config.image,
             image_id=image_id,
@@ -94,13 +94,20 @@ class Creator:
         _check_platform(request.config.image, image.config, platform)
         return image.id, image.config.get("config") or {}
 
-    def _check_joined(self, host: HostConfig) -> None:
-        """The containers whose namespaces are joined exist; modes keep their ids, as names may change."""
+    def _join(self, request: CreateRequest) -> None:
+        """The containers whose namespaces are joined exist; modes keep their ids, as names may change.
+
+        With the network come the owner's names.
+        """
+        config, host = request.config, request.host
         for field in ("network_mode", "ipc_mode", "pid_mode"):
             mode: str = getattr(host, field)
             if mode.startswith("container:"):
                 other = self._context.find(mode.partition(":")[2])
                 setattr(host, field, f"container:{other.id}")
+                if field == "network_mode":
+                    owner = other.spec.config
+                    config.hostname, config.domainname = owner.hostname, owner.domainname
                 if field == "ipc_mode" and other.spec.host_config.ipc_mode not in ("shareable", "host"):
                     raise InvalidArgument(
                         f"can't join IPC of container {other.id}: non-shareable IPC (hint: use "

@@ -85,11 +85,12 @@ def merge_image(config: ContainerConfig, image: Json) -> None:
     config.labels = {**labels, **config.labels}
 
 
-def complete(request: CreateRequest, container_id: str, log_driver: str) -> None:
+def complete(request: CreateRequest, container_id: str, log_driver: str, machine_name: str = "") -> None:
     """Write docker's defaults into the request, so that ``inspect`` shows what holds."""
     config, host = request.config, request.host
     if not config.hostname and not host.network_mode.startswith("container:"):
-        config.hostname = container_id[:12]
+        shares = "host" in (host.network_mode, host.uts_mode)
+        config.hostname = machine_name if shares else container_id[:12]
     host.network_mode = host.network_mode or "default"
     host.shm_size = host.shm_size or SHM_SIZE
     host.ipc_mode = host.ipc_mode or "private"

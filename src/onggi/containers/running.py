@@ -80,7 +80,7 @@ class Runner:
 
     async def _alone(self, life: _Life, wait: bool) -> Json:
         await life.start()
-        answer: Json = {"Id": life.container.id, "Warnings": life.warnings}
+        answer: Json = {"Id": life.container.id, "Warnings": life.warnings} | life.trace()
         return answer | (await life.outcome() if wait else {})
 
     async def _attached(self, life: _Life, wish: RunAttach, hijack: Hijack) -> Json:
@@ -131,9 +131,11 @@ class _Life:
         if self._flushed is not None:
             await self._flushed
         status = {**answer, "Id": self.container.id, "OOMKilled": self.container.state.oom_killed}
-        if self._trace and self._started is not None:
-            status["Trace"] = self._started.trace
-        return status
+        return status | self.trace()
+
+    def trace(self) -> Json:
+        """Where the time of the start went, if that was asked for."""
+        return {"Trace": self._started.trace} if self._trace and self._started is not None else {}
 
     async def to_the_end(self) -> Json:
         """``outcome``, with an error of the start in docker's place for it."""

@@ -41,7 +41,7 @@ def check_request(request: CreateRequest, host: Host) -> list[str]:
     check_restart_policy(host_config.restart_policy)
     _check_log(host_config)
     _check_security(host_config, host)
-    spec_mounts.mount_points(host_config)
+    _refuse_volumes(config, host_config)
     for text in host_config.device_cgroup_rules or []:
         parse_device_rule(text)
     rlimits(host_config.ulimits, {})
@@ -64,8 +64,6 @@ def _check_config(config: ContainerConfig) -> None:
         parse_signal(config.stop_signal)
     if config.mac_address:
         raise Unsupported("mac address: networks are not supported yet")
-    for path in config.volumes or {}:
-        raise Unsupported(f"volume at {path}: anonymous volumes are not supported yet")
     _check_health(config)
 
 
@@ -194,6 +192,14 @@ def _refuse_later(host: HostConfig) -> None:
         raise InvalidArgument(f"unknown or invalid runtime name: {host.runtime}")
     if ".." in host.cgroup_parent.split("/") or host.cgroup_parent.endswith(".slice"):
         raise InvalidArgument(f"invalid cgroup parent: {host.cgroup_parent}")
+
+
+def _refuse_volumes(config: ContainerConfig, host: HostConfig) -> None:
+    """A path that a mount covers needs no volume; clients name those too."""
+    covered = {point.destination for point in spec_mounts.mount_points(host)}
+    for path in config.volumes or {}:
+        if spec_mounts.check_destination(path) not in covered:
+            raise Unsupported(f"volume at {path}: anonymous volumes are not supported yet")
 
 
 def check_restart_policy(policy: RestartPolicy) -> None:

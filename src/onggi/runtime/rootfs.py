@@ -44,7 +44,37 @@ _STRICT = syscalls.RESOLVE_IN_ROOT | syscalls.RESOLVE_NO_SYMLINKS
 
 def clone_sources(sources: Sequence[Source]) -> list[int]:
     """Detached copies of the host trees that binds will show."""
-    return [mounts.clone_tree(source.path, recursive=source.recursive) for source in sources]
+    return [_clone_source(source) for source in sources]
+
+
+def _clone_source(source: Source) -> int:
+    words = source.path.split("/", 4)
+    if len(words) == 5 and words[1] == "proc" and words[2].isdigit() and words[3] == "root":
+        return _clone_foreign(int(words[2]), f"/{words[4]}", source.recursive)
+    return mounts.clone_tree(source.path, recursive=source.recursive)
+
+
+def _clone_foreign(pid: int, path: str, recursive: bool) -> int:
+    """A tree of another container (``--ipc container:ID``): open_tree(2) copies only from the namespace one is in.
+
+    The path is resolved with that namespace's root, so that a link there cannot lead to the host.
+    """
+    opened = [
+        os.open(path_, os.O_RDONLY | os.O_CLOEXEC)
+        for path_ in ("/", "/proc/self/ns/mnt", f"/proc/{pid}/ns/mnt")
+    ]
+    root_fd, own_fd, foreign_fd = opened
+    try:
+        syscalls.setns(foreign_fd, syscalls.CLONE_NEWNS)
+        try:
+            return mounts.clone_tree(path, recursive=recursive)
+        finally:
+            syscalls.setns(own_fd, syscalls.CLONE_NEWNS)
+            os.fchdir(root_fd)
+            os.chroot(".")
+    finally:
+        for fd in opened:
+            os.close(fd)
 
 
 class Builder:
@@ -70,13 +100,19 @@ class Builder:
         if root.readonly:
             mounts.set_attributes(self.root_fd, syscalls.MOUNT_ATTR_RDONLY)
 
-    def enter(self, propagation: int) -> None:
-        """pivot_root into the root and forget the engine's tree."""
+    def enter(self, propagation: int, *, pivot: bool = True) -> None:
+        """pivot_root into the root and forget the engine's tree; without ``pivot`` (a root on a ramdisk) it is
+        moved over ``/``.
+        """
         self.step = "pivot_root"
         os.fchdir(self.root_fd)
-        syscalls.pivot_root(".", ".")
-        # The old root is now stacked on the new one; detaching it takes every mount of the host along.
-        syscalls.umount(".", syscalls.MNT_DETACH)
+        if pivot:
+            syscalls.pivot_root(".", ".")
+            # The old root is now stacked on the new one; detaching it takes every mount of the host along.
+            syscalls.umount(".", syscalls.MNT_DETACH)
+        else:
+            syscalls.mount(".", "/", "", syscalls.MS_MOVE)
+            os.chroot(".")
         os.chdir("/")
         if propagation:
             syscalls.mount("", "/", "", propagation)
