@@ -85,7 +85,7 @@ def merge_image(config: ContainerConfig, image: Json) -> None:
     config.labels = {**labels, **config.labels}
 
 
-def complete(request: CreateRequest, container_id: str, log_driver: str, machine_name: str = "") -> None:
+def complete(request: CreateRequest, container_id: str, log_driver: str, machine_name: str) -> None:
     """Write docker's defaults into the request, so that ``inspect`` shows what holds."""
     config, host = request.config, request.host
     if not config.hostname and not host.network_mode.startswith("container:"):

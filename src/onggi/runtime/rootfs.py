@@ -55,15 +55,12 @@ def _clone_source(source: Source) -> int:
 
 
 def _clone_foreign(pid: int, path: str, recursive: bool) -> int:
-    """A tree of another container (``--ipc container:ID``): open_tree(2) copies only from the namespace one is in.
+    """A tree of another container (``--ipc container:ID``): open_tree(2) copies from one's own namespace only.
 
     The path is resolved with that namespace's root, so that a link there cannot lead to the host.
     """
-    opened = [
-        os.open(path_, os.O_RDONLY | os.O_CLOEXEC)
-        for path_ in ("/", "/proc/self/ns/mnt", f"/proc/{pid}/ns/mnt")
-    ]
-    root_fd, own_fd, foreign_fd = opened
+    places = ("/", "/proc/self/ns/mnt", f"/proc/{pid}/ns/mnt")
+    root_fd, own_fd, foreign_fd = opened = [os.open(place, os.O_RDONLY | os.O_CLOEXEC) for place in places]
     try:
         syscalls.setns(foreign_fd, syscalls.CLONE_NEWNS)
         try:

@@ -25,7 +25,7 @@ NODES = {"/dev/sda": [DeviceNode("/dev/sda", "b", 8, 0, 0o660, 0, 6)], "/dev": [
 def spec_input(host=None, image=None, identity=ROOT, **config):
     request = parse_create({"Image": "busybox", "Cmd": ["true"], **config, "HostConfig": host or {}})
     merge_image(request.config, image or {})
-    complete(request, ID, "json-file")
+    complete(request, ID, "json-file", "machine")
     return SpecInput(
         id=ID,
         config=request.config,

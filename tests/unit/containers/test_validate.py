@@ -111,7 +111,7 @@ LATER = [
 
 def check(config, host):
     request = parse_create({"Image": "x", "Cmd": ["y"], **config, "HostConfig": host})
-    complete(request, "a" * 64, "json-file")
+    complete(request, "a" * 64, "json-file", "machine")
     return check_request(request, MACHINE)
 
 
