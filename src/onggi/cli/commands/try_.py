@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from time import perf_counter
+from time import monotonic_ns
 
 from onggi.cli import probes
 from onggi.cli.command import Command, Failure, Options
@@ -40,53 +40,61 @@ def run(cli: Cli, options: Options, arguments: list[str]) -> int:
 
 
 def _try(cli: Cli) -> int:
-    began = perf_counter()
+    began = monotonic_ns()
     version = cli.engine.get("/version")
-    cli.out(f"Engine {version['Version']} answers after {_ms(perf_counter() - began)}.")
-    container, took, _ = start(cli, ["sleep", "infinity"])
+    cli.out(f"Engine {version['Version']} answers after {_ms(monotonic_ns() - began)}.")
+    first = Start(cli, ["sleep", "infinity"])
     try:
         path = f"/onggi-try-{os.urandom(3).hex()}"
-        within = probes.inside(cli.engine, container, path)
-        cli.out(f"A container of this machine's own files, nothing downloaded:\n\n{_both(within, path)}\n")
-        _times(cli, took)
+        within = probes.inside(cli.engine, first.container, path)
+        both = probes.table(within, probes.outside(path), path)
+        cli.out(f"A container of this machine's own files, nothing downloaded:\n\n{both}\n")
+        _times(cli, first)
         cli.out(_NEXT)
-        return _visit(cli, container) if os.isatty(0) and os.isatty(1) else 0
+        return _visit(cli, first.container) if os.isatty(0) and os.isatty(1) else 0
     finally:
-        _remove(cli, container)
+        _remove(cli, first.container)
 
 
-def _both(within: dict[str, str], path: str) -> str:
-    return probes.table(within, probes.outside(path), path)
+class Start:
+    """A container started in the background by one request: ``container`` is its id; ``sent_ns`` and
+    ``answered_ns`` are on CLOCK_MONOTONIC.
+    """
 
+    def __init__(self, cli: Cli, command: list[str]) -> None:
+        typed = ["--detach", "--rm", "--trace", *LIMITS, "host", *command]
+        flags, words = parse(typed, CONTAINER_FLAGS + RUN_FLAGS, interspersed=False)
+        body = Plan(flags, words, "run").body
+        body.update(AttachStdin=False, AttachStdout=False, AttachStderr=False)
+        request = {"Name": "", "Config": body, "Attach": None, "Wait": False, "Trace": True}
+        self.sent_ns = monotonic_ns()
+        answer = cli.engine.post(PRIVATE_RUN, body=request)
+        self.answered_ns = monotonic_ns()
+        self.container, self._trace = str(answer["Id"]), answer.get("Trace") or []
 
-def start(cli: Cli, command: list[str]) -> tuple[str, float, list[Json]]:
-    """Start a container in the background; returns its id, the seconds until it ran, and the trace."""
-    typed = ["--detach", "--rm", "--trace", *LIMITS, "host", *command]
-    flags, words = parse(typed, CONTAINER_FLAGS + RUN_FLAGS, interspersed=False)
-    body = Plan(flags, words, "run").body
-    body.update(AttachStdin=False, AttachStdout=False, AttachStderr=False)
-    request = {"Name": "", "Config": body, "Attach": None, "Wait": False, "Trace": True}
-    began = perf_counter()
-    answer = cli.engine.post(PRIVATE_RUN, body=request)
-    return str(answer["Id"]), perf_counter() - began, answer.get("Trace") or []
+    @property
+    def took_ns(self) -> int:
+        """Time from the request to the answer that the program runs."""
+        return self.answered_ns - self.sent_ns
 
-
-def _times(cli: Cli, first: float) -> None:
-    """Start some more, print the median and where the last one's time went."""
-    samples: list[float] = []
-    for _ in range(MORE):
-        container, took, trace = start(cli, ["true"])
-        samples.append(took)
-        _gone(cli, container)
-    samples.sort()
-    median = (samples[MORE // 2 - 1] + samples[MORE // 2]) / 2
-    cli.out(
-        f"From request to running: {_ms(first)} for this container; median of {MORE} more: {_ms(median)}."
-    )
-    if trace:
+    def trace(self) -> str:
+        """Where the time went, as a table."""
         from onggi.cli.trace import table
 
-        cli.out(f"Where the time of the last one went:\n\n{table(trace)}\n")
+        return table(self._trace, self.sent_ns, self.answered_ns)
+
+
+def _times(cli: Cli, first: Start) -> None:
+    """Start some more, print the median and where the last one's time went."""
+    more = []
+    for _ in range(MORE):
+        more.append(Start(cli, ["true"]))
+        _gone(cli, more[-1].container)
+    ordered = sorted(start.took_ns for start in more)
+    median = (ordered[MORE // 2 - 1] + ordered[MORE // 2]) // 2
+    took = f"{_ms(first.took_ns)} for this container; median of {MORE} more: {_ms(median)}"
+    cli.out(f"From request to running: {took}.")
+    cli.out(f"Where the time of the last one went:\n\n{more[-1].trace()}\n")
 
 
 def _gone(cli: Cli, container: str) -> None:
@@ -115,8 +123,8 @@ def _visit(cli: Cli, container: str) -> int:
     return 0
 
 
-def _ms(seconds: float) -> str:
-    return f"{seconds * 1000:.1f} ms"
+def _ms(nanoseconds: int) -> str:
+    return f"{nanoseconds / 1e6:.1f} ms"
 
 
 COMMAND = Command("try", "Show on this machine what a container is", run)
