@@ -81,8 +81,8 @@ def test_columns_end_where_cells_end() -> None:
     ("seconds", "text"),
     [
         (0.5, "Less than a second"), (1, "1 second"), (59, "59 seconds"), (60, "About a minute"),
-        (3599, "59 minutes"),         (3600, "About an hour"), (5400, "2 hours"), (47 * 3600, "47 hours"), (3 * 86400, "3 days"),
-        (20 * 86400, "2 weeks"), (70 * 86400, "2 months"), (800 * 86400, "2 years"),
+        (3599, "59 minutes"), (3600, "About an hour"), (5400, "2 hours"), (47 * 3600, "47 hours"),
+        (3 * 86400, "3 days"), (20 * 86400, "2 weeks"), (70 * 86400, "2 months"), (800 * 86400, "2 years"),
     ],
 )  # fmt: skip
 def test_ages(seconds: float, text: str) -> None:

@@ -40,6 +40,8 @@ def _print(cli: Cli, found: list[Json], form: str) -> None:
         return
     from onggi.cli.format import render_object
 
+    if not found:
+        cli.out("")
     for value in found:
         try:
             cli.out(render_object(form, value))

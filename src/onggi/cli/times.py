@@ -42,6 +42,14 @@ def local_text(created: float) -> str:
     return time.strftime("%Y-%m-%d %H:%M:%S %z %Z", now)
 
 
+def rfc3339(seconds: int, fraction: str = "") -> str:
+    """Return a Unix time in the local zone (RFC 3339); ``fraction`` stands behind the seconds."""
+    now = time.localtime(seconds)
+    zone = time.strftime("%z", now)
+    shown = "Z" if now.tm_gmtoff == 0 else f"{zone[:3]}:{zone[3:]}"
+    return time.strftime("%Y-%m-%dT%H:%M:%S", now) + fraction + shown
+
+
 def human_size(size: float, precision: int = 4) -> str:
     """Return a size in decimal units with ``precision`` significant digits (``4.26MB``)."""
     return _size(size, 1000.0, _SIZES, precision)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from onggi.cli.command import Command, Failure, Options
+from onggi.cli.command import Command, Options
 from onggi.cli.filters import filters
 from onggi.cli.times import human_size
 
@@ -18,7 +18,7 @@ _WARNING = "WARNING! This will remove all stopped containers.\nAre you sure you 
 def run(cli: Cli, options: Options, arguments: list[str]) -> int:
     """Remove all stopped containers after a question."""
     if not options.on("force") and not _confirmed():
-        raise Failure("container prune has been cancelled")
+        return 0
     answer = cli.engine.post("/containers/prune", {"filters": filters(options.many("filter"))})
     deleted = answer.get("ContainersDeleted") or []
     if deleted:

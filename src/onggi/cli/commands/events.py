@@ -6,6 +6,7 @@ import sys
 
 from onggi.cli.command import Command, Failure, Options
 from onggi.cli.filters import filters
+from onggi.cli.times import rfc3339
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -45,6 +46,8 @@ def _line(event: Json, form: str) -> str:
     if form == "json":
         from onggi.client.codec import encode
 
+        actor = event.get("Actor") or {}
+        actor["Attributes"] = dict(sorted((actor.get("Attributes") or {}).items()))
         return encode(event).decode()
     if form:
         from onggi.cli.format import render_object
@@ -58,19 +61,9 @@ def default_line(event: Json) -> str:
     actor = event.get("Actor") or {}
     attributes = ", ".join(f"{key}={value}" for key, value in sorted((actor.get("Attributes") or {}).items()))
     shown = f" ({attributes})" if attributes else ""
-    when = time_text(event.get("timeNano") or 0, event.get("time") or 0)
+    moment = event.get("timeNano") or (event.get("time") or 0) * 10**9
+    when = rfc3339(moment // 10**9, f".{moment % 10**9:09d}")
     return f"{when} {event.get('Type', '')} {event.get('Action', '')} {actor.get('ID', '')}{shown}"
-
-
-def time_text(nanoseconds: int, seconds: int) -> str:
-    """Return a time as RFC 3339 with nine digits in the local zone."""
-    import time
-
-    whole, fraction = divmod(nanoseconds or seconds * 10**9, 10**9)
-    now = time.localtime(whole)
-    zone = time.strftime("%z", now)
-    shown = "Z" if now.tm_gmtoff == 0 else f"{zone[:3]}:{zone[3:]}"
-    return f"{time.strftime('%Y-%m-%dT%H:%M:%S', now)}.{fraction:09d}{shown}"
 
 
 COMMAND = Command(

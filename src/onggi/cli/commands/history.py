@@ -5,7 +5,7 @@ from __future__ import annotations
 from onggi.cli.command import Command, Options
 from onggi.cli.filters import ellipsis, short_id
 from onggi.cli.format import Row, check_fields, render_rows
-from onggi.cli.times import ago, human_size, local_text
+from onggi.cli.times import ago, human_size, rfc3339
 from onggi.client.engine import quote
 
 TYPE_CHECKING = False
@@ -43,8 +43,8 @@ def _row(item: Json, truncate: bool, human: bool) -> Row:
     created, command = item.get("Created") or 0, (item.get("CreatedBy") or "").replace("\t", " ")
     return Row(
         ID=short_id(item["Id"]) if truncate else item["Id"],
-        CreatedSince=ago(created) if human else local_text(created),
-        CreatedAt=local_text(created),
+        CreatedSince=ago(created) if human else rfc3339(created),
+        CreatedAt=rfc3339(created),
         CreatedBy=ellipsis(command, 45) if truncate else command,
         Size=human_size(item.get("Size") or 0, 3) if human else str(item.get("Size") or 0),
         Comment=item.get("Comment") or "",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 from onggi.cli.command import Command, Failure, Options
-from onggi.cli.image_name import check_name, split_reference
+from onggi.cli.image_name import check_name
 from onggi.cli.progress import show
 
 TYPE_CHECKING = False
@@ -20,7 +20,7 @@ _PIECE = 1 << 18
 def run(cli: Cli, options: Options, arguments: list[str]) -> int:
     """Make an image from a tar archive: a file, ``-`` for standard input, or a URL that the engine reads."""
     source, reference = arguments[0], arguments[1] if len(arguments) > 1 else ""
-    repository, tag = _reference(reference)
+    _check(reference)
     remote = source.startswith(("http://", "https://"))
     query = {
         "changes": options.many("change") or None,
@@ -28,8 +28,7 @@ def run(cli: Cli, options: Options, arguments: list[str]) -> int:
         "message": options.text("message") or None,
         "platform": (options.text("platform") or os.environ.get("DOCKER_DEFAULT_PLATFORM", "")).lower()
         or None,
-        "repo": repository or None,
-        "tag": tag or None,
+        "repo": reference or None,
     }
     body = None if remote else _pieces(source)
     response = cli.engine.request("POST", "/images/create", query, body)
@@ -37,15 +36,12 @@ def run(cli: Cli, options: Options, arguments: list[str]) -> int:
     return 0
 
 
-def _reference(text: str) -> tuple[str, str]:
-    if not text:
-        return "", ""
+def _check(reference: str) -> None:
     try:
-        check_name(text)
+        if reference:
+            check_name(reference)
     except ValueError as error:
         raise Failure(str(error)) from None
-    name, tag, _ = split_reference(text)
-    return name, tag
 
 
 def _pieces(source: str) -> Iterator[bytes]:

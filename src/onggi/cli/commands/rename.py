@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from onggi.cli.command import Command, Failure, Options
 from onggi.cli.containers import path
+from onggi.client.errors import ClientError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -15,7 +16,11 @@ def run(cli: Cli, options: Options, arguments: list[str]) -> int:
     old, new = (name.strip() for name in arguments)
     if not old or not new:
         raise Failure("Error: Neither old nor new names may be empty")
-    cli.engine.post(f"{path(old)}/rename", {"name": new})
+    try:
+        cli.engine.post(f"{path(old)}/rename", {"name": new})
+    except ClientError as error:
+        cli.err(str(error))
+        raise Failure(f"Error: failed to rename container named {old}") from None
     return 0
 
 

@@ -39,7 +39,7 @@ def _background(cli: Cli, names: list[str]) -> int:
             cli.err(str(error))
             failed.append(name)
     if failed:
-        raise Failure(f"failed to start containers: {', '.join(failed)}")
+        raise Failure(f"Error: failed to start containers: {', '.join(failed)}")
     return 0
 
 

@@ -17,7 +17,7 @@ def run(cli: Cli, options: Options, arguments: list[str]) -> int:
     try:
         check_name(target)
     except ValueError as error:
-        raise Failure(f'error parsing reference: "{target}" is not a valid repository/tag: {error}') from None
+        raise Failure(f'Error parsing reference: "{target}" is not a valid repository/tag: {error}') from None
     name, tag, _ = split_reference(target)
     cli.engine.post(f"/images/{quote(source, b'/:')}/tag", {"repo": name, "tag": tag or "latest"})
     return 0

@@ -45,13 +45,14 @@ def _float(value: float) -> str:
 
 
 def to_json(value: Value) -> str:
-    """Return a value as JSON with sorted keys, without methods."""
+    """Return a value as JSON: objects in the engine's order (Go's structs), rows sorted, no methods."""
     return encode(_ordered(value)).decode("utf-8", "replace")
 
 
 def _ordered(value: Value) -> Value:
     if isinstance(value, dict):
-        return {key: _ordered(item) for key, item in sorted(value.items()) if not callable(item)}
+        items = sorted(value.items()) if hasattr(value, "go_type") else value.items()
+        return {key: _ordered(item) for key, item in items if not callable(item)}
     return [_ordered(item) for item in value] if isinstance(value, list) else value
 
 
