@@ -21,6 +21,7 @@ from onggi.logs.options import attributes
 from onggi.store.rootfs import Rootfs
 
 Json = Any
+_MOST_IDENTITIES = 1000
 
 
 class Launcher:
@@ -28,7 +29,7 @@ class Launcher:
 
     def __init__(self, context: Context) -> None:
         self._context = context
-        self._identities: dict[tuple[str, str, tuple[str, ...]], Identity] = {}
+        self._identities: dict[tuple[object, ...], Identity] = {}
 
     async def launch(self, container: Container) -> Started:
         """Start the next run.
@@ -123,8 +124,8 @@ class Launcher:
     def identity(self, container: Container, rootfs: Rootfs, user: str) -> Identity:
         """Who ``user`` is in this root; the first run of an image's container is answered from memory."""
         extra = container.spec.host_config.group_add or []
-        key = (container.spec.image_id, user, tuple(extra))
-        fresh = container.run == 0 and rootfs.kind == "overlay" and container.spec.image != "host"
+        key = (container.spec.image_id, user, tuple(extra), _stamp(rootfs))
+        fresh = container.run == 0 and rootfs.kind == "overlay"
         fresh = fresh and container.spec.config.working_dir in ("", "/")
         if fresh and key in self._identities:
             return self._identities[key]
@@ -134,6 +135,8 @@ class Launcher:
             )
             _check_workdir(view, container)
         if fresh:
+            if len(self._identities) >= _MOST_IDENTITIES:
+                self._identities.clear()
             self._identities[key] = identity
         return identity
 
@@ -143,6 +146,14 @@ class Launcher:
         if profile == "unconfined" or (host.privileged and not profile):
             return b""
         return self._context.seccomp(profile, frozenset(allowed_capabilities(host, self._context.host)))
+
+
+def _stamp(rootfs: Rootfs) -> tuple[tuple[int, int, int], ...]:
+    """What tells one state of the machine's account files from another, for a view of the machine."""
+    if rootfs.kind != "overlay" or rootfs.overlays[0].lowers[-1] != "/":
+        return ()
+    found = [os.stat(path) for path in ("/etc/passwd", "/etc/group") if os.path.exists(path)]
+    return tuple((status.st_ino, status.st_mtime_ns, status.st_size) for status in found)
 
 
 def _check_workdir(view: RootView, container: Container) -> None:

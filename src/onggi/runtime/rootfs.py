@@ -55,7 +55,7 @@ def _clone_source(source: Source) -> int:
 
 
 def _clone_foreign(pid: int, path: str, recursive: bool) -> int:
-    """A tree of another container (``--ipc container:ID``): open_tree(2) copies from one's own namespace only.
+    """A tree of another container (``--ipc container:ID``): open_tree(2) copies from the own namespace only.
 
     The path is resolved with that namespace's root, so that a link there cannot lead to the host.
     """
