@@ -212,7 +212,7 @@ class Terminal:
 
 
 def shell(connection: socket.socket, request: Request) -> None:
-    """A terminal program: echoes, ends at ``q``, detaches at ctrl-p ctrl-q, vanishes at ``!``."""
+    """A terminal program: echoes, ends at ``q``, vanishes at ``!``; goes on when its client detaches."""
     assert request.json["Attach"]["Tty"] == {"rows": 30, "cols": 100}
     upgrade(connection)
     early, final = status_frames(5)
@@ -220,8 +220,10 @@ def shell(connection: socket.socket, request: Request) -> None:
     typed = b""
     while piece := connection.recv(64):
         typed += piece
-        if typed.endswith((b"\x10\x11", b"!")):
+        if typed.endswith(b"!"):
             return
+        if typed.endswith(b"\x10\x11"):
+            continue
         connection.sendall(frame(1, b"<" + piece + b">"))
         if typed.endswith(b"q"):
             connection.sendall(final)

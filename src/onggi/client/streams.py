@@ -119,6 +119,8 @@ class Pump:
         mine = ready.get(self._sock.fileno(), 0)
         if mine & POLLOUT:
             self._send()
+        if self.detached and not self._pending:
+            return False  # the engine has all that was typed and detaches by itself; it may keep its end open
         return not mine & _INPUT or self._receive()
 
     def _input(self) -> None:
