@@ -67,4 +67,10 @@ def _short(image: Image) -> str:
 
 
 def _is_id(image: Image, ref: str) -> bool:
+    """Whether ``ref`` found the image by its id; a name that looks like an id goes before, as when looking it up."""
+    named = len(ref) < 64 and not ref.startswith("sha256:") and references.parse(ref).with_default_tag().familiar in image.tags
+    return not named and _begins_id(image, ref)
+
+
+def _begins_id(image: Image, ref: str) -> bool:
     return image.id.startswith(ref) or image.id.removeprefix("sha256:").startswith(ref)

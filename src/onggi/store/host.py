@@ -190,7 +190,9 @@ def _overlay(target: str, targets: Sequence[str], masks: Iterable[Mask], mounts:
     stacked = any(mount.target == target and mount.fstype == "overlay" for mount in mounts)
     # Two steps cost nothing measurable and work where a kernel refuses an upper directory below its own
     # lower; on a root that is an overlay itself a second step would exceed the kernel's depth of two.
-    return Overlay(target, [target], masks=sorted(mine, key=lambda mask: mask.path), nested=not stacked)
+    return Overlay(
+        target, [target], masks=sorted(mine, key=lambda mask: mask.path), nested=bool(mine) and not stacked
+    )
 
 
 def _owner(path: str, targets: Sequence[str]) -> str:

@@ -54,7 +54,7 @@ class Scanner:
     def load(self) -> None:
         """Take what an earlier engine found; the trees of ``EXACT`` are read again all the same."""
         try:
-            with open(self._cache_path, encoding="ascii") as file:
+            with open(self._cache_path, encoding="utf-8") as file:
                 version, rules, entries = json.load(file)
         except (OSError, ValueError):
             return  # absent or damaged: a scan makes a new one

@@ -1,0 +1,88 @@
+import pytest
+
+from onggi.errors import InvalidArgument
+from onggi.oci import platform, reference
+
+CASES = [
+    ("busybox", "docker.io/library/busybox:latest", "busybox:latest"),
+    ("busybox:1", "docker.io/library/busybox:1", "busybox:1"),
+    ("a/b", "docker.io/a/b:latest", "a/b:latest"),
+    ("docker.io/busybox", "docker.io/library/busybox:latest", "busybox:latest"),
+    ("index.docker.io/busybox", "docker.io/library/busybox:latest", "busybox:latest"),
+    ("docker.io/library/a/b", "docker.io/library/a/b:latest", "library/a/b:latest"),
+    ("localhost/x", "localhost/x:latest", "localhost/x:latest"),
+    ("localhost:5000/x", "localhost:5000/x:latest", "localhost:5000/x:latest"),
+    ("host:5000", "docker.io/library/host:5000", "host:5000"),
+    ("ghcr.io/a/b-c_d.e:V1.x", "ghcr.io/a/b-c_d.e:V1.x", "ghcr.io/a/b-c_d.e:V1.x"),
+    ("[::1]:5000/x", "[::1]:5000/x:latest", "[::1]:5000/x:latest"),
+    ("x@sha256:" + "a" * 64, "docker.io/library/x@sha256:" + "a" * 64, "x@sha256:" + "a" * 64),
+    ("Host/x", "Host/x:latest", "Host/x:latest"),
+]
+
+
+@pytest.mark.parametrize(("text", "canonical", "familiar"), CASES)
+def test_normalises_as_docker(text, canonical, familiar):
+    parsed = reference.parse(text).with_default_tag()
+    assert (str(parsed), parsed.familiar) == (canonical, familiar)
+    assert reference.parse(parsed.familiar) == parsed
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        ":x",
+        "a//b",
+        "-a",
+        "a..b",
+        "a:",
+        "a@sha256:12",
+        "UPPER",
+        "a/B",
+        "a b",
+        "a\n",
+        "../x",
+        "a" * 64,
+        "é",
+        "x:" + "t" * 129,
+        "x" * 256,
+    ],
+)
+def test_refuses_what_docker_refuses(text):
+    with pytest.raises(InvalidArgument):
+        reference.parse(text)
+
+
+def test_upper_case_has_its_own_sentence():
+    with pytest.raises(InvalidArgument, match=r"repository name \(library/Busybox\) must be lowercase"):
+        reference.parse("Busybox")
+
+
+@pytest.mark.parametrize(
+    ("pattern", "takes"),
+    [
+        ("busybox", True),
+        ("busybox:latest", True),
+        ("busy*", True),
+        ("*:lat*", True),
+        ("a/*", False),
+        ("b[ux]sybox", True),
+        ("?", False),
+    ],
+)
+def test_reference_filter(pattern, takes):
+    assert reference.matches(pattern, reference.parse("busybox:latest")) is takes
+
+
+def test_star_stops_at_slash():
+    assert not reference.matches("*", reference.parse("a/b:c"))
+    assert reference.matches("*/*", reference.parse("a/b:c"))
+
+
+def test_platforms():
+    assert str(platform.parse("linux/arm64/v8")) == "linux/arm64/v8"
+    assert str(platform.parse("linux/x86_64")) == "linux/amd64"
+    assert platform.parse("arm64").architecture == "arm64"
+    assert platform.parse("linux").os == "linux"
+    with pytest.raises(InvalidArgument):
+        platform.parse("a/b/c/d")
