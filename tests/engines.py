@@ -15,7 +15,7 @@ import tarfile
 import time
 from pathlib import Path
 
-import docker
+from docker import DockerClient
 
 ROOT = Path(__file__).resolve().parents[1]
 DEADLINE_S = 60
@@ -141,9 +141,9 @@ class RealEngine:
             check=check,
         )
 
-    def client(self) -> docker.DockerClient:
+    def client(self) -> DockerClient:
         """A docker-py client."""
-        return docker.DockerClient(base_url=self.url, timeout=DEADLINE_S)
+        return DockerClient(base_url=self.url, timeout=DEADLINE_S)
 
     def import_busybox(self) -> None:
         """Make the image ``busybox:latest``."""

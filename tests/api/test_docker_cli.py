@@ -1,0 +1,268 @@
+"""The unchanged docker CLI against a real engine."""
+
+import contextlib
+import json
+import os
+import pty
+import secrets
+import select
+import struct
+import subprocess
+import termios
+import time
+from fcntl import ioctl
+
+import pytest
+
+from engines import DEADLINE_S
+
+
+@pytest.fixture
+def name(engine):
+    name = f"t{secrets.token_hex(4)}"
+    yield name
+    engine.docker("rm", "-f", name)
+
+
+def test_run_rm(engine):
+    done = engine.docker("run", "--network", "none", "--rm", "busybox", "echo", "hello")
+    assert (done.stdout, done.stderr, done.returncode) == (b"hello\n", b"", 0), done
+    assert engine.docker("ps", "-aq").stdout == b""
+
+
+def test_default_network_warns(engine):
+    done = engine.docker("run", "--rm", "busybox", "true")
+    assert b"WARNING: network default: networks are not supported yet" in done.stderr
+    assert done.returncode == 0
+
+
+def test_half_close(engine):
+    done = engine.docker("run", "--network", "none", "--rm", "-i", "busybox", "cat", input=b"hi\n")
+    assert (done.stdout, done.returncode) == (b"hi\n", 0), done
+
+
+def test_streams_stay_apart(engine):
+    done = engine.docker(
+        "run", "--network", "none", "--rm", "busybox", "sh", "-c", "echo out; echo err >&2; exit 7"
+    )
+    assert (done.stdout, done.stderr, done.returncode) == (b"out\n", b"err\n", 7)
+
+
+@pytest.mark.parametrize(
+    ("command", "code", "words"),
+    [
+        (["nosuch"], 127, b'exec: "nosuch": executable file not found in $PATH'),
+        (["/etc"], 126, b'exec: "/etc": is a directory'),
+        (["sh", "-c", "exit 9"], 9, b""),
+    ],
+)
+def test_exit_codes(engine, command, code, words):
+    done = engine.docker("run", "--network", "none", "--rm", "busybox", *command)
+    assert done.returncode == code, done
+    assert words in done.stderr
+    assert engine.docker("ps", "-aq").stdout == b""
+
+
+def test_unknown_image(engine):
+    done = engine.docker("run", "--network", "none", "--rm", "nosuch")
+    lines = done.stderr.decode().splitlines()
+    assert done.returncode == 125
+    assert lines[0] == "Unable to find image 'nosuch:latest' locally"
+    assert lines[1].startswith("docker: Error response from daemon: pull access denied for nosuch, ")
+    assert lines[3] == "Run 'docker run --help' for more information"
+
+
+def test_life_of_a_detached_container(engine, name):
+    started = engine.docker(
+        "run", "--network", "none", "-d", "--name", name, "busybox", "sh", "-c", "echo one; exec sleep 1000"
+    )
+    assert started.returncode == 0, started
+    listed = engine.docker("ps", "--format", "{{.Names}} {{.Image}} {{.State}}", "--filter", f"name={name}")
+    assert listed.stdout.decode().strip() == f"{name} busybox running"
+    facts = json.loads(engine.docker("inspect", name).stdout)[0]
+    assert facts["State"]["Running"]
+    assert facts["Id"] == started.stdout.decode().strip()
+    assert engine.docker("exec", name, "sh", "-c", "echo in; exit 3").returncode == 3
+    assert engine.docker("exec", "-i", name, "cat", input=b"to exec").stdout == b"to exec"
+    assert b"sleep 1000" in engine.docker("top", name).stdout
+    assert engine.docker("pause", name).returncode == 0
+    assert engine.docker("unpause", name).returncode == 0
+    assert engine.docker("stop", "-t", "0", name).returncode == 0
+    assert engine.docker("wait", name).stdout == b"137\n"
+    assert engine.docker("logs", name).stdout == b"one\n"
+    assert engine.docker("start", name).returncode == 0
+    assert engine.docker("rm", name).returncode == 1
+    assert engine.docker("rm", "-f", name).returncode == 0
+    gone = engine.docker("inspect", name)
+    assert gone.returncode == 1
+
+
+def test_logs_follow_to_the_end(engine, name):
+    engine.docker(
+        "run",
+        "--network",
+        "none",
+        "-d",
+        "--name",
+        name,
+        "busybox",
+        "sh",
+        "-c",
+        "echo a; read line; echo b",
+        check=True,
+    )
+    script = "for i in 1 2 3; do echo $i; sleep 0.1; done"
+    engine.docker("rm", "-f", name)
+    engine.docker("run", "--network", "none", "-d", "--name", name, "busybox", "sh", "-c", script, check=True)
+    assert engine.docker("logs", "-f", name).stdout == b"1\n2\n3\n"
+    assert engine.docker("logs", "--tail", "1", name).stdout == b"3\n"
+
+
+def test_several_attached_at_once(engine, name):
+    engine.docker(
+        "create",
+        "--network",
+        "none",
+        "--name",
+        name,
+        "busybox",
+        "sh",
+        "-c",
+        "sleep 1; echo hello",
+        check=True,
+    )
+    clients = [
+        subprocess.Popen(
+            ["docker", "attach", "--no-stdin", name], env=engine.environment, stdout=subprocess.PIPE
+        )
+        for _ in range(2)
+    ]
+    with contextlib.ExitStack() as stack:
+        for client in clients:
+            stack.enter_context(client)
+        started = engine.docker("start", "-a", name)
+        assert started.stdout == b"hello\n"
+        for client in clients:
+            client.kill()
+
+
+class Terminal:
+    """A command on a pseudo-terminal of a size."""
+
+    def __init__(self, environment, *arguments, rows=33, columns=77):
+        self.fd, child = pty.openpty()
+        ioctl(child, termios.TIOCSWINSZ, struct.pack("4H", rows, columns, 0, 0))
+        self.process = subprocess.Popen(
+            ["docker", *arguments],
+            env=environment,
+            stdin=child,
+            stdout=child,
+            stderr=child,
+            start_new_session=True,
+        )
+        os.close(child)
+        self.seen = b""
+
+    def expect(self, words):
+        end = time.monotonic() + DEADLINE_S
+        while words not in self.seen:
+            readable, _, _ = select.select([self.fd], [], [], end - time.monotonic())
+            assert readable, f"{words} not in {self.seen}"
+            try:
+                self.seen += os.read(self.fd, 65536)
+            except OSError:
+                raise AssertionError(f"{words} not in {self.seen}") from None
+
+    def type(self, data):
+        os.write(self.fd, data)
+
+    def close(self):
+        self.process.kill()
+        self.process.wait(DEADLINE_S)
+        os.close(self.fd)
+
+
+def test_terminal_with_its_size_and_resize(engine, name):
+    terminal = Terminal(
+        engine.environment, "run", "--network", "none", "-it", "--name", name, "busybox", "sh"
+    )
+    try:
+        terminal.expect(b"#")
+        terminal.type(b"tty; while [ \"$(stty size)\" != '33 77' ]; do :; done; echo sized\n")
+        terminal.expect(b"\nsized")
+        terminal.expect(b"/dev/pts/0")
+        ioctl(terminal.fd, termios.TIOCSWINSZ, struct.pack("4H", 44, 88, 0, 0))
+        os.kill(terminal.process.pid, 28)  # SIGWINCH: the terminal is nobody's controlling one
+        terminal.type(b"while [ \"$(stty size)\" != '44 88' ]; do :; done; echo again\n")
+        terminal.expect(b"\nagain")
+        terminal.type(b"exit 5\n")
+        assert terminal.process.wait(DEADLINE_S) == 5
+    finally:
+        terminal.close()
+
+
+def test_detach_keys_and_attach(engine, name):
+    terminal = Terminal(
+        engine.environment, "run", "--network", "none", "-it", "--name", name, "busybox", "sh"
+    )
+    try:
+        terminal.expect(b"#")
+        terminal.type(b"\x10\x11")
+        assert terminal.process.wait(DEADLINE_S) == 0
+    finally:
+        terminal.close()
+    assert engine.docker("inspect", "-f", "{{.State.Running}}", name).stdout == b"true\n"
+    terminal = Terminal(engine.environment, "attach", name)
+    try:
+        terminal.type(b"echo back$((1+1))\n")
+        terminal.expect(b"back2")
+    finally:
+        terminal.close()
+
+
+def test_exec_terminal(engine, name):
+    engine.docker("run", "--network", "none", "-d", "--name", name, "busybox", "sleep", "1000", check=True)
+    terminal = Terminal(engine.environment, "exec", "-it", name, "sh", "-c", "tty; exit 4")
+    try:
+        terminal.expect(b"/dev/pts/")
+        assert terminal.process.wait(DEADLINE_S) == 4
+    finally:
+        terminal.close()
+
+
+def test_version_and_info(engine):
+    version = json.loads(engine.docker("version", "-f", "{{json .Server}}").stdout)
+    assert (version["ApiVersion"], version["MinAPIVersion"]) == ("1.51", "1.24")
+    info = json.loads(engine.docker("info", "-f", "{{json .}}").stdout)
+    assert info["OSType"] == "linux"
+    assert "ServerErrors" not in info or not info["ServerErrors"]
+
+
+def test_events_of_a_life(engine, name):
+    since = engine.docker("info", "-f", "{{.SystemTime}}").stdout.decode().strip()
+    engine.docker("run", "--network", "none", "--name", name, "busybox", "true", check=True)
+    engine.docker("rm", name, check=True)
+    now = engine.docker("info", "-f", "{{.SystemTime}}").stdout.decode().strip()
+    filters = ("--filter", f"container={name}", "--format", "{{.Action}}")
+    seen = engine.docker("events", "--since", since, "--until", now, *filters).stdout.decode().split()
+    assert [it for it in seen if it != "attach"] == ["create", "start", "die", "destroy"]
+
+
+def test_images(engine):
+    assert b"busybox" in engine.docker("images").stdout
+    assert engine.docker("tag", "busybox", "busybox:two").returncode == 0
+    assert b"Untagged: busybox:two" in engine.docker("rmi", "busybox:two").stdout
+    assert engine.docker("image", "inspect", "busybox:two").returncode == 1
+    assert engine.docker("history", "busybox").returncode == 0
+
+
+def test_what_is_not_there_yet_is_refused_by_name(engine):
+    for arguments in (
+        ["volume", "create", "v1"],
+        ["network", "create", "n1"],
+        ["commit", "x"],
+        ["save", "busybox"],
+    ):
+        done = engine.docker(*arguments)
+        assert done.returncode == 1
+        assert b"not supported by this engine yet" in done.stderr, done
