@@ -93,8 +93,7 @@ class Launcher:
         before.exit_code = exit_code_of(error)
         before.error = str(error)
         container.state = before
-        if container.stored:
-            await self._context.save(container)
+        await self._context.save(container)
 
     def _joined(self, host: HostConfig) -> Joined:
         return Joined(

@@ -88,8 +88,8 @@ async def test_names_are_taken_once(world):
     with pytest.raises(Conflict) as raised:
         await world.create()
     assert str(raised.value) == (
-        f'Conflict. The container name "/c1" is already in use by container "{container_id}". You have to remove '
-        "(or rename) that container to be able to reuse that name."
+        f'Conflict. The container name "/c1" is already in use by container "{container_id}". You have '
+        "to remove (or rename) that container to be able to reuse that name."
     )
     await world.containers.rename("c1", "c2")
     await world.create()

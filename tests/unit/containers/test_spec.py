@@ -1,4 +1,4 @@
-"""docker's configuration becomes an OCI one: defaults to the letter, and one process part for run and exec."""
+"""docker's configuration becomes an OCI one: its defaults, and one process part for run and exec."""
 
 import json
 from pathlib import Path
