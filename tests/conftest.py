@@ -49,6 +49,7 @@ def enter_private_world() -> None:
     mount("none", "/", "", MS_REC | MS_PRIVATE)
     loopback_up()
     furnish_dev()
+    os.environ["ONGGI_HERE"] = "1"  # an engine refuses to start in namespaces of its caller's own
 
 
 def loopback_up() -> None:

@@ -16,14 +16,13 @@ from typing import Literal
 
 import msgspec
 
-from onggi.errors import Conflict, KernelError
+from onggi.errors import KernelError
 from onggi.kernel import syscalls
 from onggi.kernel.cgroups import Group, Hierarchies
 
 Mode = Literal["foreground", "clean"]
 Limits = dict[str, tuple[int, int]]
 
-NAMESPACES = ("mnt", "net", "pid", "user")
 # Everything else in the environment is the caller's business: it must not reach helpers, logs or containers.
 _OWN = ("ONGGI_ROOT", "ONGGI_EXEC_ROOT", "ONGGI_CGROUP_PARENT", "ONGGI_HERE", "ONGGI_IDLE_TIMEOUT")
 KEPT = (*_OWN, "NOTIFY_SOCKET", "TZ")
@@ -50,34 +49,6 @@ class World(msgspec.Struct, frozen=True, kw_only=True):
     keep_fds: tuple[int, ...] = ()
 
 
-def foreign_namespaces(own: Mapping[str, str], of_pid_1: Mapping[str, str]) -> list[str]:
-    """The kinds of namespaces in which the caller differs from process 1; unreadable kinds are left out."""
-    known = [kind for kind in NAMESPACES if own.get(kind) and of_pid_1.get(kind)]
-    return [kind for kind in known if own[kind] != of_pid_1[kind]]
-
-
-def read_namespaces(pid: str) -> dict[str, str]:
-    """kind -> identity (``net:[4026531840]``) of those that may be read."""
-    found = {}
-    for kind in NAMESPACES:
-        try:
-            found[kind] = os.readlink(f"/proc/{pid}/ns/{kind}")
-        except OSError:
-            continue  # no right to look at process 1: then nothing can be told
-    return found
-
-
-def check_namespaces() -> None:
-    """Raise Conflict if this process does not live where process 1 does."""
-    foreign = foreign_namespaces(read_namespaces("self"), read_namespaces("1"))
-    if foreign:
-        raise Conflict(
-            f"this command runs in another {' and '.join(foreign)} namespace than process 1, and an engine "
-            "started here would show that view to everybody; start it outside, or ask for it with --here "
-            "(or ONGGI_HERE=1)"
-        )
-
-
 def clean_environment(env: Mapping[str, str]) -> dict[str, str]:
     """The allow-listed part of a caller's environment."""
     kept = {name: env[name] for name in KEPT if env.get(name)}
@@ -87,6 +58,7 @@ def clean_environment(env: Mapping[str, str]) -> dict[str, str]:
 def plan(world: World) -> list[tuple[str, Callable[[], None]]]:
     """The steps of a birth, in order."""
     everyone: list[tuple[str, Callable[[], None]]] = [
+        ("name", lambda: syscalls.set_name("onggid")),
         ("chdir /", lambda: os.chdir("/")),
         ("umask 022", lambda: (os.umask(0o022), None)[1]),
         ("reset signals", _reset_signals),

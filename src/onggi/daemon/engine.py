@@ -63,7 +63,7 @@ class Daemon:
         self.services = Services(config, self._born)
         self._stack.push_async_callback(self.services.close)
         self._watch_launcher()
-        await self.services.containers.recover(rebooted=rebooted)
+        await self.services.recover(rebooted=rebooted)
         self.system = System(config, self._born, self._count, self._usage)
         self.server = Server(Engine(self.services, self.system))
         self._stack.push_async_callback(self.server.close)
@@ -182,5 +182,3 @@ def _reap() -> None:
 
 def _open_log(path: str) -> int:
     return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-
-

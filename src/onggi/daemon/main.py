@@ -8,7 +8,7 @@ import os
 import sys
 from collections.abc import Sequence
 
-from onggi.daemon import birth, config, detach, install, log, notify, options
+from onggi.daemon import birth, config, detach, install, log, namespaces, notify, options
 from onggi.daemon.config import Config
 from onggi.daemon.locks import Locks, acquire
 from onggi.daemon.options import Options
@@ -48,7 +48,7 @@ def _main(given: Options) -> int:
         sys.stdout.write(install.install(settings))
         return 0
     if not settings.here:
-        birth.check_namespaces()
+        namespaces.check()
     if given.has("detach"):
         return detach.detach(settings, given)
     return _serve(settings, given)

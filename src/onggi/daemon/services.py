@@ -48,6 +48,12 @@ class Services:
         """Close everything in reverse order."""
         await self._stack.aclose()
 
+    async def recover(self, *, rebooted: bool) -> None:
+        """Find every container as it is; root file systems of containers that no row names are removed."""
+        await self.containers.recover(rebooted=rebooted)
+        for container_id in set(self.snapshots.known()) - set(self.containers.context.containers):
+            await self.snapshots.remove(container_id)
+
     async def tidy(self) -> None:
         """Work that may wait: look at the machine's tree, delete what was put aside."""
         await asyncio.to_thread(self.host_view.refresh)
@@ -85,7 +91,6 @@ class Services:
         )
         self._stack.callback(self.supervisor.close)
         layers = Layers(self.layout, self.snapshots, self.supervisor.launcher.job)
-        layers.recover(self.database)
         self.images = Images(self.database, self.layout, self.snapshots, layers, self.host_view, self._in_use)
         self.events = EventBus(self.database)
         context = Context(

@@ -237,5 +237,3 @@ def _inode(path: str) -> int:
         return os.stat(path).st_ino
     except FileNotFoundError:
         return 0  # between two renames of a rotation
-
-

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from onggi.daemon.birth import World, clean_environment, foreign_namespaces, plan
+from onggi.daemon.birth import World, clean_environment, plan
 from onggi.kernel.cgroups import Hierarchies
 
 NOWHERE = Hierarchies(())
@@ -25,6 +25,7 @@ def test_only_allowed_variables_survive() -> None:
 
 def test_a_clean_birth_leaves_the_session_first() -> None:
     assert steps("clean") == [
+        "name",
         "chdir /",
         "umask 022",
         "reset signals",
@@ -44,10 +45,3 @@ def test_a_clean_birth_leaves_the_session_first() -> None:
 
 def test_a_foreground_engine_keeps_what_its_supervisor_gave() -> None:
     assert not {"setsid", "stdio to the log", "reset limits", "reset nice value"} & set(steps("foreground"))
-
-
-def test_namespaces_that_differ_are_named() -> None:
-    own = {"mnt": "mnt:[1]", "net": "net:[2]", "pid": "pid:[3]"}
-    assert foreign_namespaces(own, own) == []
-    assert foreign_namespaces(own, {**own, "net": "net:[9]", "mnt": "mnt:[8]"}) == ["mnt", "net"]
-    assert foreign_namespaces(own, {}) == []  # no right to look: nothing can be told

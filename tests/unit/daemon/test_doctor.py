@@ -61,7 +61,7 @@ def test_every_lack_is_named_with_its_remedy() -> None:
 
 
 def test_kernel_versions() -> None:
-    assert parse_version("6.1.0-18-amd64", "#1 SMP PREEMPT_DYNAMIC Debian 6.1.76-1 (2024-02-01)") == (6, 1, 76)
+    assert parse_version("6.1.0-18-amd64", "#1 SMP Debian 6.1.76-1 (2024-02-01)") == (6, 1, 76)
     assert parse_version("5.15.80", "#1") == (5, 15, 80)
     assert [fix.cve for fix in missing_fixes("6.1.0-18-amd64", "Debian 6.1.76-1")] == []
     assert [fix.cve for fix in missing_fixes("6.1.70", "")] == ["CVE-2024-1086"]
@@ -70,14 +70,16 @@ def test_kernel_versions() -> None:
 
 
 def test_facts_are_parsed() -> None:
-    assert parse_os_release('PRETTY_NAME="A B"\nVERSION_ID=12\n# x=y\n') == {"PRETTY_NAME": "A B", "VERSION_ID": "12"}
-    assert parse_meminfo("MemTotal:  16 kB\nHugePages_Total: 0\n") == {"MemTotal": 16384, "HugePages_Total": 0}
+    release = parse_os_release('PRETTY_NAME="A B"\nVERSION_ID=12\n# x=y\n')
+    assert release == {"PRETTY_NAME": "A B", "VERSION_ID": "12"}
+    memory = parse_meminfo("MemTotal:  16 kB\nHugePages_Total: 0\n")
+    assert memory == {"MemTotal": 16384, "HugePages_Total": 0}
 
 
 def test_version_has_dockers_shape() -> None:
     body = system.version(GOOD, "2026-01-01T00:00:00.000000000+00:00")
-    flat = {"Version", "ApiVersion", "MinAPIVersion", "GitCommit", "GoVersion", "Os", "Arch", "KernelVersion", "BuildTime"}
-    assert flat <= set(body)
+    flat = {"Version", "ApiVersion", "MinAPIVersion", "GitCommit", "GoVersion", "Os", "Arch"}
+    assert flat | {"KernelVersion", "BuildTime"} <= set(body)
     assert body["Components"][0]["Name"] == "Engine"
     assert all(isinstance(value, str) for value in body["Components"][0]["Details"].values())
     assert body["Arch"] == "amd64"

@@ -12,7 +12,9 @@ from onggi.daemon.options import parse, usage
 from onggi.errors import InvalidArgument, OnggiError, Unsupported
 
 
-def load(*argv: str, env: dict[str, str] | None = None, file: object = None, path: Path | None = None) -> config.Config:
+def load(
+    *argv: str, env: dict[str, str] | None = None, file: object = None, path: Path | None = None
+) -> config.Config:
     words = list(argv)
     if path is not None:
         path.write_text(file if isinstance(file, str) else json.dumps(file))
@@ -21,7 +23,8 @@ def load(*argv: str, env: dict[str, str] | None = None, file: object = None, pat
 
 
 def test_flags_in_every_spelling() -> None:
-    options = parse(["--data-root=/d", "-H", "unix:///a", "-Hunix:///b", "--host=unix:///c", "-dD", "--here=false"])
+    hosts = ["-H", "unix:///a", "-Hunix:///b", "--host=unix:///c"]
+    options = parse(["--data-root=/d", *hosts, "-dD", "--here=false"])
     assert options.given == {
         "data-root": "/d",
         "host": ["unix:///a", "unix:///b", "unix:///c"],
@@ -61,7 +64,8 @@ def test_refusals(argv: list[str], words: str) -> None:
 
 def test_defaults_and_environment() -> None:
     assert load().socket_path == "/run/onggi/onggi.sock"
-    moved = load(env={"ONGGI_ROOT": "/d", "ONGGI_EXEC_ROOT": "/e", "ONGGI_IDLE_TIMEOUT": "2", "ONGGI_HERE": "1"})
+    env = {"ONGGI_ROOT": "/d", "ONGGI_EXEC_ROOT": "/e", "ONGGI_IDLE_TIMEOUT": "2", "ONGGI_HERE": "1"}
+    moved = load(env=env)
     assert (moved.data_root, moved.exec_root, moved.idle_timeout_s, moved.here) == ("/d", "/e", 2, True)
     assert load("--exec-root", "/f", env={"ONGGI_EXEC_ROOT": "/e"}).exec_root == "/f"
 
@@ -111,7 +115,8 @@ def test_flag_and_file_may_not_both_speak(tmp_path: Path) -> None:
 def test_reload_changes_what_may_change(tmp_path: Path) -> None:
     path = tmp_path / "daemon.json"
     before = load(file={"data-root": "/d"}, path=path)
-    path.write_text('{"data-root": "/other", "debug": true, "labels": ["x=y"], "log-opts": {"max-file": "2"}}')
+    changed = {"data-root": "/other", "debug": True, "labels": ["x=y"], "log-opts": {"max-file": "2"}}
+    path.write_text(json.dumps(changed))
     after = config.reload(before)
     assert (after.data_root, after.debug, after.labels) == ("/d", True, ("x=y",))
     assert after.log_opts == {"max-file": "2"}
