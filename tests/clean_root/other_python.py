@@ -57,8 +57,8 @@ def main() -> int:
     env = {"PATH": "/usr/bin:/bin:/usr/sbin:/sbin", "HOME": "/root", "LANG": "C.UTF-8"}
     env |= {"PYTHONPATH": str(directory / "packages"), "PYTHONDONTWRITEBYTECODE": "1"}
     pytest = f"cd '{CHECKOUT}' && exec python{version} -m pytest -q tests/unit"
-    binds = [str(CHECKOUT)]
-    status = root.run(directory / "fs", ["sh", "-c", pytest], binds, env, f"onggi-check-{os.getpid()}")
+    world = root.World(directory / "fs", [str(CHECKOUT)], env, f"onggi-check-{os.getpid()}")
+    status = root.run(world, ["sh", "-c", pytest])
     print(f"exit status {status}")
     return status
 

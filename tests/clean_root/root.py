@@ -10,7 +10,7 @@ import shlex
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import IO, NamedTuple
 
 from clean_root import machine
 
@@ -23,6 +23,15 @@ class Hierarchy(NamedTuple):
     kind: str
     options: str
     path: str
+
+
+class World(NamedTuple):
+    """Where to run: a root file system, paths to bind read-only, the environment, the name of a cgroup."""
+
+    root: Path
+    binds: list[str]
+    env: dict[str, str]
+    name: str
 
 
 def make(suite: str, root: Path) -> None:
@@ -68,9 +77,14 @@ def groups(name: str) -> Iterator[list[str]]:
                 os.rmdir(directory)
 
 
-def entry(root: Path, binds: list[str], command: list[str]) -> str:
+def entry(world: World, command: list[str]) -> str:
     """The shell script that turns new namespaces into the world inside and becomes the command."""
-    lines = ["set -eu", f"cd {shlex.quote(str(root))}", "mount --bind . .", f"cd {shlex.quote(str(root))}"]
+    lines = [
+        "set -eu",
+        f"cd {shlex.quote(str(world.root))}",
+        "mount --bind . .",
+        f"cd {shlex.quote(str(world.root))}",
+    ]
     lines += ["mount -t proc proc proc", "mount -t sysfs sysfs sys", "mount -t tmpfs -o mode=755 tmpfs dev"]
     lines += [f"mknod -m 666 dev/{name} c 1 {minor}" for name, minor in NODES.items()]
     lines += ["mknod -m 666 dev/tty c 5 0", "mkdir dev/pts dev/shm dev/mqueue"]
@@ -81,7 +95,7 @@ def entry(root: Path, binds: list[str], command: list[str]) -> str:
     lines += [
         line for hierarchy in sorted(hierarchies(), key=lambda h: h.path) for line in cgroup_lines(hierarchy)
     ]
-    for path in binds:
+    for path in world.binds:
         target = shlex.quote(path[1:])
         lines += [f"mkdir -p {target}", f"mount --bind -o ro {shlex.quote(path)} {target}"]
     lines += ["mkdir -p oldroot", "pivot_root . oldroot", "cd /", "umount -l /oldroot", "rmdir /oldroot"]
@@ -98,12 +112,15 @@ def cgroup_lines(hierarchy: Hierarchy) -> list[str]:
     return [f"mkdir -p {target}", f"mount -t cgroup2 cgroup2 {target}", move]
 
 
-def run(root: Path, command: list[str], binds: list[str], env: dict[str, str], name: str) -> int:
-    """Run a command as process 1 of a world in `root`; its exit status. Every process inside ends with it."""
+def run(world: World, command: list[str], output: IO[bytes] | None = None) -> int:
+    """Run a command as process 1 of a world; its exit status. Every process inside ends with it."""
     namespaces = ["--mount", "--pid", "--fork", "--kill-child", "--uts", "--ipc", "--cgroup"]
-    inner = ["unshare", *namespaces, "--propagation", "private", "sh", "-c", entry(root, binds, command)]
-    with groups(name) as files:
+    inner = ["unshare", *namespaces, "--propagation", "private", "sh", "-c", entry(world, command)]
+    with groups(world.name) as files:
         # The cgroup namespace begins where its creator is: enter the groups first.
         place = "".join(f"echo $$ >{shlex.quote(file)}\n" for file in files)
         shell = ["sh", "-ec", f'{place}exec "$@"', "sh", *inner]
-        return subprocess.run(shell, stdin=subprocess.DEVNULL, env=env, check=False).returncode
+        done = subprocess.run(
+            shell, stdin=subprocess.DEVNULL, stdout=output, stderr=output, env=world.env, check=False
+        )
+        return done.returncode
