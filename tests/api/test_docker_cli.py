@@ -1,6 +1,5 @@
 """The unchanged docker CLI against a real engine."""
 
-import contextlib
 import json
 import os
 import pty
@@ -98,52 +97,10 @@ def test_life_of_a_detached_container(engine, name):
 
 
 def test_logs_follow_to_the_end(engine, name):
-    engine.docker(
-        "run",
-        "--network",
-        "none",
-        "-d",
-        "--name",
-        name,
-        "busybox",
-        "sh",
-        "-c",
-        "echo a; read line; echo b",
-        check=True,
-    )
     script = "for i in 1 2 3; do echo $i; sleep 0.1; done"
-    engine.docker("rm", "-f", name)
     engine.docker("run", "--network", "none", "-d", "--name", name, "busybox", "sh", "-c", script, check=True)
     assert engine.docker("logs", "-f", name).stdout == b"1\n2\n3\n"
     assert engine.docker("logs", "--tail", "1", name).stdout == b"3\n"
-
-
-def test_several_attached_at_once(engine, name):
-    engine.docker(
-        "create",
-        "--network",
-        "none",
-        "--name",
-        name,
-        "busybox",
-        "sh",
-        "-c",
-        "sleep 1; echo hello",
-        check=True,
-    )
-    clients = [
-        subprocess.Popen(
-            ["docker", "attach", "--no-stdin", name], env=engine.environment, stdout=subprocess.PIPE
-        )
-        for _ in range(2)
-    ]
-    with contextlib.ExitStack() as stack:
-        for client in clients:
-            stack.enter_context(client)
-        started = engine.docker("start", "-a", name)
-        assert started.stdout == b"hello\n"
-        for client in clients:
-            client.kill()
 
 
 class Terminal:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from typing import Any
+from typing import Any, TypeVar
 
 from onggi.containers.context import Context
 from onggi.containers.model import Container
@@ -14,6 +14,7 @@ from onggi.logs.reader import Cursor, Reader, Selection
 from onggi.logs.record import STDERR, STDOUT, Record
 
 _FOLLOW_FALLBACK_S = 5.0
+T = TypeVar("T")
 
 
 class ContainerLogs:
@@ -38,14 +39,20 @@ class ContainerLogs:
         log = container.spec.host_config.log_config
         follow = query.follow and container.state.running
         ended = self._end_of(container)
-        cursor = await asyncio.to_thread(
-            Reader(container.spec.log_directory, log.type).open, selection, follow=follow
-        )
+        reader = Reader(container.spec.log_directory, log.type)
+        opening = asyncio.ensure_future(asyncio.to_thread(reader.open, selection, follow=follow))
+        try:
+            cursor = await _finished(opening)
+        except asyncio.CancelledError:
+            _forget(container, ended)
+            if opening.exception() is None:
+                opening.result().close()
+            raise
         try:
             while True:
                 # Asked before reading: what was written before the end is then still read.
                 last = not follow or ended.done()
-                records = await asyncio.to_thread(cursor.read_more)
+                records = await _finished(asyncio.ensure_future(asyncio.to_thread(cursor.read_more)))
                 for record in records:
                     yield record
                 if not records and last:
@@ -53,7 +60,7 @@ class ContainerLogs:
                 if not records:
                     await _change(cursor, ended)
         finally:
-            ended.cancel()
+            _forget(container, ended)
             cursor.close()
 
     def _end_of(self, container: Container) -> asyncio.Future[Any]:
@@ -63,6 +70,21 @@ class ContainerLogs:
         else:
             future.set_result(None)
         return future
+
+
+def _forget(container: Container, waiter: asyncio.Future[Any]) -> None:
+    waiter.cancel()
+    if waiter in container.exit_waiters:
+        container.exit_waiters.remove(waiter)
+
+
+async def _finished(work: asyncio.Future[T]) -> T:
+    """Await work in a thread; when cancelled, only once it has ended: it uses files that we close."""
+    try:
+        return await asyncio.shield(work)
+    except asyncio.CancelledError:
+        await asyncio.wait([work])
+        raise
 
 
 async def _change(cursor: Cursor, ended: asyncio.Future[Any]) -> None:

@@ -14,6 +14,7 @@ from onggi.containers.model import Container, Health
 from onggi.containers.spec_mounts import inspect_entry
 from onggi.containers.times import ZERO, rfc3339
 from onggi.errors import Conflict, OnggiError
+from onggi.kernel.cgroup_stats import system_cpu
 from onggi.logs.files import log_path
 
 Json = Any
@@ -103,6 +104,8 @@ class Queries:
         sample: Json = {}
         if container.alive:
             sample = await self._context.runtime.call(container.id, "stats", {})
+            system_ns, cpus = system_cpu()
+            sample["cpu_stats"] |= {"system_cpu_usage": system_ns, "online_cpus": cpus}
         return {
             "name": f"/{container.name}",
             "id": container.id,

@@ -26,7 +26,7 @@ async def list_(engine: Engine, request: Request) -> Answer:
     query = Query(request.query)
     containers = await engine.containers.list(
         all=query.flag("all"),
-        limit=query.integer("limit") or 0,
+        limit=max(query.integer("limit") or 0, 0),  # docker-py says -1 for "all"
         size=query.flag("size"),
         filters=query.filters(),
     )
