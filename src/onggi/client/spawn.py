@@ -56,7 +56,7 @@ def _spawn(env: Mapping[str, str], ready_end: int, errors_end: int) -> int:
         (os.POSIX_SPAWN_DUP2, errors_end, 2),
         (os.POSIX_SPAWN_DUP2, ready_end, READY_FD),
     ]
-    # It stays readable in /proc/PID/environ of the daemon, so nothing else of the caller goes with it.
+    # It stays readable in /proc/PID/environ of the daemon: nothing else of the caller goes with it.
     handed_on = {name: env[name] for name in env if name.startswith("ONGGI_") or name in ("PATH", "TZ", "LANG")}
     return os.posix_spawn(sys.executable, argv, handed_on, file_actions=actions, setsid=False)
 
