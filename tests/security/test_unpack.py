@@ -125,6 +125,15 @@ def test_cve_2014_6407_absolute_links_stay_inside(place, confined):
 
 
 @pytest.mark.parametrize("confined", [True, False])
+def test_cve_2014_6407_a_file_replaces_a_link(place, confined):
+    target, canary = place
+    members = [("link", "x", str(canary)), ("file", "x", "new"), ("hard", "y", "x")]
+    assert unpack(archive(*members), target, confined=confined)["result"]["entries"] == 3
+    assert not (target / "x").is_symlink()
+    assert (target / "y").read_text() == "new"
+
+
+@pytest.mark.parametrize("confined", [True, False])
 def test_cve_2021_32760_modes_of_host_files(place, confined):
     target, canary = place
     hostile = [
@@ -160,14 +169,15 @@ def test_cve_2025_47290_swapped_link(place, confined):
 
     thread = threading.Thread(target=swap)
     thread.start()
-    members = [("file", f"d/{name}", "evil", 0o777) for _ in range(100) for name in ("canary", "a", "b")]
+    data = archive(("file", "d/canary", "evil", 0o777), ("file", "d/target/evil", "evil"))
     try:
-        for _ in range(10):
-            unpack(archive(*members), target, confined=confined)
+        for _ in range(60):
+            unpack(data, target, confined=confined)
     finally:
         stop.set()
         thread.join()
     assert swaps
+    assert not (target / "evil").exists()  # as d/target/evil would be, with d a link to the directory around
 
 
 def test_cve_2017_14992_entry_and_byte_caps(place):
