@@ -1,1 +1,1 @@
-"""An OCI runtime: config.json -> plan -> process. Standard library only; imports ``kernel`` and ``errors``."""
+"""An OCI runtime: config.json -> plan -> process. Standard library only; imports ``kernel``, ``errors``."""

@@ -13,8 +13,9 @@ import resource
 import signal
 from collections.abc import Callable
 
-from onggi.errors import KernelError
+from onggi.errors import KernelError, OnggiError
 from onggi.kernel import capabilities, seccomp, syscalls
+from onggi.kernel.paths import open_root, read_file_in
 from onggi.runtime.plan import Process, Rlimit
 
 _SIGNALS = tuple(n for n in signal.valid_signals() if n not in (signal.SIGKILL, signal.SIGSTOP))
@@ -109,6 +110,22 @@ def _executable(path: str) -> str:
     if not info.st_mode & 0o111:
         raise KernelError("exec", errno.EACCES, path, "exec")
     return path
+
+
+def home_of(uid: int) -> str:
+    """The home directory that the container's /etc/passwd gives a user, else ``/``."""
+    root = open_root("/")
+    try:
+        text = read_file_in(root, "etc/passwd") or b""
+    except OnggiError:
+        return "/"
+    finally:
+        os.close(root)
+    for line in text.split(b"\n"):
+        fields = line.split(b":")
+        if len(fields) >= 6 and fields[2] == str(uid).encode():
+            return os.fsdecode(fields[5]) or "/"
+    return "/"
 
 
 def reset_signals() -> None:

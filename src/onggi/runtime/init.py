@@ -15,7 +15,7 @@ import socket
 from collections.abc import Callable
 from typing import NamedTuple, NoReturn
 
-from onggi.errors import OnggiError
+from onggi.errors import KernelError, OnggiError
 from onggi.kernel import mounts, syscalls, terminal
 from onggi.kernel.files import read_small
 from onggi.kernel.sockets import send_message
@@ -32,8 +32,23 @@ class Stdio(NamedTuple):
     stderr: int
 
 
+class Stages(NamedTuple):
+    """What a caller adds that does not stay beside the container (the OCI command): steps run in the child.
+
+    ``mounted`` runs before the root changes; ``failed`` is told of a failure; the caller's death is no reason
+    to end.
+    """
+
+    mounted: Callable[[], None]
+    failed: Callable[[channel.Failure], None]
+
+
 def fork_first(
-    plan: Plan, stdio: Stdio | None, ends: tuple[socket.socket, socket.socket], wait: Callable[[], None]
+    plan: Plan,
+    stdio: Stdio | None,
+    ends: tuple[socket.socket, socket.socket],
+    wait: Callable[[], None],
+    stages: Stages | None = None,
 ) -> int:
     """Fork the first process into its PID and time namespaces and return its pid as seen here.
 
@@ -50,7 +65,7 @@ def fork_first(
         if pid == 0:
             # A copy kept in here would hide the death of the other side.
             ends[0].close()
-            run(plan, stdio, inner, wait)
+            run(plan, stdio, inner, wait, stages)
     return pid
 
 
@@ -83,23 +98,35 @@ def _join(path: str, flag: int) -> None:
         os.close(fd)
 
 
-def run(plan: Plan, stdio: Stdio | None, inner: socket.socket, wait: Callable[[], None]) -> NoReturn:
+def run(
+    plan: Plan,
+    stdio: Stdio | None,
+    inner: socket.socket,
+    wait: Callable[[], None],
+    stages: Stages | None = None,
+) -> NoReturn:
     """Everything in the child; never returns, never prints."""
-    steps = _Steps(plan, stdio, inner)
+    steps = _Steps(plan, stdio, inner, stages)
     try:
         steps.prepare()
         send_message(inner, channel.PREPARED)
         channel.expect(inner, channel.GO)
         steps.execute(wait)
     except BaseException as error:
+        failure = channel.failure_of(error, steps.step)
         with contextlib.suppress(OSError):
-            channel.send_failure(inner, channel.failure_of(error, steps.step))
+            if stages:
+                stages.failed(failure)
+            else:
+                channel.send_failure(inner, failure)
     os._exit(1)
 
 
 class _Steps:
-    def __init__(self, plan: Plan, stdio: Stdio | None, inner: socket.socket) -> None:
-        self.plan, self.stdio, self.inner = plan, stdio, inner
+    def __init__(
+        self, plan: Plan, stdio: Stdio | None, inner: socket.socket, stages: Stages | None = None
+    ) -> None:
+        self.plan, self.stdio, self.inner, self.stages = plan, stdio, inner, stages
         self._step = "placement"
         self.builder: Builder | None = None
         self.slave = -1
@@ -116,13 +143,20 @@ class _Steps:
         # From here on nobody without more rights may look into this process.
         syscalls.prctl(syscalls.PR_SET_DUMPABLE, 0)
         os.setsid()
+        if plan.keyring:
+            # Keys of the engine, and of other containers, are not for this one.
+            with contextlib.suppress(KernelError):
+                syscalls.join_session_keyring()
         self._step = "bind source"
         sources = clone_sources(plan.sources)
         self._step = "namespaces"
         self._enter_namespaces()
         builder = self.builder = Builder(sources, self._console)
         builder.build(plan.root, plan.ops)
-        builder.enter(plan.root.propagation)
+        if self.stages:
+            builder.step = "hooks"
+            self.stages.mounted()
+        builder.enter(plan.root.propagation, pivot=plan.pivot)
         self._label(builder.proc_fd)
         builder.step = "stdio"
         self._connect_stdio()
@@ -162,7 +196,7 @@ class _Steps:
             terminal.make_controlling(self.slave)
             stdio = Stdio(self.slave, self.slave, self.slave)
             os.fchown(self.slave, self.plan.process.uid, -1)
-        connect(stdio)
+        connect(stdio, self.plan.preserve_fds)
 
     def execute(self, wait: Callable[[], None]) -> None:
         """Give up every right the program shall not have, and become it."""
@@ -175,7 +209,7 @@ class _Steps:
         self.builder.step = "cwd"
         _enter_early(process.cwd)
         self.builder.step = "user"
-        identity.become(process, self._die_with_parent)
+        identity.become(process, (lambda: None) if self.stages else self._die_with_parent)
         self.builder.step = "cwd"
         identity.enter_directory(process.cwd)
         self.builder.step = "exec"
@@ -193,20 +227,22 @@ class _Steps:
                 os._exit(1)
 
 
-def connect(stdio: Stdio | None) -> None:
-    """Make ``stdio`` the standard streams and close everything else at exec."""
+def connect(stdio: Stdio | None, preserve: int = 0) -> None:
+    """Make ``stdio`` the standard streams and close everything else at exec but ``preserve`` descriptors."""
     if stdio is not None:
         copies = [fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 10) for fd in stdio]
         for number, fd in enumerate(copies):
             os.dup2(fd, number)
             os.close(fd)
-    syscalls.close_range(3, flags=syscalls.CLOSE_RANGE_CLOEXEC)
+    syscalls.close_range(3 + preserve, flags=syscalls.CLOSE_RANGE_CLOEXEC)
 
 
 def become_program(process: Process, wait: Callable[[], None] = lambda: None) -> NoReturn:
     """exec; raises KernelError whose step is ``path`` where PATH was searched in vain, else ``exec``."""
     program = identity.find_program(process.args[0], process.env)
     env = dict(entry.partition("=")[::2] for entry in process.env)
+    if not env.get("HOME"):
+        env["HOME"] = identity.home_of(process.uid)
     os.umask(process.umask)
     wait()
     identity.reset_signals()

@@ -35,12 +35,13 @@ _NAMESPACES = (
 
 class Target(NamedTuple):
     """A running container: a pidfd of its first process and whether its processes may ptrace
-    (CAP_SYS_PTRACE).
+    (CAP_SYS_PTRACE). ``preserve_fds`` descriptors from 3 on are inherited.
     """
 
     pidfd: int
     pid: int
     may_trace: bool
+    preserve_fds: int = 0
 
 
 def namespaces_of(pid: int) -> int:
@@ -126,7 +127,7 @@ def _dress(
     step[0] = "stdio"
     if process.terminal:
         stdio = _terminal(inner, size, process.uid)
-    connect(stdio)
+    connect(stdio, target.preserve_fds)
     step[0] = "rlimits"
     identity.set_rlimits(process.rlimits)
     step[0] = "cwd"

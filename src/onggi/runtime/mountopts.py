@@ -54,6 +54,8 @@ _IGNORED = {
     "copy-symlink",
 }
 _REFUSED = ("idmap", "ridmap", "src-nofollow", "dest-nofollow")
+_RECURSIVE = tuple(f"r{name}" for name in (*_SET, *_CLEAR))
+NAMES = (*_SET, *_CLEAR, *_RECURSIVE, *_PROPAGATION, "bind", "rbind", "tmpcopyup", "defaults")
 
 
 class MountOptions(NamedTuple):

@@ -218,6 +218,9 @@ class Plan(NamedTuple):
     cgroup: str
     resources: Json
     init: bool
+    keyring: bool = True  # a session keyring of its own
+    pivot: bool = True  # pivot_root(2), or where the root is a ramdisk, a move over "/"
+    preserve_fds: int = 0  # descriptors from 3 on that the program inherits
 
 
 _OPS: dict[str, type[Any]] = {
@@ -257,6 +260,9 @@ def load(raw: Json) -> Plan:
         cgroup=raw["cgroup"],
         resources=raw["resources"],
         init=raw["init"],
+        keyring=raw["keyring"],
+        pivot=raw["pivot"],
+        preserve_fds=raw["preserve_fds"],
     )
 
 

@@ -26,7 +26,7 @@ _IO_CLASSES = {"IOPRIO_CLASS_RT": 1, "IOPRIO_CLASS_BE": 2, "IOPRIO_CLASS_IDLE": 
 
 
 def compile_process(raw: Json, available: int, seccomp: tuple[str, int] = ("", 0)) -> Process:
-    """Validate and resolve a process; capabilities that the caller lacks (not in ``available``) are left out."""
+    """Validate and resolve a process; capabilities that are not in ``available`` are left out."""
     args = raw.get("args") or ()
     if not args:
         raise InvalidArgument("process.args: no command specified")

@@ -98,8 +98,8 @@ class Builder:
             mounts.set_attributes(self.root_fd, syscalls.MOUNT_ATTR_RDONLY)
 
     def enter(self, propagation: int, *, pivot: bool = True) -> None:
-        """pivot_root into the root and forget the engine's tree; without ``pivot`` (a root on a ramdisk) it is
-        moved over ``/``.
+        """pivot_root into the root and forget the engine's tree; without ``pivot`` (a root on a ramdisk) it
+        is moved over ``/``.
         """
         self.step = "pivot_root"
         os.fchdir(self.root_fd)

@@ -13,7 +13,7 @@ _IPC = {"msgmax", "msgmnb", "msgmni", "sem", "shmall", "shmmax", "shmmni", "shm_
 
 
 def check(key: str) -> str:
-    """The path below /proc/sys of a parameter that belongs to a namespace; anything else is refused by name."""
+    """The path below /proc/sys of a parameter that belongs to a namespace; others are refused by name."""
     name = key.replace(".", "/") if "/" not in key else key
     parts = name.split("/")
     if not all(part and part not in (".", "..") and part.isprintable() and "+" not in part for part in parts):
