@@ -57,7 +57,8 @@ def _spawn(env: Mapping[str, str], ready_end: int, errors_end: int) -> int:
         (os.POSIX_SPAWN_DUP2, ready_end, READY_FD),
     ]
     # It stays readable in /proc/PID/environ of the daemon: nothing else of the caller goes with it.
-    handed_on = {name: env[name] for name in env if name.startswith("ONGGI_") or name in ("PATH", "TZ", "LANG")}
+    kept = [name for name in env if name.startswith("ONGGI_") or name in ("PATH", "TZ", "LANG")]
+    handed_on = {name: env[name] for name in kept}
     return os.posix_spawn(sys.executable, argv, handed_on, file_actions=actions, setsid=False)
 
 
