@@ -307,6 +307,29 @@ def test_hijack_after_the_half_close():
     run(scene)
 
 
+def test_a_half_close_seen_before_the_answer_does_not_end_the_connection():
+    """`echo hi | docker run -i`: the end of input is read while the handler is still at work."""
+    site_of = {}
+
+    async def slow(request):
+        (one,) = site_of["site"].connections
+        while not one._input_ended:
+            await asyncio.sleep(0)
+        if request.path == "/attach":
+            return await hijacking(request)
+        return Response(200, b"answered")
+
+    async def scene():
+        for head, end in [(HIJACK + b"all", b"got all"), (b"GET / HTTP/1.1\r\nHost: x\r\n\r\n", b"answered")]:
+            async with connected(slow) as (site, client):
+                site_of["site"] = site
+                await send(client, head)
+                client.shutdown(socket.SHUT_WR)
+                assert (await receive(client)).endswith(end)
+
+    run(scene)
+
+
 def test_old_clients_hijack_without_asking():
     async def scene():
         async with connected(hijacking) as (_, client):
