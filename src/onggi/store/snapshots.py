@@ -139,7 +139,7 @@ class Snapshots:
         query = "SELECT 1 FROM snapshots WHERE number = ?"
         recorded = await self._database.run(lambda it: it.execute(query, (number,)).fetchone())
         if recorded is None:
-            await asyncio.to_thread(trees.remove, self._layout.snapshot(number))
+            await asyncio.to_thread(self._abandon, self._layout.snapshot(number))
 
     def discard(self, numbers: Sequence[int]) -> None:
         """Delete the files of layers whose rows are durably gone, in a thread."""
@@ -202,6 +202,13 @@ class Snapshots:
         aside = f"{self._layout.trash}/{uuid.uuid4().hex}"
         os.rename(path, aside)
         return [aside]
+
+    def _abandon(self, path: str) -> None:
+        try:
+            trees.remove(path)
+        except KernelError:
+            # A job that is just ending still writes there: the next start deletes it.
+            os.rename(path, f"{self._layout.trash}/{uuid.uuid4().hex}")
 
     def _spawn(self, path: str) -> None:
         self._keep(asyncio.create_task(asyncio.to_thread(trees.remove, path)))

@@ -1,0 +1,242 @@
+"""Import, snapshots and removal on a real file system; the unpacking job runs in a process of its own."""
+
+import asyncio
+import gzip
+import io
+import json
+import os
+import subprocess
+import sys
+import tarfile
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+
+from onggi import errors
+from onggi.errors import Conflict, InvalidArgument, NotFound
+from onggi.images.service import Images
+from onggi.store.database import Database
+from onggi.store.host import HostView
+from onggi.store.host_scan import Scanner
+from onggi.store.layers import Layers
+from onggi.store.layout import Layout
+from onggi.store.schema import MIGRATIONS
+from onggi.store.snapshots import Snapshots
+
+JOB = """
+import json, sys
+from onggi.archive.jobs import TABLE
+name, arguments, fds = json.loads(sys.argv[1])
+try:
+    answer = {"result": TABLE[name](fds, arguments)}
+except BaseException as error:
+    answer = {"error": [type(error).__name__, str(error)]}
+print(json.dumps(answer))
+"""
+
+
+async def run_job(name, arguments, fds):
+    command = [sys.executable, "-c", JOB, json.dumps([name, arguments, list(fds)])]
+    environment = {"PYTHONPATH": os.pathsep.join(sys.path)}
+    process = await asyncio.create_subprocess_exec(
+        *command, pass_fds=fds, env=environment, stdout=subprocess.PIPE
+    )
+    try:
+        output, _ = await process.communicate()
+    except asyncio.CancelledError:
+        process.kill()
+        await process.communicate()
+        raise
+    answer = json.loads(output)
+    if "error" in answer:
+        kind, message = answer["error"]
+        raise getattr(errors, kind)(message)
+    return answer["result"]
+
+
+class Engine:
+    def __init__(self, root):
+        self.layout = Layout(str(root))
+        self.layout.create()
+        self.database = Database(self.layout.database, MIGRATIONS)
+        self.host = HostView(Scanner(self.layout.host_masks, shown=("/etc",)), [str(root)])
+        self.snapshots = Snapshots(self.database, self.layout, self.host)
+        self.snapshots.recover()
+        layers = Layers(self.layout, self.snapshots, run_job)
+        self.images = Images(self.database, self.layout, self.snapshots, layers, self.host)
+
+    async def load(self, data, **options):
+        async def chunks():
+            for start in range(0, len(data), 4096):
+                yield data[start : start + 4096]
+
+        messages = [message async for message in self.images.import_(chunks(), **options)]
+        return messages[-1]["status"]
+
+    def files(self):
+        """What lies in the store besides the database."""
+        kept = [self.layout.snapshots, self.layout.ingest, self.layout.trash]
+        found = [f"{os.path.basename(path)}/{name}" for path in kept for name in os.listdir(path)]
+        blobs = [name for _, _, names in os.walk(self.layout.blobs) for name in names]
+        return sorted(found + blobs)
+
+
+@asynccontextmanager
+async def engine(root):
+    it = Engine(root)
+    try:
+        yield it
+    finally:
+        await it.snapshots.close()
+        it.database.close()
+        it.host.close()
+
+
+def rootfs(text=b"hello"):
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w") as out:
+        info = tarfile.TarInfo("dir/file")
+        info.size = len(text)
+        out.addfile(info, io.BytesIO(text))
+    return buffer.getvalue()
+
+
+def run(scenario):
+    return asyncio.run(scenario())
+
+
+def test_import_get_run_and_remove(tmp_path):
+    async def scenario():
+        async with engine(tmp_path) as it:
+            image_id = await it.load(gzip.compress(rootfs()), reference="me/it", changes=['CMD ["x"]'])
+            image = await it.images.get("me/it")
+            assert image.id == image_id == (await it.images.get(image_id[7:19])).id
+            assert (await it.images.inspect("me/it"))["Config"] == {"Cmd": ["x"]}
+            root = await it.snapshots.prepare("c1", image)
+            assert Path(root.overlays[0].lowers[0], "dir/file").read_bytes() == b"hello"
+            assert await it.snapshots.prepare("c1", image) == root
+            assert await it.snapshots.rootfs("c1") == root
+            assert await it.images.remove("me/it", force=True) == [
+                {"Untagged": "me/it:latest"},
+                {"Deleted": image_id},
+            ]
+            assert await it.snapshots.rootfs("c1") == root  # its layer stays while it exists
+            await it.snapshots.remove("c1")
+            await it.snapshots.remove("c1")
+        async with engine(tmp_path) as it:
+            it.snapshots.empty_trash()
+            assert it.files() == []
+
+    run(scenario)
+
+
+def test_equal_layers_are_kept_once(tmp_path):
+    async def scenario():
+        async with engine(tmp_path) as it:
+            await it.load(rootfs(), reference="a")
+            await it.load(gzip.compress(rootfs()), reference="b")
+            layers = [name for name in it.files() if name.startswith("overlay/")]
+            assert len(layers) == 1
+            await it.images.remove("a")
+            assert (await it.images.get("b")).layers
+            await it.images.tag("b", "c", "1")
+            records = await it.images.remove("b")
+            assert records == [{"Untagged": "b:latest"}]
+            records = await it.images.remove("c:1")
+            assert [next(iter(it)) for it in records] == ["Untagged", "Deleted", "Deleted"]
+            await it.snapshots.close()
+            assert it.files() == []
+
+    run(scenario)
+
+
+@pytest.mark.parametrize("data", [rootfs()[:700], gzip.compress(rootfs())[:-9], b"nonsense" * 100])
+def test_a_bad_archive_leaves_nothing(tmp_path, data):
+    async def scenario():
+        async with engine(tmp_path) as it:
+            with pytest.raises(InvalidArgument):
+                await it.load(data, reference="bad")
+            assert it.files() == []
+            with pytest.raises(NotFound, match=r"^No such image: bad:latest$"):
+                await it.images.get("bad")
+
+    run(scenario)
+
+
+def test_a_client_that_goes_away_leaves_nothing(tmp_path):
+    async def scenario():
+        started = asyncio.Event()
+
+        async def endless():
+            while True:
+                yield rootfs()[:1024] if not started.is_set() else bytes(1 << 16)
+                started.set()
+                await asyncio.sleep(0)
+
+        async with engine(tmp_path) as it:
+            messages = it.images.import_(endless(), reference="x")
+            await anext(messages)
+            await messages.aclose()
+            assert it.files() == []
+
+    run(scenario)
+
+
+def test_the_name_host_is_taken(tmp_path):
+    async def scenario():
+        async with engine(tmp_path) as it:
+            image = await it.images.get("host")
+            assert (await it.images.get(image.id)).base == "host"
+            for call in (
+                it.load(b"", reference="host"),
+                it.images.remove("host"),
+                it.images.tag("host", "x"),
+            ):
+                with pytest.raises(Conflict, match="host"):
+                    await call
+            assert [line["RepoTags"] for line in await it.images.list()] == [["host:latest"]]
+            root = await it.snapshots.prepare("c", image)
+            assert root.overlays[0].lowers == ["/"]
+            assert root.overlays[0].nested
+            assert {"/etc/shadow", "/root", "/home"} <= {mask.path for mask in root.overlays[0].masks}
+
+    run(scenario)
+
+
+def test_large_and_deep_trees_go_too(tmp_path):
+    async def scenario():
+        async with engine(tmp_path) as it:
+            image = await it.images.get("host")
+            upper = (await it.snapshots.prepare("c", image)).overlays[0].upper
+            for number in range(200):
+                os.close(os.open(f"{upper}/{number}", os.O_CREAT))
+            here = os.open(upper, os.O_RDONLY)
+            for _ in range(1500):  # deeper than a path can name and than a process may hold descriptors
+                os.mkdir("deeper", dir_fd=here)
+                below = os.open("deeper", os.O_RDONLY, dir_fd=here)
+                os.close(here)
+                here = below
+            os.close(here)
+            assert await it.snapshots.usage("c") > 200_000
+            await it.snapshots.remove("c", durable=False)
+            await it.snapshots.close()
+            assert it.files() == []
+
+    run(scenario)
+
+
+def test_orphans_go_at_start(tmp_path):
+    async def scenario():
+        async with engine(tmp_path) as it:
+            image = await it.images.get("host")
+            await it.snapshots.prepare("kept", image)
+            os.makedirs(f"{it.layout.snapshots}/77/fs")
+            Path(it.layout.ingest, "part").write_text("x")
+        async with engine(tmp_path) as it:
+            it.snapshots.empty_trash()
+            assert it.files() == ["overlay/1"]
+            assert it.snapshots.known() == ["kept"]
+            assert (await it.snapshots.prepare("new", image)).overlays[0].upper.endswith("/78/fs")
+
+    run(scenario)
