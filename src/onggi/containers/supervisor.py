@@ -83,6 +83,8 @@ class Supervisor:
 
     def _launch(self, request: StartRequest) -> Run:
         plan = self.plan(request)
+        # makedirs gives its mode to the last directory only.
+        os.makedirs(os.path.dirname(request.run_dir), 0o700, exist_ok=True)
         os.makedirs(request.run_dir, 0o700, exist_ok=True)
         payload = pack(_run_request(request, plan))
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_CLOEXEC)
