@@ -48,7 +48,7 @@ PLACES = [  # path, mode of the file, mode of its directory, what stands before 
     ("/run/secrets/file", 0o644, 0o755, b""),
     ("/tmp/file", 0o644, 0o755, b""),
     ("/boot/grub.cfg", 0o644, 0o755, b""),
-    ("/work/project/file", 0o644, 0o755, b""),
+    ("/data/project/file", 0o644, 0o755, b""),
     ("/unknown/file", 0o644, 0o755, b""),
     ("/file-in-root", 0o644, 0o755, b""),
     ("/var/log/app.log", 0o644, 0o755, b""),
@@ -184,8 +184,8 @@ def test_no_canary_is_seen(on_machine):
 
 
 def test_what_is_asked_for_is_shown_but_never_the_engine(on_machine):
-    answer = on_machine(lambda: view_mounted(["/work/project", "/etc/ssl/private", "/opt", "/root"]))
-    expected = {"/work/project/file", "/etc/ssl/private/server.pem", "/root/file"}
+    answer = on_machine(lambda: view_mounted(["/data/project", "/etc/ssl/private", "/opt", "/root"]))
+    expected = {"/data/project/file", "/etc/ssl/private/server.pem", "/root/file"}
     expected |= {path for path, *_ in PLACES if path.startswith("/opt/app")}
     assert set(answer["found"]) == expected
 
@@ -257,7 +257,7 @@ def test_the_next_engine_reads_little(on_machine):
         ("/proc", InvalidArgument),
         ("/sys/x", InvalidArgument),
         ("/absent", NotFound),
-        ("/work/project/file", Unsupported),
+        ("/data/project/file", Unsupported),
     ],
 )
 def test_what_cannot_be_shown(on_machine, path, category):

@@ -62,7 +62,7 @@ def test_directories(path, mode, kind):
     ("path", "mode", "kind"),
     [
         ("/root", DIRECTORY | 0o755, "opaque"),
-        ("/work", DIRECTORY | 0o755, "opaque"),
+        ("/data", DIRECTORY | 0o755, "opaque"),
         ("/vmlinuz", LINK | 0o777, "whiteout"),
         ("/bin", LINK | 0o777, None),
         ("/var/run", LINK | 0o777, None),
