@@ -32,6 +32,7 @@ from onggi.runtime.plan import (
     Source,
     Symlink,
     Sysctl,
+    WorkingDirectory,
 )
 from onggi.runtime.process import compile_process
 
@@ -82,6 +83,8 @@ def compile_plan(config: Json, environment: Environment) -> Plan:
         size = config["process"].get("consoleSize") or {}
         ops.append(Console(int(size.get("height", 0)), int(size.get("width", 0))))
     ops += _identity(config, linux, unshare)
+    if process.cwd != "/":
+        ops.append(WorkingDirectory(process.cwd))
     ops += [ReadOnlyPath(path) for path in linux.get("readonlyPaths") or ()]
     ops += [HidePath(path) for path in linux.get("maskedPaths") or ()]
     return Plan(

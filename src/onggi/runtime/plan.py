@@ -127,6 +127,12 @@ class RemountReadOnly(NamedTuple):
     path: str
 
 
+class WorkingDirectory(NamedTuple):
+    """Make the process's working directory where it is absent."""
+
+    path: str
+
+
 class Sysctl(NamedTuple):
     """Write one kernel parameter of the container's namespaces."""
 
@@ -159,6 +165,7 @@ Op = (
     | HidePath
     | ReadOnlyPath
     | RemountReadOnly
+    | WorkingDirectory
     | Sysctl
     | Hostname
     | Domainname
@@ -234,6 +241,7 @@ _OPS: dict[str, type[Any]] = {
         HidePath,
         ReadOnlyPath,
         RemountReadOnly,
+        WorkingDirectory,
         Sysctl,
         Hostname,
         Domainname,

@@ -9,13 +9,14 @@ lives in the container's namespace only and dies with it.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import stat
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from onggi.errors import InvalidArgument, KernelError
+from onggi.errors import InvalidArgument, KernelError, OnggiError
 from onggi.kernel import mounts, netns, syscalls, terminal
 from onggi.kernel.paths import make_dirs_in, make_file_in, open_in
 from onggi.runtime import masks, sysctl
@@ -36,6 +37,7 @@ from onggi.runtime.plan import (
     Source,
     Symlink,
     Sysctl,
+    WorkingDirectory,
 )
 
 _NODE_TYPES = {"c": stat.S_IFCHR, "b": stat.S_IFBLK, "p": stat.S_IFIFO}
@@ -249,6 +251,10 @@ class Builder:
         os.close(target)
         self.console(master, slave)
 
+    def working_directory(self, op: WorkingDirectory) -> None:
+        with contextlib.suppress(OnggiError):  # the chdir that follows says what is wrong with it
+            os.close(make_dirs_in(self.root_fd, op.path))
+
     # -- the container's own kernel state ------------------------------------------------------------------
 
     def sysctl(self, op: Sysctl) -> None:
@@ -273,6 +279,7 @@ _EXECUTE: dict[type[Any], Callable[[Builder, Any], None]] = {
     ReadOnlyPath: Builder.readonly_path,
     RemountReadOnly: Builder.remount_readonly,
     Symlink: Builder.symlink,
+    WorkingDirectory: Builder.working_directory,
     Device: Builder.device,
     Console: Builder.open_console,
     Sysctl: Builder.sysctl,
