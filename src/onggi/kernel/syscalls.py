@@ -27,8 +27,24 @@ _syscall.restype = c_long
 
 # Numbers that differ between architectures; from 424 on they are the same everywhere.
 _NUMBERS = {
-    "x86_64": {"keyctl": 250, "seccomp": 317, "bpf": 321, "pivot_root": 155},
-    "aarch64": {"keyctl": 219, "seccomp": 277, "bpf": 280, "pivot_root": 41},
+    "x86_64": {
+        "pivot_root": 155,
+        "set_mempolicy": 238,
+        "keyctl": 250,
+        "ioprio_set": 251,
+        "sched_setattr": 314,
+        "seccomp": 317,
+        "bpf": 321,
+    },
+    "aarch64": {
+        "pivot_root": 41,
+        "set_mempolicy": 237,
+        "keyctl": 219,
+        "ioprio_set": 30,
+        "sched_setattr": 274,
+        "seccomp": 277,
+        "bpf": 280,
+    },
 }
 _ARCH = _NUMBERS.get(platform.machine(), {})
 _OPEN_TREE, _MOVE_MOUNT, _FSOPEN, _FSCONFIG, _FSMOUNT = 428, 429, 430, 431, 432
@@ -341,6 +357,40 @@ def address_of(data: bytes) -> tuple[int, Any]:
 def join_session_keyring() -> None:
     """Give the caller a new anonymous session keyring, keyctl(2)."""
     _raw("keyctl", _numbered("keyctl"), c_int(_KEYCTL_JOIN_SESSION_KEYRING), None)
+
+
+class _SchedAttr(ctypes.Structure):
+    _fields_ = (
+        ("size", c_uint),
+        ("policy", c_uint),
+        ("flags", c_uint64),
+        ("nice", c_int),
+        ("priority", c_uint),
+        ("runtime", c_uint64),
+        ("deadline", c_uint64),
+        ("period", c_uint64),
+    )
+
+
+def set_scheduler(policy: int, flags: int, nice: int, priority: int, *deadline: int) -> None:
+    """sched_setattr(2) of the caller; ``deadline`` are runtime, deadline and period in nanoseconds."""
+    attr = _SchedAttr(ctypes.sizeof(_SchedAttr), policy, flags, nice, priority, *deadline)
+    _raw("sched_setattr", _numbered("sched_setattr"), c_int(0), ctypes.byref(attr), c_uint(0))
+
+
+def set_io_priority(priority: int) -> None:
+    """ioprio_set(2) of the caller."""
+    who_process = 1
+    _raw("ioprio_set", _numbered("ioprio_set"), c_int(who_process), c_int(0), c_int(priority))
+
+
+def set_memory_policy(mode: int, nodes: int) -> None:
+    """set_mempolicy(2); ``nodes`` is a mask of at most 1 024 NUMA nodes."""
+    words = (c_ulong * 16)(*((nodes >> 64 * index) & (2**64 - 1) for index in range(16)))
+    # The kernel takes one bit less than it is told of.
+    bits = c_ulong(1025 if nodes else 0)
+    mask = ctypes.byref(words) if nodes else None
+    _raw("set_mempolicy", _numbered("set_mempolicy"), c_int(mode), mask, bits)
 
 
 def inotify_init(flags: int = IN_CLOEXEC | IN_NONBLOCK) -> int:

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 from onggi.errors import InvalidArgument, Unsupported
 from onggi.kernel import syscalls as k
 from onggi.kernel.features import Features
-from onggi.runtime import mountopts
+from onggi.runtime import mountopts, scheduling, sysctl
 from onggi.runtime.devices import device_ops
 from onggi.runtime.plan import (
     Bind,
@@ -70,6 +70,7 @@ def compile_plan(config: Json, environment: Environment) -> Plan:
     process = compile_process(
         _require(config, "process"), environment.features.capabilities, seccomp_of(linux, environment)
     )
+    process = scheduling.with_linux(process, linux)
     mounts = _Mounts(environment, private_cgroup=bool(unshare & k.CLONE_NEWCGROUP))
     for mount in config.get("mounts") or ():
         mounts.add(mount)
@@ -82,7 +83,8 @@ def compile_plan(config: Json, environment: Environment) -> Plan:
     if process.terminal:
         size = config["process"].get("consoleSize") or {}
         ops.append(Console(int(size.get("height", 0)), int(size.get("width", 0))))
-    ops += _identity(config, linux, unshare)
+    own = unshare | sum(join.flag for join in joins)
+    ops += _identity(config, linux, unshare, own)
     if process.cwd != "/":
         ops.append(WorkingDirectory(process.cwd))
     ops += [ReadOnlyPath(path) for path in linux.get("readonlyPaths") or ()]
@@ -237,15 +239,23 @@ def _inside_proc(target: str) -> bool:
     return _clean(target).startswith("/proc/")
 
 
-def _identity(config: Json, linux: Json, unshare: int) -> list[Op]:
+def _identity(config: Json, linux: Json, unshare: int, own: int) -> list[Op]:
     ops: list[Op] = []
+    for name in ("hostname", "domainname"):
+        if config.get(name) and not own & k.CLONE_NEWUTS:
+            raise InvalidArgument(f"{name} needs a uts namespace of its own")
+    if config.get("domainname") and "kernel.domainname" in (linux.get("sysctl") or {}):
+        raise InvalidArgument("domainname and the sysctl kernel.domainname are both given")
     if unshare & k.CLONE_NEWNET:
         ops.append(LoopbackUp())
     if config.get("hostname"):
         ops.append(Hostname(config["hostname"]))
     if config.get("domainname"):
         ops.append(Domainname(config["domainname"]))
-    return ops + [Sysctl(key, str(value)) for key, value in (linux.get("sysctl") or {}).items()]
+    for key, value in (linux.get("sysctl") or {}).items():
+        sysctl.check(key, own)
+        ops.append(Sysctl(key, str(value)))
+    return ops
 
 
 def _root(config: Json, linux: Json, root: Root) -> Root:

@@ -19,7 +19,7 @@ from typing import NamedTuple, NoReturn
 from onggi.kernel import syscalls, terminal
 from onggi.kernel.paths import open_root
 from onggi.kernel.sockets import send_message
-from onggi.runtime import channel, identity
+from onggi.runtime import channel, identity, scheduling
 from onggi.runtime.init import Stdio, become_program, connect
 from onggi.runtime.plan import Process
 
@@ -130,6 +130,7 @@ def _dress(
     connect(stdio, target.preserve_fds)
     step[0] = "rlimits"
     identity.set_rlimits(process.rlimits)
+    scheduling.apply(process)
     step[0] = "cwd"
     with contextlib.suppress(Exception):
         identity.enter_directory(process.cwd)

@@ -181,6 +181,25 @@ class Rlimit(NamedTuple):
     hard: int
 
 
+class Scheduler(NamedTuple):
+    """sched_setattr(2)'s attributes; times in nanoseconds."""
+
+    policy: int
+    flags: int = 0
+    nice: int = 0
+    priority: int = 0
+    runtime: int = 0
+    deadline: int = 0
+    period: int = 0
+
+
+class MemoryPolicy(NamedTuple):
+    """set_mempolicy(2): mode with its flags, and a mask of NUMA nodes."""
+
+    mode: int
+    nodes: int
+
+
 class Process(NamedTuple):
     """A program to run inside, by run and exec alike. ``seccomp`` is BPF in base64, or empty."""
 
@@ -202,7 +221,8 @@ class Process(NamedTuple):
     selinux: str
     personality: int | None
     ioprio: int | None
-    scheduler: tuple[int, int, int] | None  # policy, nice, priority
+    scheduler: Scheduler | None
+    memory_policy: MemoryPolicy | None = None
 
 
 class Join(NamedTuple):
@@ -290,6 +310,8 @@ def load_process(raw: Json) -> Process:
     return process._replace(
         capabilities=CapSets(*process.capabilities),
         rlimits=tuple(Rlimit(*limit) for limit in process.rlimits),
+        scheduler=Scheduler(*process.scheduler) if process.scheduler else None,
+        memory_policy=MemoryPolicy(*process.memory_policy) if process.memory_policy else None,
     )
 
 

@@ -10,19 +10,11 @@ from typing import Any
 from onggi.errors import InvalidArgument
 from onggi.kernel import capabilities
 from onggi.kernel.capabilities import CapSets
+from onggi.runtime import scheduling
 from onggi.runtime.plan import Process, Rlimit
 
 Json = Any
 _MAX_ID = 2**32 - 2  # 2^32-1 is "no change" to setresuid(2) (rule R8)
-_POLICIES = {
-    "SCHED_OTHER": 0,
-    "SCHED_FIFO": 1,
-    "SCHED_RR": 2,
-    "SCHED_BATCH": 3,
-    "SCHED_ISO": 4,
-    "SCHED_IDLE": 5,
-}
-_IO_CLASSES = {"IOPRIO_CLASS_RT": 1, "IOPRIO_CLASS_BE": 2, "IOPRIO_CLASS_IDLE": 3}
 
 
 def compile_process(raw: Json, available: int, seccomp: tuple[str, int] = ("", 0)) -> Process:
@@ -47,13 +39,13 @@ def compile_process(raw: Json, available: int, seccomp: tuple[str, int] = ("", 0
         no_new_privileges=bool(raw.get("noNewPrivileges")),
         seccomp=seccomp[0],
         seccomp_flags=seccomp[1],
-        oom_score_adj=_optional_int(raw.get("oomScoreAdj")),
+        oom_score_adj=_oom_score(raw.get("oomScoreAdj")),
         terminal=bool(raw.get("terminal")),
         apparmor=raw.get("apparmorProfile") or "",
         selinux=raw.get("selinuxLabel") or "",
         personality=None,
-        ioprio=_ioprio(raw.get("ioPriority")),
-        scheduler=_scheduler(raw.get("scheduler")),
+        ioprio=scheduling.parse_io_priority(raw.get("ioPriority")),
+        scheduler=scheduling.parse_scheduler(raw.get("scheduler")),
     )
 
 
@@ -73,6 +65,12 @@ def _optional_int(value: Json) -> int | None:
     return None if value is None else int(value)
 
 
+def _oom_score(value: Json) -> int | None:
+    if value is not None and not -1000 <= int(value) <= 1000:
+        raise InvalidArgument(f"process.oomScoreAdj: {value} is not between -1000 and 1000")
+    return _optional_int(value)
+
+
 def _capabilities(raw: Json, available: int) -> CapSets:
     masks = {name: capabilities.mask(raw.get(name) or ()) & available for name in CapSets._fields}
     # Ambient rights outside the other sets cannot be raised; the kernel would refuse the whole.
@@ -85,24 +83,11 @@ def _rlimit(raw: Json) -> Rlimit:
     number = getattr(resource, name, None) if name.startswith("RLIMIT_") else None
     if number is None:
         raise InvalidArgument(f"process.rlimits: unknown type {name!r}")
-    return Rlimit(number, _limit(raw["soft"]), _limit(raw["hard"]))
+    soft, hard = int(raw.get("soft") or 0), int(raw.get("hard") or 0)
+    if _limit(hard) != resource.RLIM_INFINITY and (_limit(soft) == resource.RLIM_INFINITY or soft > hard):
+        raise InvalidArgument(f"process.rlimits: {name} has a soft limit over its hard limit")
+    return Rlimit(number, _limit(soft), _limit(hard))
 
 
 def _limit(value: int) -> int:
     return resource.RLIM_INFINITY if value < 0 or value >= 2**63 - 1 else value
-
-
-def _ioprio(raw: Json) -> int | None:
-    if not raw:
-        return None
-    if raw.get("class") not in _IO_CLASSES:
-        raise InvalidArgument(f"process.ioPriority: unknown class {raw.get('class')!r}")
-    return _IO_CLASSES[raw["class"]] << 13 | int(raw.get("priority", 0))
-
-
-def _scheduler(raw: Json) -> tuple[int, int, int] | None:
-    if not raw:
-        return None
-    if raw.get("policy") not in _POLICIES:
-        raise InvalidArgument(f"process.scheduler: unsupported policy {raw.get('policy')!r}")
-    return _POLICIES[raw["policy"]], int(raw.get("nice", 0)), int(raw.get("priority", 0))

@@ -13,7 +13,7 @@ from onggi.kernel import capabilities, door, features, process, syscalls
 from onggi.kernel.cgroups import Group
 from onggi.kernel.files import write_atomic
 from onggi.kernel.sockets import send_message
-from onggi.runtime import channel
+from onggi.runtime import channel, scheduling
 from onggi.runtime.cli import bundle, console, report
 from onggi.runtime.cli.context import Context
 from onggi.runtime.cli.options import Values
@@ -38,7 +38,8 @@ def execute(context: Context, options: Values, arguments: list[str]) -> int:
     config = directory.config()
     raw = _process(config["process"], options, arguments[1:])
     sets = features.probe().capabilities
-    joined = _Exec(context, state, compile_process(raw, sets, bundle.seccomp_of(config)), options)
+    compiled = compile_process(raw, sets, bundle.seccomp_of(config))
+    joined = _Exec(context, state, scheduling.with_linux(compiled, config.get("linux") or {}), options)
     size = raw.get("consoleSize") or {}
     return joined.run(_may_trace(config), (int(size.get("height", 0)), int(size.get("width", 0))))
 
