@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from benchmarks.peers import MEMORY, PIDS
+from benchmarks.peers import MEMORY, PIDS, remove_group
 from benchmarks.sampling import CGROUPS, Case, Sample, group_cpu
 
 CHECKOUT = Path(__file__).resolve().parents[1]
@@ -50,6 +50,7 @@ class Onggi:
         finally:
             daemon.send_signal(signal.SIGTERM)
             daemon.wait(READY_S)
+            remove_group(self.group)
 
     def _await(self, daemon: "subprocess.Popen[bytes]") -> None:
         deadline = time.monotonic() + READY_S
@@ -127,9 +128,9 @@ class Onggi:
         exec_id = self.client.post(f"/containers/{container}/exec", body=body)["Id"]
         response = self.client.upgrade(f"/exec/{exec_id}/start", body={"Detach": False, "Tty": False})
         sock, _ = response.take_over()
-        with sock:
-            while sock.recv(4096):
-                continue
+        while sock.recv(4096):
+            continue
+        sock.close()
         if self.client.get(f"/exec/{exec_id}/json")["ExitCode"] != 0:
             raise RuntimeError("exec failed")
 
@@ -138,7 +139,8 @@ class Onggi:
         listed = [str(row["Id"]) for row in self.client.get("/containers/json", {"all": True})]
         with open("/proc/self/mountinfo") as file:
             mounts = [line for line in file if str(self._scratch) in line]
-        groups = [str(path) for path in CGROUPS.glob(f"*/{self.group}/c/*") if path.is_dir()]
+        groups = [path for path in CGROUPS.glob(f"*/{self.group}/c/*") if path.is_dir()]
+        groups = [str(path) for path in groups if path.name not in listed]
         return {"containers": listed, "mounts": mounts, "cgroups": groups}
 
     def memory(self, count: int) -> dict[str, float]:
@@ -147,7 +149,7 @@ class Onggi:
             time.sleep(2)
             monitors = [smaps(pid)["Pss"] for pid in self._pids("monitors")]
             engine = sum(smaps(pid)["Rss"] for pid in self._pids("engine"))
-        return {"containers": count, "monitor_pss_kb": sum(monitors) / count, "engine_rss_kb": engine}
+        return {"containers": count, "monitor_pss_kb": sum(monitors) / len(monitors), "engine_rss_kb": engine}
 
     def _pids(self, leaf: str) -> list[int]:
         for base in (CGROUPS / "cpuacct", CGROUPS):

@@ -35,6 +35,13 @@ MASKED = ["/proc/kcore", "/proc/keys", "/proc/timer_list", "/sys/firmware", "/pr
 READONLY = ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"]
 
 
+def remove_group(name: str) -> None:
+    """Remove a cgroup and all below it from every hierarchy."""
+    for group in [*CGROUPS.glob(f"*/{name}"), CGROUPS / name]:
+        for directory, _, _ in os.walk(group, topdown=False):
+            os.rmdir(directory)
+
+
 class Worker:
     """A process in a mount namespace without the cgroup2 mount of hybrid hosts, in a cgroup of its own."""
 
@@ -75,9 +82,7 @@ class Worker:
         assert self._process.stdin
         self._process.stdin.close()
         self._process.wait(30)
-        for group in [*CGROUPS.glob(f"*/{self.group}"), CGROUPS / self.group]:
-            for directory, _, _ in os.walk(group, topdown=False):
-                os.rmdir(directory)
+        remove_group(self.group)
 
 
 def busybox_root(directory: Path) -> Path:
@@ -128,13 +133,15 @@ def bundle_config(root: Path, group: str, command: list[str]) -> dict[str, Any]:
     }
 
 
+_numbers = itertools.count()  # containers of all runtimes of this process have different names
+
+
 class OciRuntime:
     """crun or runc, run as a command; bundles differ by cgroup so that many can run at once."""
 
     def __init__(self, path: str, worker: Worker, scratch: Path, root: Path) -> None:
         self.name, self._path, self._worker = os.path.basename(path), path, worker
         self._scratch, self._root = scratch / os.path.basename(path), root
-        self._numbers = itertools.count()
         self._bundles: dict[str, Path] = {}
 
     def _bundle(self, name: str, command: list[str]) -> str:
@@ -146,7 +153,7 @@ class OciRuntime:
         return str(self._bundles[name])
 
     def _run(self, name: str, command: list[str], *options: str) -> list[str]:
-        container = f"bench-{os.getpid()}-{next(self._numbers)}"
+        container = f"bench-{os.getpid()}-{next(_numbers)}"
         return [self._path, "run", *options, "-b", self._bundle(name, command), container]
 
     def life(self) -> Sample:

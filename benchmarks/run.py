@@ -120,7 +120,7 @@ def left_over(bench: Bench) -> dict[str, list[str]]:
     """What remains of the measured containers 100 ms after the last answer; the sleeping one is expected."""
     time.sleep(0.1)
     remains = bench.onggi.remains()
-    return {kind: found for kind, found in remains.items() if len(found) > (kind != "mounts")}
+    return {kind: found for kind, found in remains.items() if len(found) > (kind == "containers")}
 
 
 def judge(results: dict[str, list[sampling.Sample]]) -> list[dict[str, Any]]:
