@@ -20,6 +20,11 @@ from docker import DockerClient
 ROOT = Path(__file__).resolve().parents[1]
 DEADLINE_S = 60
 BUSYBOX = "/bin/busybox"
+BOOT = (
+    f"import sys; sys.path.insert(0, {str(ROOT / 'src')!r}); "
+    "from onggi.cli.main import main; sys.exit(main(sys.argv[1:]))"
+)
+ONGGI = [sys.executable, "-I", "-S", "-c", BOOT]
 PASSWD = """root:x:0:0:root:/root:/bin/sh
 daemon:x:1:1:daemon:/usr/sbin:/bin/false
 user:x:1000:1000::/home/user:/bin/sh
@@ -139,6 +144,12 @@ class RealEngine:
             timeout=DEADLINE_S,
             env=self.environment,
             check=check,
+        )
+
+    def onggi(self, *arguments: str, input: bytes = b"") -> subprocess.CompletedProcess[bytes]:
+        """Run our own CLI."""
+        return subprocess.run(
+            [*ONGGI, *arguments], input=input, capture_output=True, timeout=DEADLINE_S, env=self.environment
         )
 
     def client(self) -> DockerClient:

@@ -1,0 +1,97 @@
+"""Flags of ``run`` that choose namespaces, names and groups: each by its effect."""
+
+import os
+
+import pytest
+
+
+def namespace(kind: str) -> str:
+    """This process's own, which is the engine's as well."""
+    return os.readlink(f"/proc/self/ns/{kind}")
+
+
+@pytest.mark.parametrize(
+    ("flag", "kind"), [("--pid", "pid"), ("--ipc", "ipc"), ("--uts", "uts"), ("--cgroupns", "cgroup")]
+)
+def test_host_namespaces(run, flag, kind):
+    read = f"readlink /proc/self/ns/{kind}"
+    assert run(flag, "host", sh=read) == namespace(kind)
+    assert run(sh=read) != namespace(kind)
+
+
+def test_flag_pid(run):
+    other = run.start()
+    assert "sleep 1000" in run("--pid", f"container:{other}", sh="cat /proc/1/cmdline | tr '\\0' ' '")
+    assert "invalid PID mode" in run.refused("--pid", "nosuch")
+
+
+def test_flag_ipc(run):
+    other = run.start("--ipc", "shareable")
+    run.exec(other, "echo shared >/dev/shm/file")
+    assert run("--ipc", f"container:{other}", sh="cat /dev/shm/file") == "shared"
+    assert run("--ipc", "none", sh="mount | grep -c /dev/shm || true") == "0"
+    private = run.start()
+    assert "non-shareable IPC" in run.refused("--ipc", f"container:{private}")
+
+
+def test_flag_uts(run):
+    assert run("--uts", "host", sh="hostname") == os.uname().nodename
+    assert "invalid UTS mode" in run.refused("--uts", "container:x")
+
+
+def test_flag_cgroupns(run):
+    assert "/" in {line.split(":")[2] for line in run(sh="cat /proc/self/cgroup").splitlines()}
+    paths = run("--cgroupns", "host", sh="cat /proc/self/cgroup")
+    assert f"{run.engine.cgroup_parent}/c/" in paths
+    assert "invalid CGROUP mode" in run.refused("--cgroupns", "nosuch")
+
+
+def test_flag_cgroup_parent(run):
+    parent = f"{run.engine.cgroup_parent}/other"
+    paths = run("--cgroup-parent", parent, "--cgroupns", "host", sh="cat /proc/self/cgroup")
+    assert f"{parent}/" in paths
+    assert "invalid cgroup parent: /a/../../b" in run.refused("--cgroup-parent", "/a/../../b")
+
+
+def test_flag_userns(run):
+    assert run("--userns", "host", sh="readlink /proc/self/ns/user") == namespace("user")
+    assert "invalid USER mode" in run.refused("--userns", "nosuch")
+
+
+def test_flag_network(run):
+    count = "ls /sys/class/net"
+    assert run(sh=count) == "lo"
+    assert run(network="host", sh="readlink /proc/self/ns/net") == namespace("net")
+    assert run(network="bridge", sh=f"{count}; cat /sys/class/net/lo/flags") == "lo\n0x9"
+    other = run.start()
+    inside = run.exec(other, "readlink /proc/self/ns/net")
+    assert run(network=f"container:{other}", sh="readlink /proc/self/ns/net") == inside
+    assert "network mine: networks are not supported yet" in run.refused(network="mine")
+
+
+def test_flag_add_host(run):
+    lines = run(
+        "--add-host", "one.example:192.0.2.7", "--add-host", "six=2001:db8::1", sh="cat /etc/hosts"
+    ).splitlines()
+    assert {"192.0.2.7\tone.example", "2001:db8::1\tsix"} <= set(lines)
+
+
+def test_flag_dns(run):
+    assert "nameserver 192.0.2.53" in run("--dns", "192.0.2.53", sh="cat /etc/resolv.conf").splitlines()
+    assert "IP address is not correctly formatted: nosuch" in run.refused("--dns", "nosuch")
+
+
+def test_flag_dns_option(run):
+    assert "options ndots:9" in run("--dns-option", "ndots:9", sh="cat /etc/resolv.conf").splitlines()
+
+
+def test_flag_dns_search(run):
+    assert "search a.example b.example" in run(
+        "--dns-search", "a.example", "--dns-search", "b.example", sh="cat /etc/resolv.conf"
+    )
+
+
+def test_flag_expose(run):
+    """Without networks a note for others, and nothing else: docker's inspect has it."""
+    name = run.start("--expose", "80", "--expose", "90-91/udp")
+    assert set(run.inspect(name)["Config"]["ExposedPorts"]) == {"80/tcp", "90/udp", "91/udp"}
