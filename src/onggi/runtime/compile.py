@@ -244,8 +244,9 @@ def _identity(config: Json, linux: Json, unshare: int, own: int) -> list[Op]:
     for name in ("hostname", "domainname"):
         if config.get(name) and not own & k.CLONE_NEWUTS:
             raise InvalidArgument(f"{name} needs a uts namespace of its own")
-    if config.get("domainname") and "kernel.domainname" in (linux.get("sysctl") or {}):
-        raise InvalidArgument("domainname and the sysctl kernel.domainname are both given")
+    asked = (linux.get("sysctl") or {}).get("kernel.domainname")
+    if config.get("domainname") and asked not in (None, config["domainname"]):
+        raise InvalidArgument("domainname and the sysctl kernel.domainname differ")
     if unshare & k.CLONE_NEWNET:
         ops.append(LoopbackUp())
     if config.get("hostname"):

@@ -65,7 +65,7 @@ def run(
 def _run(name: str, hook: Hook, state: bytes, environment: Mapping[str, str]) -> None:
     env = environment if hook.env is None else dict(entry.partition("=")[::2] for entry in hook.env)
     reading, writing = os.pipe2(os.O_CLOEXEC)
-    # Before the child exists: its end must be remembered until it is waited for.
+    # Blocked before the child exists: its end must be remembered until it is waited for.
     signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGCHLD])
     try:
         pid = process.spawn(hook.args, env=env, fds={0: reading}, executable=hook.path)
@@ -76,6 +76,7 @@ def _run(name: str, hook: Hook, state: bytes, environment: Mapping[str, str]) ->
     except KernelError as error:
         raise InvalidArgument(f"error running {name} hook {hook.path}: {os.strerror(error.errno)}") from None
     finally:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGCHLD])
         if reading >= 0:
             os.close(reading)
     if code is None:
@@ -85,8 +86,7 @@ def _run(name: str, hook: Hook, state: bytes, environment: Mapping[str, str]) ->
 
 
 def _feed(fd: int, state: bytes) -> None:
-    signal.signal(signal.SIGPIPE, signal.SIG_IGN)  # a hook need not read its state
-    with contextlib.suppress(BrokenPipeError):
+    with contextlib.suppress(BrokenPipeError):  # a hook need not read its state
         os.write(fd, state)
     os.close(fd)
 
