@@ -68,7 +68,7 @@ def _run(name: str, hook: Hook, state: bytes, environment: Mapping[str, str]) ->
     # Blocked before the child exists: its end must be remembered until it is waited for.
     signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGCHLD])
     try:
-        pid = process.spawn(hook.args, env=env, fds={0: reading}, executable=hook.path)
+        pid = process.spawn(hook.args, env=env, fds={0: reading}, executable=hook.path, setsid=True)
         os.close(reading)
         reading = -1
         _feed(writing, state)
@@ -99,7 +99,7 @@ def _wait(pid: int, timeout: float) -> int | None:
             return os.waitstatus_to_exitcode(status)
         left = deadline - time.monotonic()
         if left <= 0:
-            os.kill(pid, signal.SIGKILL)
+            os.killpg(pid, signal.SIGKILL)  # with what it started
             os.waitpid(pid, 0)
             return None
         signal.sigtimedwait([signal.SIGCHLD], left)
