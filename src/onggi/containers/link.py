@@ -7,16 +7,17 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
 import os
 import socket
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import msgspec
+
 from onggi.containers.failures import remote_error
 from onggi.errors import NotFound, Unavailable
 from onggi.kernel import sealed
-from onggi.kernel.sockets import connect_unix, send_message
+from onggi.kernel.sockets import connect_unix, receive_message, send_message
 from onggi.launch import protocol
 from onggi.launch.start import start_launcher
 
@@ -41,7 +42,8 @@ class Link:
         self._number += 1
         future: asyncio.Future[Json] = self._loop.create_future()
         self._pending[self._number] = future
-        payload, sent, own = protocol.encode({"n": self._number, "verb": verb, "args": arguments}, fds)
+        message = {"n": self._number, "verb": verb, "args": arguments}
+        payload, sent, own = protocol.encode(message, fds)
         try:
             send_message(self._sock, payload, sent)
         except OSError:
@@ -65,7 +67,7 @@ class Link:
     def _ready(self) -> None:
         while self._sock.fileno() >= 0:
             try:
-                message, fds = protocol.receive(self._sock)
+                message, fds = _receive(self._sock)
             except BlockingIOError:
                 return
             except OSError:
@@ -103,8 +105,8 @@ class LauncherLink:
     def open(self, log_fd: int) -> int:
         """Connect to the running launcher or start one, and return its pid. Blocking, on the loop's thread.
 
-        One of another build is asked to stop (its monitors stay) and replaced. ``log_fd`` takes what launchers
-        print and stays the caller's.
+        One of another build is asked to stop (its monitors stay) and replaced. ``log_fd`` takes what
+        launchers print and stays the caller's.
         """
         path = f"{self.exec_root}/launcher.sock"
         try:
@@ -143,7 +145,7 @@ class LauncherLink:
         """Run a confined job in a fork of the launcher; raises what it raised. ``fds`` stay the caller's."""
         loop = asyncio.get_running_loop()
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_CLOEXEC)
-        memfd = sealed.data("onggi-job", json.dumps(arguments).encode())
+        memfd = sealed.data("onggi-job", msgspec.json.encode(arguments))
         done: asyncio.Future[None] = loop.create_future()
         loop.add_reader(ours.fileno(), lambda: _resolve(done))
         try:
@@ -180,6 +182,17 @@ class LauncherLink:
                 answer = None
             if answer is None:
                 self.close()
+
+
+def _receive(sock: socket.socket) -> tuple[Json, list[int]]:
+    """``protocol.receive`` with a faster decoder."""
+    payload, fds = receive_message(sock, protocol.MESSAGE, protocol.MAX_FDS)
+    if not payload:
+        return None, fds
+    message = msgspec.json.decode(payload)
+    if message.get("memfd") is True and fds:
+        return protocol.decode(payload, fds)
+    return message, fds
 
 
 def _resolve(future: asyncio.Future[None]) -> None:

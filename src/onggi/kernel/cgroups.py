@@ -146,8 +146,15 @@ class Group:
         _, control, (_, off), _ = self._freezer()
         tree.write(control, off)
 
-    def kill(self) -> None:
-        """Kill every process of the group and of nested ones, frozen or not; return when none is left."""
+    def kill(self, *, wait: bool = True) -> None:
+        """Kill every process of the group and of nested ones, frozen or not; return when none is left.
+
+        The parent of some of them must not ``wait``: the first process of a PID namespace ends only when all
+        others have been reaped.
+        """
+        if not wait:
+            self._kill_round(self.pids(), 0)
+            return
         deadline = time.monotonic() + tree.WAIT_S
         while pids := self.pids():
             if time.monotonic() > deadline:

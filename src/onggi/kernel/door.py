@@ -1,10 +1,8 @@
 """Close the door: after this, the process imports nothing any more.
 
 After pivot_root a Python import would run the container's files as host code (seen), and printing an
-exception would
-open source files by name in the container (a FIFO there hangs for ever: seen). Python looks modules up in
-mutable
-lists, so emptying them is enough; what is already imported stays.
+exception would open source files by name in the container (a FIFO there hangs for ever: seen). Python looks
+modules up in mutable lists, so emptying them is enough; what is already imported stays.
 """
 
 from __future__ import annotations

@@ -66,8 +66,7 @@ def spawn(
     """Start a program with posix_spawn(3) and return its pid: the only way the daemon makes processes.
 
     ``fds`` maps descriptors of the child to ours; everything else must be close-on-exec. All signals are
-    default and
-    unblocked in the child.
+    default and unblocked in the child.
     """
     actions = [(os.POSIX_SPAWN_DUP2, ours, theirs) for theirs, ours in (fds or {}).items()]
     every = [number for number in signal.valid_signals() if number not in (signal.SIGKILL, signal.SIGSTOP)]

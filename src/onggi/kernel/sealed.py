@@ -44,14 +44,19 @@ def data(name: str, payload: bytes) -> int:
 def read(fd: int) -> bytes:
     """The whole content of a memfd, which is closed."""
     try:
-        size = os.fstat(fd).st_size
-        parts, offset = [], 0
-        while offset < size and (chunk := os.pread(fd, size - offset, offset)):
-            parts.append(chunk)
-            offset += len(chunk)
-        return b"".join(parts)
+        return content(fd)
     finally:
         os.close(fd)
+
+
+def content(fd: int) -> bytes:
+    """The whole content of a memfd, wherever its offset is: several processes may read the same one."""
+    size = os.fstat(fd).st_size
+    parts, offset = [], 0
+    while offset < size and (chunk := os.pread(fd, size - offset, offset)):
+        parts.append(chunk)
+        offset += len(chunk)
+    return b"".join(parts)
 
 
 def running_sealed() -> bool:

@@ -1,8 +1,7 @@
 """Unix sockets at paths of any length, and descriptors that travel over them.
 
-A path longer than ``sun_path`` (108 bytes) is reached as ``/proc/self/fd/<directory>/<name>``, so the length
-of an
-engine's directory never matters.
+A path longer than ``sun_path`` (108 bytes) is reached as ``/proc/self/fd/<directory>/<name>``, so the
+length of an engine's directory never matters.
 """
 
 from __future__ import annotations

@@ -172,8 +172,8 @@ class Execs:
     def resize(self, exec_id: str, rows: int, columns: int) -> None:
         """Set the size of an exec's terminal."""
         process = self._get(exec_id)
-        if process.tty and process.streams.input_fd >= 0:
-            terminal.set_size(process.streams.input_fd, rows, columns)
+        if process.tty and process.streams.input.fd >= 0:
+            terminal.set_size(process.streams.input.fd, rows, columns)
 
     def record(self, exec_id: str, code: int) -> None:
         """Keep an exit code until the engine has taken it."""

@@ -2,8 +2,7 @@
 an outcome.
 
 A job gets JSON arguments and descriptors; it answers one JSON object on its socket and ends. The table is
-fixed: nothing
-a message says can name another function.
+fixed: nothing a message says can name another function.
 """
 
 from __future__ import annotations

@@ -1,10 +1,9 @@
 """The launcher: a small, clean, single-threaded process that forks one monitor per container and never reads
 what it forwards.
 
-It is started from a sealed copy of the interpreter with ``-I -S``, imports everything once, closes the door,
-and then
-serves ``<exec-root>/launcher.sock``. If an onggid that was started on demand dies while containers run, the
-launcher starts it again; if the launcher dies, running containers do not notice.
+It is started from a sealed copy of the interpreter with ``-I -S``, imports everything once, closes the
+door, and then serves ``<exec-root>/launcher.sock``. If an onggid that was started on demand dies while
+containers run, the launcher starts it again; if the launcher dies, running containers do not notice.
 """
 
 from __future__ import annotations
@@ -17,37 +16,64 @@ import signal
 import socket
 import time
 from collections.abc import Callable
-from typing import Any, NoReturn
+from typing import Any, NamedTuple, NoReturn
 
 from onggi.errors import OnggiError
 from onggi.kernel import cgroup_mounts, cgroups, door, syscalls
 from onggi.kernel.sockets import bind_unix, peer_credentials
-from onggi.launch import jobs, monitor, protocol
+from onggi.launch import jobs, monitor, protocol, request, spare
 from onggi.launch.protocol import HELLO, JOB, RUN, STAT, STOP, Header
 
 _RESTARTS_PER_MINUTE = 5
 
 
+class Spare(NamedTuple):
+    """A monitor that waits for its container."""
+
+    sock: socket.socket
+    pid: int
+    ready: bool = False
+
+
 class Launcher:
     """One poll loop over the listening socket, connections, children and the engine's process."""
 
-    def __init__(self, exec_root: str, build: str) -> None:
-        self.exec_root, self.build = exec_root, build
+    def __init__(self, exec_root: str, build: str, spares: int) -> None:
+        self.exec_root, self.build, self.pool_size = exec_root, build, spares
         self.hierarchies = cgroup_mounts.detect()
         self.listener = bind_unix(f"{exec_root}/launcher.sock", socket.SOCK_SEQPACKET)
         self.poll = select.epoll()
         self.connections: dict[int, socket.socket] = {}
         self.children: dict[int, int] = {}  # pidfd -> pid
         self.engines: dict[int, int] = {}  # pidfd -> pid of an onggid that is connected
+        self.spares: dict[int, Spare] = {}  # descriptor of our end -> spare
+        self.sample = request.sample()
         self.restarts: list[float] = []
         self.stopping = False
         self.poll.register(self.listener, select.EPOLLIN)
 
     def serve(self) -> None:
-        """Serve until stopped and childless; stopping only ends the launcher, never its monitors."""
+        """Serve until stopped; that ends the launcher and its spares, never a monitor."""
         while not self.stopping:
-            for fd, _ in self.poll.poll():
+            # Filling the pool waits until nobody asks for anything: a start never waits for a spare.
+            for fd, _ in self.poll.poll(0) or self._fill() or self.poll.poll():
                 self._ready(fd)
+
+    def _fill(self) -> list[tuple[int, int]]:
+        if len(self.spares) >= self.pool_size:
+            return []
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_CLOEXEC)
+
+        def become() -> NoReturn:
+            ours.close()
+            spare.main(theirs, self.sample, lambda fds, warm: monitor.main(fds, self.hierarchies, warm))
+
+        pid = self._fork(become)
+        theirs.close()
+        self.spares[ours.fileno()] = Spare(ours, pid)
+        self.poll.register(ours, select.EPOLLIN)
+        # One at a time: look at the socket again before the next.
+        return self.poll.poll(0)
 
     def _ready(self, fd: int) -> None:
         if fd == self.listener.fileno():
@@ -58,6 +84,8 @@ class Launcher:
             self._reap(fd)
         elif fd in self.engines:
             self._engine_ended(fd)
+        elif fd in self.spares:
+            self._spare_spoke(fd)
 
     def _accept(self) -> None:
         sock, _ = self.listener.accept()
@@ -99,17 +127,41 @@ class Launcher:
         if header.verb == HELLO:
             return Header(HELLO, header.number, self.build, os.getpid())
         if header.verb == RUN:
-            pid = self._fork(lambda: monitor.main(fds, self.hierarchies))
-            return Header(RUN, header.number, value=pid)
+            return Header(RUN, header.number, value=self._run(header, fds))
         if header.verb == JOB:
             pid = self._fork(lambda: jobs.main(header.name, fds))
             return Header(JOB, header.number, value=pid)
         if header.verb == STAT:
-            return Header(STAT, header.number, value=len(self.children))
+            return Header(STAT, header.number, value=len(self.children) - len(self.spares))
         self.stopping = self.stopping or header.verb == STOP
         return Header(
             header.verb, header.number, errno=0 if header.verb == STOP else 38
         )  # ENOSYS: an unknown verb
+
+    def _run(self, header: Header, fds: list[int]) -> int:
+        """Pass a request on to a spare that is ready, or fork a monitor for it; returns the monitor's pid."""
+        for fd, candidate in list(self.spares.items()):
+            if candidate.ready:
+                self._forget_spare(fd)
+                with contextlib.suppress(OSError), candidate.sock:
+                    protocol.send_header(candidate.sock, header, fds)
+                    return candidate.pid
+        return self._fork(lambda: monitor.main(fds, self.hierarchies))
+
+    def _spare_spoke(self, fd: int) -> None:
+        """A spare is ready, or has died."""
+        try:
+            word = self.spares[fd].sock.recv(1)
+        except OSError:
+            word = b""
+        if word == spare.READY:
+            self.spares[fd] = self.spares[fd]._replace(ready=True)
+        else:
+            self._forget_spare(fd).sock.close()
+
+    def _forget_spare(self, fd: int) -> Spare:
+        self.poll.unregister(fd)
+        return self.spares.pop(fd)
 
     def _fork(self, work: Callable[[], NoReturn]) -> int:
         pid = os.fork()
@@ -128,7 +180,7 @@ class Launcher:
         """Leave nothing of the launcher's in the child: not its sockets, not other containers' processes."""
         self.poll.close()
         self.listener.close()
-        for sock in self.connections.values():
+        for sock in (*self.connections.values(), *(waiting.sock for waiting in self.spares.values())):
             sock.close()
         for fd in (*self.children, *self.engines):
             os.close(fd)
@@ -153,7 +205,7 @@ class Launcher:
         os.close(pidfd)
         if self.engines:
             return
-        if not self.children:
+        if len(self.children) == len(self.spares):
             # Nobody to serve: a new engine starts a launcher of its own.
             self.stopping = True
         elif self._may_restart():
@@ -192,7 +244,7 @@ class Launcher:
         os._exit(1)
 
 
-def main(exec_root: str, build: str, ready_fd: int, monitors_group: str) -> None:
+def main(exec_root: str, build: str, ready_fd: int, monitors_group: str, spares: int) -> None:
     """Entry of the launcher's interpreter; ``ready_fd`` gets one byte when the socket is served."""
     syscalls.set_name("onggi-launcher")
     syscalls.prctl(syscalls.PR_SET_DUMPABLE, 0)
@@ -201,7 +253,7 @@ def main(exec_root: str, build: str, ready_fd: int, monitors_group: str) -> None
         group = cgroups.Group(cgroup_mounts.detect(), monitors_group)
         group.create()
         group.place(os.getpid())
-    launcher = Launcher(exec_root, build)
+    launcher = Launcher(exec_root, build, spares)
     door.close()
     os.write(ready_fd, b"1")
     os.close(ready_fd)

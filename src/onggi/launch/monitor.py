@@ -1,8 +1,7 @@
 """The monitor: the fork that stays beside a container and owns its life, streams, log and exit code.
 
-It serves verbs on its socket, reaps, and writes ``exit.json`` before it tells anybody. The container does not
-outlive it:
-the first process has PDEATHSIG, and whoever notices a lost monitor kills the cgroup.
+It serves verbs on its socket, reaps, and writes ``exit.json`` before it tells anybody. The container does
+not outlive it: the first process has PDEATHSIG, and whoever notices a lost monitor kills the cgroup.
 
     <exec-root>/containers/<id>/<n>/monitor.sock   SEQPACKET, JSON objects (see protocol)
     <exec-root>/containers/<id>/<n>/exit.json      how the run ended; removed by onggid when committed
@@ -35,10 +34,11 @@ from onggi.launch.loop import IN, Loop
 from onggi.launch.peers import Peers
 from onggi.launch.protocol import MONITOR_PROTOCOL
 from onggi.launch.request import RunRequest, parse
-from onggi.launch.stdio import open_ends
+from onggi.launch.spare import Warm
+from onggi.launch.stdio import Ends, open_ends
 from onggi.launch.streams import Streams
 from onggi.logs.writer import open_writer
-from onggi.runtime import channel
+from onggi.runtime import channel, spare
 from onggi.runtime.init import fork_first, oom_score
 from onggi.runtime.join import Target
 
@@ -46,21 +46,23 @@ Json = Any
 _DRAIN_S = 2.0
 
 
-def main(fds: list[int], hierarchies: Hierarchies) -> NoReturn:
-    """Run in a fresh fork of the launcher: ``fds`` are the request, the engine's socket, then clients. Never
-    returns.
+def main(fds: list[int], hierarchies: Hierarchies, warm: Warm | None = None) -> NoReturn:
+    """Run in a fork of the launcher, fresh or ``warm``; never returns.
+
+    ``fds`` are the request, the engine's socket, then clients.
     """
     request_fd, control_fd, *clients = fds
     control = socket.socket(fileno=control_fd)
     log_dir = ""
     try:
-        os.setsid()
-        syscalls.set_name("onggi-monitor")
-        syscalls.prctl(syscalls.PR_SET_CHILD_SUBREAPER, 1)
-        request = parse(sealed.read(request_fd), clients)
+        if warm is None:
+            os.setsid()
+            syscalls.set_name("onggi-monitor")
+            syscalls.prctl(syscalls.PR_SET_CHILD_SUBREAPER, 1)
+        request = parse(sealed.content(request_fd), clients)
         log_dir = request.run_dir
-        monitor = Monitor(request, control, hierarchies)
-        monitor.run()
+        monitor = Monitor(request, control, hierarchies, warm)
+        monitor.run(request_fd)
     except BaseException as error:
         report_crash(log_dir, error)
         os._exit(1)
@@ -81,10 +83,12 @@ def report_crash(directory: str, error: BaseException) -> None:
 class Monitor:
     """One container's life, from fork to exit record."""
 
-    def __init__(self, request: RunRequest, control: socket.socket, hierarchies: Hierarchies) -> None:
-        self.request = request
-        self.loop = Loop()
-        self.children = Children(self.loop)
+    def __init__(
+        self, request: RunRequest, control: socket.socket, hierarchies: Hierarchies, warm: Warm | None
+    ) -> None:
+        self.request, self._warm = request, warm
+        self.loop = warm.loop if warm else Loop()
+        self.children = warm.children if warm else Children(self.loop)
         self.group = Group(hierarchies, request.plan.cgroup)
         self.log = open_writer(
             request.log["driver"],
@@ -104,10 +108,10 @@ class Monitor:
         self._failure: channel.Failure | None = None
         self._exit: tuple[int, int] | None = None
 
-    def run(self) -> None:
+    def run(self, request_fd: int) -> None:
         """Start the container and serve until it has ended and every client has its bytes."""
         try:
-            self._start()
+            self._start(request_fd)
         except (OnggiError, OSError) as error:
             self._failure = channel.failure_of(error, "start")
             self._fail()
@@ -116,29 +120,57 @@ class Monitor:
 
     # -- start ---------------------------------------------------------------------------------------------
 
-    def _start(self) -> None:
-        plan = self.request.plan
+    def _start(self, request_fd: int) -> None:
         self._mark("monitor")
+        ends = self._open_streams()
+        if self._warm and spare.suits(self.request.plan):
+            self.pid, self._outer = self._warm.pid, self._warm.outer
+            # It reads its plan while we make its cgroup.
+            spare.send_plan(self._outer, request_fd, ends.stdio)
+            self._make_group()
+        else:
+            self._leave_warm()
+            self._make_group()
+            self._outer, inner = channel.pair()
+            self.pid = fork_first(self.request.plan, ends.stdio, (self._outer, inner), _no_wait)
+            inner.close()
+        ends.close()
+        os.close(request_fd)
+        self._release()
+
+    def _open_streams(self) -> Ends:
+        ends = open_ends(
+            self.streams,
+            tty=self.request.plan.process.terminal,
+            stdin=self.request.stdin != "null",
+        )
+        for client in self.request.attach:
+            early = bytes.fromhex(client.arguments.get("early") or "")
+            self.streams.attach(client.fd, wish_of(client.arguments), early)
+        return ends
+
+    def _leave_warm(self) -> None:
+        """The spare's first process is of no use for this plan: it ends as its channel closes."""
+        if self._warm:
+            self.children.expect(self._warm.pid, _nothing)
+            self._warm.outer.close()
+
+    def _make_group(self) -> None:
         self.group.create()
-        self.warnings += self.group.apply(plan.resources)
+        self.warnings += self.group.apply(self.request.plan.resources)
         self.oom = self.group.oom_watch()
         if self.oom.fileno() >= 0:
             self.loop.watch(self.oom.fileno(), IN, lambda _: self._oom_event())
         self._mark("cgroup")
-        ends = open_ends(self.streams, tty=plan.process.terminal, stdin=self.request.stdin != "null")
-        for client in self.request.attach:
-            self.streams.attach(
-                client.fd, wish_of(client.arguments), bytes.fromhex(client.arguments.get("early") or "")
-            )
-        self._outer, inner = channel.pair()
-        self.pid = fork_first(plan, ends.stdio, (self._outer, inner), _no_wait)
-        inner.close()
-        ends.close()
+
+    def _release(self) -> None:
+        """Place the first process, then let it go on."""
         self.pidfd = os.pidfd_open(self.pid)
         self.children.expect(self.pid, self._ended)
         self._place(self.pid)
-        if plan.process.oom_score_adj is not None:
-            warning = oom_score(self.pid, plan.process.oom_score_adj)
+        adjustment = self.request.plan.process.oom_score_adj
+        if adjustment is not None:
+            warning = oom_score(self.pid, adjustment)
             self.warnings += [warning] if warning else []
         self.loop.watch(self._outer.fileno(), IN, self._message)
         send_message(self._outer, channel.PLACED)
@@ -324,6 +356,10 @@ class Monitor:
             self.group.remove()
         self.peers.broadcast({"event": "failed", "failure": failure._asdict()})
         self.loop.stop()
+
+
+def _nothing(_code: int, _signal: int) -> None:
+    """The end of an unused spare says nothing."""
 
 
 def _no_wait() -> None:

@@ -31,7 +31,7 @@ MAX_FDS = 64
 _MAGIC = b"ONGG"
 _HEADER = struct.Struct("<4sHBBQ32sqq")
 _INLINE = 32_000  # larger arguments travel in a memfd: SEQPACKET refuses what exceeds the send buffer
-_MESSAGE = 200_000
+MESSAGE = 200_000
 
 
 class Header(NamedTuple):
@@ -88,5 +88,5 @@ def decode(payload: bytes, fds: list[int]) -> tuple[Json, list[int]]:
 
 def receive(sock: socket.socket) -> tuple[Json, list[int]]:
     """Receive one monitor message; (None, []) at EOF."""
-    payload, fds = receive_message(sock, _MESSAGE, MAX_FDS)
+    payload, fds = receive_message(sock, MESSAGE, MAX_FDS)
     return decode(payload, fds) if payload else (None, fds)

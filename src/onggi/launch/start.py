@@ -10,16 +10,18 @@ from onggi.errors import Unavailable
 from onggi.kernel import sealed
 from onggi.kernel.process import spawn
 
+SPARES = 2  # monitors ready before they are asked for; each costs about what a container's does
 _PROGRAM = (
     "import sys, json; options = json.loads(sys.argv[1]); sys.path.insert(0, options.pop('package')); "
     "from onggi.launch.launcher import main; main(**options)"
 )
 
 
-def start_launcher(exec_root: str, build: str, monitors_group: str, log_fd: int) -> int:
+def start_launcher(exec_root: str, build: str, monitors_group: str, log_fd: int, spares: int = SPARES) -> int:
     """Start a launcher and return its pid once it serves ``<exec-root>/launcher.sock``.
 
-    ``log_fd`` takes what it prints. Raises Unavailable if it ends before it is ready.
+    ``log_fd`` takes what it prints; ``spares`` monitors are kept ready. Raises Unavailable if it ends before
+    it is ready.
     """
     memfd, path = sealed.interpreter()
     ready, ready_child = os.pipe2(os.O_CLOEXEC)
@@ -31,6 +33,7 @@ def start_launcher(exec_root: str, build: str, monitors_group: str, log_fd: int)
         "build": build,
         "ready_fd": 3,
         "monitors_group": monitors_group,
+        "spares": spares,
     }
     try:
         pid = spawn(

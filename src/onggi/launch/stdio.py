@@ -36,6 +36,6 @@ def open_ends(streams: Streams, *, tty: bool, stdin: bool) -> Ends:
         inner = (null, out_write, error_write)
     else:
         in_read, in_write = os.pipe2(os.O_CLOEXEC)
-        streams.set_input(in_write)
+        streams.input.set_pipe(in_write)
         inner = (in_read, out_write, error_write)
     return Ends(Stdio(*inner), inner)

@@ -1,8 +1,8 @@
 """Standard streams of a container or an exec: outputs, one input, any number of attached clients.
 
 Attach is lossless and pushes back: while a client's buffer is full, the streams it listens to are not read,
-as with a
-pipe. The log is written first. Everything is non-blocking; descriptors are owned here and closed when done.
+as with a pipe. The log is written first. Everything is non-blocking; descriptors are owned here and closed
+when done.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from onggi.launch.loop import ENDED, IN, OUT, Loop
 _CHUNK = 65536
 _CLIENT_LIMIT = 1 << 20
 _INPUT_LIMIT = 1 << 18
+_DRAIN_READS = 64  # whoever inherited the pipe may go on writing
 _FRAME = struct.Struct(">BxxxL")
 STDOUT, STDERR = 1, 2
 
@@ -62,13 +63,15 @@ class Output:
             self.close()
             return False
         self.streams.emit(self.number, data)
-        return not self.paused
+        return True
 
     def pause(self, paused: bool) -> None:
         """Stop or resume reading."""
         if self.fd >= 0 and paused != self.paused:
             self.paused = paused
-            if paused:
+            if self.fd == self.streams.input.fd:
+                self.streams.input.rewatch()
+            elif paused:
                 self.streams.loop.forget(self.fd)
             else:
                 self.streams.loop.watch(self.fd, IN, self._ready)
@@ -77,10 +80,10 @@ class Output:
         """End of stream; idempotent."""
         if self.fd >= 0:
             self.streams.loop.forget(self.fd)
-            if self.fd != self.streams.input_fd:
+            if self.fd != self.streams.input.fd:
                 os.close(self.fd)
             self.fd = -1
-            self.streams.output_ended()
+            self.streams.on_change()
 
 
 class Client:
@@ -116,11 +119,11 @@ class Client:
             return
         if self.wish.detach_keys:
             data, detached = self._filter(data)
-            self.streams.feed(data)
+            self.streams.input.feed(data)
             if detached:
                 self.streams.detached(self)
             return
-        self.streams.feed(data)
+        self.streams.input.feed(data)
 
     def _filter(self, data: bytes) -> tuple[bytes, bool]:
         keys, passed = self.wish.detach_keys, bytearray()
@@ -197,39 +200,103 @@ class Client:
             return len(data)
 
 
+class Input:
+    """The writable end of stdin: a pipe, or a terminal that ``Output`` reads. Bytes wait while it is full."""
+
+    def __init__(self, loop: Loop, on_room: Callable[[bool], None]) -> None:
+        self._loop, self._on_room = loop, on_room
+        self.fd = -1
+        self.expected = True  # early keystrokes wait for a terminal that is not there yet
+        self._terminal: Output | None = None
+        self._pending = bytearray()
+        self._ending = False
+
+    def set_pipe(self, fd: int) -> None:
+        """Take over the end of a pipe."""
+        os.set_blocking(fd, False)
+        self.fd = fd
+
+    def set_terminal(self, output: Output) -> None:
+        """Share the descriptor of a terminal's output."""
+        self.fd, self._terminal = output.fd, output
+        self._flush()
+
+    def feed(self, data: bytes) -> None:
+        """Queue bytes; what nobody will read is thrown away."""
+        if self.fd >= 0 or self.expected:
+            self._pending += data
+            self._flush()
+
+    def end(self) -> None:
+        """Let the process see EOF behind what is queued; a terminal has no such end."""
+        if self._terminal is None:
+            self._ending = True
+            self._flush()
+
+    def close(self) -> None:
+        """Close it now; idempotent."""
+        self.expected = False
+        if self.fd >= 0:
+            self._loop.forget(self.fd)
+            os.close(self.fd)
+            self.fd = -1
+
+    def _flush(self) -> None:
+        if self.fd < 0:
+            return
+        while self._pending:
+            try:
+                del self._pending[: os.write(self.fd, self._pending[:_CHUNK])]
+            except BlockingIOError:
+                break
+            except OSError:
+                self._pending.clear()  # nobody reads any more
+                self._ending = True
+        self.rewatch()
+        self._on_room(len(self._pending) < _INPUT_LIMIT)
+        if self._ending and not self._pending and self._terminal is None:
+            self.close()
+
+    def rewatch(self) -> None:
+        """Wait for just what is possible now: what is not read may not wake us, or the loop would spin."""
+        reading = IN if self._terminal and not self._terminal.paused else 0
+        wanted = reading | (OUT if self._pending else 0)
+        if wanted:
+            self._loop.watch(self.fd, wanted, self._ready)
+        else:
+            self._loop.forget(self.fd)
+
+    def _ready(self, events: int) -> None:
+        if events & OUT:
+            self._flush()
+        if events & (IN | ENDED) and self._terminal and self._terminal.fd >= 0:
+            self._terminal.read()
+
+
 class Streams:
     """The set of streams of one process.
 
     ``once`` closes stdin after the first client's EOF; ``on_change`` is called when outputs end or clients
-    go.
+    go,
+    ``on_detach`` when one left by its detach keys.
     """
 
     def __init__(self, loop: Loop, sink: Sink | None, once: bool, on_change: Callable[[], None]) -> None:
         self.loop, self.sink, self.once, self.on_change = loop, sink, once, on_change
+        self.on_detach: Callable[[], None] = on_change
+        self.input = Input(loop, self._room)
         self.outputs: list[Output] = []
         self.clients: list[Client] = []
-        self.input_fd = -1
-        self.on_detach: Callable[[], None] = lambda: None
-        self._input = bytearray()
-        self._input_closing = False
-        self._terminal = False
         self.finished = False
 
     def add_output(self, fd: int, number: int) -> None:
         """Take over a readable end."""
         self.outputs.append(Output(self, fd, number))
 
-    def set_input(self, fd: int) -> None:
-        """Take over the writable end of stdin."""
-        os.set_blocking(fd, False)
-        self.input_fd = fd
-
     def set_terminal(self, master: int) -> None:
         """Take over a terminal: one descriptor, both directions."""
-        self._terminal = True
-        self.input_fd = master
         self.add_output(master, STDOUT)
-        self._flush_input()
+        self.input.set_terminal(self.outputs[-1])
 
     def attach(self, fd: int, wish: Wish, early: bytes = b"") -> None:
         """Add a client, and the bytes it had sent already."""
@@ -247,77 +314,19 @@ class Streams:
             client.send(stream, data)
             full = full or client.full()
         if full:
-            self.balance()
-
-    def balance(self) -> None:
-        """Pause the outputs that somebody cannot take, resume the others."""
-        for output in self.outputs:
-            output.pause(any(client.full() and client.wants(output.number) for client in self.clients))
+            self._balance()
 
     def sent(self, client: Client) -> None:
         """A client took some of what was kept for it."""
-        self.balance()
+        self._balance()
         if self.finished and not client.pending:
-            self.release()
+            self._release()
             self.on_change()
-
-    def feed(self, data: bytes) -> None:
-        """Queue bytes for stdin; clients wait while too much is queued."""
-        if self.input_fd < 0 and not self._terminal_expected():
-            return
-        self._input += data
-        self._flush_input()
-
-    def _terminal_expected(self) -> bool:
-        # Before the terminal exists, early keystrokes wait for it.
-        return not self.outputs
-
-    def _flush_input(self) -> None:
-        if self.input_fd < 0:
-            return
-        while self._input:
-            try:
-                del self._input[: os.write(self.input_fd, self._input[:_CHUNK])]
-            except BlockingIOError:
-                break
-            except OSError:
-                self._input.clear()
-                self._input_closing = True
-        self._watch_input()
-        for client in self.clients:
-            client.listen((len(self._input) < _INPUT_LIMIT and client.wish.stdin) or not client.wish.stdin)
-        if self._input_closing and not self._input and not self._terminal:
-            self.close_input()
-
-    def _watch_input(self) -> None:
-        if self._terminal:
-            output = self.outputs[-1]
-            if output.fd >= 0 and not output.paused:
-                events = IN | (OUT if self._input else 0)
-                self.loop.watch(self.input_fd, events, self._terminal_ready)
-        elif self._input:
-            self.loop.watch(self.input_fd, OUT, lambda _: self._flush_input())
-        else:
-            self.loop.forget(self.input_fd)
-
-    def _terminal_ready(self, events: int) -> None:
-        if events & OUT:
-            self._flush_input()
-        if events & (IN | ENDED):
-            self.outputs[-1].read()
 
     def input_ended(self, client: Client) -> None:
         """A client has no more input; where stdin is for one client only, the process sees EOF."""
-        if client.wish.stdin and self.once and not self._terminal:
-            self._input_closing = True
-            self._flush_input()
-
-    def close_input(self) -> None:
-        """Close stdin; idempotent."""
-        if self.input_fd >= 0 and not self._terminal:
-            self.loop.forget(self.input_fd)
-            os.close(self.input_fd)
-            self.input_fd = -1
+        if client.wish.stdin and self.once:
+            self.input.end()
 
     def drop(self, client: Client) -> None:
         """A client went away."""
@@ -325,7 +334,7 @@ class Streams:
             self.clients.remove(client)
             client.close()
             self.input_ended(client)
-            self.balance()
+            self._balance()
             self.on_change()
 
     def detached(self, client: Client) -> None:
@@ -335,33 +344,36 @@ class Streams:
             client.close()
             self.on_detach()
 
-    def output_ended(self) -> None:
-        """An output reached its end."""
-        self.on_change()
-
     def ended(self) -> bool:
         """Whether no output is open any more."""
         return all(output.fd < 0 for output in self.outputs)
 
     def drain(self) -> None:
-        """Read what is readable now; what a full client cannot take stays in the pipe."""
+        """Read what the ended process left, also for clients that are behind: it is bounded by its pipe."""
         for output in list(self.outputs):
-            while output.fd >= 0 and not output.paused and output.read():
-                pass
+            for _ in range(_DRAIN_READS):
+                if output.fd < 0 or not output.read():
+                    break
 
     def finish(self) -> None:
         """Close the outputs and stdin; clients see EOF as soon as they have what is theirs."""
         self.finished = True
         for output in list(self.outputs):
             output.close()
-        self.close_input()
-        if self._terminal and self.input_fd >= 0:
-            self.loop.forget(self.input_fd)
-            os.close(self.input_fd)
-            self.input_fd = -1
-        self.release()
+        self.input.close()
+        self._release()
 
-    def release(self) -> None:
+    def _room(self, room: bool) -> None:
+        """Clients that write to stdin wait while it is full."""
+        for client in self.clients:
+            client.listen(room or not client.wish.stdin)
+
+    def _balance(self) -> None:
+        """Pause the outputs that somebody cannot take, resume the others."""
+        for output in self.outputs:
+            output.pause(any(client.full() and client.wants(output.number) for client in self.clients))
+
+    def _release(self) -> None:
         """Close every client that has everything."""
         for client in [client for client in self.clients if not client.pending]:
             self.clients.remove(client)

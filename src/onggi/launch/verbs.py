@@ -46,7 +46,7 @@ def _signal(monitor: Monitor, arguments: Json, _: list[int], answer: Answer) -> 
 
 
 def _kill(monitor: Monitor, _: Json, __: list[int], answer: Answer) -> None:
-    monitor.group.kill()
+    monitor.group.kill(wait=False)
     monitor.paused = False
     answer({}, None)
 
@@ -68,8 +68,8 @@ def _resume(monitor: Monitor, _: Json, __: list[int], answer: Answer) -> None:
 
 
 def _resize(monitor: Monitor, arguments: Json, _: list[int], answer: Answer) -> None:
-    if monitor.request.plan.process.terminal and monitor.streams.input_fd >= 0:
-        terminal.set_size(monitor.streams.input_fd, int(arguments["rows"]), int(arguments["cols"]))
+    if monitor.request.plan.process.terminal and monitor.streams.input.fd >= 0:
+        terminal.set_size(monitor.streams.input.fd, int(arguments["rows"]), int(arguments["cols"]))
     answer({}, None)
 
 

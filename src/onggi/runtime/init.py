@@ -1,8 +1,7 @@
 """The first process of a container: executes the plan and becomes the user's program.
 
-It starts as a fork, already in the new PID namespace, still in the engine's other namespaces, and waits to be
-placed in
-its cgroups. The order below is the design; each comment says what breaks when it changes.
+It starts as a fork, already in the new PID namespace, still in the engine's other namespaces, and waits to
+be placed in its cgroups. The order below is the design; each comment says what breaks when it changes.
 """
 
 from __future__ import annotations
@@ -19,9 +18,10 @@ from onggi.errors import KernelError, OnggiError
 from onggi.kernel import mounts, syscalls, terminal
 from onggi.kernel.files import read_small
 from onggi.kernel.sockets import send_message
-from onggi.runtime import channel, identity, reaper
-from onggi.runtime.plan import Plan, Process
+from onggi.runtime import channel, identity, reaper, scheduling
+from onggi.runtime.plan import Join, Plan, Process
 from onggi.runtime.rootfs import Builder, clone_sources
+from onggi.runtime.shelf import Shelf
 
 
 class Stdio(NamedTuple):
@@ -43,6 +43,13 @@ class Stages(NamedTuple):
     failed: Callable[[channel.Failure], None]
 
 
+class Prepared(NamedTuple):
+    """What a first process has done before it got its plan: namespaces entered, mounts on a shelf."""
+
+    entered: int
+    shelf: Shelf
+
+
 def fork_first(
     plan: Plan,
     stdio: Stdio | None,
@@ -53,31 +60,43 @@ def fork_first(
     """Fork the first process into its PID and time namespaces and return its pid as seen here.
 
     The caller's own children stay outside: it returns to its namespaces, or every later fork would land in
-    the
-    container, and fail once its first process is gone. ``wait`` runs in the child as the last thing before
-    exec.
+    the container, and fail once its first process is gone. ``wait`` runs in the child as the last thing
+    before exec.
     """
-    _, inner = ends
-    fresh = plan.unshare & (syscalls.CLONE_NEWPID | syscalls.CLONE_NEWTIME)
-    with contextlib.ExitStack() as stack:
-        _enter_for_children(plan, fresh, stack)
-        pid = os.fork()
-        if pid == 0:
-            # A copy kept in here would hide the death of the other side.
-            ends[0].close()
-            run(plan, stdio, inner, wait, stages)
+    outer, inner = ends
+    pid = fork_inside(plan.unshare, plan.joins, plan.time_offsets)
+    if pid == 0:
+        # A copy kept in here would hide the death of the other side.
+        outer.close()
+        run(plan, stdio, inner, wait, stages)
     return pid
 
 
-def _enter_for_children(plan: Plan, fresh: int, stack: contextlib.ExitStack) -> None:
-    joined = [join for join in plan.joins if join.flag in (syscalls.CLONE_NEWPID, syscalls.CLONE_NEWTIME)]
+def fork_inside(unshare: int, joins: tuple[Join, ...], offsets: tuple[tuple[str, int, int], ...]) -> int:
+    """Fork a child into new or joined PID and time namespaces, and come back; 0 in the child as fork(2)."""
+    fresh = unshare & (syscalls.CLONE_NEWPID | syscalls.CLONE_NEWTIME)
+    with contextlib.ExitStack() as stack:
+        _enter_for_children(fresh, joins, offsets, stack)
+        pid = os.fork()
+        if pid == 0:
+            stack.pop_all()  # the way back is the parent's
+    return pid
+
+
+def _enter_for_children(
+    fresh: int,
+    joins: tuple[Join, ...],
+    offsets: tuple[tuple[str, int, int], ...],
+    stack: contextlib.ExitStack,
+) -> None:
+    joined = [join for join in joins if join.flag in (syscalls.CLONE_NEWPID, syscalls.CLONE_NEWTIME)]
     for flag, name in ((syscalls.CLONE_NEWPID, "pid"), (syscalls.CLONE_NEWTIME, "time")):
         if fresh & flag or any(join.flag == flag for join in joined):
             own = os.open(f"/proc/self/ns/{name}", os.O_RDONLY | os.O_CLOEXEC)
             stack.callback(_return_to, own, flag)
     if fresh:
         syscalls.unshare(fresh)
-    for clock, seconds, nanoseconds in plan.time_offsets:
+    for clock, seconds, nanoseconds in offsets:
         fd = os.open("/proc/self/timens_offsets", os.O_WRONLY | os.O_CLOEXEC)
         os.write(fd, f"{clock} {seconds} {nanoseconds}".encode())
         os.close(fd)
@@ -104,9 +123,10 @@ def run(
     inner: socket.socket,
     wait: Callable[[], None],
     stages: Stages | None = None,
+    prepared: Prepared | None = None,
 ) -> NoReturn:
     """Everything in the child; never returns, never prints."""
-    steps = _Steps(plan, stdio, inner, stages)
+    steps = _Steps(plan, stdio, inner, stages, prepared)
     try:
         steps.prepare()
         send_message(inner, channel.PREPARED)
@@ -124,9 +144,15 @@ def run(
 
 class _Steps:
     def __init__(
-        self, plan: Plan, stdio: Stdio | None, inner: socket.socket, stages: Stages | None = None
+        self,
+        plan: Plan,
+        stdio: Stdio | None,
+        inner: socket.socket,
+        stages: Stages | None,
+        prepared: Prepared | None,
     ) -> None:
         self.plan, self.stdio, self.inner, self.stages = plan, stdio, inner, stages
+        self.prepared = prepared or Prepared(0, Shelf())
         self._step = "placement"
         self.builder: Builder | None = None
         self.slave = -1
@@ -151,8 +177,9 @@ class _Steps:
         sources = clone_sources(plan.sources)
         self._step = "namespaces"
         self._enter_namespaces()
-        builder = self.builder = Builder(sources, self._console)
+        builder = self.builder = Builder(sources, self._console, self.prepared.shelf)
         builder.build(plan.root, plan.ops)
+        self.prepared.shelf.clear()
         if self.stages:
             builder.step = "hooks"
             self.stages.mounted()
@@ -167,7 +194,7 @@ class _Steps:
         for join in self.plan.joins:
             if join.flag & others:
                 _join(join.path, join.flag)
-        syscalls.unshare(self.plan.unshare & others)
+        syscalls.unshare(self.plan.unshare & others & ~self.prepared.entered)
         if mount_join:
             _join(mount_join[0].path, syscalls.CLONE_NEWNS)
         else:
@@ -204,6 +231,7 @@ class _Steps:
         process = self.plan.process
         self.builder.step = "rlimits"
         identity.set_rlimits(process.rlimits)
+        scheduling.apply(process)
         # Before ids change root may enter a directory the user cannot; afterwards the user may be the only
         # one who can.
         self.builder.step = "cwd"

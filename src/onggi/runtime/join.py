@@ -1,11 +1,9 @@
 """Entering a running container: the process of ``exec``.
 
 Everything that needs rights happens outside the container's PID namespace; what becomes visible inside has
-the
-container's own rights, no host descriptor, and nothing to steal (rule R5, CVE-2016-9962). Where a container
-may ptrace,
-a middle process does that work and forks into the PID namespace at the end; elsewhere one fork does, 1.5 ms
-cheaper.
+the container's own rights, no host descriptor, and nothing to steal (rule R5, CVE-2016-9962). Where a
+container may ptrace, a middle process does that work and forks into the PID namespace at the end; elsewhere
+one fork does, 1.5 ms cheaper.
 """
 
 from __future__ import annotations

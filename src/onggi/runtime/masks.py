@@ -2,8 +2,8 @@
 parts of it.
 
 Secrets are hidden by this layer and never by mounts, so that cp, export, diff and commit see what the
-container sees.
-Overlay's on-disk format: Documentation/filesystems/overlayfs.rst, "whiteouts and opaque directories".
+container sees. Overlay's on-disk format: Documentation/filesystems/overlayfs.rst, "whiteouts and opaque
+directories".
 """
 
 from __future__ import annotations

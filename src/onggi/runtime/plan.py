@@ -1,9 +1,9 @@
 """Plans: what will be done to start a process, as data that can be printed, compared and sent to another
 process.
 
-A plan is compiled by the daemon (or by ``onggi-runtime``), travels as JSON in a sealed memfd, and is executed
-by the
-container's first process. Nothing in it needs a decision any more. Numbers are kernel constants.
+A plan is compiled by the daemon (or by ``onggi-runtime``), travels as JSON in a sealed memfd, and is
+executed by the container's first process. Nothing in it needs a decision any more. Numbers are kernel
+constants.
 """
 
 from __future__ import annotations
@@ -165,11 +165,11 @@ Op = (
     | HidePath
     | ReadOnlyPath
     | RemountReadOnly
-    | WorkingDirectory
     | Sysctl
     | Hostname
     | Domainname
     | LoopbackUp
+    | WorkingDirectory
 )
 
 
@@ -261,11 +261,11 @@ _OPS: dict[str, type[Any]] = {
         HidePath,
         ReadOnlyPath,
         RemountReadOnly,
-        WorkingDirectory,
         Sysctl,
         Hostname,
         Domainname,
         LoopbackUp,
+        WorkingDirectory,
     )
 }
 

@@ -1,10 +1,8 @@
 """Builds a container's root inside its own mount namespace, by descriptor, and moves into it.
 
 Runs in the container's first process, in the order: ``clone_sources`` (still in the engine's namespace, so
-that binds
-keep their propagation), ``kernel.mounts.enter_private``, ``Builder.build``, ``Builder.enter``. Everything
-mounted here
-lives in the container's namespace only and dies with it.
+that binds keep their propagation), ``kernel.mounts.enter_private``, ``Builder.build``, ``Builder.enter``.
+Everything mounted here lives in the container's namespace only and dies with it.
 """
 
 from __future__ import annotations
@@ -39,6 +37,7 @@ from onggi.runtime.plan import (
     Sysctl,
     WorkingDirectory,
 )
+from onggi.runtime.shelf import Shelf
 
 _NODE_TYPES = {"c": stat.S_IFCHR, "b": stat.S_IFBLK, "p": stat.S_IFIFO}
 _STRICT = syscalls.RESOLVE_IN_ROOT | syscalls.RESOLVE_NO_SYMLINKS
@@ -82,8 +81,8 @@ class Builder:
     ``console`` is called with (master, slave) when the plan opens a terminal.
     """
 
-    def __init__(self, sources: list[int], console: Callable[[int, int], None]) -> None:
-        self.sources, self.console = sources, console
+    def __init__(self, sources: list[int], console: Callable[[int, int], None], shelf: Shelf) -> None:
+        self.sources, self.console, self.shelf = sources, console, shelf
         self.root_fd = -1
         self.proc_fd = -1
         self.step = "root"
@@ -134,8 +133,10 @@ class Builder:
             os.close(target)
 
     def _new_filesystem(self, op: Filesystem) -> int:
-        source = op.source if op.fstype not in ("proc", "sysfs", "tmpfs", "mqueue", "devpts") else ""
-        return mounts.filesystem(op.fstype, source or op.fstype, op.options, op.attributes)
+        made = self.shelf.take(op)
+        if made is not None:
+            return made
+        return mounts.filesystem(op.fstype, op.source, op.options, op.attributes)
 
     def _directory(self, op: Filesystem) -> int:
         if not op.strict:
@@ -279,13 +280,13 @@ _EXECUTE: dict[type[Any], Callable[[Builder, Any], None]] = {
     ReadOnlyPath: Builder.readonly_path,
     RemountReadOnly: Builder.remount_readonly,
     Symlink: Builder.symlink,
-    WorkingDirectory: Builder.working_directory,
     Device: Builder.device,
     Console: Builder.open_console,
     Sysctl: Builder.sysctl,
     Hostname: Builder.hostname,
     Domainname: Builder.domainname,
     LoopbackUp: Builder.loopback_up,
+    WorkingDirectory: Builder.working_directory,
 }
 
 
@@ -305,23 +306,29 @@ def _mount_root(root: Root) -> int:
 
 
 def _mount_overlay(root: Root, overlay: Overlay, target: str) -> int:
+    """Attach an overlay at ``target`` and return its descriptor.
+
+    Masks and base are attached there before it, as older kernels take no detached layer, but are named by
+    descriptor: ``target`` may be one itself, and such a name never leads into what is mounted on it.
+    """
     *above, last = overlay.lowers
     append, userxattr = root.overlay_append, root.userxattr
     base = [last]
-    if overlay.masks:
-        layer = masks.build_layer(overlay.masks, last)
-        _attach_at(layer, target)
-        os.close(layer)
-        base = [target, last]
-    if overlay.nested:
-        # The kernel refuses a layer that lies below another one's root; behind an overlay of its own it does
-        # not see it.
-        fd = mounts.overlay(base, append=append, userxattr=userxattr)
+    with contextlib.ExitStack() as opened:
+        if overlay.masks:
+            layer = masks.build_layer(overlay.masks, last)
+            opened.callback(os.close, layer)
+            _attach_at(layer, target)
+            base = [f"/proc/self/fd/{layer}", last]
+        if overlay.nested:
+            # The kernel refuses a layer that lies below another one's root; behind an overlay of its own it
+            # does not see it.
+            view = mounts.overlay(base, append=append, userxattr=userxattr)
+            opened.callback(os.close, view)
+            _attach_at(view, target)
+            base = [f"/proc/self/fd/{view}"]
+        fd = mounts.overlay([*above, *base], overlay.upper, overlay.work, append=append, userxattr=userxattr)
         _attach_at(fd, target)
-        os.close(fd)
-        base = [target]
-    fd = mounts.overlay([*above, *base], overlay.upper, overlay.work, append=append, userxattr=userxattr)
-    _attach_at(fd, target)
     return fd
 
 
