@@ -5,9 +5,10 @@ from __future__ import annotations
 import errno
 import os
 import signal
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from onggi.errors import KernelError
+from onggi.kernel import syscalls
 from onggi.kernel.files import read_small
 
 _STARTTIME_FIELD = 19  # of the fields after the command name in proc_pid_stat(5)
@@ -53,6 +54,16 @@ def pidfd_send_signal(pidfd: int, number: int) -> None:
         signal.pidfd_send_signal(pidfd, number)
     except OSError as error:
         raise KernelError("pidfd_send_signal", error.errno or 0) from None
+
+
+def close_all_but(keep: Iterable[int]) -> None:
+    """Close every descriptor from 3 on that is not in ``keep``."""
+    first = 3
+    for fd in sorted(set(keep)):
+        if fd > first:
+            syscalls.close_range(first, fd - 1)
+        first = max(first, fd + 1)
+    syscalls.close_range(first)
 
 
 def spawn(

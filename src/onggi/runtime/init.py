@@ -17,6 +17,7 @@ from typing import NamedTuple, NoReturn
 from onggi.errors import KernelError, OnggiError
 from onggi.kernel import mounts, syscalls, terminal
 from onggi.kernel.files import read_small
+from onggi.kernel.process import close_all_but
 from onggi.kernel.sockets import send_message
 from onggi.runtime import channel, identity, reaper, scheduling
 from onggi.runtime.plan import Join, Plan, Process
@@ -68,6 +69,8 @@ def fork_first(
     if pid == 0:
         # A copy kept in here would hide the death of the other side.
         outer.close()
+        if stages is None:
+            close_all_but([inner.fileno(), *(stdio or ())])
         run(plan, stdio, inner, wait, stages)
     return pid
 

@@ -16,6 +16,7 @@ from typing import NamedTuple, NoReturn
 
 from onggi.kernel import syscalls, terminal
 from onggi.kernel.paths import open_root
+from onggi.kernel.process import close_all_but
 from onggi.kernel.sockets import send_message
 from onggi.runtime import channel, identity, scheduling
 from onggi.runtime.init import Stdio, become_program, connect
@@ -126,6 +127,8 @@ def _dress(
     if process.terminal:
         stdio = _terminal(inner, size, process.uid)
     connect(stdio, target.preserve_fds)
+    # CVE-2016-9962: what becomes visible inside must hold no descriptor of the host, close-on-exec or not.
+    close_all_but([inner.fileno(), *range(3, 3 + target.preserve_fds)])
     step[0] = "rlimits"
     identity.set_rlimits(process.rlimits)
     scheduling.apply(process)

@@ -16,6 +16,7 @@ from typing import NoReturn
 
 from onggi.kernel import netns, sealed, syscalls
 from onggi.kernel import syscalls as k
+from onggi.kernel.process import close_all_but
 from onggi.kernel.sockets import receive_message, send_message
 from onggi.runtime import plan as plans
 from onggi.runtime.init import Prepared, Stdio, fork_inside, run
@@ -43,6 +44,7 @@ def fork_spare(ends: tuple[socket.socket, socket.socket], sample: bytes) -> int:
     pid = fork_inside(NAMESPACES, (), ())
     if pid == 0:
         outer.close()
+        close_all_but([inner.fileno()])
         _wait(inner, sample)
     return pid
 
