@@ -14,6 +14,8 @@ from onggi.errors import NotFound
 from onggi.oci.image import Image
 from onggi.store.database import Database
 from onggi.store.rootfs import Overlay, Rootfs
+from onggi.store.snapshots import Draft, Release
+from onggi.store.spares import Spares
 
 CAPABILITIES = (
     "CAP_CHOWN CAP_DAC_OVERRIDE CAP_DAC_READ_SEARCH CAP_FOWNER CAP_FSETID CAP_KILL CAP_SETGID CAP_SETUID "
@@ -124,9 +126,13 @@ class FakeSnapshots:
     def __init__(self, lower):
         self.lower, self.prepared = lower, set()
 
-    async def prepare(self, container_id, image, *, host_show=()):
+    async def draft(self, container_id, image, *, host_show=()):
         self.prepared.add(container_id)
-        return Rootfs(kind="overlay", overlays=[Overlay(target="/", lowers=[self.lower])])
+        return Draft(Rootfs("overlay", [Overlay(target="/", lowers=[self.lower])]), lambda connection: None)
+
+    def release(self, container_id):
+        discard = lambda: self.prepared.discard(container_id)  # noqa: E731
+        return Release(lambda connection: None, discard)
 
     async def remove(self, container_id, *, durable=True):
         self.prepared.discard(container_id)
@@ -156,6 +162,7 @@ class World:
             database=self.database, images=self.images, snapshots=self.snapshots, runtime=self.runtime,
             events=self.events, host=MACHINE, seccomp=lambda profile, caps: b"bpf",
             data_root=str(self.root / "data"), exec_root=str(self.root / "run"),
+            spares=Spares(str(self.root / "spares")),
         )  # fmt: skip
         self.containers = Containers(self.context)
 

@@ -2,7 +2,7 @@
 
 On disk, owner: containers room::
 
-    <data-root>/containers/<id>/{hosts,hostname,resolv.conf,log/…}
+    <data-root>/containers/<id>/{hosts,hostname,resolv.conf,<id>-json.log…}
     <exec-root>/containers/<id>/<run>/        made by the launcher's side
 """
 
@@ -17,14 +17,17 @@ from typing import Any, Protocol, TypeVar
 
 import msgspec
 
-from onggi.containers import names, repository
+from onggi.containers import files, names, repository
 from onggi.containers.events import EventBus
 from onggi.containers.host import Host
 from onggi.containers.model import Container
 from onggi.containers.runtime import Runtime
 from onggi.errors import Conflict, NotFound
+from onggi.logs.files import log_path
 from onggi.oci.image import Image
 from onggi.store.rootfs import Rootfs
+from onggi.store.snapshots import Draft, Release
+from onggi.store.spares import Spares
 
 Json = Any
 T = TypeVar("T")
@@ -46,7 +49,9 @@ class Database(Protocol):
 class Snapshots(Protocol):
     """What this room needs of ``store.snapshots.Snapshots``."""
 
-    async def prepare(self, container_id: str, image: Image, *, host_show: Sequence[str] = ()) -> Rootfs: ...
+    async def draft(self, container_id: str, image: Image, *, host_show: Sequence[str] = ()) -> Draft: ...
+
+    def release(self, container_id: str) -> Release | None: ...
 
     async def remove(self, container_id: str, *, durable: bool = True) -> None: ...
 
@@ -77,6 +82,7 @@ class Context(msgspec.Struct, kw_only=True, eq=False):
     seccomp: Seccomp
     data_root: str
     exec_root: str
+    spares: Spares
     containers: dict[str, Container] = {}
     names: dict[str, str] = {}
     tombstones: dict[str, tuple[int, int]] = {}
@@ -105,11 +111,11 @@ class Context(msgspec.Struct, kw_only=True, eq=False):
         if self.names.get(container.name) == container.id:
             del self.names[container.name]
         now = time.time_ns()
-        self.tombstones = {
-            key: value for key, value in self.tombstones.items() if now - value[1] < TOMBSTONE_NS
-        }
         for key in (container.id, container.name):
+            self.tombstones.pop(key, None)  # so that insertion order stays the order of removal
             self.tombstones[key] = (container.state.exit_code, now)
+        while now - self.tombstones[oldest := next(iter(self.tombstones))][1] > TOMBSTONE_NS:
+            del self.tombstones[oldest]
 
     def tombstone(self, ref: str) -> int:
         """The exit code of a container that was removed less than ten minutes ago; raises NotFound."""
@@ -126,19 +132,32 @@ class Context(msgspec.Struct, kw_only=True, eq=False):
     def run_directory(self, container: Container) -> str:
         return f"{self.exec_root}/containers/{container.id}/{container.run}"
 
-    def make_directories(self, container_id: str) -> None:
-        """The container's directory and its ``log``; only root may look into it."""
-        os.makedirs(f"{self.data_root}/containers", 0o700, exist_ok=True)
-        os.mkdir(self.directory(container_id), 0o700)
-        os.mkdir(f"{self.directory(container_id)}/log", 0o700)
+    def make_directory(self, container_id: str) -> None:
+        """The container's directory; only root may look into it."""
+        try:
+            self.spares.make(self.directory(container_id))
+        except FileNotFoundError:
+            os.makedirs(self.directory(container_id), 0o700)
+
+    def remove_directory(self, container: Container) -> None:
+        """The container's own few files; what something else put there goes too."""
+        log = container.spec.host_config.log_config.type
+        written = os.path.basename(log_path(log, container.id)) if log != "none" else ""
+        names = (*files.DESTINATIONS.values(), *([written] if written else []))
+        self.spares.remove(self.directory(container.id), names)
 
     async def save(self, container: Container, *, durable: bool = False) -> None:
-        """Write the row: its first time durably, with everything; later how it stands."""
+        """Write the row: its first time with everything, in one transaction with the snapshot's; later how
+        it stands.
+
+        A new row is durable, but for a container that is removed after a power loss anyway.
+        """
         if container.stored:
             await self.database.run(repository.save_state(container), durable=durable)
             return
-        await self.database.run(repository.insert(container), durable=True)
-        container.stored = True
+        statement = repository.insert(container, container.snapshot_record)
+        await self.database.run(statement, durable=not container.spec.host_config.auto_remove)
+        container.stored, container.snapshot_record = True, None
 
     async def rootfs(self, container: Container) -> Rootfs:
         """The container's root as data; cheap after the first time."""
@@ -149,7 +168,8 @@ class Context(msgspec.Struct, kw_only=True, eq=False):
             else:
                 image = await self.images.get(container.spec.image_id)
                 show = container.spec.host_config.host_show or []
-                container.rootfs = await self.snapshots.prepare(container.id, image, host_show=show)
+                draft = await self.snapshots.draft(container.id, image, host_show=show)
+                container.rootfs, container.snapshot_record = draft
         rootfs: Rootfs = container.rootfs
         return rootfs
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import time
 from typing import Any
 
@@ -60,13 +59,13 @@ class Creator:
             config=request.config,
             host_config=request.host,
             mounts=points,
-            log_directory=f"{context.directory(container_id)}/log",
+            log_directory=context.directory(container_id),
         )
         name = name or names.generate(context.names.__contains__)
         context.reserve(name, container_id)
         container = Container(container_id, name, time.time_ns(), spec, State())
         try:
-            context.make_directories(container_id)
+            context.make_directory(container_id)
         except OSError:
             context.names.pop(name)
             raise
@@ -79,7 +78,7 @@ class Creator:
         container.removing = True
         if not container.spec.host_config.rootfs_directory:
             await context.snapshots.remove(container.id)
-        shutil.rmtree(context.directory(container.id), ignore_errors=True)
+        context.remove_directory(container)
         container.drop_attachments()
         context.drop(container)
 

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import os
+from collections.abc import Callable
+from sqlite3 import Connection
 from typing import Any
 
 import msgspec
@@ -17,6 +19,7 @@ from onggi.containers.runtime import Attach
 from onggi.containers.spec_mounts import MountPoint
 
 Json = Any
+Statement = Callable[[Connection], None]
 
 
 class Spec(msgspec.Struct, kw_only=True):
@@ -76,6 +79,7 @@ class Container:
         self.removing = False
         self.stored = False  # a row exists
         self.rootfs: Any = None
+        self.snapshot_record: Statement | None = None  # writes the snapshot's row, with ours
         self.lock = asyncio.Lock()
         self.attachments: list[Attach] = []  # clients that attached before the start
         self.execs: dict[str, Any] = {}

@@ -1,4 +1,6 @@
-"""Records by which the API calls the container service: what a client wants streamed, and its detached socket."""
+"""Records by which the API calls the container service: what a client wants streamed, and its detached
+socket.
+"""
 
 from __future__ import annotations
 
@@ -9,13 +11,13 @@ import msgspec
 
 
 class Hijacked(NamedTuple):
-    """A connection that left HTTP: a non-blocking descriptor owned by the receiver, and bytes already read."""
+    """A connection that left HTTP: a non-blocking descriptor, the receiver's own, and bytes already read."""
 
     fd: int
     early: bytes
 
 
-# Answers 101, flushes, detaches the socket from the event loop. Raises ConnectionError if the client has gone.
+# Answers 101, flushes, detaches the socket from the loop. Raises ConnectionError if the client has gone.
 Hijack = Callable[[], Awaitable[Hijacked]]
 
 
@@ -31,7 +33,7 @@ class LogQuery(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class AttachOptions(msgspec.Struct, frozen=True, kw_only=True):
-    """Which streams a client is attached to; ``logs`` replays, ``stream`` goes on live; empty keys are the default.
+    """What a client is attached to; ``logs`` replays, ``stream`` goes on live; empty keys: the default.
 
     ``framed`` selects docker's 8-byte headers; None means: unless the container has a terminal.
     """

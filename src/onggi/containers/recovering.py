@@ -50,17 +50,13 @@ class Recovery:
             await self._recover_run(container, rebooted)
         if container.id not in self._context.containers:
             return
-        if container.removing or self._forgotten_removal(container):
+        if container.removing or _forgotten_removal(container, rebooted):
             async with container.lock:
                 await self._runs.erase(container)
         elif container.state.restarting:
             self._runs.schedule(container)
         elif rebooted and not container.state.running and restart.starts_at_boot(container):
             await self._start(container)
-
-    def _forgotten_removal(self, container: Container) -> bool:
-        """An --rm container whose end was booked, but not its removal."""
-        return container.spec.host_config.auto_remove and not container.state.running and container.run > 0
 
     async def _recover_run(self, container: Container, rebooted: bool) -> None:
         try:
@@ -87,6 +83,15 @@ class Recovery:
             await self._lifecycle.start(container.id)
         except OnggiError:
             return  # its state holds the error
+
+
+def _forgotten_removal(container: Container, rebooted: bool) -> bool:
+    """An --rm container whose end was booked, but not its removal.
+
+    After a reboot any that does not run: its row is not durable, so that its files may be gone already.
+    """
+    over = not container.state.running and (container.run > 0 or rebooted)
+    return container.spec.host_config.auto_remove and over
 
 
 def _lost(container: Container) -> ExitRecord:

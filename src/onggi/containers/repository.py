@@ -6,12 +6,11 @@ Functions of a connection, for ``Database.run``.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable
 from typing import Any
 
 import msgspec
 
-from onggi.containers.model import Container, Spec, State
+from onggi.containers.model import Container, Spec, State, Statement
 
 _COLUMNS = (
     "id, name, created_ns, auto_remove, run, restarts, next_start_ns, stopped_by_user, removing, spec, state"
@@ -24,11 +23,12 @@ _STATE = (
 _encode = msgspec.json.Encoder().encode
 _decode_spec = msgspec.json.Decoder(Spec).decode
 _decode_state = msgspec.json.Decoder(State).decode
-Statement = Callable[[sqlite3.Connection], None]
 
 
-def insert(container: Container) -> Statement:
-    """Write the whole row. What is written is fixed now, on the caller's thread."""
+def insert(container: Container, beside: Statement | None = None) -> Statement:
+    """Write the whole row, and what belongs ``beside`` it. What is written is fixed now, on the caller's
+    thread.
+    """
     row = (
         container.id,
         container.name,
@@ -42,7 +42,7 @@ def insert(container: Container) -> Statement:
         _encode(container.spec),
         _encode(container.state),
     )
-    return lambda connection: _execute(connection, _INSERT, row)
+    return lambda connection: _execute(connection, _INSERT, row, beside)
 
 
 def save_state(container: Container) -> Statement:
@@ -61,11 +61,17 @@ def save_state(container: Container) -> Statement:
     return lambda connection: _execute(connection, _STATE, row)
 
 
-def delete(container_id: str) -> Statement:
-    return lambda connection: _execute(connection, "DELETE FROM containers WHERE id = ?", (container_id,))
+def delete(container_id: str, beside: Statement | None = None) -> Statement:
+    """Drop the row, and what belongs ``beside`` it."""
+    query = "DELETE FROM containers WHERE id = ?"
+    return lambda connection: _execute(connection, query, (container_id,), beside)
 
 
-def _execute(connection: sqlite3.Connection, statement: str, row: tuple[Any, ...]) -> None:
+def _execute(
+    connection: sqlite3.Connection, statement: str, row: tuple[Any, ...], beside: Statement | None = None
+) -> None:
+    if beside is not None:
+        beside(connection)
     connection.execute(statement, row)
 
 

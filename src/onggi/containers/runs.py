@@ -7,8 +7,6 @@ through each change.
 from __future__ import annotations
 
 import asyncio
-import os
-import shutil
 import time
 from typing import Any
 
@@ -19,6 +17,7 @@ from onggi.containers.launching import Launcher, exit_code_of
 from onggi.containers.model import Container, settle
 from onggi.containers.runtime import ExitRecord, Started
 from onggi.errors import OnggiError
+from onggi.store.snapshots import Release
 
 Json = Any
 
@@ -140,19 +139,26 @@ class Runs:
         return future
 
     async def erase(self, container: Container) -> None:
-        """Row first, durably; then files. The lock is held and nothing runs."""
+        """Rows first, in one transaction; then files. The lock is held and nothing runs.
+
+        The transaction is durable, but for a container that is removed after a power loss anyway.
+        """
         context = self._context
         container.removing = True
         self.cancel_restart(container)
+        release = context.snapshots.release(container.id)
         if container.stored:
-            await context.database.run(repository.delete(container.id), durable=True)
+            await context.database.run(
+                repository.delete(container.id, release and release.drop),
+                durable=not container.spec.host_config.auto_remove,
+                after=lambda _: _remove_files(context, container, release),
+            )
             container.stored = False
+        else:
+            await asyncio.to_thread(_remove_files, context, container, release)
         container.drop_attachments()
         if container.run:
             await context.runtime.forget(container.id, container.run)
-        if not container.spec.host_config.rootfs_directory:
-            await context.snapshots.remove(container.id, durable=False)
-        _remove_directory(context.directory(container.id))
         context.drop(container)
         context.publish(container, "destroy")
         answer = {"StatusCode": container.state.exit_code, "Error": None}
@@ -160,15 +166,8 @@ class Runs:
         settle(container.removal_waiters, answer)
 
 
-def _remove_directory(path: str) -> None:
-    """The container's own few files; a directory that something else put there goes too."""
-    try:
-        for name in os.listdir(path):
-            if name != "log":
-                os.unlink(f"{path}/{name}")
-        for name in os.listdir(f"{path}/log"):
-            os.unlink(f"{path}/log/{name}")
-        os.rmdir(f"{path}/log")
-        os.rmdir(path)
-    except OSError:
-        shutil.rmtree(path, ignore_errors=True)
+def _remove_files(context: Context, container: Container, release: Release | None) -> None:
+    """What no row names any more."""
+    if release is not None:
+        release.discard()
+    context.remove_directory(container)

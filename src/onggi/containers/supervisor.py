@@ -32,6 +32,7 @@ from onggi.launch.request import pack
 from onggi.runtime import compile as compiler
 from onggi.runtime import plan as plans
 from onggi.runtime.process import compile_process
+from onggi.store.spares import Spares
 
 Json = Any
 EventHandler = Callable[[str, Json], None]  # container id, event
@@ -63,6 +64,7 @@ class Supervisor:
         self._runs: dict[str, Run] = {}
         self._mount_point = f"{exec_root}/root"
         os.makedirs(self._mount_point, 0o700, exist_ok=True)
+        self._spares = Spares(f"{exec_root}/spares")
 
     # -- Runtime -------------------------------------------------------------------------------------------
 
@@ -83,10 +85,8 @@ class Supervisor:
 
     def _launch(self, request: StartRequest) -> Run:
         plan = self.plan(request)
-        # makedirs gives its mode to the last directory only.
-        os.makedirs(os.path.dirname(request.run_dir), 0o700, exist_ok=True)
-        os.makedirs(request.run_dir, 0o700, exist_ok=True)
-        payload = pack(_run_request(request, plan))
+        self._make_run_dir(request.run_dir)
+        payload = _payload(_run_request(request, plan))
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_CLOEXEC)
         run = Run(request.id, request.run, plan.cgroup, request.run_dir)
         run.seccomp = request.seccomp
@@ -246,7 +246,20 @@ class Supervisor:
             del self._runs[container_id]
             if known.link and known.flushed.done():
                 known.link.close()
-        _remove_run_dir(f"{self.exec_root}/containers/{container_id}/{run}")
+        directory = f"{self.exec_root}/containers/{container_id}"
+        self._spares.remove(f"{directory}/{run}", _RUN_FILES)
+        self._spares.remove_empty(directory)  # another run may have begun in it
+
+    def _make_run_dir(self, path: str) -> None:
+        parent = os.path.dirname(path)
+        try:
+            self._spares.make(parent)
+        except FileExistsError:
+            pass  # of an earlier run
+        except FileNotFoundError:
+            os.makedirs(os.path.dirname(parent), 0o700, exist_ok=True)
+            self._spares.make(parent)
+        self._spares.make(path)
 
     def close(self) -> None:
         """Let go of every connection; launcher, monitors and containers go on."""
@@ -262,6 +275,8 @@ class Supervisor:
         return run
 
 
+_encode = msgspec.json.Encoder().encode
+_RUN_FILES = ("state.json", "exit.json", "monitor.sock")
 _NO_ROOT = plans.Root("", "", (), False, 0, False, False)
 
 
@@ -277,6 +292,14 @@ def _run_request(request: StartRequest, plan: plans.Plan) -> Json:
         "trace": True,
         "attach": [_attach_arguments(attach) for attach in request.attach],
     }
+
+
+def _payload(request: Json) -> bytes:
+    """``pack``, faster; a name of the machine that is not UTF-8 takes the slow way."""
+    try:
+        return _encode(request)
+    except UnicodeEncodeError:
+        return pack(request)
 
 
 def _attach_arguments(attach: Attach) -> Json:
@@ -305,13 +328,3 @@ def _read_json(path: str) -> Json:
             return json.loads(file.read())
     except (OSError, ValueError):
         return {}
-
-
-def _remove_run_dir(path: str) -> None:
-    """Remove a run's few files at once; anything unexpected in it takes the slow way."""
-    with contextlib.suppress(FileNotFoundError):
-        for name in os.listdir(path):
-            os.unlink(f"{path}/{name}")
-        os.rmdir(path)
-    with contextlib.suppress(OSError):
-        os.rmdir(os.path.dirname(path))

@@ -27,6 +27,7 @@ from onggi.store.layers import Layers
 from onggi.store.layout import Layout
 from onggi.store.schema import MIGRATIONS
 from onggi.store.snapshots import Snapshots
+from onggi.store.spares import Spares
 from onggi.version import build_id
 
 _UNLIMITED = 2**64 - 1
@@ -103,6 +104,7 @@ class Services:
             seccomp=Programs(features_, f"{config.data_root}/seccomp"),
             data_root=config.data_root,
             exec_root=config.exec_root,
+            spares=Spares(f"{config.data_root}/spares"),
         )
         self.containers = Containers(context)
         self._stack.push_async_callback(self.containers.close)

@@ -9,7 +9,7 @@ import asyncio
 import sqlite3
 import time
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -28,7 +28,9 @@ from onggi.store.layout import Layout
 from onggi.store.snapshots import Snapshots
 
 Json = Any
+T = TypeVar("T")
 Records = list[Json]
+_MOST_FOUND = 1000
 Dead = list[tuple[str, int]]  # chain id and number of layers whose rows are gone
 InUse = Callable[[str], Iterable[tuple[str, bool]]]  # image id -> (container id, is running)
 
@@ -55,6 +57,7 @@ class Images:
         self._blobs = Blobs(layout)
         self._catalog = Catalog(self._blobs)
         self.in_use = in_use
+        self._found: dict[str, Image] = {}  # answers of ``get`` since the last change
         config = image_config()
         started = views.rfc3339(time.time_ns())  # the view is live: it is as old as the engine
         self._host_image = Image(
@@ -65,7 +68,20 @@ class Images:
         """By name, id, or unique id prefix. Raises NotFound (``No such image: busybox:latest``)."""
         if self._is_host(ref):
             return self._host_image
-        return await self._database.run(lambda it: self._catalog.find(it, ref))
+        if ref in self._found:
+            return self._found[ref]
+        known = self._found
+        image = await self._database.run(lambda it: self._catalog.find(it, ref))
+        if len(known) < _MOST_FOUND:
+            known[ref] = image  # if something has changed meanwhile, nobody looks into this one any more
+        return image
+
+    async def _change(self, statement: Callable[[sqlite3.Connection], T]) -> T:
+        """A durable transaction that changes images or their names."""
+        try:
+            return await self._database.run(statement, durable=True)
+        finally:
+            self._found = {}
 
     async def list(self, filters: Mapping[str, Sequence[str]] | None = None, all: bool = False) -> Records:
         """docker's image summaries, newest first. ``all`` adds nothing: there are no intermediate images."""
@@ -94,7 +110,7 @@ class Images:
         image = await self.get(ref)
         if image.id == self._host_image.id:
             raise Conflict(f"the image {HOST} is a view of this machine and has only this name")
-        await self._database.run(lambda it: self._catalog.tag(it, reference, image.id), durable=True)
+        await self._change(lambda it: self._catalog.tag(it, reference, image.id))
 
     async def remove(self, ref: str, *, force: bool = False, prune: bool = True) -> Records:
         """Untag or delete by docker's rules; answers ``{"Untagged": name}`` and ``{"Deleted": id}`` records.
@@ -114,7 +130,7 @@ class Images:
             plan = removal.plan(self._catalog.load(connection, found.id), ref, users, force=force)
             return self._collected(connection, self._delete(connection, plan))
 
-        records, dead = await self._database.run(drop, durable=True)
+        records, dead = await self._change(drop)
         await self._remove_files(records, dead)
         return records
 
@@ -132,7 +148,7 @@ class Images:
             records = [it for image in unused for it in self._delete(connection, removal.whole(image))]
             return *self._collected(connection, records), sum(image.size for image in unused)
 
-        records, dead, size = await self._database.run(drop, durable=True)
+        records, dead, size = await self._change(drop)
         await self._remove_files(records, dead)
         return {"ImagesDeleted": records or None, "SpaceReclaimed": size}
 
@@ -189,7 +205,7 @@ class Images:
                 if name:
                     self._catalog.tag(connection, name, image_id)
 
-            await self._database.run(record, durable=True)
+            await self._change(record)
         return image_id
 
     def _is_host(self, ref: str) -> bool:

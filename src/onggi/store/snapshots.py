@@ -13,8 +13,9 @@ import os
 import sqlite3
 import stat
 import uuid
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from hashlib import sha256
+from typing import NamedTuple
 
 import msgspec
 
@@ -28,9 +29,23 @@ from onggi.store.host import HostView
 from onggi.store.layout import Layout
 from onggi.store.rootfs import Mask, Overlay, Rootfs, Spec
 
-__all__ = ["Mask", "Overlay", "Rootfs", "Snapshots"]
+__all__ = ["Draft", "Mask", "Overlay", "Release", "Rootfs", "Snapshots"]
 
 _QUICK_ENTRIES = 64  # a tree of at most so many entries is deleted before the answer
+
+
+class Draft(NamedTuple):
+    """A snapshot whose directories exist; ``record`` writes its row in the caller's transaction."""
+
+    rootfs: Rootfs
+    record: Callable[[sqlite3.Connection], None]
+
+
+class Release(NamedTuple):
+    """A snapshot to be removed: its row in the caller's transaction, then its files, from any thread."""
+
+    drop: Callable[[sqlite3.Connection], None]
+    discard: Callable[[], None]
 
 
 class Snapshots:
@@ -75,21 +90,24 @@ class Snapshots:
         Raises NotFound, InvalidArgument or Unsupported for a ``host_show`` path; DataLoss if a layer is
         missing.
         """
-        spec = Spec(chain_ids(image.layers), image.base, list(host_show))
+        draft = await self.draft(container_id, image, host_show=host_show)
+        await self._database.run(draft.record)
+        return draft.rootfs
+
+    async def draft(self, container_id: str, image: Image, *, host_show: Sequence[str] = ()) -> Draft:
+        """``prepare`` for a caller who writes the row together with his own."""
         if container_id in self._numbers:
-            return await self.rootfs(container_id)
+            return Draft(await self.rootfs(container_id), _nothing)
+        spec = Spec(chain_ids(image.layers), image.base, list(host_show))
         view = await self._view(spec)
-        number = self.number()
-
-        def insert(connection: sqlite3.Connection) -> Rootfs:
-            rootfs = self._plan(connection, number, spec, view)
-            row = (number, "container", container_id, msgspec.json.encode(spec))
-            connection.execute("INSERT INTO snapshots VALUES (?, ?, ?, ?)", row)
-            return rootfs
-
-        rootfs = await self._database.run(insert)
-        self._numbers[container_id] = number
-        return rootfs
+        number = self._numbers[container_id] = self.number()
+        try:
+            rootfs = self._plan(await self._directories(spec.chain), number, spec, view)
+        except BaseException:
+            del self._numbers[container_id]
+            raise
+        row = (number, "container", container_id, msgspec.json.encode(spec))
+        return Draft(rootfs, lambda it: self._record(it, spec, row))
 
     async def rootfs(self, container_id: str) -> Rootfs:
         """Plan the root of a prepared container anew: what the host hides may have changed. Raises
@@ -97,7 +115,7 @@ class Snapshots:
         """
         number, spec = await self._database.run(lambda it: self._row(it, container_id))
         view = await self._view(spec)
-        return await self._database.run(lambda it: self._plan(it, number, spec, view))
+        return self._plan(await self._directories(spec.chain), number, spec, view)
 
     async def remove(self, container_id: str, *, durable: bool = True) -> None:
         """Delete a container's snapshot. Idempotent.
@@ -105,17 +123,17 @@ class Snapshots:
         ``durable=False`` if the caller has dropped the container's own row durably already, which saves a
         sync. Small trees are gone when this returns, large ones are put aside and deleted in a thread.
         """
+        release = self.release(container_id)
+        if release is not None:
+            await self._database.run(release.drop, durable=durable, after=lambda _: release.discard())
+
+    def release(self, container_id: str) -> Release | None:
+        """``remove`` for a caller who drops the row together with his own; None if there is no snapshot."""
         number = self._numbers.pop(container_id, None)
         if number is None:
-            return
-
-        def drop(connection: sqlite3.Connection) -> None:
-            connection.execute("DELETE FROM snapshots WHERE number = ?", (number,))
-
-        large: list[str] = []
-        await self._database.run(drop, durable=durable, after=lambda _: large.extend(self._discard(number)))
-        for path in large:
-            self._spawn(path)
+            return None
+        loop = asyncio.get_running_loop()
+        return Release(lambda it: _drop(it, number), lambda: self._discard(number, loop))
 
     async def usage(self, container_id: str) -> int:
         """Bytes on disk that the container wrote. Raises NotFound."""
@@ -167,9 +185,23 @@ class Snapshots:
             raise NotFound(f"no snapshot of container {container_id}")
         return row[0], msgspec.json.decode(row[1], type=Spec)
 
-    def _plan(self, connection: sqlite3.Connection, number: int, spec: Spec, view: list[Overlay]) -> Rootfs:
+    def _record(
+        self, connection: sqlite3.Connection, spec: Spec, row: tuple[int, str, str, bytes]
+    ) -> None:
+        """Raises DataLoss if a layer was removed since the snapshot was planned."""
+        for chain_id in spec.chain:
+            self._layer(connection, chain_id)
+        connection.execute("INSERT INTO snapshots VALUES (?, ?, ?, ?)", row)
+
+    async def _directories(self, chain: Sequence[str]) -> list[str]:
+        """Layers' directories, top first."""
+        known = [self._layers.get(chain_id, "") for chain_id in reversed(chain)]
+        if all(known):
+            return known
+        return await self._database.run(lambda it: [self._layer(it, entry) for entry in reversed(chain)])
+
+    def _plan(self, layers: list[str], number: int, spec: Spec, view: list[Overlay]) -> Rootfs:
         directory = self._layout.snapshot(number)
-        layers = [self._layer(connection, chain_id) for chain_id in reversed(spec.chain)]
         _mkdir(directory, 0o700)
         if not view:
             lowers = layers or [_made(f"{directory}/empty")]
@@ -194,14 +226,14 @@ class Snapshots:
             self._layers[chain_id] = f"{self._layout.snapshot(row[0])}/fs"
         return self._layers[chain_id]
 
-    def _discard(self, number: int) -> list[str]:
-        """Delete a small tree; put a large one aside and return its new name."""
+    def _discard(self, number: int, loop: asyncio.AbstractEventLoop) -> None:
+        """Delete a small tree; put a large one aside for another thread."""
         path = self._layout.snapshot(number)
         if trees.remove(path, _QUICK_ENTRIES):
-            return []
+            return
         aside = f"{self._layout.trash}/{uuid.uuid4().hex}"
         os.rename(path, aside)
-        return [aside]
+        loop.call_soon_threadsafe(self._spawn, aside)
 
     def _abandon(self, path: str) -> None:
         try:
@@ -216,6 +248,14 @@ class Snapshots:
     def _keep(self, task: asyncio.Task[object]) -> None:
         self._background.add(task)
         task.add_done_callback(self._background.discard)
+
+
+def _drop(connection: sqlite3.Connection, number: int) -> None:
+    connection.execute("DELETE FROM snapshots WHERE number = ?", (number,))
+
+
+def _nothing(_: sqlite3.Connection) -> None:
+    """The row is there."""
 
 
 def _writable(overlay: Overlay, directory: str, like: str) -> Overlay:

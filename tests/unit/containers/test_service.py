@@ -257,3 +257,95 @@ async def test_recovery_finds_what_runs_and_books_what_ended(world):
     ending = await world.containers.wait("running", "")
     world.runtime.finish(running, 0)
     assert (await ending)["StatusCode"] == 0
+
+
+@service_test
+async def test_after_a_boot_rm_containers_are_gone_though_never_started(world):
+    await world.create("kept")
+    await world.create("gone", HostConfig={"AutoRemove": True})
+    await world.reopen()
+    await world.containers.recover()
+    assert {"kept", "gone"} <= set(world.context.names)
+    await world.reopen()
+    await world.containers.recover(rebooted=True)
+    assert set(world.context.names) == {"kept"}
+
+
+@service_test
+async def test_only_a_row_that_must_survive_power_loss_is_durable(world):
+    durable = []
+    run = world.database.run
+
+    def spy(fn, *, durable_log=durable, **options):
+        durable_log.append(options.get("durable", False))
+        return run(fn, **options)
+
+    world.database.run = spy
+    await world.create("kept")
+    await world.containers.remove("kept")
+    assert durable == [True, True]
+    durable.clear()
+    await world.create("gone", HostConfig={"AutoRemove": True})
+    await world.containers.remove("gone")
+    assert durable == [False, False]
+
+
+@service_test
+async def test_tombstones_end_in_order(world):
+    for name in ("first", "second"):
+        await world.create(name)
+        await world.containers.remove(name)
+    old = {key: (code, 1) for key, (code, _) in world.context.tombstones.items()}
+    world.context.tombstones.update(old)
+    await world.create("third")
+    await world.containers.remove("third")
+    assert len(world.context.tombstones) == 2
+    assert "third" in world.context.tombstones
+
+
+@service_test
+async def test_a_sigkill_is_answered_when_the_container_is_dead(world):
+    await world.create()
+    await world.containers.start("c1")
+    await world.containers.kill("c1", "KILL")
+    assert (await world.containers.inspect("c1", False))["State"]["Status"] == "exited"
+    await world.containers.remove("c1", force=False, volumes=False, link=False)
+
+
+@service_test
+async def test_a_wait_that_nobody_awaits_any_more_is_dropped(world):
+    await world.create()
+    await world.containers.start("c1")
+    future = await world.containers.wait("c1", "next-exit")
+    waiters = world.context.find("c1").exit_waiters
+    assert future in waiters
+    future.cancel()
+    await asyncio.sleep(0)
+    assert future not in waiters
+
+
+@service_test
+async def test_no_start_comes_between_the_answer_to_attach_and_its_place_on_the_list(world):
+    """A client starts the container when it has seen the 101."""
+    await world.create()
+    ours, theirs = socket.socketpair()
+    starts = []
+
+    async def hijack():
+        starts.append(asyncio.ensure_future(world.containers.start("c1")))
+        await asyncio.sleep(0)
+        return Hijacked(ours.detach(), b"")
+
+    options = AttachOptions(stdin=False, stdout=True, stderr=True, stream=True, logs=True, detach_keys="")
+    await world.containers.attach("c1", options, hijack)
+    await starts[0]
+    assert len(world.runtime.requests[0].attach) == 1
+    theirs.close()
+
+
+@service_test
+async def test_field_names_are_matched_whatever_their_case(world):
+    await world.create()
+    await world.containers.start("c1")
+    exec_id = await world.containers.exec_create("c1", {"cmd": ["true"], "detachKeys": "ctrl-p"})
+    assert (await world.containers.exec_inspect(exec_id))["DetachKeys"] == "ctrl-p"
