@@ -117,9 +117,6 @@ class FakeContainers:
         self._find(ref)
         return False
 
-    def exec_is_tty(self, exec_id):
-        return False
-
     async def logs(self, ref, query):
         yield Record(1_000_000_001, 1, b"to stdout\n")
         yield Record(2_000_000_002, 2, b"to stderr\n")

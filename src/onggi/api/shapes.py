@@ -10,7 +10,11 @@ Version = tuple[int, int]
 
 def shape_create(body: Json, version: Version) -> Json:
     """Drop fields that a client of this version cannot mean, and give it the defaults of its time."""
-    if not isinstance(body, dict) or not isinstance(host := body.get("HostConfig"), dict):
+    if not isinstance(body, dict):
+        return body
+    if "Runtime" in body:  # docker-py writes it here
+        body.setdefault("HostConfig", {}).setdefault("Runtime", body["Runtime"])
+    if not isinstance(host := body.get("HostConfig"), dict):
         return body
     if version < (1, 25):
         host.pop("AutoRemove", None)

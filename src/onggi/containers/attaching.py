@@ -11,7 +11,7 @@ from onggi.containers.logs import ContainerLogs
 from onggi.containers.model import Container
 from onggi.containers.options import AttachOptions, Hijack, LogQuery
 from onggi.containers.runtime import Attach
-from onggi.containers.streams import frame, send_all
+from onggi.containers.streams import frame, send_all, until_head_is_read
 from onggi.errors import Conflict, InvalidArgument, NotFound
 
 Json = Any
@@ -37,32 +37,48 @@ class Attacher:
         parse_detach_keys(options.detach_keys)
         if not options.stream and not options.logs:
             raise InvalidArgument("either logs or stream must be asked for")
+        if not options.stream:
+            os.close((await self._answer(container, options, hijack)).fd)
+        elif container.alive:
+            await self._connect(container, await self._answer(container, options, hijack))
+        else:
+            await self._enlist(container, options, hijack)
+        self._context.publish(container, "attach")
+
+    async def _answer(self, container: Container, options: AttachOptions, hijack: Hijack) -> Attach:
+        """Answer 101 and write what was logged before; the stream that may follow."""
         fd, early = await hijack()
         stream = attachment(container, options, fd, early)
         try:
+            await until_head_is_read(fd)
             if options.logs:
                 await self._replay(container, options, stream)
         except BaseException:
             os.close(fd)
             raise
-        if options.stream:
-            await self.connect(container, stream)
-        else:
-            os.close(fd)
-        self._context.publish(container, "attach")
+        return stream
 
-    async def connect(self, container: Container, stream: Attach) -> None:
-        """Give a stream to the monitor, or keep it for the next start.
+    async def _enlist(self, container: Container, options: AttachOptions, hijack: Hijack) -> None:
+        """Keep the stream for the next start.
 
-        The descriptor is taken in any case.
+        A client starts the container as soon as it has seen our answer, so no start may begin before the
+        stream is on the list: the lock is held from the answer on.
         """
         async with container.lock:
-            if not container.alive:
-                if container.removing:
-                    os.close(stream.fd)
-                else:
-                    container.attachments.append(stream)
+            stream = await self._answer(container, options, hijack)
+            if container.removing:
+                os.close(stream.fd)
                 return
+            if not container.alive:
+                container.attachments.append(stream)
+                return
+        await self._connect(container, stream)
+
+    async def _connect(self, container: Container, stream: Attach) -> None:
+        """Give a stream to the monitor, which takes the descriptor; a client that came too late sees the end."""
+        if not container.alive:
+            os.close(stream.fd)
+            return
         try:
             await self._context.runtime.call(container.id, "attach", attach_arguments(stream), [stream.fd])
         except NotFound:

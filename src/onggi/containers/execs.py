@@ -20,7 +20,7 @@ from onggi.containers.options import ExecOptions, Hijack
 from onggi.containers.request import ExecConfig, convert, words
 from onggi.containers.runtime import Attach
 from onggi.containers.spec import Command, environment, merge_env, process
-from onggi.containers.streams import frame, send_all
+from onggi.containers.streams import frame, send_all, until_head_is_read
 from onggi.errors import CommandNotFound, Conflict, InvalidArgument, NotExecutable, NotFound, OnggiError
 from onggi.store.rootfs import Rootfs
 
@@ -71,10 +71,6 @@ class Execs:
         self._publish(container, f"exec_create: {' '.join(words(config.cmd))}", new)
         return new
 
-    def exec_is_tty(self, exec_id: str) -> bool:
-        """Whether the exec's stream is raw rather than framed."""
-        return self._get(exec_id).config.tty
-
     async def exec_start(self, exec_id: str, options: ExecOptions, hijack: Hijack | None) -> None:
         """Start; with ``hijack`` the client's stream goes to the monitor, and errors are written on it.
 
@@ -98,7 +94,7 @@ class Execs:
             stdin=config.attach_stdin,
             stdout=config.attach_stdout,
             stderr=config.attach_stderr,
-            framed=not config.tty,
+            framed=not options.tty,
             detach_keys=parse_detach_keys(config.detach_keys) if config.tty else "",
         )
         await self._launch_on(container, started, stream, options.size)
@@ -107,6 +103,7 @@ class Execs:
         self, container: Container, started: Exec, stream: Attach, size: tuple[int, int] | None
     ) -> None:
         """Launch with a client; after the 101 an error can only be told on the stream, as docker does."""
+        await until_head_is_read(stream.fd)
         copy = os.dup(stream.fd)
         try:
             await self.launch(container, started, stream, size)

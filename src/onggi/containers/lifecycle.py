@@ -18,6 +18,7 @@ from onggi.errors import Conflict, InvalidArgument, NotFound, NotModified, Unsup
 Json = Any
 STOP_TIMEOUT_S = 10
 _KILL_GRACE_S = 10
+_NO_EXIT = "could not kill container: tried to kill container, but did not receive an exit event"
 
 
 class Lifecycle:
@@ -43,8 +44,12 @@ class Lifecycle:
         number = parse_signal(signal or "KILL")
         if not container.alive:
             raise Conflict(f"cannot kill container: {ref}: container {container.id} is not running")
+        # As docker, answer a SIGKILL when it has taken effect: clients inspect or remove right behind it.
+        ended = self._runs.exit_future(container) if number == 9 else None
         await self._send(container, number)
         self._context.publish(container, "kill", signal=str(number))
+        if ended is not None and not await _settled(ended, _KILL_GRACE_S):
+            raise Conflict(_NO_EXIT)
 
     async def _send(self, container: Container, number: int) -> None:
         if number in (9, 15, _stop_signal(container)) and not container.stopped_by_user:
@@ -94,9 +99,7 @@ class Lifecycle:
             pass  # the end is on its way
         self._context.publish(container, "kill", signal="9")
         if not await _settled(ended, _KILL_GRACE_S):
-            raise Conflict(
-                "could not kill container: tried to kill container, but did not receive an exit event"
-            )
+            raise Conflict(_NO_EXIT)
 
     async def restart(self, ref: str, *, timeout_s: int | None = None, signal: str | None = None) -> None:
         """Stop if it runs, then start."""

@@ -106,6 +106,8 @@ class Queries:
             sample = await self._context.runtime.call(container.id, "stats", {})
             system_ns, cpus = system_cpu()
             sample["cpu_stats"] |= {"system_cpu_usage": system_ns, "online_cpus": cpus}
+        # An own namespace has loopback alone, which docker does not count either.
+        own = container.spec.host_config.network_mode in ("default", "bridge")
         return {
             "name": f"/{container.name}",
             "id": container.id,
@@ -118,6 +120,7 @@ class Queries:
             "cpu_stats": {},
             "precpu_stats": {},
             "memory_stats": {},
+            **({"networks": {}} if own else {}),
             **sample,
         }
 

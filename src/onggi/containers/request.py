@@ -239,13 +239,22 @@ def _plain(value: Json) -> Json:
     return value
 
 
+def _folded(body: Json, kind: type[Json]) -> Json:
+    """The object with docker's spelling of its fields: Go matches names whatever their case."""
+    names = kind.__struct_encode_fields__
+    if not isinstance(body, dict) or body.keys() <= set(names):
+        return body
+    spelled = {name.lower(): name for name in names}
+    return {spelled.get(key.lower(), key): value for key, value in body.items()}
+
+
 def convert(body: Json, kind: type[T]) -> T:
     """Decode a JSON value.
 
     Numbers beyond 64 bits and wrong types raise InvalidArgument with the field's name.
     """
     try:
-        return msgspec.convert(_plain(body if body is not None else {}), kind)
+        return msgspec.convert(_plain(_folded({} if body is None else body, kind)), kind)
     except msgspec.ValidationError as error:
         raise InvalidArgument(f"invalid JSON: {str(error).lower()}") from None
 

@@ -7,14 +7,17 @@ big-endian length, payload.
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import os
 import socket
+import termios
 from typing import Any
 
 import msgspec
 
 Json = Any
 FINAL_STATUS, EARLY_STATUS = 4, 5
+_HEAD_CHECKS, _HEAD_CHECK_S = 40, 0.0005
 
 
 def frame(kind: int, payload: bytes) -> bytes:
@@ -23,6 +26,22 @@ def frame(kind: int, payload: bytes) -> bytes:
 
 def status_frame(kind: int, status: Json) -> bytes:
     return frame(kind, msgspec.json.encode(status))
+
+
+async def until_head_is_read(fd: int) -> None:
+    """Give a client a moment to read the answer's head from a hijacked connection before bytes follow it.
+
+    docker-py reads heads through a buffer and loses what arrived together with one. Bounded: who does not
+    read is not waited for. TIOCOUTQ: what the peer has not taken yet (tty_ioctl(4), unix(7)).
+    """
+    for _ in range(_HEAD_CHECKS):
+        try:
+            waiting = fcntl.ioctl(fd, termios.TIOCOUTQ, bytes(4))
+        except OSError:
+            return
+        if not any(waiting):
+            return
+        await asyncio.sleep(_HEAD_CHECK_S)
 
 
 async def send_all(fd: int, data: bytes, limit_s: float = 30.0) -> None:

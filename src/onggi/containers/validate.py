@@ -18,6 +18,7 @@ from onggi.errors import InvalidArgument, Unsupported
 from onggi.logs.options import validate as validate_log
 
 Json = Any
+RUNTIMES = ("onggi", "runc")  # one runtime; clients know it by the name of docker's default too
 NAME = re.compile(r"/?[a-zA-Z0-9][a-zA-Z0-9_.-]+")
 _HOSTNAME = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9._-]{0,62}[A-Za-z0-9_])?")
 _MILLISECOND_NS = 1_000_000
@@ -188,7 +189,7 @@ def _refuse_later(host: HostConfig) -> None:
         raise Unsupported(
             f'could not select device driver "{request.get("Driver", "")}" with capabilities: [{kinds}]'
         )
-    if host.runtime != "onggi":
+    if host.runtime not in RUNTIMES:
         raise InvalidArgument(f"unknown or invalid runtime name: {host.runtime}")
     if ".." in host.cgroup_parent.split("/") or host.cgroup_parent.endswith(".slice"):
         raise InvalidArgument(f"invalid cgroup parent: {host.cgroup_parent}")

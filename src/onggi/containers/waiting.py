@@ -32,12 +32,23 @@ class Waiting:
             future.set_result({"StatusCode": self._context.tombstone(ref), "Error": None})
             return future
         if condition == "removed":
-            container.removal_waiters.append(future)
+            _register(container.removal_waiters, future)
         elif condition == "next-exit" or container.state.running:
-            container.exit_waiters.append(future)
+            _register(container.exit_waiters, future)
         else:
             error = container.state.error
             future.set_result(
                 {"StatusCode": container.state.exit_code, "Error": {"Message": error} if error else None}
             )
         return future
+
+
+def _register(waiters: list[asyncio.Future[Json]], future: asyncio.Future[Json]) -> None:
+    """A client that leaves cancels its future, which must not stay until the container ends."""
+    waiters.append(future)
+
+    def leave(ended: asyncio.Future[Json]) -> None:
+        if ended.cancelled() and ended in waiters:
+            waiters.remove(ended)
+
+    future.add_done_callback(leave)

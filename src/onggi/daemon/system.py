@@ -11,6 +11,7 @@ from typing import Any
 
 import msgspec
 
+from onggi.containers.validate import RUNTIMES
 from onggi.daemon import doctor, machine
 from onggi.daemon.birth import Birth
 from onggi.daemon.config import Config
@@ -203,7 +204,7 @@ def _engine_fields(config: Config) -> Json:
         "Labels": list(config.labels),
         "ExperimentalBuild": False,
         "ServerVersion": VERSION,
-        "Runtimes": {"onggi": {"path": "onggi-runtime"}},
+        "Runtimes": {name: {"path": "onggi-runtime"} for name in RUNTIMES},
         "DefaultRuntime": "onggi",
         "Swarm": _SWARM,
         "LiveRestoreEnabled": True,

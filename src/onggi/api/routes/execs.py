@@ -45,8 +45,8 @@ async def start(engine: Engine, request: Request) -> Answer:
     if options.detach:
         await engine.containers.exec_start(request.params["id"], options, None)
         return Response(200)
-    raw = engine.containers.exec_is_tty(request.params["id"])
-    hijack = request.hijack(stream_type(raw, request.api_version))
+    # The start's own word counts, not the exec's: docker-py asks for frames of an exec with a terminal.
+    hijack = request.hijack(stream_type(tty, request.api_version))
     await engine.containers.exec_start(request.params["id"], options, hijack)
     return None
 
