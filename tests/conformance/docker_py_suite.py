@@ -1,4 +1,4 @@
-"""Runs docker-py's integration tests (a checkout of github.com/docker/docker-py, never copied here) on onggid.
+"""Runs docker-py's integration tests (a checkout of github.com/docker/docker-py, not copied) on onggid.
 
     python tests/conformance/docker_py_suite.py --suite DIR [--only FILE ...] [--json FILE] [--output DIR]
 
@@ -23,7 +23,7 @@ from pathlib import Path
 
 sys.path[:0] = [str(Path(__file__).resolve().parents[1]), str(Path(__file__).resolve().parents[2] / "src")]
 
-from engines import RealEngine, busybox_tar
+from engines import RealEngine, busybox_tar  # noqa: E402 - it is found by the line above
 
 INSIDE = "ONGGI_CONFORMANCE_INSIDE"
 HELLO = b"#!/bin/sh\necho\necho Hello from Docker!\n"

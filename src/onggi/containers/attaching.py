@@ -75,7 +75,7 @@ class Attacher:
         await self._connect(container, stream)
 
     async def _connect(self, container: Container, stream: Attach) -> None:
-        """Give a stream to the monitor, which takes the descriptor; a client that came too late sees the end."""
+        """Give a stream to the monitor, which takes the descriptor; who came too late sees the end."""
         if not container.alive:
             os.close(stream.fd)
             return
