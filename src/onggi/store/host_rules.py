@@ -1,8 +1,8 @@
 """What the ``host`` image shows of the machine: pure rules over paths, modes and file contents.
 
 Shown is what packages own. Inside that, a simple strong rule: what "others" may not read on the host is not
-shown; besides it, things that are secret by their name, and files that contain a private key or a password
-in a URL. Everything else is an empty directory.
+shown; besides it, things that are secret by their name, and files that contain a private key, a password or
+an access token. Everything else is an empty directory.
 """
 
 from __future__ import annotations
@@ -45,7 +45,8 @@ _SECRET_NAMES = frozenset(
         ".ssh", ".gnupg", ".aws", ".azure", ".kube", ".docker", ".netrc", "_netrc", ".pgpass",
         ".my.cnf", ".dockercfg", ".git-credentials", ".npmrc", ".pypirc", ".env", ".vault-token",
         ".htpasswd", ".smbcredentials", ".rediscli_auth", ".password-store", ".mylogin.cnf", ".s3cfg",
-        ".boto", ".terraformrc", ".credentials", "credentials.json", "id_rsa", "id_dsa", "id_ecdsa",
+        ".boto", ".terraformrc", ".credentials", "credentials.json",
+        "application_default_credentials.json", "id_rsa", "id_dsa", "id_ecdsa",
         "id_ed25519", "id_ecdsa_sk", "id_ed25519_sk", "secring.gpg",
     )
 )  # fmt: skip
@@ -56,8 +57,15 @@ _KEY_NAME = re.compile(
     r"\.(pem|key|priv|crt|cer)$|^[^.]*(private|secret|credential|key)[^.]*$", re.IGNORECASE
 )
 CONTENT_LIMIT = 128 << 10  # bytes: a key and its chain; larger files are programs and data
-_PRIVATE_KEY = re.compile(rb"-----BEGIN [A-Z0-9 ]*PRIVATE KEY")
-_URL_PASSWORD = re.compile(rb"://[^/\s:@\"'<>{}$]+:[^/\s@\"'<>{}$]+@[a-z0-9]")
+_SECRET_CONTENT = (
+    re.compile(rb"-----BEGIN [A-Z0-9 ]*PRIVATE KEY"),
+    re.compile(rb"://[^/\s:@\"'<>{}$]+:[^/\s@\"'<>{}$]+@[a-z0-9]"),  # a password in a URL
+    re.compile(rb":!?\$[0-9a-z]{1,8}\$[^:\s]+(:|$)", re.MULTILINE),  # shadow(5), htpasswd, their copies
+    re.compile(rb"PrivateKey\s*=\s*[A-Za-z0-9+/]{43}="),  # WireGuard
+    re.compile(rb"client-key-data:\s*\S"),  # Kubernetes
+    re.compile(rb"aws_secret_access_key\s*=\s*\S"),
+    re.compile(rb'"(refresh_token|auths)"\s*:'),  # gcloud, docker
+)
 
 
 def covers(parents: tuple[str, ...], path: str) -> bool:
@@ -103,8 +111,8 @@ def asks_for_content(path: str, size: int) -> bool:
 
 
 def is_secret(content: bytes) -> bool:
-    """Whether a file's content is a private key, or holds a password in a URL."""
-    return any(pattern.search(content) for pattern in (_PRIVATE_KEY, _URL_PASSWORD))
+    """Whether a file's content holds a private key, a password or its hash, or an access token."""
+    return any(pattern.search(content) for pattern in _SECRET_CONTENT)
 
 
 def _named(path: str) -> bool:
