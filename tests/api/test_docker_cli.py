@@ -223,3 +223,16 @@ def test_what_is_not_there_yet_is_refused_by_name(engine):
         done = engine.docker(*arguments)
         assert done.returncode == 1
         assert b"not supported by this engine yet" in done.stderr, done
+
+
+def test_removal_of_containers_with_execs(engine, name):
+    """The monitor is the parent of what was exec'd: it must reap while it waits for process 1 to end.
+
+    Four removals, 10 s each if it does not, share one deadline of 30 s.
+    """
+    names = [f"{name}-{number}" for number in range(4)]
+    for one in names:
+        engine.docker("run", "-d", "--network", "none", "--name", one, "busybox", "sleep", "1000", check=True)
+        engine.docker("exec", "-d", one, "sleep", "1000", check=True)
+    script = "for name; do docker rm -f $name || exit; done"
+    subprocess.run(["sh", "-c", script, "sh", *names], env=engine.environment, timeout=30, check=True)
