@@ -15,6 +15,7 @@ from onggi.runtime.plan import Plan, Root
 
 Json = Any
 VERSION = "1.2.0"
+OWN_PARENT = "/onggi-runtime/"  # of control groups that a bundle names relatively, or not at all
 _MAX_CONFIG = 64 << 20
 # config-linux.md#default-devices: what every container may use even where its devices are denied by default.
 _DEFAULT_DEVICES: tuple[tuple[str, int, int | None], ...] = (
@@ -61,7 +62,7 @@ def cgroup_path(config: Json, container_id: str) -> str:
     names = [name for name in path.split("/") if name not in ("", ".")]
     if ".." in names or not names:
         raise InvalidArgument(f"linux.cgroupsPath: invalid path {path!r}")
-    return ("/" if path.startswith("/") else "/onggi-runtime/") + "/".join(names)
+    return ("/" if path.startswith("/") else OWN_PARENT) + "/".join(names)
 
 
 def resources(config: Json) -> Json:

@@ -131,7 +131,7 @@ class _Exec:
             syscalls.prctl(syscalls.PR_SET_CHILD_SUBREAPER, 1)
         door.close()
         outer, inner = channel.pair()
-        child = fork_joined(self.process, target, None, (outer, inner), size)
+        child = fork_joined(lambda: self.process, target, None, (outer, inner), size)
         inner.close()
         try:
             self._place(child)

@@ -34,11 +34,7 @@ def run(context: Context, options: Values, arguments: list[str]) -> int:
     directory = context.directory(arguments)
     detach = options.flag("detach")
     made = _make(context, options, directory, held=False)
-    try:
-        _poststart(directory, made.state)
-    except OnggiError:
-        _destroy(context, directory, made.state)
-        raise
+    _poststart(context, directory, made.state)
     if detach:
         return 0
     code = Foreground(made.state.pid, made.master).wait()
@@ -123,13 +119,18 @@ def start(context: Context, _: Values, arguments: list[str]) -> int:
         failure = birth.release(directory)
         if failure:
             raise report.failed(failure, program)
-        _poststart(directory, state)
+        _poststart(context, directory, state)
     return 0
 
 
-def _poststart(directory: Directory, state: State) -> None:
+def _poststart(context: Context, directory: Directory, state: State) -> None:
+    """A container whose poststart hook fails is stopped and removed (runtime.md#lifecycle, step 10)."""
     found = hooks.parse(directory.config())
-    hooks.run("poststart", found["poststart"], public(state, "running"), state.bundle)
+    try:
+        hooks.run("poststart", found["poststart"], public(state, "running"), state.bundle)
+    except OnggiError:
+        _destroy(context, directory, state)
+        raise
 
 
 def kill(context: Context, options: Values, arguments: list[str]) -> int:
@@ -231,6 +232,7 @@ def _destroy(context: Context, directory: Directory, state: State) -> None:
     if group:
         group.kill()
         group.remove()
+        _remove_parent(group)
     found = hooks.parse(directory.config())
     for hook in found["poststop"]:
         # A failure is logged and the next one runs (runtime.md#lifecycle, step 13).
@@ -239,6 +241,14 @@ def _destroy(context: Context, directory: Directory, state: State) -> None:
         except OnggiError as error:
             context.log.warning(str(error))
     directory.remove()
+
+
+def _remove_parent(group: Group) -> None:
+    """Remove the group that we made above those of containers that named none, with the last of them."""
+    if group.path.startswith(bundle.OWN_PARENT):
+        for mount in group.hierarchies.mounts:
+            with contextlib.suppress(OSError):
+                os.rmdir(mount.path + bundle.OWN_PARENT.rstrip("/"))
 
 
 def _kill_first(state: State, group: Group | None) -> None:
