@@ -18,7 +18,7 @@ from typing import Any
 
 import msgspec
 
-from onggi.containers.failures import start_error
+from onggi.containers.failures import exit_code_of, start_error
 from onggi.containers.link import LauncherLink, Link
 from onggi.containers.runtime import Attach, ExitRecord, MonitorState, Started, StartRequest
 from onggi.errors import NotFound, OnggiError
@@ -28,7 +28,7 @@ from onggi.kernel.cgroups import Group
 from onggi.kernel.features import Features
 from onggi.kernel.sockets import connect_unix
 from onggi.launch import protocol
-from onggi.launch.request import pack
+from onggi.launch.request import raw_request
 from onggi.runtime import compile as compiler
 from onggi.runtime import plan as plans
 from onggi.runtime.process import compile_process
@@ -87,14 +87,15 @@ class Supervisor:
         plan = self.plan(request)
         self._make_run_dir(request.run_dir)
         payload = _payload(_run_request(request, plan))
+        plan_payload = _payload(plans.dump(plan))
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_CLOEXEC)
         run = Run(request.id, request.run, plan.cgroup, request.run_dir)
         run.seccomp = request.seccomp
-        memfd = sealed.data("onggi-run", payload)
+        memfd, plan_fd = sealed.data("onggi-run", payload), sealed.data("onggi-plan", plan_payload)
         try:
             self._follow(run, ours)
             clients = [attach.fd for attach in request.attach]
-            self.launcher.send(protocol.RUN, "", [memfd, theirs.fileno(), *clients])
+            self.launcher.send(protocol.RUN, "", [memfd, plan_fd, theirs.fileno(), *clients])
         except BaseException:
             self._runs.pop(request.id, None)
             if run.link:
@@ -102,6 +103,7 @@ class Supervisor:
             raise
         finally:
             os.close(memfd)
+            os.close(plan_fd)
             theirs.close()
         return run
 
@@ -146,6 +148,9 @@ class Supervisor:
         kind = event["event"]
         if kind in ("started", "failed") and not run.started.done():
             run.started.set_result(event)
+        elif kind == "failed" and not run.exited.done():
+            # The engine that asked for this start is gone; the next one learns of it as of an end.
+            run.exited.set_result(_record_of_failure(run, event["failure"]))
         elif kind == "exited" and not run.exited.done():
             run.exited.set_result(msgspec.convert(event["record"], ExitRecord))
         elif kind == "flushed" and not run.flushed.done():
@@ -191,11 +196,11 @@ class Supervisor:
         cgroup = _read_json(f"{run_dir}/state.json").get("cgroup") or f"{self.cgroup_parent}/c/{container_id}"
         known = Run(container_id, run, cgroup, run_dir)
         try:
-            sock = connect_unix(f"{run_dir}/monitor.sock", socket.SOCK_SEQPACKET)
+            sock = _connect_or_forbid(f"{run_dir}/monitor.sock")
+        except FileNotFoundError:
+            return None  # nothing was launched
         except OSError:
-            record = _read_record(run_dir)
-            self._clean_up(known)
-            return record
+            return self._record_of_lost(known)
         self._follow(known, sock)
         assert known.link
         known.started.set_result({"event": "started"})
@@ -204,10 +209,17 @@ class Supervisor:
                 "hello", {"protocol": protocol.MONITOR_PROTOCOL, "build": self.build}
             )
         except NotFound:
-            record = _read_record(run_dir)
-            self._clean_up(known)
-            return record
+            return await known.exited  # it ended while it was asked
         return msgspec.convert(state, MonitorState)
+
+    def ended_execs(self, container_id: str, run: int) -> dict[str, int]:
+        """Exit codes of execs that ended while no engine listened, from a run whose monitor is gone."""
+        directory = f"{self.exec_root}/containers/{container_id}/{run}"
+        with contextlib.suppress(OSError):
+            names = [name for name in os.listdir(directory) if name.startswith("exec-")]
+            records = [_read_json(f"{directory}/{name}") for name in names]
+            return {record["id"]: int(record["code"]) for record in records if record}
+        return {}
 
     def exited(self, container_id: str) -> asyncio.Future[ExitRecord]:
         """The end of the current run."""
@@ -219,25 +231,27 @@ class Supervisor:
 
     async def call(self, container_id: str, verb: str, arguments: Json, fds: Sequence[int] = ()) -> Json:
         """Ask the monitor; descriptors passed in are taken in any case."""
+        taken = list(fds)
         try:
             run = self._run(container_id)
             if run.link is None:
                 raise NotFound(f"container {container_id} is not running")
-            return await run.link.call(verb, self._complete(run, verb, arguments), fds)
+            if verb == "exec":
+                taken.insert(0, self._process(run, arguments))
+                arguments = {name: value for name, value in arguments.items() if name != "process"}
+            return await run.link.call(verb, arguments, taken)
         finally:
-            for fd in fds:
+            for fd in taken:
                 os.close(fd)
 
-    def _complete(self, run: Run, verb: str, arguments: Json) -> Json:
-        if verb != "exec":
-            return arguments
+    def _process(self, run: Run, arguments: Json) -> int:
+        """The compiled process of an exec, in a memfd that the monitor hands on unread."""
         environment = compiler.Environment(
             self.features, _NO_ROOT, seccomp=arguments.pop("seccomp", run.seccomp)
         )
-        process_ = compile_process(
-            arguments["process"], self.features.capabilities, compiler.seccomp_of({}, environment)
-        )
-        return {**arguments, "process": process_}
+        seccomp = compiler.seccomp_of({}, environment)
+        process_ = compile_process(arguments["process"], self.features.capabilities, seccomp)
+        return sealed.data("onggi-exec", _payload(process_))
 
     async def forget(self, container_id: str, run: int) -> None:
         """The record is committed: drop the run and its directory."""
@@ -285,21 +299,20 @@ def _run_request(request: StartRequest, plan: plans.Plan) -> Json:
         "id": request.id,
         "number": request.run,
         "run_dir": request.run_dir,
-        "plan": plans.dump(plan),
+        **raw_request(plan),
         "stdin": request.stdin,
         "log": request.log,
         "auto_go": request.auto_go,
-        "trace": True,
         "attach": [_attach_arguments(attach) for attach in request.attach],
     }
 
 
 def _payload(request: Json) -> bytes:
-    """``pack``, faster; a name of the machine that is not UTF-8 takes the slow way."""
+    """JSON; a name of the machine that is not UTF-8 takes the slow way."""
     try:
         return _encode(request)
     except UnicodeEncodeError:
-        return pack(request)
+        return json.dumps(request).encode()
 
 
 def _attach_arguments(attach: Attach) -> Json:
@@ -320,6 +333,29 @@ def _read_record(run_dir: str) -> ExitRecord | None:
     if not raw or raw.get("boot_id") not in ("", None, process.boot_id()):
         return None
     return msgspec.convert(raw, ExitRecord)
+
+
+def _record_of_failure(run: Run, failure: Json) -> ExitRecord:
+    error = start_error(failure)
+    return ExitRecord(
+        run=run.number, code=exit_code_of(error), error=str(error), finished_ns=time.time_ns()
+    )
+
+
+def _connect_or_forbid(path: str) -> socket.socket:
+    """A connection to a monitor, or, if none has bound its socket yet, the certainty that none ever will.
+
+    A monitor that is only being forked finds the name taken and ends. Raises FileNotFoundError if there was
+    none, ConnectionRefusedError if it is gone.
+    """
+    try:
+        return connect_unix(path, socket.SOCK_SEQPACKET)
+    except FileNotFoundError:
+        try:
+            os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+        except FileExistsError:
+            return connect_unix(path, socket.SOCK_SEQPACKET)
+        raise
 
 
 def _read_json(path: str) -> Json:

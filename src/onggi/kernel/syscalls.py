@@ -297,6 +297,16 @@ def set_name(name: str) -> None:
     _check(_prctl(PR_SET_NAME, ctypes.addressof(buffer), 0, 0, 0), "prctl", name)
 
 
+def set_title(title: str) -> None:
+    """Overwrite the arguments that ps and /proc show of this process and its forks, as setproctitle(3) does."""
+    with open("/proc/self/stat", "rb") as file:
+        fields = file.read().rpartition(b")")[2].split()
+    start, end = int(fields[45]), int(fields[46])  # arg_start and arg_end of proc_pid_stat(5)
+    if 0 < start < end:
+        ctypes.memset(start, 0, end - start)
+        ctypes.memmove(start, title.encode()[: end - start - 1], min(len(title.encode()), end - start - 1))
+
+
 def capget() -> Capabilities:
     """capget(2) of the caller."""
     header, data = _CapHeader(_CAPABILITY_VERSION_3, 0), (_CapData * 2)()

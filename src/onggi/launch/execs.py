@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 from collections.abc import Callable
 from typing import Any
 
 from onggi.errors import Conflict, NotFound, OnggiError
-from onggi.kernel import terminal
+from onggi.kernel import sealed, terminal
 from onggi.kernel.process import pidfd_send_signal
 from onggi.kernel.sockets import send_message
 from onggi.launch.children import Children
@@ -17,7 +18,7 @@ from onggi.launch.stdio import open_ends
 from onggi.launch.streams import Streams, Wish
 from onggi.runtime import channel
 from onggi.runtime.join import Target, fork_joined
-from onggi.runtime.plan import load_process
+from onggi.runtime.plan import Process, load_process
 
 Json = Any
 Answer = Callable[[Json, BaseException | None], None]
@@ -27,7 +28,7 @@ _DRAIN_S = 2.0
 class Exec:
     """One exec: forked, started, ended, drained."""
 
-    def __init__(self, owner: Execs, arguments: Json, answer: Answer) -> None:
+    def __init__(self, owner: Execs, arguments: Json, process_fd: int, answer: Answer) -> None:
         self.owner, self.id, self.tty = owner, arguments["id"], bool(arguments.get("tty"))
         self.pid, self.pidfd = 0, -1
         self.code: int | None = None
@@ -38,8 +39,13 @@ class Exec:
         self._outer, inner = channel.pair()
         ends = open_ends(self.streams, tty=self.tty, stdin=bool(arguments.get("stdin")))
         size = tuple(arguments.get("size") or (0, 0))
-        process = load_process(arguments["process"])
-        child = fork_joined(process, owner.target(), ends.stdio, (self._outer, inner), (size[0], size[1]))
+        child = fork_joined(
+            lambda: _read_process(process_fd),
+            owner.target(),
+            ends.stdio,
+            (self._outer, inner),
+            (size[0], size[1]),
+        )
         inner.close()
         ends.close()
         owner.place(child)
@@ -120,6 +126,10 @@ class Exec:
             self.owner.remove(self)
 
 
+def _read_process(fd: int) -> Process:
+    return load_process(json.loads(sealed.read(fd)))
+
+
 def _nothing(_code: int, _signal: int) -> None:
     """The end of a middle process says nothing."""
 
@@ -141,18 +151,22 @@ class Execs:
         self.ended: dict[str, int] = {}
 
     def start(self, arguments: Json, fds: list[int], answer: Answer) -> None:
-        """Fork one; the answer comes when exec succeeded or failed."""
+        """Fork one; the answer comes when exec succeeded or failed.
+
+        ``fds`` are a memfd with the process, which only the fork reads, and perhaps a client.
+        """
         if arguments["id"] in self.running or arguments["id"] in self.ended:
             raise Conflict(f"exec {arguments['id']} has been started already")
         try:
-            process = Exec(self, arguments, answer)
+            process = Exec(self, arguments, fds[0], answer)
         except BaseException:
             for fd in fds:
                 os.close(fd)
             raise
+        os.close(fds[0])
         self.running[process.id] = process
-        if fds:
-            process.attach(fds[0], wish_of(arguments), bytes.fromhex(arguments.get("early") or ""))
+        if fds[1:]:
+            process.attach(fds[1], wish_of(arguments), bytes.fromhex(arguments.get("early") or ""))
 
     def wait(self, exec_id: str, answer: Answer) -> None:
         """Answer with the exit code, now or when it ends."""

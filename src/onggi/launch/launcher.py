@@ -23,6 +23,7 @@ from onggi.kernel import cgroup_mounts, cgroups, door, syscalls
 from onggi.kernel.sockets import bind_unix, peer_credentials
 from onggi.launch import jobs, monitor, protocol, request, spare
 from onggi.launch.protocol import HELLO, JOB, RUN, STAT, STOP, Header
+from onggi.runtime.spare import sample
 
 _RESTARTS_PER_MINUTE = 5
 
@@ -47,7 +48,7 @@ class Launcher:
         self.children: dict[int, int] = {}  # pidfd -> pid
         self.engines: dict[int, int] = {}  # pidfd -> pid of an onggid that is connected
         self.spares: dict[int, Spare] = {}  # descriptor of our end -> spare
-        self.sample = request.sample()
+        self.rehearsal = spare.Rehearsal(request.sample(), sample())
         self.restarts: list[float] = []
         self.stopping = False
         self.poll.register(self.listener, select.EPOLLIN)
@@ -66,7 +67,7 @@ class Launcher:
 
         def become() -> NoReturn:
             ours.close()
-            spare.main(theirs, self.sample, lambda fds, warm: monitor.main(fds, self.hierarchies, warm))
+            spare.main(theirs, self.rehearsal, lambda fds, warm: monitor.main(fds, self.hierarchies, warm))
 
         pid = self._fork(become)
         theirs.close()
@@ -247,6 +248,8 @@ class Launcher:
 def main(exec_root: str, build: str, ready_fd: int, monitors_group: str, spares: int) -> None:
     """Entry of the launcher's interpreter; ``ready_fd`` gets one byte when the socket is served."""
     syscalls.set_name("onggi-launcher")
+    # A fork may stay inside a container as its init: the engine's paths are not for it to read.
+    syscalls.set_title("onggi")
     syscalls.prctl(syscalls.PR_SET_DUMPABLE, 0)
     if monitors_group:
         # Monitors are born where they belong: a fork inherits, a move would cost every start.

@@ -22,7 +22,6 @@ from typing import Any, NoReturn
 
 from onggi.errors import KernelError, OnggiError
 from onggi.kernel import sealed, syscalls
-from onggi.kernel.capabilities import mask
 from onggi.kernel.cgroups import Group, Hierarchies
 from onggi.kernel.files import write_atomic
 from onggi.kernel.process import boot_id, start_time
@@ -39,7 +38,7 @@ from onggi.launch.stdio import Ends, open_ends
 from onggi.launch.streams import Streams
 from onggi.logs.writer import open_writer
 from onggi.runtime import channel, spare
-from onggi.runtime.init import fork_first, oom_score
+from onggi.runtime.init import oom_score
 from onggi.runtime.join import Target
 
 Json = Any
@@ -49,9 +48,9 @@ _DRAIN_S = 2.0
 def main(fds: list[int], hierarchies: Hierarchies, warm: Warm | None = None) -> NoReturn:
     """Run in a fork of the launcher, fresh or ``warm``; never returns.
 
-    ``fds`` are the request, the engine's socket, then clients.
+    ``fds`` are the request, the plan, the engine's socket, then clients.
     """
-    request_fd, control_fd, *clients = fds
+    request_fd, plan_fd, control_fd, *clients = fds
     control = socket.socket(fileno=control_fd)
     log_dir = ""
     try:
@@ -59,10 +58,10 @@ def main(fds: list[int], hierarchies: Hierarchies, warm: Warm | None = None) -> 
             os.setsid()
             syscalls.set_name("onggi-monitor")
             syscalls.prctl(syscalls.PR_SET_CHILD_SUBREAPER, 1)
-        request = parse(sealed.content(request_fd), clients)
+        request = parse(sealed.read(request_fd), clients)
         log_dir = request.run_dir
         monitor = Monitor(request, control, hierarchies, warm)
-        monitor.run(request_fd)
+        monitor.run(plan_fd)
     except BaseException as error:
         report_crash(log_dir, error)
         os._exit(1)
@@ -89,7 +88,7 @@ class Monitor:
         self.request, self._warm = request, warm
         self.loop = warm.loop if warm else Loop()
         self.children = warm.children if warm else Children(self.loop)
-        self.group = Group(hierarchies, request.plan.cgroup)
+        self.group = Group(hierarchies, request.cgroup)
         self.log = open_writer(
             request.log["driver"],
             request.log["directory"],
@@ -108,10 +107,10 @@ class Monitor:
         self._failure: channel.Failure | None = None
         self._exit: tuple[int, int] | None = None
 
-    def run(self, request_fd: int) -> None:
+    def run(self, plan_fd: int) -> None:
         """Start the container and serve until it has ended and every client has its bytes."""
         try:
-            self._start(request_fd)
+            self._start(plan_fd)
         except (OnggiError, OSError) as error:
             self._failure = channel.failure_of(error, "start")
             self._fail()
@@ -120,28 +119,28 @@ class Monitor:
 
     # -- start ---------------------------------------------------------------------------------------------
 
-    def _start(self, request_fd: int) -> None:
+    def _start(self, plan_fd: int) -> None:
         self._mark("monitor")
         ends = self._open_streams()
-        if self._warm and spare.suits(self.request.plan):
+        if self._warm and spare.suits(self.request.shape):
             self.pid, self._outer = self._warm.pid, self._warm.outer
             # It reads its plan while we make its cgroup.
-            spare.send_plan(self._outer, request_fd, ends.stdio)
+            spare.send_plan(self._outer, plan_fd, ends.stdio)
             self._make_group()
         else:
             self._leave_warm()
             self._make_group()
             self._outer, inner = channel.pair()
-            self.pid = fork_first(self.request.plan, ends.stdio, (self._outer, inner), _no_wait)
+            self.pid = spare.fork_reader(self.request.shape, plan_fd, ends.stdio, (self._outer, inner))
             inner.close()
         ends.close()
-        os.close(request_fd)
+        os.close(plan_fd)
         self._release()
 
     def _open_streams(self) -> Ends:
         ends = open_ends(
             self.streams,
-            tty=self.request.plan.process.terminal,
+            tty=self.request.terminal,
             stdin=self.request.stdin != "null",
         )
         for client in self.request.attach:
@@ -157,7 +156,7 @@ class Monitor:
 
     def _make_group(self) -> None:
         self.group.create()
-        self.warnings += self.group.apply(self.request.plan.resources)
+        self.warnings += self.group.apply(self.request.resources)
         self.oom = self.group.oom_watch()
         if self.oom.fileno() >= 0:
             self.loop.watch(self.oom.fileno(), IN, lambda _: self._oom_event())
@@ -168,7 +167,7 @@ class Monitor:
         self.pidfd = os.pidfd_open(self.pid)
         self.children.expect(self.pid, self._ended)
         self._place(self.pid)
-        adjustment = self.request.plan.process.oom_score_adj
+        adjustment = self.request.oom_score_adj
         if adjustment is not None:
             warning = oom_score(self.pid, adjustment)
             self.warnings += [warning] if warning else []
@@ -259,8 +258,7 @@ class Monitor:
         }
 
     def _target(self) -> Target:
-        may_trace = bool(self.request.plan.process.capabilities.bounding & mask(["CAP_SYS_PTRACE"]))
-        return Target(self.pidfd, self.pid, may_trace)
+        return Target(self.pidfd, self.pid, self.request.may_trace)
 
     def _oom_event(self) -> None:
         self.oom.count()
@@ -360,7 +358,3 @@ class Monitor:
 
 def _nothing(_code: int, _signal: int) -> None:
     """The end of an unused spare says nothing."""
-
-
-def _no_wait() -> None:
-    """Nothing stands between preparation and exec."""

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from onggi.errors import OnggiError
-from onggi.kernel.sockets import bind_unix, peer_credentials, send_message
+from onggi.kernel.sockets import bind_unix_once, peer_credentials, send_message
 from onggi.launch import protocol
 from onggi.launch.loop import IN, Loop
 
@@ -23,7 +23,7 @@ class Peers:
     def __init__(self, loop: Loop, directory: str, serve: Serve) -> None:
         self._loop, self._serve = loop, serve
         self._connected: list[socket.socket] = []
-        self._listener = bind_unix(f"{directory}/monitor.sock", socket.SOCK_SEQPACKET)
+        self._listener = bind_unix_once(f"{directory}/monitor.sock", socket.SOCK_SEQPACKET)
         loop.watch(self._listener.fileno(), IN, self._accept)
 
     def add(self, sock: socket.socket) -> None:

@@ -4,9 +4,9 @@ To the launcher: a fixed 64-byte header and descriptors. It never reads what it 
 container's secrets would be found in the memory of every later monitor (seen). To a monitor: JSON objects
 over SEQPACKET; unknown fields are ignored and never reused, each verb exists for ever.
 
-Launcher verbs: ``HELLO`` (name: build id), ``RUN`` + [request memfd, control socket, clients...], ``JOB``
-(name: which) + [arguments memfd, answer socket, descriptors...], ``STAT``, ``STOP``. Answers carry the
-request's number.
+Launcher verbs: ``HELLO`` (name: build id), ``RUN`` + [request memfd, plan memfd, control socket,
+clients...], ``JOB`` (name: which) + [arguments memfd, answer socket, descriptors...], ``STAT``, ``STOP``.
+Answers carry the request's number.
 """
 
 from __future__ import annotations

@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 from typing import Any, NamedTuple
 
+from onggi.kernel.capabilities import mask
 from onggi.runtime import plan as plans
-from onggi.runtime.process import compile_process
 
 Json = Any
 
@@ -19,53 +19,47 @@ class AttachRequest(NamedTuple):
 
 
 class RunRequest(NamedTuple):
-    """One run of a container. ``number`` is the run counter; ``log`` has driver, directory, options,
-    attributes.
+    """One run of a container, as far as its monitor is concerned: only the first process reads the plan.
+
+    ``number`` is the run counter; ``log`` has driver, directory, options and attributes.
     """
 
     id: str
     number: int
     run_dir: str
-    plan: plans.Plan
+    shape: plans.Shape
+    cgroup: str
+    resources: Json
     stdin: str
+    terminal: bool
+    oom_score_adj: int | None
+    may_trace: bool
     log: Json
     auto_go: bool
-    trace: bool
     attach: tuple[AttachRequest, ...]
 
 
-def pack(raw: Json) -> bytes:
-    """The bytes of a request; ``raw`` has RunRequest's fields with the plan as ``plan.dump`` gives it."""
-    return json.dumps(raw).encode()
+def raw_request(plan: plans.Plan) -> Json:
+    """The fields of a request that its plan decides, as JSON values."""
+    return {
+        "shape": plans.shape_of(plan),
+        "cgroup": plan.cgroup,
+        "resources": plan.resources,
+        "terminal": plan.process.terminal,
+        "oom_score_adj": plan.process.oom_score_adj,
+        "may_trace": bool(plan.process.capabilities.bounding & mask(["CAP_SYS_PTRACE"])),
+    }
 
 
 def sample() -> bytes:
-    """A request like those to come, for spares to rehearse on: what is parsed once is fast the second time.
-
-    A fork shares its parent's memory until it writes, and Python writes to what it reads (reference counts);
-    the first parse after a fork is ten times slower than the next (seen).
-    """
-    ops = (
-        plans.Filesystem("/proc", "proc", "proc", (("mode", "755"),), 0, 0, False, True),
-        plans.Bind("/etc/hosts", 0, 0, 0, 0, 0, 0),
-        plans.Symlink("/dev/fd", "/proc/self/fd"),
-        plans.Device("/dev/null", "c", 1, 3, 0o666, 0, 0),
-        plans.HidePath("/proc/kcore"),
-        plans.ReadOnlyPath("/proc/sys"),
-        plans.Hostname("sample"),
-    )
-    process = compile_process({"args": ["true"], "cwd": "/", "env": ["PATH=/bin"]}, 0, ("A" * 16384, 0))
-    overlay = plans.Overlay("/", ("/lower",), "/upper", "/work", (), False)
-    root = plans.Root("/", "", (overlay,), False, 0, True, False)
-    plan = plans.Plan(
-        0, (), (), root, (plans.Source("/etc/hosts", True),), ops, process, "/sample", {}, False
-    )
+    """A request like those to come, for monitors to rehearse on (see ``runtime.spare.sample``)."""
     raw = {"id": "sample", "number": 1, "run_dir": "/", "stdin": "null", "log": {}, "auto_go": True}
-    return pack({**raw, "trace": False, "attach": [], "plan": plans.dump(plan)})
+    shape = {"shape": (0, (), ()), "cgroup": "/sample", "resources": {}, "terminal": False}
+    return json.dumps({**raw, **shape, "oom_score_adj": None, "may_trace": False, "attach": []}).encode()
 
 
 def parse(payload: bytes, fds: list[int]) -> RunRequest:
     """The request, with each client's descriptor."""
     raw = json.loads(payload)
     attach = tuple(AttachRequest(arguments, fd) for arguments, fd in zip(raw["attach"], fds, strict=True))
-    return RunRequest(**{**raw, "plan": plans.load(raw["plan"]), "attach": attach})
+    return RunRequest(**{**raw, "shape": plans.load_shape(raw["shape"]), "attach": attach})

@@ -34,18 +34,27 @@ class Warm(NamedTuple):
     outer: socket.socket
 
 
-def prepare(sample: bytes) -> Warm:
-    """Fork the first process of a container to come; both rehearse on a ``sample`` request."""
+class Rehearsal(NamedTuple):
+    """A request and a plan that are parsed once before the real ones."""
+
+    request: bytes
+    plan: bytes
+
+
+def prepare(rehearsal: Rehearsal) -> Warm:
+    """Fork the first process of a container to come; both rehearse."""
     loop = Loop()
     children = Children(loop)
     outer, inner = channel.pair()
-    pid = spare.fork_spare((outer, inner), sample)
+    pid = spare.fork_spare((outer, inner), rehearsal.plan)
     inner.close()
-    parse(sample, [])
+    parse(rehearsal.request, [])
     return Warm(loop, children, pid, outer)
 
 
-def main(sock: socket.socket, sample: bytes, become: Callable[[list[int], Warm], NoReturn]) -> NoReturn:
+def main(
+    sock: socket.socket, rehearsal: Rehearsal, become: Callable[[list[int], Warm], NoReturn]
+) -> NoReturn:
     """Run in a fork of the launcher: get ready, wait for one request and ``become`` its monitor. Never
     returns.
     """
@@ -53,7 +62,7 @@ def main(sock: socket.socket, sample: bytes, become: Callable[[list[int], Warm],
         os.setsid()
         syscalls.set_name("onggi-monitor")
         syscalls.prctl(syscalls.PR_SET_CHILD_SUBREAPER, 1)
-        warm = prepare(sample)
+        warm = prepare(rehearsal)
         sock.send(READY)
         header, fds = protocol.receive_header(sock)
         sock.close()

@@ -68,7 +68,7 @@ def _resume(monitor: Monitor, _: Json, __: list[int], answer: Answer) -> None:
 
 
 def _resize(monitor: Monitor, arguments: Json, _: list[int], answer: Answer) -> None:
-    if monitor.request.plan.process.terminal and monitor.streams.input.fd >= 0:
+    if monitor.request.terminal and monitor.streams.input.fd >= 0:
         terminal.set_size(monitor.streams.input.fd, int(arguments["rows"]), int(arguments["cols"]))
     answer({}, None)
 

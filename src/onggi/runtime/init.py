@@ -17,10 +17,9 @@ from typing import NamedTuple, NoReturn
 from onggi.errors import KernelError, OnggiError
 from onggi.kernel import mounts, syscalls, terminal
 from onggi.kernel.files import read_small
-from onggi.kernel.process import close_all_but
 from onggi.kernel.sockets import send_message
 from onggi.runtime import channel, identity, reaper, scheduling
-from onggi.runtime.plan import Join, Plan, Process
+from onggi.runtime.plan import Plan, Process, Shape, shape_of
 from onggi.runtime.rootfs import Builder, clone_sources
 from onggi.runtime.shelf import Shelf
 
@@ -65,41 +64,34 @@ def fork_first(
     before exec.
     """
     outer, inner = ends
-    pid = fork_inside(plan.unshare, plan.joins, plan.time_offsets)
+    pid = fork_inside(shape_of(plan))
     if pid == 0:
         # A copy kept in here would hide the death of the other side.
         outer.close()
-        if stages is None:
-            close_all_but([inner.fileno(), *(stdio or ())])
         run(plan, stdio, inner, wait, stages)
     return pid
 
 
-def fork_inside(unshare: int, joins: tuple[Join, ...], offsets: tuple[tuple[str, int, int], ...]) -> int:
+def fork_inside(shape: Shape) -> int:
     """Fork a child into new or joined PID and time namespaces, and come back; 0 in the child as fork(2)."""
-    fresh = unshare & (syscalls.CLONE_NEWPID | syscalls.CLONE_NEWTIME)
     with contextlib.ExitStack() as stack:
-        _enter_for_children(fresh, joins, offsets, stack)
+        _enter_for_children(shape, stack)
         pid = os.fork()
         if pid == 0:
             stack.pop_all()  # the way back is the parent's
     return pid
 
 
-def _enter_for_children(
-    fresh: int,
-    joins: tuple[Join, ...],
-    offsets: tuple[tuple[str, int, int], ...],
-    stack: contextlib.ExitStack,
-) -> None:
-    joined = [join for join in joins if join.flag in (syscalls.CLONE_NEWPID, syscalls.CLONE_NEWTIME)]
+def _enter_for_children(shape: Shape, stack: contextlib.ExitStack) -> None:
+    fresh = shape.unshare & (syscalls.CLONE_NEWPID | syscalls.CLONE_NEWTIME)
+    joined = [join for join in shape.joins if join.flag in (syscalls.CLONE_NEWPID, syscalls.CLONE_NEWTIME)]
     for flag, name in ((syscalls.CLONE_NEWPID, "pid"), (syscalls.CLONE_NEWTIME, "time")):
         if fresh & flag or any(join.flag == flag for join in joined):
             own = os.open(f"/proc/self/ns/{name}", os.O_RDONLY | os.O_CLOEXEC)
             stack.callback(_return_to, own, flag)
     if fresh:
         syscalls.unshare(fresh)
-    for clock, seconds, nanoseconds in offsets:
+    for clock, seconds, nanoseconds in shape.time_offsets:
         fd = os.open("/proc/self/timens_offsets", os.O_WRONLY | os.O_CLOEXEC)
         os.write(fd, f"{clock} {seconds} {nanoseconds}".encode())
         os.close(fd)

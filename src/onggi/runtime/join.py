@@ -54,7 +54,7 @@ def namespaces_of(pid: int) -> int:
 
 
 def fork_joined(
-    process: Process,
+    load: Callable[[], Process],
     target: Target,
     stdio: Stdio | None,
     ends: tuple[socket.socket, socket.socket],
@@ -64,7 +64,8 @@ def fork_joined(
     """Fork the process that will join; returns its pid, or the middle's, which then reports ``I`` + the final
     pid.
 
-    The child waits for ``placed`` first, so its cgroup is the container's before it does anything.
+    ``load`` is called in the child, so that the caller need not read what only the program needs. The child
+    waits for ``placed`` first, so its cgroup is the container's before it does anything.
     """
     flags = namespaces_of(target.pid)
     own = os.open("/proc/self/ns/pid", os.O_RDONLY | os.O_CLOEXEC)
@@ -74,7 +75,7 @@ def fork_joined(
         pid = os.fork()
         if pid == 0:
             ends[0].close()
-            _run(process, target, stdio, ends[1], (flags, size), wait)
+            _run(load, target, stdio, ends[1], (flags, size), wait)
     finally:
         if not target.may_trace:
             syscalls.setns(own, syscalls.CLONE_NEWPID)
@@ -83,7 +84,7 @@ def fork_joined(
 
 
 def _run(
-    process: Process,
+    load: Callable[[], Process],
     target: Target,
     stdio: Stdio | None,
     inner: socket.socket,
@@ -92,6 +93,7 @@ def _run(
 ) -> NoReturn:
     step = ["placement"]
     try:
+        process = load()
         _dress(process, target, stdio, inner, where, step)
         if target.may_trace:
             _fork_inside(inner)

@@ -232,6 +232,14 @@ class Join(NamedTuple):
     path: str
 
 
+class Shape(NamedTuple):
+    """The part of a plan that decides how its first process is forked."""
+
+    unshare: int
+    joins: tuple[Join, ...]
+    time_offsets: tuple[tuple[str, int, int], ...]
+
+
 class Plan(NamedTuple):
     """All that one container's start does, in order."""
 
@@ -313,6 +321,17 @@ def load_process(raw: Json) -> Process:
         scheduler=Scheduler(*process.scheduler) if process.scheduler else None,
         memory_policy=MemoryPolicy(*process.memory_policy) if process.memory_policy else None,
     )
+
+
+def shape_of(plan: Plan) -> Shape:
+    """How the first process of a plan is forked."""
+    return Shape(plan.unshare, plan.joins, plan.time_offsets)
+
+
+def load_shape(raw: Json) -> Shape:
+    """A shape from its JSON list."""
+    unshare, joins, offsets = raw
+    return Shape(unshare, tuple(Join(*join) for join in joins), tuple(tuple(offset) for offset in offsets))
 
 
 def describe(plan: Plan) -> str:

@@ -11,73 +11,107 @@ from __future__ import annotations
 import json
 import os
 import socket
-from collections.abc import Sequence
 from typing import NoReturn
 
 from onggi.kernel import netns, sealed, syscalls
 from onggi.kernel import syscalls as k
 from onggi.kernel.process import close_all_but
 from onggi.kernel.sockets import receive_message, send_message
+from onggi.runtime import channel
 from onggi.runtime import plan as plans
 from onggi.runtime.init import Prepared, Stdio, fork_inside, run
-from onggi.runtime.plan import Plan
+from onggi.runtime.plan import Plan, Shape
+from onggi.runtime.process import compile_process
 from onggi.runtime.shelf import Shelf
 
 NAMESPACES = k.CLONE_NEWPID | k.CLONE_NEWTIME | k.CLONE_NEWNET | k.CLONE_NEWIPC | k.CLONE_NEWUTS
 _PLAN = b"R"
 
 
-def suits(plan: Plan) -> bool:
-    """Whether a spare may execute this plan: it asks for all that the spare has entered, and joins none of
-    it.
+def suits(shape: Shape) -> bool:
+    """Whether a spare may execute a plan: it asks for all that a spare has entered, and joins none of it."""
+    joined = any(join.flag & NAMESPACES for join in shape.joins)
+    return shape.unshare & NAMESPACES == NAMESPACES and not joined and not shape.time_offsets
+
+
+def sample() -> bytes:
+    """A plan like those to come, for spares to rehearse on: what is read once is read fast the second time.
+
+    A fork shares its parent's memory until it writes, and Python writes to what it reads (reference counts):
+    the first parse after a fork is ten times slower than the next (seen).
     """
-    joined = any(join.flag & NAMESPACES for join in plan.joins)
-    return plan.unshare & NAMESPACES == NAMESPACES and not joined and not plan.time_offsets
+    ops = (
+        plans.Filesystem("/proc", "proc", "proc", (("mode", "755"),), 0, 0, False, True),
+        plans.Bind("/etc/hosts", 0, 0, 0, 0, 0, 0),
+        plans.Symlink("/dev/fd", "/proc/self/fd"),
+        plans.Device("/dev/null", "c", 1, 3, 0o666, 0, 0),
+        plans.HidePath("/proc/kcore"),
+        plans.ReadOnlyPath("/proc/sys"),
+        plans.Hostname("sample"),
+    )
+    process = compile_process({"args": ["true"], "cwd": "/", "env": ["PATH=/bin"]}, 0, ("A" * 16384, 0))
+    overlay = plans.Overlay("/", ("/lower",), "/upper", "/work", (), False)
+    root = plans.Root("/", "", (overlay,), False, 0, True, False)
+    sources = (plans.Source("/etc/hosts", True),)
+    plan = Plan(0, (), (), root, sources, ops, process, "/sample", {}, False)
+    return json.dumps(plans.dump(plan)).encode()
 
 
-def fork_spare(ends: tuple[socket.socket, socket.socket], sample: bytes) -> int:
-    """Fork a waiting first process and return its pid; it ends when the other end of the channel closes.
+def fork_spare(ends: tuple[socket.socket, socket.socket], rehearsal: bytes) -> int:
+    """Fork a waiting first process, which rehearses on a ``sample``; returns its pid.
 
-    It rehearses on ``sample``, the bytes of a request.
+    It ends when the other end of the channel closes.
     """
     outer, inner = ends
-    pid = fork_inside(NAMESPACES, (), ())
+    pid = fork_inside(Shape(NAMESPACES, (), ()))
     if pid == 0:
         outer.close()
         close_all_but([inner.fileno()])
-        _wait(inner, sample)
+        _wait(inner, rehearsal)
     return pid
 
 
-def send_plan(outer: socket.socket, request: int, stdio: Stdio | None) -> None:
-    """Give a waiting process the memfd with its request, and its standard streams."""
-    send_message(outer, _PLAN, [request, *(stdio or ())])
+def send_plan(outer: socket.socket, plan: int, stdio: Stdio | None) -> None:
+    """Give a waiting process the memfd with its plan, and its standard streams."""
+    send_message(outer, _PLAN, [plan, *(stdio or ())])
 
 
-def _wait(inner: socket.socket, sample: bytes) -> NoReturn:
+def fork_reader(
+    shape: Shape, plan: int, stdio: Stdio | None, ends: tuple[socket.socket, socket.socket]
+) -> int:
+    """Fork a first process that reads its plan from a memfd; returns its pid."""
+    outer, inner = ends
+    pid = fork_inside(shape)
+    if pid == 0:
+        outer.close()
+        close_all_but([inner.fileno(), plan, *(stdio or ())])
+        _execute(inner, plan, stdio, None)
+    return pid
+
+
+def _wait(inner: socket.socket, rehearsal: bytes) -> NoReturn:
     shelf = Shelf()
     try:
         syscalls.prctl(syscalls.PR_SET_DUMPABLE, 0)
         syscalls.unshare(NAMESPACES & ~(k.CLONE_NEWPID | k.CLONE_NEWTIME))
         netns.loopback_up()
         shelf.stock()
-        plans.load(json.loads(sample)["plan"])
-        plan, stdio = _receive(inner)
+        plans.load(json.loads(rehearsal))
+        message, fds = receive_message(inner, 1, 4)
     except BaseException:
         os._exit(1)
-    run(plan, stdio, inner, _at_once, prepared=Prepared(NAMESPACES, shelf))
-
-
-def _receive(inner: socket.socket) -> tuple[Plan, Stdio | None]:
-    message, fds = receive_message(inner, 1, 4)
     if message != _PLAN:
         os._exit(0)  # whoever forked us ended: nobody will ask
-    raw = json.loads(sealed.read(fds[0]))
-    return plans.load(raw["plan"]), _stdio(fds[1:])
+    _execute(inner, fds[0], Stdio(*fds[1:]) if fds[1:] else None, Prepared(NAMESPACES, shelf))
 
 
-def _stdio(fds: Sequence[int]) -> Stdio | None:
-    return Stdio(*fds) if fds else None
+def _execute(inner: socket.socket, plan_fd: int, stdio: Stdio | None, prepared: Prepared | None) -> NoReturn:
+    try:
+        plan = plans.load(json.loads(sealed.read(plan_fd)))
+    except BaseException as error:
+        channel.send_failure(inner, channel.failure_of(error, "plan"))
+        os._exit(1)
+    run(plan, stdio, inner, _at_once, prepared=prepared)
 
 
 def _at_once() -> None:
