@@ -69,7 +69,7 @@ class EventBus:
     def __init__(self, storage: Storage | None = None, clock_ns: Callable[[], int] = time.time_ns) -> None:
         self._storage, self._clock_ns = storage, clock_ns
         self._messages: list[Json] = []
-        self._unwritten: list[tuple[int, bytes]] = []
+        self._unwritten: list[Json] = []
         self._subscribers: set[_Subscriber] = set()
         self._flush: asyncio.Task[None] | None = None
 
@@ -85,12 +85,15 @@ class EventBus:
         """Tell everybody; ``time_ns`` 0 is now."""
         when = time_ns or self._clock_ns()
         message = _message(type, action, id, dict(attributes), when)
-        bisect.insort(self._messages, message, key=_time)
+        if self._messages and when < self._messages[-1]["timeNano"]:
+            bisect.insort(self._messages, message, key=_time)
+        else:
+            self._messages.append(message)
         self._forget()
         for subscriber in self._subscribers:
             subscriber.offer(message)
         if self._storage is not None:
-            self._unwritten.append((when, msgspec.json.encode(message)))
+            self._unwritten.append(message)
             if self._flush is None or self._flush.done():
                 self._flush = asyncio.create_task(self._write_behind())
 
@@ -146,8 +149,9 @@ class EventBus:
         await self._write()
 
     async def _write(self) -> None:
-        rows, self._unwritten = self._unwritten, []
-        if rows and self._storage is not None:
+        messages, self._unwritten = self._unwritten, []
+        if messages and self._storage is not None:
+            rows = [(message["timeNano"], msgspec.json.encode(message)) for message in messages]
             await self._storage.run(repository.append_events(rows, self._clock_ns() - KEEP_NS))
 
 

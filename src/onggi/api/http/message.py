@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
@@ -20,6 +21,8 @@ from onggi.errors import InvalidArgument, OnggiError
 Json = Any
 HEAD_LIMIT = 1 << 20  # as Go's http.DefaultMaxHeaderBytes
 JSON_LIMIT = 16 << 20
+_MEMORABLE = 512
+_CREDENTIAL = re.compile(rb"auth|token|cookie", re.IGNORECASE)
 _HEAD_END = re.compile(rb"\n\r?\n")
 _MEDIA_TYPE = re.compile(r"[ \t]*application/json[ \t]*(;.*)?", re.IGNORECASE)
 
@@ -59,7 +62,24 @@ def find_head_end(buffer: bytearray, scanned: int) -> int:
 
 
 def parse_head(block: bytes) -> Head:
-    """Parse one request head including its blank line. Raises HeadError."""
+    """Parse one request head including its blank line. Raises HeadError.
+
+    What a client repeats is answered from memory, unless it is long or may hold a credential.
+    """
+    memorable = len(block) <= _MEMORABLE and _CREDENTIAL.search(block) is None
+    bare = _remembered(block) if memorable else _parse(block)
+    return Head(bare.method, bare.target, dict(bare.headers), bare.http11, bare.keep_alive, _framing(bare))
+
+
+class _Bare(NamedTuple):
+    method: str
+    target: str
+    headers: dict[str, str]
+    http11: bool
+    keep_alive: bool
+
+
+def _parse(block: bytes) -> _Bare:
     parser = h11.Connection(h11.SERVER, max_incomplete_event_size=HEAD_LIMIT + 1)
     try:
         parser.receive_data(block)
@@ -75,21 +95,17 @@ def parse_head(block: bytes) -> Head:
     http11 = event.http_version == b"1.1"
     tokens = {token.strip().lower() for token in headers.get("connection", "").split(",")}
     keep_alive = "close" not in tokens if http11 else "keep-alive" in tokens
-    return Head(
-        event.method.decode("ascii"),
-        event.target.decode("ascii"),
-        headers,
-        http11,
-        keep_alive,
-        _framing(headers),
-    )
+    return _Bare(event.method.decode("ascii"), event.target.decode("ascii"), headers, http11, keep_alive)
 
 
-def _framing(headers: dict[str, str]) -> LengthDecoder | ChunkedDecoder:
+_remembered = functools.lru_cache(maxsize=64)(_parse)
+
+
+def _framing(bare: _Bare) -> LengthDecoder | ChunkedDecoder:
     # h11 has refused other transfer codings and contradicting lengths.
-    if "transfer-encoding" in headers:
+    if "transfer-encoding" in bare.headers:
         return ChunkedDecoder()
-    return LengthDecoder(int(headers.get("content-length", "0")))
+    return LengthDecoder(int(bare.headers.get("content-length", "0")))
 
 
 class Request:

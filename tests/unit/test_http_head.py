@@ -1,0 +1,36 @@
+"""Request heads: what is answered from memory is no less checked, shared by nobody, and holds no credential."""
+
+import pytest
+
+from onggi.api.http import message
+from onggi.api.http.message import HeadError, parse_head
+
+HEAD = b"POST /v1.51/x HTTP/1.1\r\nHost: h\r\nContent-Length: 3\r\nConnection: keep-alive\r\n%b\r\n"
+
+
+def remembered():
+    return message._remembered.cache_info().currsize
+
+
+def test_a_repeated_head_is_a_head_of_its_own():
+    first, second = parse_head(HEAD % b""), parse_head(HEAD % b"")
+    first.headers["host"] = "changed"
+    assert first.decoder.feed(b"abc") == ([b"abc"], b"")
+    assert second.headers == {"host": "h", "content-length": "3", "connection": "keep-alive"}
+    assert second.decoder.feed(b"abcd") == ([b"abc"], b"d")
+    assert second.keep_alive
+
+
+@pytest.mark.parametrize(
+    "line", [b"X-Registry-Auth: eyJ\r\n", b"authorization: Basic eA==\r\n", b"X-Long: " + b"a" * 600 + b"\r\n"]
+)
+def test_credentials_and_long_heads_are_not_kept(line):
+    before = remembered()
+    assert parse_head(HEAD % line).method == "POST"
+    assert remembered() == before
+
+
+def test_a_bad_head_is_refused_each_time():
+    for _ in range(2):
+        with pytest.raises(HeadError):
+            parse_head(b"GET / HTTP/1.1\r\nContent-Length: x\r\n\r\n")
