@@ -61,6 +61,9 @@ def run_suite(arguments: argparse.Namespace) -> dict[str, str]:
     # Not below pytest's long names: sockets and overlay options hold short paths only.
     directory = Path(tempfile.mkdtemp(prefix="docker-py-"))
     engine = RealEngine(directory)
+    # With a configuration there, docker-py keeps its contexts beside it, otherwise below its checkout.
+    (directory / ".docker").mkdir()
+    (directory / ".docker/config.json").write_text("{}\n")
     try:
         engine.start()
         make_images(engine)
