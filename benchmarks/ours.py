@@ -32,7 +32,8 @@ def create_body(command: list[str], *, remove: bool) -> dict[str, Any]:
 class Onggi:
     """An engine of this checkout, running while the context is open."""
 
-    def __init__(self, scratch: Path) -> None:
+    def __init__(self, scratch: Path, spares: int) -> None:
+        self._spares = spares
         self.group = f"onggi-bench-{os.getpid()}"
         self.socket = scratch / "onggi.sock"
         self._scratch = scratch
@@ -41,7 +42,14 @@ class Onggi:
     @contextlib.contextmanager
     def running(self) -> Iterator["Onggi"]:
         roots = ["--data-root", str(self._scratch / "data"), "--exec-root", str(self._scratch / "run")]
-        place = ["-H", f"unix://{self.socket}", "--cgroup-parent", f"/{self.group}"]
+        place = [
+            "--spares",
+            str(self._spares),
+            "-H",
+            f"unix://{self.socket}",
+            "--cgroup-parent",
+            f"/{self.group}",
+        ]
         with open(self._scratch / "onggid.log", "wb") as log:
             daemon = subprocess.Popen([CHECKOUT / "onggi", "daemon", *roots, *place], stdout=log, stderr=log)
         try:

@@ -202,6 +202,39 @@ class Docker:
         return output([*self._command, "version", "--format", "{{.Client.Version}} {{.Server.Version}}"])
 
 
+class Podman:
+    """podman with a storage and a configuration of its own, crun below it."""
+
+    def __init__(self, path: str, worker: Worker, scratch: Path) -> None:
+        self._worker, self._directory = worker, scratch / "podman"
+        self._directory.mkdir()
+        storage, settings = self._directory / "storage.conf", self._directory / "containers.conf"
+        storage.write_text(
+            f'[storage]\ndriver = "overlay"\ngraphroot = "{self._directory}/graph"\n'
+            f'runroot = "{self._directory}/run"\n'
+        )
+        # Its default limits are above what a machine without CAP_SYS_RESOURCE may set.
+        settings.write_text(
+            '[containers]\ndefault_ulimits = ["nofile=20000:20000", "nproc=32768:32768"]\n'
+            '[engine]\ncgroup_manager = "cgroupfs"\nevents_logger = "file"\n'
+            f'tmp_dir = "{self._directory}/tmp"\n'
+        )
+        names = {"CONTAINERS_STORAGE_CONF": storage, "CONTAINERS_CONF": settings}
+        self._command = ["env", *(f"{name}={value}" for name, value in names.items()), path]
+
+    def life(self, image: str) -> Sample:
+        group = ["--cgroup-parent", f"/{self._worker.group}"]
+        return self._worker.run([[*self._command, "run", "--rm", *group, "--network", "none", image, "true"]])
+
+    def import_busybox(self, root: Path, name: str) -> None:
+        archive = self._directory / "busybox.tar"
+        subprocess.run(["tar", "-C", root, "-cf", archive, "."], check=True)
+        self._worker.run([[*self._command, "import", "-q", str(archive), name]])
+
+    def version(self) -> str:
+        return output([*self._command, "--version"])
+
+
 def output(command: list[str]) -> str:
     """The first line that a command prints."""
     done = subprocess.run(command, capture_output=True, text=True, check=False)

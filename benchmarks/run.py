@@ -36,6 +36,8 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--streak", type=int, default=500, help="containers in a row without a pause")
     parser.add_argument("--each", type=int, default=10, help="containers of each of the 16 clients")
     parser.add_argument("--idle", type=int, default=50, help="sleeping containers for the memory figures")
+    parser.add_argument("--spares", type=int, default=2, help="monitors kept ready; 0: the plain path")
+    parser.add_argument("--podman", default=shutil.which("podman"))
     parser.add_argument("--crun", default=shutil.which("crun"))
     parser.add_argument("--runc", default=shutil.which("runc"))
     parser.add_argument("--docker", help="address of a dockerd, unix://...")
@@ -58,7 +60,7 @@ class Bench:
         self.root = peers.busybox_root(self.scratch / "busybox")
         self.worker = peers.Worker(f"onggi-bench-peers-{os.getpid()}", self.scratch / "output", {})
         stack.callback(self.worker.close)
-        self.onggi = stack.enter_context(Onggi(self.scratch).running())
+        self.onggi = stack.enter_context(Onggi(self.scratch, options.spares).running())
         self.onggi.import_busybox(self.root)
         self.versions: dict[str, str] = {}
 
@@ -77,7 +79,14 @@ class Bench:
         if self.options.docker_cli:
             ours = peers.Docker(self.options.docker_cli, host, self.worker, [self.onggi.group])
             found["docker command on onggi: run"] = lambda: ours.life(IMAGE)
+        found |= self._podman() if self.options.podman else {}
         return found | (self._docker() if self.options.docker else {})
+
+    def _podman(self) -> dict[str, sampling.Case]:
+        podman = peers.Podman(self.options.podman, self.worker, self.scratch)
+        podman.import_busybox(self.root, PEER_IMAGE)
+        self.versions["podman"] = podman.version()
+        return {"podman: run": lambda: podman.life(PEER_IMAGE)}
 
     def _runtime(self, path: str) -> dict[str, sampling.Case]:
         runtime = peers.OciRuntime(path, self.worker, self.scratch, self.root)
@@ -147,7 +156,7 @@ def main() -> int:
     verdicts = judge(results)
     when = time.strftime("%Y-%m-%dT%H%M%S")
     record = {
-        "when": when, "machine": machine(), "versions": versions, "verdicts": verdicts, "memory": memory,
+        "when": when, "command": sys.argv, "spares": options.spares, "machine": machine(), "versions": versions, "verdicts": verdicts, "memory": memory,
         "left_over": remains, "samples": {name: [list(s) for s in found] for name, found in results.items()},
     }  # fmt: skip
     options.results.mkdir(exist_ok=True)

@@ -97,8 +97,9 @@ class Link:
 class LauncherLink:
     """The connection to the launcher; ``open`` it again when its process has ended."""
 
-    def __init__(self, exec_root: str, build: str, monitors_group: str) -> None:
+    def __init__(self, exec_root: str, build: str, monitors_group: str, spares: int) -> None:
         self.exec_root, self.build, self.monitors_group = exec_root, build, monitors_group
+        self.spares = spares
         self.pid = 0
         self._sock: socket.socket | None = None
 
@@ -112,7 +113,7 @@ class LauncherLink:
         try:
             sock = self._greet(connect_unix(path, socket.SOCK_SEQPACKET))
         except (OSError, Unavailable):
-            start_launcher(self.exec_root, self.build, self.monitors_group, log_fd)
+            start_launcher(self.exec_root, self.build, self.monitors_group, log_fd, self.spares)
             sock = self._greet(connect_unix(path, socket.SOCK_SEQPACKET))
         sock.setblocking(False)
         self._sock = sock

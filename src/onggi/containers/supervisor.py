@@ -29,6 +29,7 @@ from onggi.kernel.features import Features
 from onggi.kernel.sockets import connect_unix
 from onggi.launch import protocol
 from onggi.launch.request import raw_request
+from onggi.launch.start import SPARES
 from onggi.runtime import compile as compiler
 from onggi.runtime import plan as plans
 from onggi.runtime.process import compile_process
@@ -55,12 +56,18 @@ class Supervisor:
     """Implements ``Runtime``; see there for the contract."""
 
     def __init__(
-        self, exec_root: str, build: str, cgroup_parent: str, features: Features, hierarchies: Hierarchies
+        self,
+        exec_root: str,
+        build: str,
+        cgroup_parent: str,
+        features: Features,
+        hierarchies: Hierarchies,
+        spares: int = SPARES,
     ) -> None:
         self.exec_root, self.build, self.cgroup_parent = exec_root, build, cgroup_parent
         self.features, self.hierarchies = features, hierarchies
         self.on_event: EventHandler = lambda _id, _event: None
-        self.launcher = LauncherLink(exec_root, build, f"{cgroup_parent}/monitors")
+        self.launcher = LauncherLink(exec_root, build, f"{cgroup_parent}/monitors", spares)
         self._runs: dict[str, Run] = {}
         self._mount_point = f"{exec_root}/root"
         os.makedirs(self._mount_point, 0o700, exist_ok=True)
@@ -337,9 +344,7 @@ def _read_record(run_dir: str) -> ExitRecord | None:
 
 def _record_of_failure(run: Run, failure: Json) -> ExitRecord:
     error = start_error(failure)
-    return ExitRecord(
-        run=run.number, code=exit_code_of(error), error=str(error), finished_ns=time.time_ns()
-    )
+    return ExitRecord(run=run.number, code=exit_code_of(error), error=str(error), finished_ns=time.time_ns())
 
 
 def _connect_or_forbid(path: str) -> socket.socket:

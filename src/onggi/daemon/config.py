@@ -14,6 +14,7 @@ import msgspec
 
 from onggi.daemon.options import FLAGS, Options
 from onggi.errors import InvalidArgument, KernelError, OnggiError, Unsupported
+from onggi.launch.start import SPARES
 from onggi.logs import options as log_options
 
 Json = Any
@@ -55,6 +56,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     on_demand: bool = False
     here: bool = False
     idle_timeout_s: int = 300
+    spares: int = SPARES
 
     @property
     def debug(self) -> bool:
@@ -133,6 +135,7 @@ def build(values: Mapping[str, Json]) -> Config:
         pidfile=_absolute(values["pidfile"]) if values.get("pidfile") else "",
         docker_socket=bool(values.get("docker-socket", False)),
         idle_timeout_s=int(values.get("idle-timeout", 300)),
+        spares=int(values.get("spares", SPARES)),
     )
     _validate(config)
     return config
@@ -211,6 +214,8 @@ def _validate(config: Config) -> None:
         raise InvalidArgument(f"invalid logging level: {config.log_level}")
     if config.default_profile != "compat":
         raise Unsupported(f"default-profile={config.default_profile} is not supported: only compat is")
+    if not 0 <= config.spares <= 64:
+        raise InvalidArgument(f"invalid spares: {config.spares} is not between 0 and 64")
     if ".." in config.cgroup_parent.split("/") or config.cgroup_parent == "/":
         raise InvalidArgument(f"invalid cgroup-parent: {config.cgroup_parent}")
     for label in config.labels:

@@ -42,6 +42,7 @@ FLAGS = (
     Flag("help", "bool", "", "Print usage", "h"),
     Flag("on-demand", "bool", "", "Started by a command: end when there is nothing to look after"),
     Flag("idle-timeout", "int", "idle-timeout", "Seconds without work after which an on-demand engine ends"),
+    Flag("spares", "int", "spares", "Monitors kept ready before they are asked for (default 2)"),
     Flag("ready-fd", "int", "", "Descriptor to write one byte to when the engine serves"),
     Flag("detached", "bool", "", "Internal: the background half of --detach"),
 )

@@ -88,7 +88,7 @@ class Services:
         features_ = features.probe()
         hierarchies = cgroups.detect()
         self.supervisor = Supervisor(
-            config.exec_root, build_id(), config.cgroup_parent, features_, hierarchies
+            config.exec_root, build_id(), config.cgroup_parent, features_, hierarchies, config.spares
         )
         self._stack.callback(self.supervisor.close)
         layers = Layers(self.layout, self.snapshots, self.supervisor.launcher.job)
