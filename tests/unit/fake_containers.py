@@ -66,6 +66,9 @@ class FakeRuntime:
     def flushed(self, container_id):
         return self._flushed[container_id]
 
+    def ended_execs(self, container_id, run):
+        return {}
+
     async def recover(self, container_id, run):
         found = self.recovered.get(container_id)
         if found is not None and not isinstance(found, ExitRecord):

@@ -1,4 +1,4 @@
-"""Request heads: what is answered from memory is no less checked, shared by nobody, and holds no credential."""
+"""Request heads: what is answered from memory is checked, shared by nobody, and holds no credential."""
 
 import pytest
 
@@ -22,7 +22,8 @@ def test_a_repeated_head_is_a_head_of_its_own():
 
 
 @pytest.mark.parametrize(
-    "line", [b"X-Registry-Auth: eyJ\r\n", b"authorization: Basic eA==\r\n", b"X-Long: " + b"a" * 600 + b"\r\n"]
+    "line",
+    [b"X-Registry-Auth: eyJ\r\n", b"authorization: Basic eA==\r\n", b"X-Long: " + b"a" * 600 + b"\r\n"],
 )
 def test_credentials_and_long_heads_are_not_kept(line):
     before = remembered()

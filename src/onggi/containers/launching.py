@@ -5,23 +5,28 @@ from __future__ import annotations
 import os
 import stat
 import time
+from collections.abc import Hashable
 from typing import Any
 
-from onggi.containers import files, hostdevices, users
+from onggi.containers import files, hostdevices, repository, users
 from onggi.containers.context import Context
+from onggi.containers.failures import exit_code_of
+from onggi.containers.host import Host
 from onggi.containers.model import Container, Health, State
 from onggi.containers.request import HostConfig
 from onggi.containers.rootview import RootView, layers
 from onggi.containers.runtime import Started, StartRequest, StdinMode
 from onggi.containers.spec import Joined, SpecInput, allowed_capabilities, build_config
+from onggi.containers.spec_resources import looks_at_devices
 from onggi.containers.spec_security import parse_security_options
 from onggi.containers.users import Identity
-from onggi.errors import CommandNotFound, Conflict, InvalidArgument, NotExecutable
+from onggi.errors import Conflict, InvalidArgument
 from onggi.logs.options import attributes
 from onggi.store.rootfs import Rootfs
 
 Json = Any
 _MOST_IDENTITIES = 1000
+_ID, _SHORT_ID = b"\0id\0", b"\0short\0"  # no JSON text holds a control character
 
 
 class Launcher:
@@ -30,6 +35,7 @@ class Launcher:
     def __init__(self, context: Context) -> None:
         self._context = context
         self._identities: dict[tuple[object, ...], Identity] = {}
+        self._known_host, self._generation = context.host, 0
 
     async def launch(self, container: Container) -> Started:
         """Start the next run.
@@ -71,13 +77,12 @@ class Launcher:
             joined=joined,
         )
         _make_sources(container)
-        config = build_config(source)
         seccomp = self._seccomp(spec.host_config)
         container.run += 1
         return StartRequest(
             id=container.id,
             run=container.run,
-            config=config,
+            config=lambda: build_config(source),
             rootfs=rootfs,
             tty=spec.config.tty,
             stdin=_stdin(container),
@@ -85,6 +90,7 @@ class Launcher:
             run_dir=context.run_directory(container),
             seccomp=seccomp,
             size=container.size or _size(spec.host_config),
+            shape=self._shape(container, source.identity),
         )
 
     async def _unwind(self, container: Container, before: State, error: BaseException) -> None:
@@ -94,6 +100,23 @@ class Launcher:
         before.error = str(error)
         container.state = before
         await self._context.save(container)
+
+    def _shape(self, container: Container, identity: Identity) -> Hashable:
+        """What the configuration of this run follows from, with stand-ins for the id; None if from the
+        machine's devices or from another container too.
+        """
+        host = container.spec.host_config
+        modes = (host.network_mode, host.ipc_mode, host.pid_mode)
+        if any(mode.startswith("container:") for mode in modes) or looks_at_devices(host):
+            return None
+        text = repository.encode(container.spec).replace(container.id.encode(), _ID)
+        # ``host`` facts are replaced as a whole when the engine is configured anew.
+        return text.replace(container.id[:12].encode(), _SHORT_ID), identity, self._facts(self._context.host)
+
+    def _facts(self, host: Host) -> int:
+        if host is not self._known_host:
+            self._known_host, self._generation = host, self._generation + 1
+        return self._generation
 
     def _joined(self, host: HostConfig) -> Joined:
         return Joined(
@@ -204,13 +227,6 @@ def log_request(container: Container, defaults: dict[str, str]) -> Json:
     }
     beside = attributes(options, spec.config.labels, env, fields) if options else {}
     return {"driver": log.type, "directory": spec.log_directory, "options": options, "attributes": beside}
-
-
-def exit_code_of(error: BaseException) -> int:
-    """docker's exit code of a start that failed."""
-    if isinstance(error, CommandNotFound):
-        return 127
-    return 126 if isinstance(error, NotExecutable) else 128
 
 
 def has_probe(container: Container) -> bool:

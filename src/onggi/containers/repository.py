@@ -20,7 +20,7 @@ _STATE = (
     "UPDATE containers SET name = ?, auto_remove = ?, run = ?, restarts = ?, next_start_ns = ?,"
     " stopped_by_user = ?, removing = ?, state = ? WHERE id = ?"
 )
-_encode = msgspec.json.Encoder().encode
+encode = msgspec.json.Encoder().encode
 _decode_spec = msgspec.json.Decoder(Spec).decode
 _decode_state = msgspec.json.Decoder(State).decode
 
@@ -39,8 +39,8 @@ def insert(container: Container, beside: Statement | None = None) -> Statement:
         container.next_start_ns,
         container.stopped_by_user,
         container.removing,
-        _encode(container.spec),
-        _encode(container.state),
+        encode(container.spec),
+        encode(container.state),
     )
     return lambda connection: _execute(connection, _INSERT, row, beside)
 
@@ -55,7 +55,7 @@ def save_state(container: Container) -> Statement:
         container.next_start_ns,
         container.stopped_by_user,
         container.removing,
-        _encode(container.state),
+        encode(container.state),
         container.id,
     )
     return lambda connection: _execute(connection, _STATE, row)

@@ -8,7 +8,7 @@ to the runtime from the moment of the call.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Hashable, Sequence
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import msgspec
@@ -42,8 +42,10 @@ class Attach(msgspec.Struct):
 
 
 class StartRequest(msgspec.Struct):
-    """Everything that one run of a container needs; ``config`` is an OCI runtime config.json.
+    """Everything that one run of a container needs; ``config`` makes its OCI runtime config.json.
 
+    Requests of equal ``shape`` have configurations that differ in the container's id, and its first twelve
+    digits, alone; None if that cannot be said.
     ``log`` has the keys ``driver``, ``directory`` and ``options``. ``run_dir`` is the directory of this run,
     ``<exec-root>/containers/<id>/<run>``. ``auto_go`` says that nothing is to be wired between ``prepared``
     and ``go``. ``size`` is (rows, columns) of the terminal. ``seccomp`` is the compiled BPF program, empty
@@ -52,7 +54,7 @@ class StartRequest(msgspec.Struct):
 
     id: str
     run: int
-    config: Json
+    config: Callable[[], Json]
     rootfs: Rootfs
     tty: bool
     stdin: StdinMode
@@ -63,6 +65,7 @@ class StartRequest(msgspec.Struct):
     size: tuple[int, int] | None = None
     attach: list[Attach] = msgspec.field(default_factory=list)
     auto_go: bool = True
+    shape: Hashable = None
 
 
 class Started(msgspec.Struct):
@@ -123,7 +126,12 @@ class Runtime(Protocol):
         """
 
     async def recover(self, container_id: str, run: int) -> MonitorState | ExitRecord | None:
-        """Connect to the monitor of a run, or read its exit record; None if neither exists."""
+        """Connect to the monitor of a run, or read its exit record (137, ``monitor lost`` if it left none);
+        None if there never was a monitor: from now on there will be none.
+        """
+
+    def ended_execs(self, container_id: str, run: int) -> dict[str, int]:
+        """Exit codes of execs that ended unheard, of a run that has ended and is not forgotten yet."""
 
     def exited(self, container_id: str) -> asyncio.Future[ExitRecord]:
         """The end of the current run; resolves with code 137 and ``monitor lost`` if the monitor vanished."""

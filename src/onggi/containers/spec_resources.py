@@ -202,6 +202,18 @@ def resources(limits: Resources, lookup: DeviceLookup) -> Json:
     }
 
 
+def looks_at_devices(host: HostConfig) -> bool:
+    """Whether the container's configuration depends on device files of the host."""
+    throttled = (
+        host.blkio_weight_device,
+        host.blkio_device_read_bps,
+        host.blkio_device_write_bps,
+        host.blkio_device_read_iops,
+        host.blkio_device_write_iops,
+    )
+    return bool(host.privileged or host.devices or any(throttled))
+
+
 def rlimits(ulimits: list[Ulimit], defaults: dict[str, tuple[int, int]]) -> list[Json]:
     """``process.rlimits``; -1 is unlimited. Raises InvalidArgument in docker's words."""
     merged = dict(defaults)

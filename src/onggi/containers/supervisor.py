@@ -20,7 +20,8 @@ import msgspec
 
 from onggi.containers.failures import exit_code_of, start_error
 from onggi.containers.link import LauncherLink, Link
-from onggi.containers.runtime import Attach, ExitRecord, MonitorState, Started, StartRequest
+from onggi.containers.payload import Payloads, encode
+from onggi.containers.runtime import ExitRecord, MonitorState, Started, StartRequest
 from onggi.errors import NotFound, OnggiError
 from onggi.kernel import process, sealed
 from onggi.kernel.cgroup_mounts import Hierarchies
@@ -28,7 +29,6 @@ from onggi.kernel.cgroups import Group
 from onggi.kernel.features import Features
 from onggi.kernel.sockets import connect_unix
 from onggi.launch import protocol
-from onggi.launch.request import raw_request
 from onggi.launch.start import SPARES
 from onggi.runtime import compile as compiler
 from onggi.runtime import plan as plans
@@ -69,8 +69,8 @@ class Supervisor:
         self.on_event: EventHandler = lambda _id, _event: None
         self.launcher = LauncherLink(exec_root, build, f"{cgroup_parent}/monitors", spares)
         self._runs: dict[str, Run] = {}
-        self._mount_point = f"{exec_root}/root"
-        os.makedirs(self._mount_point, 0o700, exist_ok=True)
+        os.makedirs(f"{exec_root}/root", 0o700, exist_ok=True)
+        self.payloads = Payloads(features, hierarchies, f"{exec_root}/root")
         self._spares = Spares(f"{exec_root}/spares")
 
     # -- Runtime -------------------------------------------------------------------------------------------
@@ -91,14 +91,12 @@ class Supervisor:
         return Started(event["pid"], event["started_ns"], event.get("warnings", []), event.get("trace", []))
 
     def _launch(self, request: StartRequest) -> Run:
-        plan = self.plan(request)
+        payload = self.payloads.make(request)
         self._make_run_dir(request.run_dir)
-        payload = _payload(_run_request(request, plan))
-        plan_payload = _payload(plans.dump(plan))
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_CLOEXEC)
-        run = Run(request.id, request.run, plan.cgroup, request.run_dir)
+        run = Run(request.id, request.run, payload.cgroup, request.run_dir)
         run.seccomp = request.seccomp
-        memfd, plan_fd = sealed.data("onggi-run", payload), sealed.data("onggi-plan", plan_payload)
+        memfd, plan_fd = sealed.data("onggi-run", payload.request), sealed.data("onggi-plan", payload.plan)
         try:
             self._follow(run, ours)
             clients = [attach.fd for attach in request.attach]
@@ -113,37 +111,6 @@ class Supervisor:
             os.close(plan_fd)
             theirs.close()
         return run
-
-    def plan(self, request: StartRequest) -> plans.Plan:
-        """The plan of a start request; also what ``inspect`` tools may print."""
-        config = request.config
-        group = Group(self.hierarchies, config["linux"]["cgroupsPath"])
-        environment = compiler.Environment(
-            features=self.features,
-            root=self._root(request),
-            cgroup_dirs=tuple(_cgroup_dirs(group)),
-            seccomp=request.seccomp,
-        )
-        if request.tty and request.size:
-            config["process"]["consoleSize"] = {"height": request.size[0], "width": request.size[1]}
-        return compiler.compile_plan(config, environment)
-
-    def _root(self, request: StartRequest) -> plans.Root:
-        rootfs = request.rootfs
-        overlays = tuple(
-            plans.Overlay(
-                target=overlay.target,
-                lowers=tuple(overlay.lowers),
-                upper=overlay.upper or "",
-                work=overlay.work or "",
-                masks=tuple(plans.Mask(mask.kind, mask.path) for mask in overlay.masks),
-                nested=overlay.nested,
-            )
-            for overlay in rootfs.overlays
-        )
-        directory = rootfs.path if rootfs.kind == "directory" else ""
-        target = self._mount_point
-        return plans.Root(target, directory, overlays, False, 0, self.features.overlay_append, False)
 
     def _follow(self, run: Run, sock: socket.socket) -> None:
         run.link = Link(sock, lambda event, fds: self._event(run, event, fds), lambda: self._ended(run))
@@ -258,7 +225,7 @@ class Supervisor:
         )
         seccomp = compiler.seccomp_of({}, environment)
         process_ = compile_process(arguments["process"], self.features.capabilities, seccomp)
-        return sealed.data("onggi-exec", _payload(process_))
+        return sealed.data("onggi-exec", encode(process_))
 
     async def forget(self, container_id: str, run: int) -> None:
         """The record is committed: drop the run and its directory."""
@@ -296,43 +263,8 @@ class Supervisor:
         return run
 
 
-_encode = msgspec.json.Encoder().encode
 _RUN_FILES = ("state.json", "exit.json", "monitor.sock")
 _NO_ROOT = plans.Root("", "", (), False, 0, False, False)
-
-
-def _run_request(request: StartRequest, plan: plans.Plan) -> Json:
-    return {
-        "id": request.id,
-        "number": request.run,
-        "run_dir": request.run_dir,
-        **raw_request(plan),
-        "stdin": request.stdin,
-        "log": request.log,
-        "auto_go": request.auto_go,
-        "attach": [_attach_arguments(attach) for attach in request.attach],
-    }
-
-
-def _payload(request: Json) -> bytes:
-    """JSON; a name of the machine that is not UTF-8 takes the slow way."""
-    try:
-        return _encode(request)
-    except UnicodeEncodeError:
-        return json.dumps(request).encode()
-
-
-def _attach_arguments(attach: Attach) -> Json:
-    flags = {name: getattr(attach, name) for name in ("stdin", "stdout", "stderr", "framed")}
-    return {**flags, "detach_keys": attach.detach_keys, "early": attach.early.hex()}
-
-
-def _cgroup_dirs(group: Group) -> list[tuple[str, str]]:
-    """(name below /sys/fs/cgroup, directory) of a group's hierarchies; one pair without a name on pure v2."""
-    mounts = group.hierarchies.mounts
-    if group.hierarchies.pure_v2:
-        return [("", mounts[0].path + group.path)]
-    return [(os.path.basename(mount.path), mount.path + group.path) for mount in mounts]
 
 
 def _read_record(run_dir: str) -> ExitRecord | None:
