@@ -344,8 +344,8 @@ class Monitor:
         failure = self._failure
         assert failure
         if self.pid and self._exit is None:
-            with contextlib.suppress(KernelError, ProcessLookupError):
-                signal.pidfd_send_signal(self.pidfd, signal.SIGKILL)
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self.pid, signal.SIGKILL)  # our child, not reaped yet: the number is still its own
             os.waitpid(self.pid, 0)
         self.streams.finish()
         self.log.close()
