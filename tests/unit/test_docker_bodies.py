@@ -37,7 +37,7 @@ CREATE = [
     '--entrypoint "" busybox true',
     "-m 512m --memory-swap 1g --memory-reservation 64M --memory-swappiness 10 busybox",
     "-m 1.5g --memory-swap=-1 --oom-kill-disable --oom-score-adj=-500 busybox",
-    "-m 100kb --kernel-memory 50m --shm-size 64MiB busybox",
+    "-m 100kb --shm-size 64MiB busybox",
     "--cpus 0.5 -c 512 --cpu-period 100000 --cpu-quota 50000 busybox",
     "--cpus 1.000000001 --cpuset-cpus 0-1 --cpuset-mems 0 --cpu-rt-period 1000 --cpu-rt-runtime 500 busybox",
     "--isolation default busybox",

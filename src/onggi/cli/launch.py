@@ -64,6 +64,7 @@ def _refuse(options: Options) -> None:
         raise Failure("\n".join(f'"--{name}" is {other}' for name in windows))
     refused = {"--disable-content-trust=false": not options.on("disable-content-trust")}
     refused["--use-api-socket"] = options.on("use-api-socket")
+    refused["--kernel-memory"] = bool(options.number("kernel-memory"))
     for flag in (flag for flag, given in refused.items() if given):
         raise Failure(with_help(f"{flag} is not supported by this build", "run"), 125)
 

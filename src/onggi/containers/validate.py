@@ -185,7 +185,7 @@ def _refuse_later(host: HostConfig) -> None:
         if given:
             raise Unsupported(f"option {option} is not supported by this engine")
     for request in host.device_requests or []:
-        kinds = " ".join(str(item) for item in (request.get("Capabilities") or []))
+        kinds = " ".join(f"[{' '.join(map(str, item))}]" for item in request.get("Capabilities") or [])
         raise Unsupported(
             f'could not select device driver "{request.get("Driver", "")}" with capabilities: [{kinds}]'
         )

@@ -183,7 +183,8 @@ def _final_status(final: Json) -> int:
     words = error.get("Message") if isinstance(error, dict) else error
     status = int(final.get("StatusCode") or 0)
     if words:
-        raise Failure(with_help(f"Error response from daemon: {words}", "run"), status or 125)
+        code = status_of(words) if status in (0, 125) else status
+        raise Failure(with_help(f"Error response from daemon: {words}", "run"), code)
     return status
 
 
