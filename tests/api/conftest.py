@@ -2,8 +2,11 @@
 ``run``: containers started by our CLI and then by docker's, ``ours``: by ours alone.
 """
 
+import subprocess
+
 import pytest
 
+from disks import loop_disk
 from engines import RealEngine
 from runner import Runner
 
@@ -38,3 +41,26 @@ def ours(engine):
     runner = Runner(engine, "onggi")
     yield runner
     runner.close()
+
+
+@pytest.fixture
+def mounted():
+    """A function that mounts a small tmpfs on a directory, with options of mount(8); undone at the end."""
+    done = []
+
+    def mount(path, *options):
+        subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", str(path)], check=True)
+        done.append(path)
+        for option in options:
+            subprocess.run(["mount", option, str(path)], check=True)
+        return path
+
+    yield mount
+    for path in reversed(done):
+        subprocess.run(["umount", "-l", str(path)], check=True)
+
+
+@pytest.fixture(scope="session")
+def disk(tmp_path_factory, engine):
+    with loop_disk(tmp_path_factory.mktemp("disk"), 64 << 20) as disk:
+        yield disk
