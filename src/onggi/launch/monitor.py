@@ -20,7 +20,7 @@ import socket
 import time
 from typing import Any, NoReturn
 
-from onggi.errors import KernelError, OnggiError
+from onggi.errors import OnggiError
 from onggi.kernel import sealed, syscalls
 from onggi.kernel.cgroups import Group, Hierarchies
 from onggi.kernel.files import write_atomic
