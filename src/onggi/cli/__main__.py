@@ -1,7 +1,5 @@
 """``python -m onggi.cli``."""
 
-import sys
+from onggi.cli.main import entry
 
-from onggi.cli.main import main
-
-sys.exit(main(sys.argv[1:]))
+entry()

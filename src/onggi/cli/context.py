@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import _thread
 import os
 import sys
 
@@ -12,8 +13,11 @@ from onggi.client.errors import ClientError
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+    from typing import Any
 
     from onggi.cli.command import Options
+
+AT_ONCE = 50  # as docker
 
 
 class Cli:
@@ -40,9 +44,13 @@ class Cli:
         value = self.options.text(name)
         return "" if value == "False" else value
 
+    def config(self) -> dict[str, Any]:
+        """Return docker's client configuration; {} where there is none. Raises ClientError."""
+        return read_config(self.env)
+
     def detach_keys(self, typed: str) -> str:
         """Return the detach keys: as typed, as configured, or "" for the default."""
-        return typed or str(read_config(self.env).get("detachKeys") or "")
+        return typed or str(self.config().get("detachKeys") or "")
 
     def out(self, text: str) -> None:
         """Print a line."""
@@ -55,16 +63,45 @@ class Cli:
         sys.stderr.flush()
 
     def each(self, names: list[str], act: Callable[[str], None]) -> int:
-        """Do ``act`` for each name and print the name; errors are printed and make the exit code 1."""
-        status = 0
-        for name in names:
-            try:
-                act(name)
-                self.out(name)
-            except ClientError as error:
-                self.err(str(error))
-                status = 1
-        return status
+        """Do ``act`` for each name, several at once, and print the names; errors are printed and make the
+        exit code 1."""
+        errors: list[str] = []
+        for start in range(0, len(names), AT_ONCE):
+            calls = [_Call(act, name) for name in names[start : start + AT_ONCE]]
+            for call in calls:
+                try:
+                    call.finish()
+                    self.out(call.name)
+                except ClientError as error:
+                    errors.append(str(error))
+        for sentence in errors:
+            self.err(sentence)
+        return 1 if errors else 0
+
+
+class _Call:
+    """``act(name)`` in a thread of its own (``_thread``: ``threading`` costs 2 ms)."""
+
+    def __init__(self, act: Callable[[str], None], name: str) -> None:
+        self.name, self._act = name, act
+        self._error: BaseException | None = None
+        self._done = _thread.allocate_lock()
+        self._done.acquire()
+        _thread.start_new_thread(self._run, ())
+
+    def _run(self) -> None:
+        try:
+            self._act(self.name)
+        except BaseException as error:
+            self._error = error
+        finally:
+            self._done.release()
+
+    def finish(self) -> None:
+        """Wait for the end; raises what ``act`` raised."""
+        self._done.acquire()
+        if self._error is not None:
+            raise self._error
 
 
 def console_size(fd: int = 1) -> tuple[int, int]:

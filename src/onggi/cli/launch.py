@@ -56,6 +56,16 @@ class Plan:
         return body
 
 
+def add_proxies(cli: Cli, plan: Plan) -> None:
+    """Give the container the proxies of docker's client configuration. Raises ClientError."""
+    config = cli.config()
+    if config.get("proxies"):
+        from onggi.cli.proxies import proxy_variables
+
+        given = plan.body["Env"] or []
+        plan.body["Env"] = [*given, *proxy_variables(config, cli.engine.endpoint.host, given)] or None
+
+
 def _refuse(options: Options) -> None:
     """Refuse by name what no engine on Linux can do, and what this one does not."""
     windows = sorted(options.given & _WINDOWS_ONLY)

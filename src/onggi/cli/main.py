@@ -14,6 +14,8 @@ from onggi.client.errors import ClientError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import NoReturn
+
     from onggi.cli.command import Command, Flag, Options
 
 GLOBAL_FLAGS: tuple[Flag, ...] = (
@@ -46,6 +48,14 @@ def main(argv: list[str]) -> int:
         status = 130
     sys.stdout.flush()
     return status
+
+
+def entry() -> NoReturn:
+    """The program itself. It ends at once: the interpreter would tidy up for 2 ms what the kernel tidies
+    anyway."""
+    status = main(sys.argv[1:])
+    sys.stderr.flush()
+    os._exit(status)
 
 
 def _complain(sentence: str) -> None:

@@ -3,14 +3,14 @@ one."""
 
 from __future__ import annotations
 
-from time import monotonic_ns
+from time import monotonic_ns, sleep
 
 from onggi.cli.attached import Attachment, check_terminal
 from onggi.cli.command import ArgumentError, Command, Failure, Options, with_help
 from onggi.cli.context import console_size
-from onggi.cli.launch import IdFile, Plan, missing_image, status_of, warn, with_image
+from onggi.cli.launch import IdFile, Plan, add_proxies, missing_image, status_of, warn, with_image
 from onggi.cli.runflags import CONTAINER_FLAGS, RUN_FLAGS
-from onggi.client.errors import ClientError, EngineError
+from onggi.client.errors import ClientError, Disconnected, EngineError, Unreachable
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     Json = Any
 
+RETRIES, RETRY_S = 300, 0.1  # a supervisor starts the engine again meanwhile
 PRIVATE_RUN = "/onggi/v1/run"
 USE = "run [OPTIONS] IMAGE [COMMAND] [ARG...]"
 
@@ -34,6 +35,7 @@ def run(cli: Cli, options: Options, arguments: list[str]) -> int:
         raise missing_image("run", USE) from None
     _prepare_streams(plan)
     try:
+        add_proxies(cli, plan)
         return _run(cli, plan)
     except ClientError as error:
         raise Failure(with_help(str(error), "run"), status_of(str(error))) from None
@@ -168,8 +170,16 @@ class _Private:
     def _wait_again(self) -> int:
         """The engine went away while the container ran: ask the one that follows it."""
         condition = "removed" if self._plan.options.on("rm") else "not-running"
-        answer = self._cli.engine.post(f"/containers/{self._id}/wait", {"condition": condition})
-        return _final_status(answer)
+        self._cli.err("the engine went away; waiting for the next one")
+        for _ in range(RETRIES):
+            try:
+                return self._wait(condition)
+            except (Unreachable, Disconnected):
+                sleep(RETRY_S)
+        return self._wait(condition)
+
+    def _wait(self, condition: str) -> int:
+        return _final_status(self._cli.engine.post(f"/containers/{self._id}/wait", {"condition": condition}))
 
     def _trace(self, answer: Json) -> None:
         if self._plan.options.on("trace") and answer.get("Trace"):
