@@ -143,7 +143,7 @@ class Resources(_Wire):
     cpuset_mems: str = ""
     devices: list[DeviceMapping] = []
     device_cgroup_rules: list[str] | None = None
-    device_requests: list[Json] | None = None
+    device_requests: list[dict[str, Json]] | None = None
     memory_reservation: int = 0
     memory_swap: int = 0
     memory_swappiness: int | None = None
@@ -205,10 +205,14 @@ class HostConfig(Resources):
     rootfs_directory: str = msgspec.field(default="", name="OnggiRootfs")
 
 
+class NetworkingConfig(_Wire):
+    endpoints_config: dict[str, dict[str, Json]] = {}
+
+
 class CreateRequest(msgspec.Struct):
     config: ContainerConfig
     host: HostConfig
-    networking: Json
+    networking: NetworkingConfig
 
 
 class ExecConfig(_Wire):
@@ -231,7 +235,7 @@ class ExecConfig(_Wire):
 def _plain(value: Json) -> Json:
     """The value without nulls; a number that Go's int64 cannot hold is refused (rule R8)."""
     if isinstance(value, int) and not -(2**63) <= value < 2**63:
-        raise InvalidArgument(f"invalid JSON: number {value:.3e} is out of range")
+        raise InvalidArgument("invalid JSON: a number is out of range")
     if isinstance(value, dict):
         return {key: _plain(item) for key, item in value.items() if item is not None}
     if isinstance(value, list):
@@ -257,6 +261,8 @@ def convert(body: Json, kind: type[T]) -> T:
         return msgspec.convert(_plain(_folded({} if body is None else body, kind)), kind)
     except msgspec.ValidationError as error:
         raise InvalidArgument(f"invalid JSON: {str(error).lower()}") from None
+    except RecursionError:
+        raise InvalidArgument("invalid JSON: nested too deeply") from None
 
 
 def parse_create(body: Json) -> CreateRequest:
@@ -266,7 +272,7 @@ def parse_create(body: Json) -> CreateRequest:
     return CreateRequest(
         config=convert(body, ContainerConfig),
         host=convert(body.get("HostConfig"), HostConfig),
-        networking=body.get("NetworkingConfig") or {},
+        networking=convert(body.get("NetworkingConfig"), NetworkingConfig),
     )
 
 

@@ -10,7 +10,13 @@ from typing import Any
 
 from onggi.containers import spec_mounts, spec_security
 from onggi.containers.host import Host
-from onggi.containers.request import ContainerConfig, CreateRequest, HostConfig, RestartPolicy
+from onggi.containers.request import (
+    ContainerConfig,
+    CreateRequest,
+    HostConfig,
+    NetworkingConfig,
+    RestartPolicy,
+)
 from onggi.containers.signals import parse_signal
 from onggi.containers.spec_resources import parse_device_rule, rlimits
 from onggi.containers.validate_resources import check_resources
@@ -150,7 +156,7 @@ def _check_address(address: str, message: str) -> None:
         raise InvalidArgument(message) from None
 
 
-def _refuse_networks(config: ContainerConfig, host: HostConfig, networking: Json) -> None:
+def _refuse_networks(config: ContainerConfig, host: HostConfig, networking: NetworkingConfig) -> None:
     mode = host.network_mode
     if mode not in ("default", "bridge", "none", "host") and not mode.startswith("container:"):
         raise Unsupported(f"network {mode}: networks are not supported yet")
@@ -161,11 +167,11 @@ def _refuse_networks(config: ContainerConfig, host: HostConfig, networking: Json
     for what, given in refused.items():
         if given:
             raise Unsupported(f"{what}: networks are not supported yet")
-    for name, endpoint in (networking.get("EndpointsConfig") or {}).items():
+    for name, endpoint in networking.endpoints_config.items():
         if name not in ("default", "bridge", "none", "host") and name != mode:
             raise Unsupported(f"network {name}: networks are not supported yet")
         for key in ("IPAMConfig", "Links", "Aliases", "MacAddress", "DriverOpts"):
-            if (endpoint or {}).get(key):
+            if endpoint.get(key):
                 raise Unsupported(f"{key} of network {name}: networks are not supported yet")
 
 

@@ -30,7 +30,7 @@ class LengthDecoder:
     """A body of Content-Length bytes."""
 
     def __init__(self, size: int) -> None:
-        self._left = size
+        self.size = self._left = size
         self.done = size == 0
 
     def feed(self, data: bytes) -> tuple[list[bytes], bytes]:
@@ -45,6 +45,8 @@ class LengthDecoder:
 
 class ChunkedDecoder:
     """A body in chunked transfer coding, RFC 9112 section 7.1. Trailers are checked and dropped."""
+
+    size = 0  # what the head says, which is nothing
 
     def __init__(self) -> None:
         self._held = b""  # an unfinished line
@@ -147,6 +149,8 @@ class Body:
 
     async def read(self, limit: int) -> bytes:
         """Return the whole body. Raises BodyError if it is larger than ``limit`` bytes or stalls."""
+        if self._decoder.size > limit:  # refused before it comes, and before somebody waits for it
+            raise BodyError(f"request body is larger than {limit} bytes")
         if self.complete:  # the hot path: it came with the head
             data = b"".join(self._pieces)
             self._pieces.clear()

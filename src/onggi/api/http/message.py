@@ -154,6 +154,8 @@ class Request:
             return msgspec.json.decode(data)
         except msgspec.DecodeError as error:
             raise InvalidArgument(f"invalid JSON: {error}") from None
+        except RecursionError:
+            raise InvalidArgument("invalid JSON: nested too deeply") from None
 
     def _check_media_type(self) -> None:
         media_type = self.headers.get("content-type")
