@@ -105,9 +105,13 @@ class RunningEngine:
         paths = (self.root / "stderr", run / "onggid.log", run / "launcher.log")
         return "".join(path.read_text(errors="replace") for path in paths if path.exists())
 
+    def connection(self) -> http.client.HTTPConnection:
+        """One of its own; the caller closes it."""
+        return _Connection(self.socket)
+
     def call(self, method: str, path: str, body: Any = None, expect: int = 0) -> Any:
         """One request; the decoded answer. Any status below 400 is fine unless one is expected."""
-        connection = _Connection(self.socket)
+        connection = self.connection()
         try:
             payload = None if body is None else json.dumps(body)
             connection.request(method, path, payload, {"Content-Type": "application/json"})
@@ -128,8 +132,8 @@ class RunningEngine:
             return False
 
     def pid(self) -> int:
-        """The process that holds the engine's lock."""
-        return int(Path(self.exec_root, "onggid.lock").read_text())
+        """The process that holds the engine's lock; 0 while that changes hands."""
+        return int(Path(self.exec_root, "onggid.lock").read_text() or 0)
 
     def run(self, *command: str, **host_config: Any) -> str:
         """Create and start a detached container of the host image; its id."""

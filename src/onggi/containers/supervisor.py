@@ -125,6 +125,9 @@ class Supervisor:
         elif kind == "failed" and not run.exited.done():
             # The engine that asked for this start is gone; the next one learns of it as of an end.
             run.exited.set_result(_record_of_failure(run, event["failure"]))
+        elif kind == "failed" and not run.exited.done():
+            # The engine that asked for this start is gone; the next one learns of it as of an end.
+            run.exited.set_result(_record_of_failure(run, event["failure"]))
         elif kind == "exited" and not run.exited.done():
             run.exited.set_result(msgspec.convert(event["record"], ExitRecord))
         elif kind == "flushed" and not run.flushed.done():
@@ -277,6 +280,29 @@ def _read_record(run_dir: str) -> ExitRecord | None:
 def _record_of_failure(run: Run, failure: Json) -> ExitRecord:
     error = start_error(failure)
     return ExitRecord(run=run.number, code=exit_code_of(error), error=str(error), finished_ns=time.time_ns())
+
+
+def _connect_or_forbid(path: str) -> socket.socket:
+    """A connection to a monitor, or, if none has bound its socket yet, the certainty that none ever will.
+
+    A monitor that is only being forked finds the name taken and ends. Raises FileNotFoundError if there was
+    none, ConnectionRefusedError if it is gone.
+    """
+    try:
+        return connect_unix(path, socket.SOCK_SEQPACKET)
+    except FileNotFoundError:
+        try:
+            os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+        except FileExistsError:
+            return connect_unix(path, socket.SOCK_SEQPACKET)
+        raise
+
+
+def _record_of_failure(run: Run, failure: Json) -> ExitRecord:
+    error = start_error(failure)
+    return ExitRecord(
+        run=run.number, code=exit_code_of(error), error=str(error), finished_ns=time.time_ns()
+    )
 
 
 def _connect_or_forbid(path: str) -> socket.socket:

@@ -108,6 +108,8 @@ class Daemon:
 
     def _told_to_end(self, number: signal.Signals) -> None:
         logger.info("%s: ending, containers go on", number.name)
+        if not self.services.containers.busy():
+            detach.remove_relaunch(self._config)
         self._ending.set()
 
     def _reload(self) -> None:

@@ -25,7 +25,7 @@ from onggi.launch import jobs, monitor, protocol, request, spare
 from onggi.launch.protocol import HELLO, JOB, RUN, STAT, STOP, Header
 from onggi.runtime.spare import sample
 
-_RESTARTS_PER_MINUTE = 5
+_RESTARTS_PER_MINUTE, _MINUTE_S = 5, 60.0
 
 
 class Spare(NamedTuple):
@@ -50,6 +50,8 @@ class Launcher:
         self.spares: dict[int, Spare] = {}  # descriptor of our end -> spare
         self.rehearsal = spare.Rehearsal(request.sample(), sample())
         self.restarts: list[float] = []
+        self.engine_due = 0.0  # when another engine is to be started, 0 for never
+        self.deserted = False  # the engine is gone, and nobody came after it
         self.stopping = False
         self.poll.register(self.listener, select.EPOLLIN)
 
@@ -57,8 +59,9 @@ class Launcher:
         """Serve until stopped; that ends the launcher and its spares, never a monitor."""
         while not self.stopping:
             # Filling the pool waits until nobody asks for anything: a start never waits for a spare.
-            for fd, _ in self.poll.poll(0) or self._fill() or self.poll.poll():
+            for fd, _ in self.poll.poll(0) or self._fill() or self.poll.poll(self._patience()):
                 self._ready(fd)
+            self._start_due_engine()
 
     def _fill(self) -> list[tuple[int, int]]:
         if len(self.spares) >= self.pool_size:
@@ -105,6 +108,7 @@ class Launcher:
             pidfd = os.pidfd_open(pid)
             self.engines[pidfd] = pid
             self.poll.register(pidfd, select.EPOLLIN)
+            self.deserted, self.engine_due = False, 0.0
 
     def _receive(self, sock: socket.socket) -> None:
         try:
@@ -192,6 +196,8 @@ class Launcher:
         os.close(pidfd)
         with contextlib.suppress(ChildProcessError):
             os.waitpid(pid, 0)
+        if self.deserted and not self.engine_due:
+            self.stopping = self._childless()
 
     def _disconnect(self, sock: socket.socket) -> None:
         self.connections.pop(sock.fileno(), None)
@@ -201,31 +207,52 @@ class Launcher:
     # -- watching the engine -------------------------------------------------------------------------------
 
     def _engine_ended(self, pidfd: int) -> None:
-        self.engines.pop(pidfd)
+        pid = self.engines.pop(pidfd)
         self.poll.unregister(pidfd)
         os.close(pidfd)
         if self.engines:
             return
-        if len(self.children) == len(self.spares):
+        self.deserted = True
+        if self._word() is not None:
+            self.engine_due = self._next_restart()
+        else:
             # Nobody to serve: a new engine starts a launcher of its own.
-            self.stopping = True
-        elif self._may_restart():
-            self._restart_engine()
+            self.stopping = self._childless(pid)
 
-    def _may_restart(self) -> bool:
+    def _childless(self, but: int = 0) -> bool:
+        """Whether no monitor and no job is left; ``but`` is a child that has ended and is not reaped yet."""
+        return not {*self.children.values()} - {but, *(waiting.pid for waiting in self.spares.values())}
+
+    def _next_restart(self) -> float:
+        """Now, or when the oldest of five restarts is a minute ago."""
         now = time.monotonic()
-        self.restarts = [moment for moment in self.restarts if now - moment < 60]
-        return len(self.restarts) < _RESTARTS_PER_MINUTE
+        self.restarts = [moment for moment in self.restarts if now - moment < _MINUTE_S]
+        return now if len(self.restarts) < _RESTARTS_PER_MINUTE else self.restarts[0] + _MINUTE_S
 
-    def _restart_engine(self) -> None:
-        """Only an engine that was started on demand left word how; a foreground one belongs to its
-        supervisor.
+    def _patience(self) -> float | None:
+        """Seconds until an engine is to be started; None for no such time."""
+        return max(0.0, self.engine_due - time.monotonic()) if self.engine_due else None
+
+    def _start_due_engine(self) -> None:
+        if not self.engine_due or time.monotonic() < self.engine_due:
+            return
+        self.engine_due = 0.0
+        if birth := self._word():
+            self._restart_engine(birth)
+
+    def _word(self) -> dict[str, Any] | None:
+        """How to start the engine again: an engine on demand that did not end on purpose leaves it.
+
+        A foreground one belongs to its supervisor.
         """
         try:
             with open(f"{self.exec_root}/onggid.json", "rb") as file:
                 birth: dict[str, Any] = json.loads(file.read())
         except (OSError, ValueError):
-            return
+            return None
+        return birth
+
+    def _restart_engine(self, birth: dict[str, Any]) -> None:
         self.restarts.append(time.monotonic())
         pid = os.fork()
         if pid == 0:
