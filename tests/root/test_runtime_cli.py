@@ -129,9 +129,7 @@ def test_run_gives_the_code_and_leaves_nothing(bundle):
 
 
 def test_run_passes_signals_on(bundle):
-    bundle.configure(
-        configuration(["/bin/sh", "-c", "trap 'exit 9' TERM; echo ready; read line < /dev/zero"])
-    )
+    bundle.configure(configuration(["/bin/sh", "-c", "trap 'exit 9' TERM; echo ready; sleep 100000 & wait"]))
     command = bundle.start_args("run", bundle.id)
     with subprocess.Popen(command, cwd=bundle.directory, stdout=subprocess.PIPE, text=True) as running:
         assert running.stdout.readline() == "ready\n"

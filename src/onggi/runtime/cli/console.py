@@ -20,6 +20,7 @@ from onggi.kernel import terminal
 from onggi.kernel.sockets import connect_unix, send_message
 
 _OURS = {signal.SIGKILL, signal.SIGSTOP, signal.SIGCHLD, signal.SIGWINCH, signal.SIGPIPE, signal.SIGURG}
+_PASSED = {number for number in signal.valid_signals() - _OURS if number < signal.SIGRTMIN}
 _CHUNK = 65536
 
 
@@ -34,16 +35,21 @@ def send(path: str, master: int) -> None:
         os.close(master)
 
 
+def hold_signals() -> None:
+    """Keep signals that arrive before there is a process to pass them to; ``Foreground`` takes them up."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, _PASSED)
+
+
 class Foreground:
     """Waits for one process, passing the caller's signals on and, with a ``master``, its terminal."""
 
     def __init__(self, pid: int, master: int = -1) -> None:
         self.pid, self.master = pid, master
         self._wake, wakes = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
-        for number in signal.valid_signals() - _OURS | {signal.SIGCHLD, signal.SIGWINCH}:
-            if number < signal.SIGRTMIN:
-                signal.signal(number, _noted)
         signal.set_wakeup_fd(wakes, warn_on_full_buffer=False)
+        for number in _PASSED | {signal.SIGCHLD, signal.SIGWINCH}:
+            signal.signal(number, _noted)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, _PASSED)
         self._poll = select.poll()
         self._poll.register(self._wake, select.POLLIN)
         if master >= 0:

@@ -129,6 +129,7 @@ class _Exec:
         if not self.detach:
             # A process that a middle one forks into the PID namespace becomes ours to wait for.
             syscalls.prctl(syscalls.PR_SET_CHILD_SUBREAPER, 1)
+            console.hold_signals()
         door.close()
         outer, inner = channel.pair()
         child = fork_joined(lambda: self.process, target, None, (outer, inner), size)

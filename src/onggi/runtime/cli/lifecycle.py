@@ -13,7 +13,7 @@ from onggi.kernel import process
 from onggi.kernel.cgroups import Group
 from onggi.kernel.files import read_small, write_atomic
 from onggi.runtime.cli import birth, bundle, hooks, report
-from onggi.runtime.cli.console import Foreground
+from onggi.runtime.cli.console import Foreground, hold_signals
 from onggi.runtime.cli.context import Context
 from onggi.runtime.cli.options import Values
 from onggi.runtime.cli.state import Directory, State, all_ids, public, runs, status
@@ -33,6 +33,8 @@ def run(context: Context, options: Values, arguments: list[str]) -> int:
     """create and start; without --detach also wait and delete. Exits with the program's code."""
     directory = context.directory(arguments)
     detach = options.flag("detach")
+    if not detach:
+        hold_signals()
     made = _make(context, options, directory, held=False)
     _poststart(context, directory, made.state)
     if detach:
