@@ -1,0 +1,203 @@
+"""What is asked for wrongly: docker's message and exit code, and nothing left behind."""
+
+import contextlib
+import glob
+import socket
+from pathlib import Path
+
+import pytest
+
+from engines import DEADLINE_S, wait_until
+
+HELP = "Run '{} run --help' for more information"
+
+
+@pytest.fixture(autouse=True)
+def nothing_left(engine):
+    """Containers, mounts, groups and run directories are as before, a moment later."""
+    before = leftovers(engine)
+    yield
+    with contextlib.suppress(TimeoutError):
+        wait_until(lambda: leftovers(engine) == before, "nothing to be left behind", 30)
+    assert leftovers(engine) == before
+
+
+def leftovers(engine) -> dict[str, list[str]]:
+    groups = f"{engine.cgroup_parent}/c/*/"
+    return {
+        "containers": engine.docker("ps", "-aq", "--no-trunc").stdout.decode().split(),
+        "mounts": Path("/proc/self/mountinfo").read_text().splitlines(),
+        "groups": glob.glob(f"/sys/fs/cgroup/*{groups}") + glob.glob(f"/sys/fs/cgroup{groups}"),
+        "run": glob.glob(f"{engine.exec_root}/containers/*"),
+        "data": glob.glob(f"{engine.data_root}/containers/*"),
+    }
+
+
+def failed(run, *arguments: str) -> tuple[int, list[str]]:
+    """The exit code and the lines of a command's complaint; it prints nothing else."""
+    done = run.command("run", "--rm", "--network", "none", *arguments)
+    assert done.stdout == b"", done
+    return done.returncode, done.stderr.decode().splitlines()
+
+
+def program(run) -> str:
+    """How the CLI calls itself."""
+    return run.cli
+
+
+def test_unknown_image(run):
+    code, lines = failed(run, "nosuch:1", "true")
+    assert code == 125
+    assert lines[0] == "Unable to find image 'nosuch:1' locally"
+    assert lines[1].startswith(f"{program(run)}: Error response from daemon: pull access denied for nosuch, ")
+    assert lines[-1] == HELP.format(program(run))
+
+
+def test_image_name_that_cannot_be(run):
+    code, lines = failed(run, "UPPER", "true")
+    assert code == 125
+    assert (
+        lines[0]
+        == f"{program(run)}: invalid reference format: repository name (library/UPPER) must be lowercase"
+    )
+
+
+def test_bad_flag(run):
+    code, lines = failed(run, "--nosuch", "busybox")
+    assert code == 125
+    assert lines[0] == "unknown flag: --nosuch"
+    code, lines = failed(run, "--memory", "lots", "busybox")
+    assert code == 125
+    assert lines[0] == 'invalid argument "lots" for "-m, --memory" flag: invalid size: \'lots\''
+
+
+def test_no_image(run):
+    code, lines = failed(run)
+    assert code == 1
+    assert lines[0] == f"{program(run)}: '{program(run)} run' requires at least 1 argument"
+
+
+@pytest.mark.parametrize(
+    ("command", "code", "words"),
+    [
+        ("nosuch", 127, 'exec: "nosuch": executable file not found in $PATH'),
+        ("/nosuch", 127, 'exec: "/nosuch": stat /nosuch: no such file or directory'),
+        ("/etc", 126, 'exec: "/etc": is a directory'),
+        ("/etc/passwd", 126, 'exec: "/etc/passwd": permission denied'),
+    ],
+)
+def test_programs_that_cannot_run(run, command, code, words):
+    found, lines = failed(run, "busybox", command)
+    assert found == code, lines
+    assert lines[0].startswith(
+        f"{program(run)}: Error response from daemon: failed to create task for container: failed to create "
+        "shim task: OCI runtime create failed: "
+    )
+    assert words in lines[0]
+
+
+def test_unknown_user(run):
+    code, lines = failed(run, "-u", "nosuch", "busybox", "true")
+    assert code == 125 if run.cli == "onggi" else code in (125, 126)
+    assert "unable to find user nosuch: no matching entries in passwd file" in lines[0]
+    code, lines = failed(run, "-u", "root:nosuch", "busybox", "true")
+    assert "unable to find group nosuch: no matching entries in group file" in lines[0]
+
+
+def test_workdir_is_a_file(run):
+    code, lines = failed(run, "-w", "/etc/passwd", "busybox", "true")
+    assert code in (125, 126, 127), lines
+    assert "/etc/passwd is not a directory" in lines[0]
+    code, lines = failed(run, "-w", "relative", "busybox", "true")
+    assert code == 125
+    assert "the working directory 'relative' is invalid, it needs to be an absolute path" in lines[0]
+
+
+def test_bind_source_is_missing(run):
+    code, lines = failed(run, "--mount", "type=bind,src=/nosuch,dst=/data", "busybox", "true")
+    assert code == 125
+    assert lines[0].endswith('invalid mount config for type "bind": bind source path does not exist: /nosuch')
+
+
+def test_name_is_taken(run):
+    name = run.start()
+    container = run.inspect(name)["Id"]
+    code, lines = failed(run, "--name", name, "busybox", "true")
+    assert code == 125
+    assert lines[0] == (
+        f'{program(run)}: Error response from daemon: Conflict. The container name "/{name}" is already in '
+        f'use by container "{container}". You have to remove (or rename) that container to be able to '
+        "reuse that name."
+    )
+    run.close()
+
+
+def ask(engine, data: bytes) -> bytes:
+    """Send bytes to the engine and read until it closes or has answered once."""
+    with socket.socket(socket.AF_UNIX) as client:
+        client.settimeout(DEADLINE_S)
+        client.connect(str(engine.socket))
+        with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+            client.sendall(data)
+        answer = b""
+        with contextlib.suppress(ConnectionResetError):
+            while b"\r\n\r\n" not in answer:
+                part = client.recv(65536)
+                if not part:
+                    break
+                answer += part
+        with contextlib.suppress(ConnectionResetError):
+            answer += client.recv(65536) if b"Content-Length: 0" not in answer else b""
+        return answer
+
+
+def request(body: bytes, path: str = "/containers/create") -> bytes:
+    head = f"POST {path} HTTP/1.1\r\nHost: d\r\nContent-Type: application/json\r\nConnection: close\r\n"
+    return head.encode() + b"Content-Length: %d\r\n\r\n%s" % (len(body), body)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [b"{", b"", b"[]", b'{"Image": 7}', b'{"Image": "busybox", "HostConfig": {"Memory": "x"}}', b"\xff" * 9,
+     b'{"Image":' * 20000],
+    ids=["cut", "empty", "list", "wrong type", "wrong type below", "no UTF-8", "deep"],
+)  # fmt: skip
+@pytest.mark.parametrize("path", ["/containers/create", "/onggi/v1/run"])
+def test_malformed_json(engine, path, body):
+    answer = ask(engine, request(body, path))
+    assert answer.startswith(b"HTTP/1.1 400 "), answer
+    assert b'"message"' in answer
+
+
+def test_ten_megabytes_of_headers(engine):
+    lines = b"".join(b"X-%d: %s\r\n" % (number, b"x" * 1000) for number in range(10_000))
+    answer = ask(engine, b"GET /info HTTP/1.1\r\nHost: d\r\n" + lines + b"\r\n")
+    assert answer == b"" or answer.startswith((b"HTTP/1.1 431 ", b"HTTP/1.1 400 ")), answer
+    assert engine.docker("version").returncode == 0
+
+
+@pytest.mark.parametrize("path", ["/containers/create", "/images/create?fromSrc=-", "/onggi/v1/run"])
+@pytest.mark.parametrize("whole", [False, True])
+def test_a_client_that_goes_away(engine, path, whole):
+    """In the middle of its body, or before the answer."""
+    body = b'{"Image": "busybox", "Cmd": ["true"], "Bogus": "' + b"x" * 5000
+    data = request(body, path)
+    with socket.socket(socket.AF_UNIX) as client:
+        client.connect(str(engine.socket))
+        client.sendall(data if whole else data[:-3000])
+    assert engine.docker("version").returncode == 0
+
+
+def test_a_client_that_goes_away_while_its_container_starts(engine):
+    """The container was asked for and is removed when it ends, as --rm said."""
+    body = (
+        b'{"Name": null, "Config": {"Image": "busybox", "Cmd": ["true"], "HostConfig": {"AutoRemove": true, '
+        b'"NetworkMode": "none"}}, "Attach": {"Stdin": false, "Stdout": true, "Stderr": true}, "Wait": true}'
+    )
+    upgrade = request(body, "/onggi/v1/run").replace(
+        b"Connection: close", b"Connection: Upgrade\r\nUpgrade: tcp"
+    )
+    with socket.socket(socket.AF_UNIX) as client:
+        client.connect(str(engine.socket))
+        client.sendall(upgrade)
+    assert engine.docker("version").returncode == 0
