@@ -69,9 +69,6 @@ class FakeRuntime:
     def ended_execs(self, container_id, run):
         return {}
 
-    def ended_execs(self, container_id, run):
-        return {}
-
     async def recover(self, container_id, run):
         found = self.recovered.get(container_id)
         if found is not None and not isinstance(found, ExitRecord):

@@ -48,13 +48,6 @@ def exit_code_of(error: BaseException) -> int:
     return 126 if isinstance(error, NotExecutable) else 128
 
 
-def exit_code_of(error: BaseException) -> int:
-    """docker's exit code of a start that failed."""
-    if isinstance(error, CommandNotFound):
-        return 127
-    return 126 if isinstance(error, NotExecutable) else 128
-
-
 def remote_error(error: Json) -> OnggiError:
     """The exception that another of our processes reported."""
     kind = getattr(errors, error.get("kind", ""), None)

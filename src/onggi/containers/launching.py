@@ -11,7 +11,6 @@ from typing import Any
 from onggi.containers import files, hostdevices, repository, users
 from onggi.containers.context import Context
 from onggi.containers.failures import exit_code_of
-from onggi.containers.failures import exit_code_of
 from onggi.containers.host import Host
 from onggi.containers.model import Container, Health, State
 from onggi.containers.request import HostConfig

@@ -67,7 +67,6 @@ class Recovery:
             self._adopt_run(container, found)
             return
         self._execs.adopt(container, {}, self._context.runtime.ended_execs(container.id, container.run))
-        self._execs.adopt(container, {}, self._context.runtime.ended_execs(container.id, container.run))
         record = found if isinstance(found, ExitRecord) and found.run == container.run else _lost(container)
         await self._runs.ended(container, container.run, record)
 

@@ -13,7 +13,6 @@ from typing import Any
 from onggi.containers import repository, restart
 from onggi.containers.context import Context
 from onggi.containers.failures import exit_code_of
-from onggi.containers.failures import exit_code_of
 from onggi.containers.health import HealthMonitor
 from onggi.containers.launching import Launcher
 from onggi.containers.model import Container, settle
@@ -104,8 +103,6 @@ class Runs:
 
     def schedule(self, container: Container) -> None:
         """Arm the timer of the next start."""
-        if container.restart_timer is not None:
-            container.restart_timer.cancel()
         if container.restart_timer is not None:
             container.restart_timer.cancel()
         delay_s = max(0.0, (container.next_start_ns - time.time_ns()) / 1e9)

@@ -125,9 +125,6 @@ class Supervisor:
         elif kind == "failed" and not run.exited.done():
             # The engine that asked for this start is gone; the next one learns of it as of an end.
             run.exited.set_result(_record_of_failure(run, event["failure"]))
-        elif kind == "failed" and not run.exited.done():
-            # The engine that asked for this start is gone; the next one learns of it as of an end.
-            run.exited.set_result(_record_of_failure(run, event["failure"]))
         elif kind == "exited" and not run.exited.done():
             run.exited.set_result(msgspec.convert(event["record"], ExitRecord))
         elif kind == "flushed" and not run.flushed.done():

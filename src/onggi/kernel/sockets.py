@@ -58,21 +58,6 @@ def bind_unix_once(path: str, kind: int) -> socket.socket:
     return sock
 
 
-def bind_unix_once(path: str, kind: int) -> socket.socket:
-    """A listening socket at ``path``, which nobody has seen before it listens; FileExistsError if it exists."""
-    sock = bind_unix(f"{path}.new", kind)
-    try:
-        with _short(path) as name:
-            try:
-                os.link(f"{name}.new", name)
-            finally:
-                os.unlink(f"{name}.new")
-    except OSError:
-        sock.close()
-        raise
-    return sock
-
-
 def connect_unix(path: str, kind: int) -> socket.socket:
     """A connected socket; raises OSError (FileNotFoundError, ConnectionRefusedError) if nobody serves
     ``path``.
