@@ -131,11 +131,15 @@ class FakeSnapshots:
 
     async def draft(self, container_id, image, *, host_show=()):
         self.prepared.add(container_id)
-        return Draft(Rootfs("overlay", [Overlay(target="/", lowers=[self.lower])]), lambda connection: None)
+        rootfs = Rootfs("overlay", [Overlay(target="/", lowers=[self.lower])])
+        return Draft(rootfs, None, lambda connection: None)
 
     def release(self, container_id):
-        discard = lambda: self.prepared.discard(container_id)  # noqa: E731
-        return Release(lambda connection: None, discard)
+        def discard():
+            self.prepared.discard(container_id)
+            return True
+
+        return Release(lambda connection: None, discard, discard)
 
     async def remove(self, container_id, *, durable=True):
         self.prepared.discard(container_id)

@@ -9,7 +9,9 @@ On disk, owner: containers room::
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
+import shutil
 import time
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from sqlite3 import Connection
@@ -31,6 +33,7 @@ from onggi.store.spares import Spares
 
 Json = Any
 T = TypeVar("T")
+SAVE_BEHIND_S = 0.1
 TOMBSTONE_NS = 600 * 1_000_000_000
 
 
@@ -146,6 +149,12 @@ class Context(msgspec.Struct, kw_only=True, eq=False):
         names = (*files.DESTINATIONS.values(), *([written] if written else []))
         self.spares.remove(self.directory(container.id), names)
 
+    def drop_strays(self) -> None:
+        """At start: delete directories of containers that no row names, left by a kill or a power loss."""
+        with contextlib.suppress(FileNotFoundError):
+            for name in set(os.listdir(f"{self.data_root}/containers")) - self.containers.keys():
+                shutil.rmtree(self.directory(name), ignore_errors=True)
+
     async def save(self, container: Container, *, durable: bool = False) -> None:
         """Write the row: its first time with everything, in one transaction with the snapshot's; later how
         it stands.
@@ -155,9 +164,21 @@ class Context(msgspec.Struct, kw_only=True, eq=False):
         if container.stored:
             await self.database.run(repository.save_state(container), durable=durable)
             return
-        statement = repository.insert(container, container.snapshot_record)
+        statement = repository.insert(container, container.draft and container.draft.record)
         await self.database.run(statement, durable=not container.spec.host_config.auto_remove)
-        container.stored, container.snapshot_record = True, None
+        container.stored, container.draft = True, None
+
+    def save_behind(self, container: Container) -> None:
+        """Write the row of a container that has a record (``records``) unless it is soon removed."""
+        loop = asyncio.get_running_loop()
+        container.save_timer = loop.call_later(
+            SAVE_BEHIND_S, lambda: self.spawn(container, self._save_behind(container))
+        )
+
+    async def _save_behind(self, container: Container) -> None:
+        async with container.lock:
+            if not container.stored and not container.removing:
+                await self.save(container)
 
     async def rootfs(self, container: Container) -> Rootfs:
         """The container's root as data; cheap after the first time."""
@@ -169,7 +190,7 @@ class Context(msgspec.Struct, kw_only=True, eq=False):
                 image = await self.images.get(container.spec.image_id)
                 show = container.spec.host_config.host_show or []
                 draft = await self.snapshots.draft(container.id, image, host_show=show)
-                container.rootfs, container.snapshot_record = draft
+                container.rootfs, container.draft = draft.rootfs, draft
         rootfs: Rootfs = container.rootfs
         return rootfs
 

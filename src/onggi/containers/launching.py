@@ -8,7 +8,7 @@ import time
 from collections.abc import Hashable
 from typing import Any
 
-from onggi.containers import files, hostdevices, repository, users
+from onggi.containers import files, hostdevices, records, repository, users
 from onggi.containers.context import Context
 from onggi.containers.failures import exit_code_of
 from onggi.containers.host import Host
@@ -21,6 +21,7 @@ from onggi.containers.spec_resources import looks_at_devices
 from onggi.containers.spec_security import parse_security_options
 from onggi.containers.users import Identity
 from onggi.errors import Conflict, InvalidArgument
+from onggi.kernel.failpoints import failpoint
 from onggi.logs.options import attributes
 from onggi.store.rootfs import Rootfs
 
@@ -49,9 +50,11 @@ class Launcher:
             container.next_start_ns, container.stopped_by_user = 0, False
             # started_ns stands for what the monitor would say, should both it and this engine be lost.
             # The run counter is committed before the launch: a second launch of one run is a Conflict below.
-            await self._context.save(container)
+            await self._save(container, request)
             request.attach = container.take_attachments()
+            failpoint("containers.start.before_launch")
             started = await self._context.runtime.start(request)
+            failpoint("containers.start.before_answer")
         except BaseException as error:
             await self._unwind(container, before, error)
             raise
@@ -60,6 +63,13 @@ class Launcher:
         state.health = Health() if has_probe(container) else None
         container.started_once.set()
         return started
+
+    async def _save(self, container: Container, request: StartRequest) -> None:
+        if container.stored or not container.spec.host_config.auto_remove:
+            await self._context.save(container)
+            return
+        request.record = records.record_of(container)
+        self._context.save_behind(container)
 
     async def _request(self, container: Container) -> StartRequest:
         context, spec = self._context, container.spec
@@ -99,7 +109,8 @@ class Launcher:
         before.exit_code = exit_code_of(error)
         before.error = str(error)
         container.state = before
-        await self._context.save(container)
+        if container.stored or not container.spec.host_config.auto_remove:
+            await self._context.save(container)
 
     def _shape(self, container: Container, identity: Identity) -> Hashable:
         """What the configuration of this run follows from, with stand-ins for the id; None if from the

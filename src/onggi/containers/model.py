@@ -17,6 +17,7 @@ import msgspec
 from onggi.containers.request import ContainerConfig, HostConfig
 from onggi.containers.runtime import Attach
 from onggi.containers.spec_mounts import MountPoint
+from onggi.store.snapshots import Draft
 
 Json = Any
 Statement = Callable[[Connection], None]
@@ -79,7 +80,8 @@ class Container:
         self.removing = False
         self.stored = False  # a row exists
         self.rootfs: Any = None
-        self.snapshot_record: Statement | None = None  # writes the snapshot's row, with ours
+        self.draft: Draft | None = None  # the snapshot whose row is to be written with ours
+        self.save_timer: asyncio.TimerHandle | None = None
         self.lock = asyncio.Lock()
         self.attachments: list[Attach] = []  # clients that attached before the start
         self.execs: dict[str, Any] = {}

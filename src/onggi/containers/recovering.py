@@ -42,6 +42,7 @@ class Recovery:
         containers: list[Container] = await self._context.database.run(repository.load_all)
         for container in containers:
             self._context.adopt(container)
+        self._context.drop_strays()
         for container in containers:
             await self._recover_one(container, rebooted)
 

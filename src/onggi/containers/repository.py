@@ -20,6 +20,7 @@ _STATE = (
     "UPDATE containers SET name = ?, auto_remove = ?, run = ?, restarts = ?, next_start_ns = ?,"
     " stopped_by_user = ?, removing = ?, state = ? WHERE id = ?"
 )
+Row = tuple[str, str, int, bool, int, int, int, bool, bool, bytes, bytes]
 encode = msgspec.json.Encoder().encode
 _decode_spec = msgspec.json.Decoder(Spec).decode
 _decode_state = msgspec.json.Decoder(State).decode
@@ -29,7 +30,13 @@ def insert(container: Container, beside: Statement | None = None) -> Statement:
     """Write the whole row, and what belongs ``beside`` it. What is written is fixed now, on the caller's
     thread.
     """
-    row = (
+    row = row_of(container)
+    return lambda connection: _execute(connection, _INSERT, row, beside)
+
+
+def row_of(container: Container) -> Row:
+    """The whole row."""
+    return (
         container.id,
         container.name,
         container.created_ns,
@@ -42,7 +49,11 @@ def insert(container: Container, beside: Statement | None = None) -> Statement:
         encode(container.spec),
         encode(container.state),
     )
-    return lambda connection: _execute(connection, _INSERT, row, beside)
+
+
+def insert_missing(connection: sqlite3.Connection, row: Row) -> None:
+    """Write a row unless there is one of that container or name."""
+    connection.execute(_INSERT.replace("REPLACE", "IGNORE"), row)
 
 
 def save_state(container: Container) -> Statement:

@@ -74,7 +74,7 @@ class Runner:
                 return await self._alone(life, request.wait)
             return await self._attached(life, request.attach, hijack)
         except BaseException:
-            if not container.stored and not container.removing:
+            if not (container.stored or container.alive or container.removing):
                 await self._creator.discard(container)
             raise
 

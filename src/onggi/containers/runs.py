@@ -18,6 +18,7 @@ from onggi.containers.launching import Launcher
 from onggi.containers.model import Container, settle
 from onggi.containers.runtime import ExitRecord, Started
 from onggi.errors import OnggiError
+from onggi.kernel.failpoints import failpoint
 from onggi.store.snapshots import Release
 
 Json = Any
@@ -69,7 +70,9 @@ class Runs:
                 settle(container.exit_waiters, answer)
                 await self.erase(container)
                 return
+            failpoint("containers.end.before_row")
             await self._context.save(container)
+            failpoint("containers.end.after_row")
             settle(container.exit_waiters, answer)
             await self._context.runtime.forget(container.id, run)
         if again:
@@ -116,6 +119,7 @@ class Runs:
             if container.removing or not container.state.restarting:
                 return
             container.restart_timer = None
+            failpoint("containers.restart.before_start")
             try:
                 await self.begin(container)
             except OnggiError:
@@ -147,8 +151,11 @@ class Runs:
         The transaction is durable, but for a container that is removed after a power loss anyway.
         """
         context = self._context
+        failpoint("containers.remove.before_row")
         container.removing = True
         self.cancel_restart(container)
+        if container.save_timer is not None:
+            container.save_timer.cancel()
         release = context.snapshots.release(container.id)
         if container.stored:
             await context.database.run(
@@ -157,9 +164,12 @@ class Runs:
                 after=lambda _: _remove_files(context, container, release),
             )
             container.stored = False
+        elif release is None or release.discard_empty():
+            context.remove_directory(container)
         else:
             await asyncio.to_thread(_remove_files, context, container, release)
         container.drop_attachments()
+        failpoint("containers.remove.after_row")
         if container.run:
             await context.runtime.forget(container.id, container.run)
         context.drop(container)

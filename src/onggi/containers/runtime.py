@@ -49,7 +49,8 @@ class StartRequest(msgspec.Struct):
     ``log`` has the keys ``driver``, ``directory`` and ``options``. ``run_dir`` is the directory of this run,
     ``<exec-root>/containers/<id>/<run>``. ``auto_go`` says that nothing is to be wired between ``prepared``
     and ``go``. ``size`` is (rows, columns) of the terminal. ``seccomp`` is the compiled BPF program, empty
-    when unconfined; it stands in for ``linux.seccomp`` and holds for exec'd processes too (R16).
+    when unconfined; it stands in for ``linux.seccomp`` and holds for exec'd processes too (R16). ``record``
+    is kept in the run directory, see ``records``.
     """
 
     id: str
@@ -66,6 +67,7 @@ class StartRequest(msgspec.Struct):
     attach: list[Attach] = msgspec.field(default_factory=list)
     auto_go: bool = True
     shape: Hashable = None
+    record: bytes = b""
 
 
 class Started(msgspec.Struct):

@@ -18,14 +18,16 @@ from typing import Any
 
 import msgspec
 
+from onggi.containers import records
 from onggi.containers.failures import exit_code_of, start_error
 from onggi.containers.link import LauncherLink, Link
 from onggi.containers.payload import Payloads, encode
 from onggi.containers.runtime import ExitRecord, MonitorState, Started, StartRequest
-from onggi.errors import NotFound, OnggiError
+from onggi.errors import NotFound, OnggiError, Unavailable
 from onggi.kernel import process, sealed
 from onggi.kernel.cgroup_mounts import Hierarchies
 from onggi.kernel.cgroups import Group
+from onggi.kernel.failpoints import failpoint
 from onggi.kernel.features import Features
 from onggi.kernel.sockets import connect_unix
 from onggi.launch import protocol
@@ -79,20 +81,38 @@ class Supervisor:
         """Compile the plan, hand it to the launcher, wait until the program runs."""
         taken = [attach.fd for attach in request.attach]
         try:
-            run = self._launch(request)
+            event = await self._started(request)
         finally:
             for fd in taken:
                 os.close(fd)
-        event = await run.started
         if event["event"] == "failed":
             self._runs.pop(request.id, None)
             await asyncio.to_thread(shutil.rmtree, request.run_dir, True)
             raise start_error(event["failure"])
         return Started(event["pid"], event["started_ns"], event.get("warnings", []), event.get("trace", []))
 
+    async def _started(self, request: StartRequest) -> Json:
+        """What became of a launch; of another one if a launcher died with the request unread."""
+        while True:
+            launcher = self.launcher.pid
+            try:
+                run = self._launch(request)
+                failpoint("containers.start.after_launch")
+                event = await run.started
+            except Unavailable:
+                event = None
+            unborn = event is None or event.get("failure", {}).get("step") == "monitor"
+            # A monitor takes its name before it forks anything: without one nothing has happened.
+            if not unborn or os.path.lexists(f"{request.run_dir}/monitor.sock"):
+                return event
+            await self.launcher.replaced(launcher)
+            await asyncio.to_thread(shutil.rmtree, request.run_dir, True)
+
     def _launch(self, request: StartRequest) -> Run:
         payload = self.payloads.make(request)
         self._make_run_dir(request.run_dir)
+        if request.record:
+            records.write(request.run_dir, request.record)
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_CLOEXEC)
         run = Run(request.id, request.run, payload.cgroup, request.run_dir)
         run.seccomp = request.seccomp
@@ -263,7 +283,7 @@ class Supervisor:
         return run
 
 
-_RUN_FILES = ("state.json", "exit.json", "monitor.sock")
+_RUN_FILES = ("state.json", "exit.json", "monitor.sock", records.NAME)
 _NO_ROOT = plans.Root("", "", (), False, 0, False, False)
 
 
@@ -277,29 +297,6 @@ def _read_record(run_dir: str) -> ExitRecord | None:
 def _record_of_failure(run: Run, failure: Json) -> ExitRecord:
     error = start_error(failure)
     return ExitRecord(run=run.number, code=exit_code_of(error), error=str(error), finished_ns=time.time_ns())
-
-
-def _connect_or_forbid(path: str) -> socket.socket:
-    """A connection to a monitor, or, if none has bound its socket yet, the certainty that none ever will.
-
-    A monitor that is only being forked finds the name taken and ends. Raises FileNotFoundError if there was
-    none, ConnectionRefusedError if it is gone.
-    """
-    try:
-        return connect_unix(path, socket.SOCK_SEQPACKET)
-    except FileNotFoundError:
-        try:
-            os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
-        except FileExistsError:
-            return connect_unix(path, socket.SOCK_SEQPACKET)
-        raise
-
-
-def _record_of_failure(run: Run, failure: Json) -> ExitRecord:
-    error = start_error(failure)
-    return ExitRecord(
-        run=run.number, code=exit_code_of(error), error=str(error), finished_ns=time.time_ns()
-    )
 
 
 def _connect_or_forbid(path: str) -> socket.socket:

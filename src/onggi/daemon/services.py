@@ -9,7 +9,7 @@ from contextlib import AsyncExitStack
 import msgspec
 
 from onggi.containers import host as machine_facts
-from onggi.containers import restart, schema
+from onggi.containers import records, restart, schema
 from onggi.containers.context import Context
 from onggi.containers.events import EventBus
 from onggi.containers.host import Host
@@ -42,6 +42,7 @@ class Services:
         self.layout.create()
         self.database = Database(self.layout.database, [*MIGRATIONS, *schema.MIGRATIONS])
         self._stack.callback(self.database.close)
+        self.database.run_blocking(lambda it: records.adopt(it, config.exec_root))
         self._open_store(config)
         self._open_containers(config, born)
 
@@ -74,7 +75,9 @@ class Services:
     def _in_use(self, image_id: str) -> list[tuple[str, bool]]:
         """(container id, whether it runs) of every container made from an image."""
         containers = self.containers.context.containers
-        return [(user, containers[user].state.running) for user in self.containers.uses_image(image_id)]
+        users = [containers[user] for user in self.containers.uses_image(image_id)]
+        # A snapshot that has no row yet would not keep its layers.
+        return [(user.id, user.state.running or not user.stored) for user in users]
 
     def _open_store(self, config: Config) -> None:
         scanner = Scanner(self.layout.host_masks)

@@ -34,18 +34,26 @@ __all__ = ["Draft", "Mask", "Overlay", "Release", "Rootfs", "Snapshots"]
 _QUICK_ENTRIES = 64  # a tree of at most so many entries is deleted before the answer
 
 
+Row = tuple[int, str, str, bytes]
+
+
 class Draft(NamedTuple):
-    """A snapshot whose directories exist; ``record`` writes its row in the caller's transaction."""
+    """A snapshot whose directories exist; ``record`` writes its ``row`` in the caller's transaction."""
 
     rootfs: Rootfs
+    row: Row | None
     record: Callable[[sqlite3.Connection], None]
 
 
 class Release(NamedTuple):
-    """A snapshot to be removed: its row in the caller's transaction, then its files, from any thread."""
+    """A snapshot to be removed: its row in the caller's transaction, then its files, from any thread.
+
+    ``discard_empty`` is quick: it does nothing and returns False if the container wrote something.
+    """
 
     drop: Callable[[sqlite3.Connection], None]
     discard: Callable[[], None]
+    discard_empty: Callable[[], bool]
 
 
 class Snapshots:
@@ -97,7 +105,7 @@ class Snapshots:
     async def draft(self, container_id: str, image: Image, *, host_show: Sequence[str] = ()) -> Draft:
         """``prepare`` for a caller who writes the row together with his own."""
         if container_id in self._numbers:
-            return Draft(await self.rootfs(container_id), _nothing)
+            return Draft(await self.rootfs(container_id), None, _nothing)
         spec = Spec(chain_ids(image.layers), image.base, list(host_show))
         view = await self._view(spec)
         number = self._numbers[container_id] = self.number()
@@ -107,7 +115,7 @@ class Snapshots:
             del self._numbers[container_id]
             raise
         row = (number, "container", container_id, msgspec.json.encode(spec))
-        return Draft(rootfs, lambda it: self._record(it, spec, row))
+        return Draft(rootfs, row, lambda it: self._record(it, spec, row))
 
     async def rootfs(self, container_id: str) -> Rootfs:
         """Plan the root of a prepared container anew: what the host hides may have changed. Raises
@@ -133,7 +141,10 @@ class Snapshots:
         if number is None:
             return None
         loop = asyncio.get_running_loop()
-        return Release(lambda it: _drop(it, number), lambda: self._discard(number, loop))
+        path = self._layout.snapshot(number)
+        return Release(
+            lambda it: _drop(it, number), lambda: self._discard(number, loop), lambda: _remove_empty(path)
+        )
 
     async def usage(self, container_id: str) -> int:
         """Bytes on disk that the container wrote. Raises NotFound."""
@@ -185,13 +196,11 @@ class Snapshots:
             raise NotFound(f"no snapshot of container {container_id}")
         return row[0], msgspec.json.decode(row[1], type=Spec)
 
-    def _record(
-        self, connection: sqlite3.Connection, spec: Spec, row: tuple[int, str, str, bytes]
-    ) -> None:
+    def _record(self, connection: sqlite3.Connection, spec: Spec, row: Row) -> None:
         """Raises DataLoss if a layer was removed since the snapshot was planned."""
         for chain_id in spec.chain:
             self._layer(connection, chain_id)
-        connection.execute("INSERT INTO snapshots VALUES (?, ?, ?, ?)", row)
+        insert_row(connection, row)
 
     async def _directories(self, chain: Sequence[str]) -> list[str]:
         """Layers' directories, top first."""
@@ -229,7 +238,7 @@ class Snapshots:
     def _discard(self, number: int, loop: asyncio.AbstractEventLoop) -> None:
         """Delete a small tree; put a large one aside for another thread."""
         path = self._layout.snapshot(number)
-        if trees.remove(path, _QUICK_ENTRIES):
+        if _remove_empty(path) or trees.remove(path, _QUICK_ENTRIES):
             return
         aside = f"{self._layout.trash}/{uuid.uuid4().hex}"
         os.rename(path, aside)
@@ -252,6 +261,28 @@ class Snapshots:
 
 def _drop(connection: sqlite3.Connection, number: int) -> None:
     connection.execute("DELETE FROM snapshots WHERE number = ?", (number,))
+
+
+def insert_row(connection: sqlite3.Connection, row: Row) -> None:
+    """Write the row of a snapshot, or find it written."""
+    connection.execute("INSERT OR IGNORE INTO snapshots VALUES (?, ?, ?, ?)", row)
+
+
+def _remove_empty(path: str) -> bool:
+    """Delete a snapshot in which nothing was written, or that is gone; False if there is more to it."""
+    try:
+        os.rmdir(f"{path}/fs")
+        work = f"{path}/work"
+        for directory in (f"{work}/work", work, path):
+            try:
+                os.rmdir(directory)
+            except FileNotFoundError:
+                continue  # never mounted
+    except FileNotFoundError:
+        return not os.path.lexists(path)
+    except OSError:
+        return False
+    return True
 
 
 def _nothing(_: sqlite3.Connection) -> None:

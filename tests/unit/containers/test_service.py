@@ -7,6 +7,7 @@ import socket
 import pytest
 from fake_containers import World
 
+from onggi.containers import records
 from onggi.containers.options import AttachOptions, ExecOptions, Hijacked
 from onggi.containers.runtime import ExitRecord, MonitorState
 from onggi.errors import CommandNotFound, Conflict, InvalidArgument, NotFound, NotModified, Unsupported
@@ -266,9 +267,11 @@ async def test_after_a_boot_rm_containers_are_gone_though_never_started(world):
     await world.reopen()
     await world.containers.recover()
     assert {"kept", "gone"} <= set(world.context.names)
+    (world.root / "data/containers/stray").mkdir()
     await world.reopen()
     await world.containers.recover(rebooted=True)
     assert set(world.context.names) == {"kept"}
+    assert os.listdir(world.root / "data/containers") == [world.context.names["kept"]]
 
 
 @service_test
@@ -349,3 +352,52 @@ async def test_field_names_are_matched_whatever_their_case(world):
     await world.containers.start("c1")
     exec_id = await world.containers.exec_create("c1", {"cmd": ["true"], "detachKeys": "ctrl-p"})
     assert (await world.containers.exec_inspect(exec_id))["DetachKeys"] == "ctrl-p"
+
+
+AUTO_REMOVE = {"AutoRemove": True, "NetworkMode": "none"}
+RUN = {"Config": {"Image": "busybox", "Cmd": ["true"], "HostConfig": AUTO_REMOVE}}
+
+
+def rows(world, table="containers"):
+    return world.database.run_blocking(lambda it: it.execute(f"SELECT count(*) FROM {table}").fetchone()[0])
+
+
+@service_test
+async def test_a_short_run_that_is_removed_writes_no_row(world):
+    world.runtime.auto_exit = 5
+    calls = []
+    run = world.database.run
+    world.database.run = lambda *args, **options: calls.append(args) or run(*args, **options)
+    answer = await world.containers.run({**RUN, "Wait": True}, None)
+    assert answer["StatusCode"] == 5
+    assert not calls
+    assert world.runtime.requests[0].record
+    assert not world.snapshots.prepared
+    assert os.listdir(world.root / "data/containers") == []
+
+
+@service_test
+async def test_a_longer_run_gets_its_row(world):
+    answer = await world.containers.run(RUN, None)
+    assert rows(world) == 0
+    while not world.context.find(answer["Id"]).stored:
+        await asyncio.sleep(0.01)
+    assert rows(world) == 1
+
+
+@service_test
+async def test_a_run_without_row_is_found_by_its_record(world):
+    answer = await world.containers.run({**RUN, "Name": "found"}, None)
+    run_dir = world.root / f"run/containers/{answer['Id']}/1"
+    run_dir.mkdir(parents=True)
+    records.write(str(run_dir), world.runtime.requests[0].record)
+    (run_dir.parent / "2").mkdir()
+    records.write(str(run_dir.parent / "2"), b"cut sho")
+    await world.reopen()
+    world.database.run_blocking(lambda it: records.adopt(it, str(world.root / "run")))
+    world.runtime.recovered[answer["Id"]] = MonitorState(run=1, pid=99, started_ns=5)
+    await world.containers.recover()
+    assert (await world.containers.inspect("found", False))["State"]["Pid"] == 99
+    world.runtime.finish(answer["Id"], 0)
+    await (await world.containers.wait("found", "removed"))
+    assert rows(world) == 0
