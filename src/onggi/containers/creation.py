@@ -13,6 +13,7 @@ from onggi.containers.model import Container, Spec, State
 from onggi.containers.request import CreateRequest, HostConfig, parse_create
 from onggi.containers.spec_mounts import MountPoint, mount_points
 from onggi.errors import InvalidArgument, NotFound
+from onggi.kernel.failpoints import failpoint
 
 Json = Any
 
@@ -30,7 +31,9 @@ class Creator:
         container, warnings = await self.prepare(name, body, platform=platform)
         try:
             await self._context.rootfs(container)
+            failpoint("containers.create.before_row")
             await self._context.save(container)
+            failpoint("containers.create.after_row")
         except BaseException:
             await self.discard(container)
             raise

@@ -22,6 +22,7 @@ from onggi.containers.runtime import Attach
 from onggi.containers.spec import Command, environment, merge_env, process
 from onggi.containers.streams import frame, send_all, until_head_is_read
 from onggi.errors import CommandNotFound, Conflict, InvalidArgument, NotExecutable, NotFound, OnggiError
+from onggi.kernel.failpoints import failpoint
 from onggi.store.rootfs import Rootfs
 
 Json = Any
@@ -142,6 +143,7 @@ class Execs:
             if isinstance(error, (CommandNotFound, NotExecutable)):
                 raise type(error)(_exec_words(str(error))) from None
             raise
+        failpoint("containers.exec.after_launch")
         started.pid = int(answer.get("pid", 0))
         self._publish(container, f"exec_start: {' '.join(words(config.cmd))}", started)
         self._context.spawn(container, self._follow(container, started))

@@ -14,6 +14,7 @@ from onggi.containers.model import Container, settle
 from onggi.containers.runs import Runs
 from onggi.containers.signals import parse_signal
 from onggi.errors import Conflict, InvalidArgument, NotFound, NotModified, Unsupported
+from onggi.kernel.failpoints import failpoint
 
 Json = Any
 STOP_TIMEOUT_S = 10
@@ -86,6 +87,7 @@ class Lifecycle:
         await self._context.save(container)
         await self._send(container, number)
         self._context.publish(container, "kill", signal=str(number))
+        failpoint("containers.stop.after_signal")
         limit_s = container.spec.config.stop_timeout if timeout_s is None else timeout_s
         limit_s = STOP_TIMEOUT_S if limit_s is None else limit_s
         if not await _settled(ended, None if limit_s < 0 else limit_s):

@@ -22,6 +22,7 @@ from onggi.launch import protocol
 from onggi.launch.start import start_launcher
 
 Json = Any
+_REPLACED_S = 20.0  # a launcher takes some 50 ms
 
 
 class Link:
@@ -102,6 +103,7 @@ class LauncherLink:
         self.spares = spares
         self.pid = 0
         self._sock: socket.socket | None = None
+        self._replaced = asyncio.Event()
 
     def open(self, log_fd: int) -> int:
         """Connect to the running launcher or start one, and return its pid. Blocking, on the loop's thread.
@@ -109,6 +111,7 @@ class LauncherLink:
         One of another build is asked to stop (its monitors stay) and replaced. ``log_fd`` takes what
         launchers print and stays the caller's.
         """
+        self.close()
         path = f"{self.exec_root}/launcher.sock"
         try:
             sock = self._greet(connect_unix(path, socket.SOCK_SEQPACKET))
@@ -118,7 +121,17 @@ class LauncherLink:
         sock.setblocking(False)
         self._sock = sock
         asyncio.get_running_loop().add_reader(sock.fileno(), self._ready)
+        self._replaced.set()
         return self.pid
+
+    async def replaced(self, pid: int) -> None:
+        """Wait until another launcher than ``pid`` is there; raises Unavailable if that takes too long."""
+        while self.pid == pid:
+            self._replaced.clear()
+            try:
+                await asyncio.wait_for(self._replaced.wait(), _REPLACED_S)
+            except TimeoutError:
+                raise Unavailable("the launcher does not answer") from None
 
     def _greet(self, sock: socket.socket) -> socket.socket:
         sock.settimeout(30)

@@ -14,6 +14,7 @@ from onggi.daemon.locks import Locks, acquire
 from onggi.daemon.options import Options
 from onggi.errors import OnggiError, Unsupported
 from onggi.kernel import cgroups, syscalls
+from onggi.kernel.failpoints import failpoint
 from onggi.version import VERSION, build_id
 
 _CAP_SYS_ADMIN = 1 << 21
@@ -107,6 +108,7 @@ async def _run(settings: Config, given: Options, born: birth.Birth, ready_fd: in
     daemon = Daemon(settings, born, detach.relaunch_argv(settings))
     try:
         await daemon.start()
+        failpoint("daemon.recovered")
         notify.starter(ready_fd)
         notify.supervisor("READY=1")
         await daemon.serve()

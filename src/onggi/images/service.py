@@ -16,6 +16,7 @@ import msgspec
 from onggi.errors import Conflict, InvalidArgument, NotFound
 from onggi.images import importer, removal, views
 from onggi.images.catalog import Catalog, keep
+from onggi.kernel.failpoints import failpoint
 from onggi.oci import reference as references
 from onggi.oci.digest import chain_ids, sha256
 from onggi.oci.image import HOST, Image
@@ -197,7 +198,9 @@ class Images:
     async def _import_work(self, source: importer.Source, name: Reference | None, config: Json) -> str:
         async with self._layers.unpack(source) as layer:
             whole = importer.finished(config, layer.diff_id)
+            failpoint("images.import.before_blob")
             image_id = await asyncio.to_thread(self._blobs.put, msgspec.json.encode(whole))
+            failpoint("images.import.before_row")
 
             def record(connection: sqlite3.Connection) -> None:
                 chain_id = self._layers.record(connection, layer)
@@ -238,6 +241,7 @@ class Images:
 
     async def _remove_files(self, records: Sequence[Json], dead: Sequence[tuple[str, int]]) -> None:
         """Behind the durable commit: config blobs and layers' directories."""
+        failpoint("images.remove.after_row")
         layers = {chain_id for chain_id, _ in dead}
         configs = [it["Deleted"] for it in records if "Deleted" in it and it["Deleted"] not in layers]
         for image_id in configs:

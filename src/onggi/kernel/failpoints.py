@@ -1,0 +1,24 @@
+"""Named points at which a test lets the engine die, or lets a step fail. They do nothing in production.
+
+The environment variable ``ONGGI_FAILPOINT`` is read once, when a process starts: ``NAME`` kills the process
+by SIGKILL where it passes that point, ``NAME=EIO`` (any name of errno) raises that OSError there. onggid
+reads it; launcher and monitors start with an environment of their own and never see it.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import signal
+
+_name, _, _error = os.environ.get("ONGGI_FAILPOINT", "").partition("=")
+
+
+def failpoint(name: str) -> None:
+    """Die or fail here if this point was chosen."""
+    if name != _name:
+        return
+    if _error:
+        number = getattr(errno, _error)
+        raise OSError(number, os.strerror(number), name)
+    os.kill(os.getpid(), signal.SIGKILL)
