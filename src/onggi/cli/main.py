@@ -148,13 +148,15 @@ def _unknown(words: list[str], group: str) -> int:
 
 
 def _group(name: str, rest: list[str]) -> int:
+    wanted = False
     try:
         parse(rest, ())
     except UsageError as error:
         raise Failure(_usage(str(error), name, f"{name} COMMAND"), 125) from None
     except HelpWanted:
-        pass  # the same text with and without --help
+        wanted = True
     from onggi.cli.usage import group_help
 
-    print(group_help(name), end="")
+    # Who did not ask for help sees it on standard error, as with docker.
+    (sys.stdout if wanted else sys.stderr).write(group_help(name))
     return 0

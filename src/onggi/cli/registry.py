@@ -72,11 +72,14 @@ ROWS: tuple[tuple[str, str, str, str], ...] = (
     ("image inspect", "image_inspect", "Show all facts about images", ""),
     ("image ls", "images", "", ""),
     ("image list", "images", "-", ""),
+    ("image prune", "image_prune", "Remove unused images", ""),
     ("image rm", "rmi", "", ""),
     ("image remove", "rmi", "-", ""),
     ("image tag", "tag", "", ""),
     ("system events", "events", "", ""),
+    ("system df", "system_df", "Show what takes space on the disk", ""),
     ("system info", "info", "", ""),
+    ("system prune", "system_prune", "Remove what nothing uses", ""),
 )
 LATER = [
     "build",
@@ -113,12 +116,9 @@ LATER = [
     "container_export",
     "image_build",
     "image_load",
-    "image_prune",
     "image_pull",
     "image_push",
     "image_save",
-    "system_df",
-    "system_prune",
 ]
 
 

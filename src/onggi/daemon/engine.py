@@ -10,6 +10,7 @@ import asyncio
 import logging
 import os
 import signal
+from collections import Counter
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 from typing import Any
@@ -164,6 +165,9 @@ class Daemon:
     async def _usage(self) -> Json:
         images = await self.services.images.list({}, True)
         containers = await self.services.containers.list(all=True, size=True)
+        used = Counter(container["ImageID"] for container in containers)
+        for image in images:
+            image.update(Containers=used[image["Id"]], SharedSize=0)  # one layer each: nothing is shared
         return {
             "LayersSize": sum(image.get("Size", 0) for image in images),
             "Images": images,

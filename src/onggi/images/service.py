@@ -87,7 +87,8 @@ class Images:
     async def list(self, filters: Mapping[str, Sequence[str]] | None = None, all: bool = False) -> Records:
         """docker's image summaries, newest first. ``all`` adds nothing: there are no intermediate images."""
         images = await self._database.run(lambda it: self._filtered(it, filters or {}))
-        return [views.summary(image) for image in images]
+        patterns = (filters or {}).get("reference", ())
+        return [views.summary(image, patterns) for image in images]
 
     async def inspect(self, ref: str) -> Json:
         """docker's ImageInspect. Raises NotFound."""

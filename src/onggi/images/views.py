@@ -18,8 +18,9 @@ _ZERO_TIME = "0001-01-01T00:00:00Z"
 _TRUE, _FALSE = ("true", "1"), ("false", "0")
 
 
-def summary(image: Image) -> Json:
-    """One line of ``docker images`` (Engine API, ImageSummary)."""
+def summary(image: Image, patterns: Sequence[str] = ()) -> Json:
+    """One line of ``docker images`` (Engine API, ImageSummary); with ``patterns`` only names that match."""
+    named = [tag for tag in image.tags if not patterns or _named(patterns, tag)]
     return {
         "Containers": -1,
         "Created": epoch(image.created),
@@ -27,7 +28,7 @@ def summary(image: Image) -> Json:
         "Labels": (image.config.get("config") or {}).get("Labels"),
         "ParentId": "",
         "RepoDigests": [],
-        "RepoTags": image.tags,
+        "RepoTags": named,
         "SharedSize": -1,
         "Size": image.size,
     }
@@ -122,11 +123,12 @@ def filters(asked: Mapping[str, Sequence[str]], find: Callable[[str], Image]) ->
 
 
 def _reference(patterns: list[str], _: Callable[[str], Image]) -> Filter:
-    def takes(image: Image) -> bool:
-        named = [references.parse(tag) for tag in image.tags]
-        return any(references.matches(pattern, it) for pattern in patterns for it in named)
+    return lambda image: any(_named(patterns, tag) for tag in image.tags)
 
-    return takes
+
+def _named(patterns: Sequence[str], tag: str) -> bool:
+    reference = references.parse(tag)
+    return any(references.matches(pattern, reference) for pattern in patterns)
 
 
 def _dangling(values: list[str], _: Callable[[str], Image]) -> Filter:

@@ -58,7 +58,7 @@ def run(cli: Cli, options: Options, arguments: list[str]) -> int:
 
 def _check_running(state: Json) -> None:
     if not state.get("Running"):
-        raise Failure("cannot attach to a stopped container, start it first")
+        raise Failure("You cannot attach to a stopped container, start it first")
     if state.get("Paused"):
         raise Failure("cannot attach to a paused container, unpause it first")
     if state.get("Restarting"):

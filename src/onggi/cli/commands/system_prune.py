@@ -1,0 +1,63 @@
+"""``onggi system prune``: remove what nothing uses."""
+
+from __future__ import annotations
+
+import sys
+
+from onggi.cli.command import Command, Options
+from onggi.cli.filters import filters
+from onggi.cli.times import human_size
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from onggi.cli.context import Cli
+
+    Json = Any
+
+FLAGS = (
+    ("all", "a", "bool", "", "Remove all images that no container uses, not only those without a name"),
+    ("filter", "", "filter", "", 'Remove only what matches (e.g. "until=<timestamp>")'),
+    ("force", "f", "bool", "", "Do not ask"),
+)
+
+
+def run(cli: Cli, options: Options, arguments: list[str]) -> int:
+    """Remove stopped containers and unused images after a question."""
+    images = "all images without at least one container" if options.on("all") else "all dangling images"
+    warning = f"WARNING! This will remove:\n  - all stopped containers\n  - {images}\n"
+    if not options.on("force") and not confirmed(warning):
+        return 0
+    wanted = filters(options.many("filter"))
+    answer = cli.engine.post("/containers/prune", {"filters": wanted})
+    deleted = answer.get("ContainersDeleted") or []
+    if deleted:
+        cli.out("Deleted Containers:\n" + "\n".join(deleted) + "\n")
+    freed = int(answer.get("SpaceReclaimed") or 0) + prune_images(cli, options)
+    cli.out(f"Total reclaimed space: {human_size(freed)}")
+    return 0
+
+
+def confirmed(warning: str) -> bool:
+    """Ask, and return whether the answer was yes."""
+    sys.stdout.write(f"{warning}\nAre you sure you want to continue? [y/N] ")
+    sys.stdout.flush()
+    return sys.stdin.readline().strip().lower() == "y"
+
+
+def prune_images(cli: Cli, options: Options) -> int:
+    """Remove images that no container uses and print them; returns the bytes that this freed."""
+    wanted = {
+        **(filters(options.many("filter")) or {}),
+        "dangling": {"false" if options.on("all") else "true": True},
+    }
+    answer = cli.engine.post("/images/prune", {"filters": wanted})
+    deleted = answer.get("ImagesDeleted") or []
+    if deleted:
+        lines = [f"{kind.lower()}: {name}" for entry in deleted for kind, name in entry.items()]
+        cli.out("Deleted Images:\n" + "\n".join(lines) + "\n")
+    return int(answer.get("SpaceReclaimed") or 0)
+
+
+COMMAND = Command("system prune [OPTIONS]", "Remove what nothing uses", run, flags=FLAGS)
