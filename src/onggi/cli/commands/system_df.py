@@ -70,5 +70,6 @@ COMMAND = Command(
     run,
     flags=(
         ("format", "", "string", "", "How to print: 'table', 'table TEMPLATE', 'json', or a Go template"),
+        ("verbose", "v", "bool", "", "Refused: 'images' and 'ps -as' list what there is"),
     ),
 )

@@ -35,6 +35,8 @@ def run(cli: Cli, options: Options, arguments: list[str]) -> int:
     if deleted:
         cli.out("Deleted Containers:\n" + "\n".join(deleted) + "\n")
     freed = int(answer.get("SpaceReclaimed") or 0) + prune_images(cli, options)
+    if options.on("volumes"):
+        freed += int(cli.engine.post("/volumes/prune", {"filters": wanted}).get("SpaceReclaimed") or 0)
     cli.out(f"Total reclaimed space: {human_size(freed)}")
     return 0
 
@@ -60,4 +62,9 @@ def prune_images(cli: Cli, options: Options) -> int:
     return int(answer.get("SpaceReclaimed") or 0)
 
 
-COMMAND = Command("system prune [OPTIONS]", "Remove what nothing uses", run, flags=FLAGS)
+COMMAND = Command(
+    "system prune [OPTIONS]",
+    "Remove what nothing uses",
+    run,
+    flags=(*FLAGS, ("volumes", "", "bool", "", "Remove anonymous volumes too")),
+)
