@@ -66,6 +66,9 @@ class FakeRuntime:
     def flushed(self, container_id):
         return self._flushed[container_id]
 
+    def sweep(self, alive):
+        self.swept = dict(alive)
+
     def ended_execs(self, container_id, run):
         return {}
 

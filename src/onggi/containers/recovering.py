@@ -45,10 +45,12 @@ class Recovery:
         self._context.drop_strays()
         for container in containers:
             await self._recover_one(container, rebooted)
+        known = self._context.containers.values()
+        self._context.runtime.sweep({entry.id: entry.run for entry in known if entry.alive})
 
     async def _recover_one(self, container: Container, rebooted: bool) -> None:
         if container.state.running and not container.state.restarting:
-            await self._recover_run(container, rebooted)
+            await self._recover_run(container)
         if container.id not in self._context.containers:
             return
         if container.removing or _forgotten_removal(container, rebooted):
@@ -59,9 +61,9 @@ class Recovery:
         elif rebooted and not container.state.running and restart.starts_at_boot(container):
             await self._start(container)
 
-    async def _recover_run(self, container: Container, rebooted: bool) -> None:
+    async def _recover_run(self, container: Container) -> None:
         try:
-            found = None if rebooted else await self._context.runtime.recover(container.id, container.run)
+            found = await self._context.runtime.recover(container.id, container.run)
         except Unavailable:
             found = None
         if isinstance(found, MonitorState) and found.run == container.run:

@@ -8,7 +8,7 @@ to the runtime from the moment of the call.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import msgspec
@@ -131,6 +131,9 @@ class Runtime(Protocol):
         """Connect to the monitor of a run, or read its exit record (137, ``monitor lost`` if it left none);
         None if there never was a monitor: from now on there will be none.
         """
+
+    def sweep(self, alive: Mapping[str, int]) -> None:
+        """At start: end and remove every run but those of ``alive``, container id to run."""
 
     def ended_execs(self, container_id: str, run: int) -> dict[str, int]:
         """Exit codes of execs that ended unheard, of a run that has ended and is not forgotten yet."""

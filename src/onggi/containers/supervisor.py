@@ -13,7 +13,8 @@ import os
 import shutil
 import socket
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from glob import escape, iglob
 from typing import Any
 
 import msgspec
@@ -192,7 +193,8 @@ class Supervisor:
         try:
             sock = _connect_or_forbid(f"{run_dir}/monitor.sock")
         except FileNotFoundError:
-            return None  # nothing was launched
+            self._clean_up(known)  # should its directory have been removed beneath it
+            return None
         except OSError:
             return self._record_of_lost(known)
         self._follow(known, sock)
@@ -205,6 +207,20 @@ class Supervisor:
         except NotFound:
             return await known.exited  # it ended while it was asked
         return msgspec.convert(state, MonitorState)
+
+    def sweep(self, alive: Mapping[str, int]) -> None:
+        """At start: end and remove every run but those of ``alive`` (container id, run), which are followed."""
+        for path in iglob(f"{escape(self.exec_root)}/containers/*/*"):
+            container_id, number = path.split("/")[-2:]
+            if str(alive.get(container_id)) != number:
+                cgroup = _read_json(f"{path}/state.json").get("cgroup")
+                with contextlib.suppress(OSError):
+                    _connect_or_forbid(f"{path}/monitor.sock").close()
+                self._clean_up(Run(container_id, 0, cgroup or f"{self.cgroup_parent}/c/{container_id}", path))
+                shutil.rmtree(path, ignore_errors=True)
+        for directory in iglob(f"{escape(self.exec_root)}/containers/*"):
+            with contextlib.suppress(OSError):
+                os.rmdir(directory)
 
     def ended_execs(self, container_id: str, run: int) -> dict[str, int]:
         """Exit codes of execs that ended while no engine listened, from a run whose monitor is gone."""

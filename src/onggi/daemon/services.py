@@ -55,6 +55,7 @@ class Services:
         await self.containers.recover(rebooted=rebooted)
         for container_id in set(self.snapshots.known()) - set(self.containers.context.containers):
             await self.snapshots.remove(container_id)
+        await self.images.sweep()
 
     async def tidy(self) -> None:
         """Work that may wait: look at the machine's tree, delete what was put aside."""

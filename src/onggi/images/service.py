@@ -154,6 +154,12 @@ class Images:
         await self._remove_files(records, dead)
         return {"ImagesDeleted": records or None, "SpaceReclaimed": size}
 
+    async def sweep(self) -> None:
+        """At start: delete configs that no image names, of imports and removals that a kill cut short."""
+        query = "SELECT id FROM images"
+        known = await self._database.run(lambda it: {str(row[0]) for row in it.execute(query)})
+        await asyncio.to_thread(self._blobs.remove_all_but, known)
+
     def import_(
         self,
         stream: AsyncIterator[bytes],

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import uuid
+from collections.abc import Set
+from glob import escape, iglob
 
 from onggi.errors import DataLoss, KernelError, NotFound
 from onggi.kernel.files import sync_directory, write_all
@@ -62,6 +64,12 @@ class Blobs:
             os.unlink(self.path(digest))
         except FileNotFoundError:
             return  # gone already
+
+    def remove_all_but(self, known: Set[str]) -> None:
+        """Delete every blob that is not ``known``."""
+        for path in iglob(f"{escape(self._layout.blobs)}/*/*"):
+            if f"sha256:{os.path.basename(path)}" not in known:
+                os.unlink(path)
 
     @staticmethod
     def _write(path: str, data: bytes) -> None:
