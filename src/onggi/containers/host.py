@@ -4,15 +4,22 @@ from __future__ import annotations
 
 import glob
 import os
+import resource
 
 import msgspec
+
+from onggi.kernel.capabilities import current, names
+
+RLIMITS = {name: getattr(resource, name) for name in dir(resource) if name.startswith("RLIMIT_")}
 
 
 class Host(msgspec.Struct, frozen=True):
     """Facts of the machine and of the engine's configuration.
 
     ``cpus`` and ``mems`` are the sets a container may ask for, ``thermal`` the existing paths below
-    ``/sys/devices/system/cpu/cpu*/thermal_throttle`` (masked by docker), ``capabilities`` the kernel's names.
+    ``/sys/devices/system/cpu/cpu*/thermal_throttle`` (masked by docker), ``capabilities`` the kernel's names,
+    ``lacking`` those the engine does not hold. ``hard_limits`` (by ``RLIMIT_`` name) and
+    ``least_oom_score_adj`` bound what an engine without CAP_SYS_RESOURCE can give.
     """
 
     cpus: frozenset[int]
@@ -25,6 +32,9 @@ class Host(msgspec.Struct, frozen=True):
     log_options: dict[str, str] = {}
     default_ulimits: dict[str, tuple[int, int]] = {}
     seccomp_profile: str = ""
+    lacking: frozenset[str] = frozenset()
+    hard_limits: dict[str, int] = {}
+    least_oom_score_adj: int = -1000
 
 
 def parse_cpu_list(text: str, limit: int = 8192) -> frozenset[int]:
@@ -55,7 +65,9 @@ def _read_list(path: str) -> frozenset[int]:
 
 
 def detect(cgroup_parent: str, capabilities: tuple[str, ...]) -> Host:
-    """Probe the running machine."""
+    """Probe the running machine, and what this process may do on it."""
+    held = names(current().effective)
+    bound = "CAP_SYS_RESOURCE" not in held
     return Host(
         cpus=_read_list("/sys/devices/system/cpu/online"),
         mems=_read_list("/sys/devices/system/node/online"),
@@ -63,4 +75,18 @@ def detect(cgroup_parent: str, capabilities: tuple[str, ...]) -> Host:
         cgroup_parent=cgroup_parent,
         time_namespace=os.path.exists("/proc/self/ns/time"),
         thermal=tuple(sorted(glob.glob("/sys/devices/system/cpu/cpu[0-9]*/thermal_throttle"))),
+        lacking=frozenset(capabilities) - frozenset(held),
+        hard_limits=_hard_limits() if bound else {},
+        least_oom_score_adj=_least_oom_score_adj() if bound else -1000,
     )
+
+
+def _hard_limits() -> dict[str, int]:
+    """Hard limits of this process that are limits at all."""
+    limits = {name: resource.getrlimit(number)[1] for name, number in RLIMITS.items()}
+    return {name: hard for name, hard in limits.items() if hard != resource.RLIM_INFINITY}
+
+
+def _least_oom_score_adj() -> int:
+    with open("/proc/self/oom_score_adj", encoding="ascii") as file:
+        return int(file.read())

@@ -8,7 +8,7 @@ import ipaddress
 import re
 from typing import Any
 
-from onggi.containers import spec_mounts, spec_security
+from onggi.containers import clamps, spec_mounts, spec_security
 from onggi.containers.host import Host
 from onggi.containers.request import (
     ContainerConfig,
@@ -52,7 +52,8 @@ def check_request(request: CreateRequest, host: Host) -> list[str]:
     for text in host_config.device_cgroup_rules or []:
         parse_device_rule(text)
     rlimits(host_config.ulimits, {})
-    return check_resources(host_config, host) + _network_warnings(host_config)
+    said = check_resources(host_config, host) + clamps.warnings(host_config, host)
+    return said + _network_warnings(host_config)
 
 
 def _check_config(config: ContainerConfig) -> None:
