@@ -45,6 +45,9 @@ def mount(source: str, target: str, kind: str, flags: int, data: str = "") -> No
 
 def enter_private_world() -> None:
     """Unshare the mount and network namespaces of this process and furnish them."""
+    # For a fixture that gets packages, and for nothing else: nsenter --net=/proc/PID/fd/FD.
+    machine_network = os.open("/proc/self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+    os.environ["ONGGI_TEST_MACHINE_NETWORK"] = f"/proc/{os.getpid()}/fd/{machine_network}"
     call(libc.unshare, CLONE_NEWNS | CLONE_NEWNET)
     mount("none", "/", "", MS_REC | MS_PRIVATE)
     loopback_up()
