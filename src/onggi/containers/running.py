@@ -119,6 +119,8 @@ class _Life:
     async def start(self) -> None:
         """The row and the run counter are committed by the launch in one durable transaction."""
         self._context.publish(self.container, "create")
+        if self.container.attachments:
+            self._context.publish(self.container, "attach")
         async with self.container.lock:
             self._started = await self._runs.begin(self.container)
             self._flushed = self._context.runtime.flushed(self.container.id)
