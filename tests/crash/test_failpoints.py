@@ -41,27 +41,20 @@ def import_image(engine: RunningEngine, reference: str, data: bytes) -> str:
 
 
 class Killed:
-    """An engine that dies at ``point`` of what ``act`` does, and the next one."""
+    """An engine that dies at one point, and the next one."""
 
     def __init__(self, engine: RunningEngine) -> None:
         self.engine = engine
 
-    def prepare(self) -> None:
-        """An engine without failpoints makes what the operation needs."""
-        self.engine.start()
+    def arm(self, point: str) -> None:
+        """Start the one that will die."""
+        self.point, self.child = point, self.engine.start(env={"ONGGI_FAILPOINT": point})
 
-    def end(self) -> None:
-        """Stop the engine; containers go on."""
-        child = self.engine._children[-1]
-        child.terminate()
-        child.wait(60)
-
-    def at(self, point: str, act: Callable[[], Any]) -> None:
-        """Start one that dies there, act, see it die, start the next."""
-        child = self.engine.start(env={"ONGGI_FAILPOINT": point})
+    def by(self, act: Callable[[], Any]) -> None:
+        """Act, see the engine die, start the next."""
         with contextlib.suppress(*DEAD):
             act()
-        assert child.wait(60) == -9, f"{point} was not reached"
+        assert self.child.wait(60) == -9, f"{self.point} was not reached"
         self.engine.start()
 
 
@@ -85,7 +78,8 @@ def create(engine: RunningEngine, *command: str, **host: Any) -> str:
     ("point", "left"), [("containers.create.before_row", 0), ("containers.create.after_row", 1)]
 )
 def test_create(killed: Killed, point: str, left: int) -> None:
-    killed.at(point, lambda: create(killed.engine, "true"))
+    killed.arm(point)
+    killed.by(lambda: create(killed.engine, "true"))
     assert len(containers(killed.engine)) == left
     if left:
         killed.engine.call("DELETE", "/containers/it")
@@ -104,10 +98,9 @@ def test_create(killed: Killed, point: str, left: int) -> None:
 def test_start(killed: Killed, point: str, status: str, automatic: bool) -> None:
     """``after_launch`` races with the monitor's birth: either it is found, or it never was."""
     engine = killed.engine
-    killed.prepare()
+    killed.arm(point)
     container = create(engine, "sleep", "1000", AutoRemove=automatic)
-    killed.end()
-    killed.at(point, lambda: engine.call("POST", f"/containers/{container}/start"))
+    killed.by(lambda: engine.call("POST", f"/containers/{container}/start"))
     found = containers(engine)
     if automatic and status == "exited":
         assert found == []
@@ -125,27 +118,25 @@ def test_start(killed: Killed, point: str, status: str, automatic: bool) -> None
 
 def test_a_start_that_fails_behind_the_engines_back(killed: Killed) -> None:
     engine = killed.engine
-    killed.prepare()
+    killed.arm("containers.start.after_launch")
     container = create(engine, "/no/such/program")
-    killed.end()
-    killed.at("containers.start.after_launch", lambda: engine.call("POST", f"/containers/{container}/start"))
+    killed.by(lambda: engine.call("POST", f"/containers/{container}/start"))
     state = wait_for("its end", lambda: (it := engine.state(container))["Status"] == "exited" and it)
     assert state["ExitCode"] in (127, 137, 255)
 
 
 def test_exec(killed: Killed) -> None:
     engine = killed.engine
-    killed.prepare()
+    killed.arm("containers.exec.after_launch")
     container = create(engine, "sleep", "1000")
     engine.call("POST", f"/containers/{container}/start")
-    killed.end()
 
     def act() -> None:
         exec_id = engine.call("POST", f"/containers/{container}/exec", {"Cmd": ["sh", "-c", "echo $$ > /pid; exit 3"]})
         Path(engine.root, "exec").write_text(exec_id["Id"])
         engine.call("POST", f"/exec/{exec_id['Id']}/start", {"Detach": True})
 
-    killed.at("containers.exec.after_launch", act)
+    killed.by(act)
     exec_id = Path(engine.root, "exec").read_text()
     ended = wait_for(
         "its end", lambda: not (it := engine.call("GET", f"/exec/{exec_id}/json"))["Running"] and it
@@ -155,13 +146,12 @@ def test_exec(killed: Killed) -> None:
 
 def test_stop(killed: Killed) -> None:
     engine = killed.engine
-    killed.prepare()
+    killed.arm("containers.stop.after_signal")
     policy = {"Name": "always"}
     container = create(engine, "sh", "-c", "trap '' TERM; echo; sleep 1000", RestartPolicy=policy)
     engine.call("POST", f"/containers/{container}/start")
     wait_for("the trap", lambda: engine.call("GET", f"/containers/{container}/logs?stdout=1"))
-    killed.end()
-    killed.at("containers.stop.after_signal", lambda: engine.call("POST", f"/containers/{container}/stop?t=1"))
+    killed.by(lambda: engine.call("POST", f"/containers/{container}/stop?t=1"))
     assert engine.state(container)["Running"]
     engine.call("POST", f"/containers/{container}/stop?t=0", expect=204)
     assert engine.state(container)["Status"] == "exited"
@@ -170,10 +160,9 @@ def test_stop(killed: Killed) -> None:
 @pytest.mark.parametrize("point", ["containers.end.before_row", "containers.end.after_row"])
 def test_end(killed: Killed, point: str) -> None:
     engine = killed.engine
-    killed.prepare()
+    killed.arm(point)
     container = create(engine, "sh", "-c", "exit 7")
-    killed.end()
-    killed.at(point, lambda: engine.call("POST", f"/containers/{container}/start"))
+    killed.by(lambda: engine.call("POST", f"/containers/{container}/start"))
     assert engine.state(container)["ExitCode"] == 7
     assert engine.call("POST", f"/containers/{container}/wait")["StatusCode"] == 7
 
@@ -181,10 +170,9 @@ def test_end(killed: Killed, point: str) -> None:
 @pytest.mark.parametrize("point", ["containers.end.before_row", "containers.restart.before_start"])
 def test_restart(killed: Killed, point: str) -> None:
     engine = killed.engine
-    killed.prepare()
+    killed.arm(point)
     container = create(engine, "sh", "-c", "exit 7", RestartPolicy={"Name": "on-failure", "MaximumRetryCount": 2})
-    killed.end()
-    killed.at(point, lambda: engine.call("POST", f"/containers/{container}/start"))
+    killed.by(lambda: engine.call("POST", f"/containers/{container}/start"))
     wait_for("its end", lambda: engine.state(container)["Status"] == "exited")
     assert engine.call("GET", f"/containers/{container}/json")["RestartCount"] == 2
     assert engine.state(container)["ExitCode"] == 7
@@ -196,31 +184,31 @@ def test_restart(killed: Killed, point: str) -> None:
 @pytest.mark.parametrize("running", [False, True])
 def test_remove(killed: Killed, point: str, left: int, running: bool) -> None:
     engine = killed.engine
-    killed.prepare()
+    killed.arm(point)
     container = create(engine, "sh", "-c", "echo > /file; sleep 1000")
     if running:
         engine.call("POST", f"/containers/{container}/start")
-    killed.end()
-    killed.at(point, lambda: engine.call("DELETE", f"/containers/{container}?force=1"))
-    assert len(containers(engine)) == left
-    if left:
+    killed.by(lambda: engine.call("DELETE", f"/containers/{container}?force=1"))
+    # A removal that has ended the container goes on.
+    assert len(containers(engine)) == (0 if running else left)
+    if containers(engine):
         engine.call("DELETE", f"/containers/{container}?force=1", expect=204)
 
 
-def test_automatic_removal(killed: Killed) -> None:
+@pytest.mark.parametrize("point", ["containers.remove.before_row", "containers.remove.after_row"])
+def test_automatic_removal(killed: Killed, point: str) -> None:
     engine = killed.engine
     body = {"Image": "host", "Cmd": ["true"], "HostConfig": {"NetworkMode": "none", "AutoRemove": True}}
-    for point in ("containers.remove.before_row", "containers.remove.after_row"):
-        killed.at(point, lambda: engine.call("POST", "/onggi/v1/run", {"Config": body, "Wait": True}))
-        assert containers(engine) == []
-        killed.end()
-    engine.start()
+    killed.arm(point)
+    killed.by(lambda: engine.call("POST", "/onggi/v1/run", {"Config": body, "Wait": True}))
+    assert containers(engine) == []
 
 
 @pytest.mark.parametrize("point", ["images.import.before_blob", "images.import.before_row"])
 def test_import(killed: Killed, point: str) -> None:
     engine = killed.engine
-    killed.at(point, lambda: import_image(engine, "it", archive()))
+    killed.arm(point)
+    killed.by(lambda: import_image(engine, "it", archive()))
     assert [image["RepoTags"] for image in engine.call("GET", "/images/json")] == [["host:latest"]]
     image = import_image(engine, "it", archive())
     assert engine.call("GET", "/images/it/json")["Id"] == image
@@ -228,20 +216,20 @@ def test_import(killed: Killed, point: str) -> None:
 
 def test_image_removal(killed: Killed) -> None:
     engine = killed.engine
-    killed.prepare()
+    killed.arm("images.remove.after_row")
     import_image(engine, "it", archive())
-    killed.end()
-    killed.at("images.remove.after_row", lambda: engine.call("DELETE", "/images/it"))
+    killed.by(lambda: engine.call("DELETE", "/images/it"))
     engine.call("GET", "/images/it/json", expect=404)
 
 
 def test_an_engine_killed_while_it_recovers(killed: Killed) -> None:
     engine = killed.engine
-    killed.prepare()
+    child = engine.start()
     container = create(engine, "sleep", "1000")
     engine.call("POST", f"/containers/{container}/start")
     facts = engine.state(container)
-    killed.end()
+    child.kill()
+    child.wait(60)
     child = engine.start(env={"ONGGI_FAILPOINT": "daemon.recovered"}, wait=False)
     assert child.wait(60) == -9
     engine.start()
