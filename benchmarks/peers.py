@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -36,9 +37,12 @@ READONLY = ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trig
 
 
 def remove_group(name: str) -> None:
-    """Remove a cgroup and all below it from every hierarchy."""
+    """Remove a cgroup and all below it from every hierarchy, once its last process has ended."""
+    deadline = time.monotonic() + 30
     for group in [*CGROUPS.glob(f"*/{name}"), CGROUPS / name]:
         for directory, _, _ in os.walk(group, topdown=False):
+            while Path(directory, "cgroup.procs").read_text() and time.monotonic() < deadline:
+                time.sleep(0.01)
             os.rmdir(directory)
 
 

@@ -156,7 +156,8 @@ def main() -> int:
     verdicts = judge(results)
     when = time.strftime("%Y-%m-%dT%H%M%S")
     record = {
-        "when": when, "command": sys.argv, "spares": options.spares, "machine": machine(), "versions": versions, "verdicts": verdicts, "memory": memory,
+        "when": when, "command": sys.argv, "spares": options.spares, "machine": machine(),
+        "versions": versions, "verdicts": verdicts, "memory": memory,
         "left_over": remains, "samples": {name: [list(s) for s in found] for name, found in results.items()},
     }  # fmt: skip
     options.results.mkdir(exist_ok=True)
