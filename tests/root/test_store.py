@@ -14,15 +14,17 @@ from pathlib import Path
 import pytest
 
 from onggi import errors
-from onggi.errors import Conflict, InvalidArgument, NotFound
+from onggi.errors import Conflict, InvalidArgument, KernelError, NotFound
 from onggi.images.service import Images
+from onggi.kernel import mounts
 from onggi.store.database import Database
 from onggi.store.host import HostView
 from onggi.store.host_scan import Scanner
 from onggi.store.layers import Layers
 from onggi.store.layout import Layout
+from onggi.store.rootfs import Overlay, Rootfs
 from onggi.store.schema import MIGRATIONS
-from onggi.store.snapshots import Snapshots
+from onggi.store.snapshots import Snapshots, mount_again
 
 JOB = """
 import json, sys
@@ -114,7 +116,7 @@ def test_import_get_run_and_remove(tmp_path):
             assert image.id == image_id == (await it.images.get(image_id[7:19])).id
             assert (await it.images.inspect("me/it"))["Config"] == {"Cmd": ["x"]}
             root = await it.snapshots.prepare("c1", image)
-            assert Path(root.overlays[0].lowers[0], "dir/file").read_bytes() == b"hello"
+            assert Path(root.overlays[0].lowers[-1], "dir/file").read_bytes() == b"hello"
             assert await it.snapshots.prepare("c1", image) == root
             assert await it.snapshots.rootfs("c1") == root
             assert await it.images.remove("me/it", force=True) == [
@@ -240,3 +242,18 @@ def test_orphans_go_at_start(tmp_path):
             assert (await it.snapshots.prepare("new", image)).overlays[0].upper.endswith("/78/fs")
 
     run(scenario)
+
+
+def test_a_volatile_root_is_mounted_again_in_the_same_boot(tmp_path):
+    for name in ("lower", "fs", "work"):
+        (tmp_path / name).mkdir()
+    lower, upper, work = (str(tmp_path / name) for name in ("lower", "fs", "work"))
+
+    def mount():
+        os.close(mounts.overlay([lower], upper, work, volatile=True))
+
+    mount()
+    with pytest.raises(KernelError):
+        mount()
+    mount_again(Rootfs("overlay", [Overlay("/", [lower], upper, work, volatile=True)]))
+    mount()

@@ -132,7 +132,7 @@ class FakeSnapshots:
     def __init__(self, lower):
         self.lower, self.prepared = lower, set()
 
-    async def draft(self, container_id, image, *, host_show=()):
+    async def draft(self, container_id, image, *, host_show=(), volatile=False):
         self.prepared.add(container_id)
         rootfs = Rootfs("overlay", [Overlay(target="/", lowers=[self.lower])])
         return Draft(rootfs, None, lambda connection: None)

@@ -52,7 +52,9 @@ class Database(Protocol):
 class Snapshots(Protocol):
     """What this room needs of ``store.snapshots.Snapshots``."""
 
-    async def draft(self, container_id: str, image: Image, *, host_show: Sequence[str] = ()) -> Draft: ...
+    async def draft(
+        self, container_id: str, image: Image, *, host_show: Sequence[str] = (), volatile: bool = False
+    ) -> Draft: ...
 
     def release(self, container_id: str) -> Release | None: ...
 
@@ -188,8 +190,10 @@ class Context(msgspec.Struct, kw_only=True, eq=False):
                 container.rootfs = Rootfs(kind="directory", path=directory)
             else:
                 image = await self.images.get(container.spec.image_id)
-                show = container.spec.host_config.host_show or []
-                draft = await self.snapshots.draft(container.id, image, host_show=show)
+                host = container.spec.host_config
+                draft = await self.snapshots.draft(
+                    container.id, image, host_show=host.host_show or [], volatile=host.auto_remove
+                )
                 container.rootfs, container.draft = draft.rootfs, draft
         rootfs: Rootfs = container.rootfs
         return rootfs

@@ -24,6 +24,7 @@ from onggi.errors import Conflict, InvalidArgument
 from onggi.kernel.failpoints import failpoint
 from onggi.logs.options import attributes
 from onggi.store.rootfs import Rootfs
+from onggi.store.snapshots import mount_again
 
 Json = Any
 _MOST_IDENTITIES = 1000
@@ -75,6 +76,8 @@ class Launcher:
         context, spec = self._context, container.spec
         joined = self._joined(spec.host_config)
         rootfs = await context.rootfs(container)
+        if container.run:
+            mount_again(rootfs)
         source = SpecInput(
             id=container.id,
             config=spec.config,

@@ -125,6 +125,7 @@ def _overlays(request: StartRequest) -> tuple[plans.Overlay, ...]:
             work=overlay.work or "",
             masks=tuple(plans.Mask(mask.kind, mask.path) for mask in overlay.masks),
             nested=overlay.nested,
+            volatile=overlay.volatile,
         )
         for overlay in request.rootfs.overlays
     )

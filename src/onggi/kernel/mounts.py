@@ -81,12 +81,19 @@ def filesystem(
 
 
 def overlay(
-    lowers: Sequence[str], upper: str = "", work: str = "", *, append: bool = True, userxattr: bool = False
+    lowers: Sequence[str],
+    upper: str = "",
+    work: str = "",
+    *,
+    append: bool = True,
+    userxattr: bool = False,
+    volatile: bool = False,
 ) -> int:
     """Make a detached overlay mount; ``lowers`` are top first, at most 127; without ``upper`` it is read-
     only.
 
-    ``append`` says whether the kernel takes layers one by one (``lowerdir+``, Linux 6.7).
+    ``append`` says whether the kernel takes layers one by one (``lowerdir+``, Linux 6.7). A ``volatile`` one
+    syncs nothing, not even when it is unmounted, and marks its work directory: it is refused a second time.
     """
     if not 1 <= len(lowers) <= MAX_LAYERS:
         raise InvalidArgument(f"an overlay takes 1 to {MAX_LAYERS} layers, not {len(lowers)}")
@@ -96,6 +103,7 @@ def overlay(
         layers = [("lowerdir+", path) for path in short] if append else [("lowerdir", ":".join(short))]
         writable = [("upperdir", _short(upper, opened)), ("workdir", _short(work, opened))] if upper else []
         extra = [("userxattr", "")] if userxattr else []
+        extra += [("volatile", "")] if volatile and upper else []
         # `lowerdir` comes first: whatever a kernel may cut off, it cannot invent a layer.
         return filesystem("overlay", "overlay", [*layers, *writable, *_OVERLAY_OPTIONS, *extra])
     finally:

@@ -26,7 +26,7 @@ class Mask(NamedTuple):
 
 class Overlay(NamedTuple):
     """One overlay of the root; ``lowers`` are top first, ``nested`` puts a read-only base of the last layer
-    in between.
+    in between. What a ``volatile`` one holds is thrown away after a crash.
     """
 
     target: str
@@ -35,6 +35,7 @@ class Overlay(NamedTuple):
     work: str
     masks: tuple[Mask, ...]
     nested: bool
+    volatile: bool = False
 
 
 class Root(NamedTuple):

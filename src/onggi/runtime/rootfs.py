@@ -327,7 +327,14 @@ def _mount_overlay(root: Root, overlay: Overlay, target: str) -> int:
             opened.callback(os.close, view)
             _attach_at(view, target)
             base = [f"/proc/self/fd/{view}"]
-        fd = mounts.overlay([*above, *base], overlay.upper, overlay.work, append=append, userxattr=userxattr)
+        fd = mounts.overlay(
+            [*above, *base],
+            overlay.upper,
+            overlay.work,
+            append=append,
+            userxattr=userxattr,
+            volatile=overlay.volatile,
+        )
         _attach_at(fd, target)
     return fd
 

@@ -6,6 +6,7 @@
   snapshots/overlay/<n>/fs        unpacked layer, or upper directory of a container
   snapshots/overlay/<n>/work      overlayfs' work directory, containers only
   snapshots/overlay/<n>/mounts/<digest of target>/{fs,work}     other file systems of a `host` container
+  mountpoints/<digest>            see mountpoints
   trash/<n>                       trees that no row names any more, being deleted
   host-masks.json                 cache of what the `host` image hides
   meta.db                         every fact
@@ -48,6 +49,10 @@ class Layout(msgspec.Struct, frozen=True):
         return f"{self.root}/trash"
 
     @property
+    def mountpoints(self) -> str:
+        return f"{self.root}/mountpoints"
+
+    @property
     def host_masks(self) -> str:
         return f"{self.root}/host-masks.json"
 
@@ -62,7 +67,7 @@ class Layout(msgspec.Struct, frozen=True):
         names = ("", "/blobs", "/blobs/sha256", "/ingest", "/snapshots", "/snapshots/overlay", "/trash")
         if not os.path.isdir(self.root):
             os.makedirs(self.root, exist_ok=True)
-        for name in names:
+        for name in (*names, "/mountpoints"):
             make_private(self.root + name)
 
 

@@ -26,7 +26,10 @@ class Mask(msgspec.Struct, frozen=True):
 
 
 class Overlay(msgspec.Struct, frozen=True):
-    """One overlay mount: ``lowers`` top first; no ``upper`` means read-only."""
+    """One overlay mount: ``lowers`` top first; no ``upper`` means read-only.
+
+    ``volatile``: what is written is thrown away after a crash, so that nothing of it is ever synced.
+    """
 
     target: str
     lowers: list[str]
@@ -34,6 +37,7 @@ class Overlay(msgspec.Struct, frozen=True):
     work: str | None = None
     masks: list[Mask] = []
     nested: bool = False
+    volatile: bool = False
 
 
 class Rootfs(msgspec.Struct, frozen=True):

@@ -9,6 +9,7 @@ survive a power loss before it was synced by the container itself.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import sqlite3
 import stat
@@ -21,8 +22,10 @@ import msgspec
 
 from onggi.archive import trees
 from onggi.errors import DataLoss, KernelError, NotFound
+from onggi.kernel.mounts import MAX_LAYERS
 from onggi.oci.digest import chain_ids
 from onggi.oci.image import HOST, Image
+from onggi.store import mountpoints
 from onggi.store.database import Database
 from onggi.store.gc import drop_unused_layers
 from onggi.store.host import HostView
@@ -62,6 +65,7 @@ class Snapshots:
     def __init__(self, database: Database, layout: Layout, host: HostView) -> None:
         self._database, self._layout, self._host = database, layout, host
         self._layers: dict[str, str] = {}  # chain id -> directory
+        self._mountpoints: dict[tuple[str, ...], str] = {}
         self._numbers: dict[str, int] = {}  # container id -> number
         self._next = 1
         self._background: set[asyncio.Task[object]] = set()
@@ -102,10 +106,12 @@ class Snapshots:
         await self._database.run(draft.record)
         return draft.rootfs
 
-    async def draft(self, container_id: str, image: Image, *, host_show: Sequence[str] = ()) -> Draft:
-        """``prepare`` for a caller who writes the row together with his own."""
+    async def draft(
+        self, container_id: str, image: Image, *, host_show: Sequence[str] = (), volatile: bool = False
+    ) -> Draft:
+        """``prepare`` for a caller who writes the row together with his own, and may have a volatile root."""
         if container_id in self._numbers:
-            return Draft(await self.rootfs(container_id), None, _nothing)
+            return Draft(_volatile(await self.rootfs(container_id), volatile), None, _nothing)
         spec = Spec(chain_ids(image.layers), image.base, list(host_show))
         view = await self._view(spec)
         number = self._numbers[container_id] = self.number()
@@ -115,7 +121,7 @@ class Snapshots:
             del self._numbers[container_id]
             raise
         row = (number, "container", container_id, msgspec.json.encode(spec))
-        return Draft(rootfs, row, lambda it: self._record(it, spec, row))
+        return Draft(_volatile(rootfs, volatile), row, lambda it: self._record(it, spec, row))
 
     async def rootfs(self, container_id: str) -> Rootfs:
         """Plan the root of a prepared container anew: what the host hides may have changed. Raises
@@ -180,6 +186,7 @@ class Snapshots:
     def forget_layers(self) -> None:
         """The layers' table changed."""
         self._layers.clear()
+        self._mountpoints.clear()
 
     async def _view(self, spec: Spec) -> list[Overlay]:
         if spec.base != HOST:
@@ -213,8 +220,9 @@ class Snapshots:
         directory = self._layout.snapshot(number)
         _mkdir(directory, 0o700)
         if not view:
-            lowers = layers or [_made(f"{directory}/empty")]
-            return Rootfs("overlay", [_writable(Overlay("/", lowers), directory, lowers[0])])
+            points = self._points(layers)
+            lowers = [points, *layers] if points else layers
+            return Rootfs("overlay", [_writable(Overlay("/", lowers), directory, [*layers, points][0])])
         root = msgspec.structs.replace(
             view[0], lowers=[*layers, *view[0].lowers], nested=view[0].nested or bool(layers)
         )
@@ -226,6 +234,15 @@ class Snapshots:
             _mkdir(place, 0o700)
             overlays.append(_writable(other, place, other.target))
         return Rootfs("overlay", overlays)
+
+    def _points(self, layers: list[str]) -> str:
+        """The layer of mount points above an image; empty if it needs none or may have no further layer."""
+        if len(layers) >= MAX_LAYERS:
+            return ""
+        key = tuple(layers)
+        if key not in self._mountpoints:
+            self._mountpoints[key] = mountpoints.layer(self._layout.mountpoints, layers)
+        return self._mountpoints[key]
 
     def _layer(self, connection: sqlite3.Connection, chain_id: str) -> str:
         if chain_id not in self._layers:
@@ -268,16 +285,41 @@ def insert_row(connection: sqlite3.Connection, row: Row) -> None:
     connection.execute("INSERT OR IGNORE INTO snapshots VALUES (?, ?, ?, ?)", row)
 
 
+def _volatile(rootfs: Rootfs, volatile: bool) -> Rootfs:
+    if not volatile:
+        return rootfs
+    overlays = [msgspec.structs.replace(overlay, volatile=True) for overlay in rootfs.overlays]
+    return msgspec.structs.replace(rootfs, overlays=overlays)
+
+
+def mount_again(rootfs: Rootfs) -> None:
+    """Take off the mark by which the kernel refuses to mount a volatile overlay twice: it was unmounted in
+    this boot, so that all it held is there.
+    """
+    for overlay in rootfs.overlays:
+        if overlay.volatile and overlay.work:
+            with contextlib.suppress(FileNotFoundError):
+                _unmark(overlay.work)
+
+
+def _unmark(work: str) -> None:
+    """The kernel's mark of a volatile overlay, overlayfs.rst; FileNotFoundError if there is none."""
+    os.unlink(f"{work}/work/incompat/volatile/dirty")
+    os.rmdir(f"{work}/work/incompat/volatile")
+
+
 def _remove_empty(path: str) -> bool:
     """Delete a snapshot in which nothing was written, or that is gone; False if there is more to it."""
     try:
         os.rmdir(f"{path}/fs")
         work = f"{path}/work"
-        for directory in (f"{work}/work", work, path):
-            try:
-                os.rmdir(directory)
-            except FileNotFoundError:
-                continue  # never mounted
+        with contextlib.suppress(FileNotFoundError):
+            _unmark(work)
+            os.rmdir(f"{work}/work/incompat")
+        with contextlib.suppress(FileNotFoundError):
+            os.rmdir(f"{work}/work")
+        os.rmdir(work)
+        os.rmdir(path)
     except FileNotFoundError:
         return not os.path.lexists(path)
     except OSError:
@@ -312,11 +354,6 @@ def _mkdir(path: str, mode: int) -> None:
         pass  # a further start of the same container
     except OSError as error:
         raise KernelError("mkdir", error.errno or 0, path) from None
-
-
-def _made(path: str) -> str:
-    _mkdir(path, 0o755)
-    return path
 
 
 def _rows(connection: sqlite3.Connection) -> list[tuple[int, str, str]]:
