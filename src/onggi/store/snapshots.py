@@ -304,8 +304,9 @@ def mount_again(rootfs: Rootfs) -> None:
 
 def _unmark(work: str) -> None:
     """The kernel's mark of a volatile overlay, overlayfs.rst; FileNotFoundError if there is none."""
-    os.unlink(f"{work}/work/incompat/volatile/dirty")
-    os.rmdir(f"{work}/work/incompat/volatile")
+    inner = f"{work}/work"
+    os.unlink(f"{inner}/incompat/volatile/dirty")
+    os.rmdir(f"{inner}/incompat/volatile")
 
 
 def _remove_empty(path: str) -> bool:
@@ -313,11 +314,12 @@ def _remove_empty(path: str) -> bool:
     try:
         os.rmdir(f"{path}/fs")
         work = f"{path}/work"
+        inner = f"{work}/work"
         with contextlib.suppress(FileNotFoundError):
             _unmark(work)
-            os.rmdir(f"{work}/work/incompat")
+            os.rmdir(f"{inner}/incompat")
         with contextlib.suppress(FileNotFoundError):
-            os.rmdir(f"{work}/work")
+            os.rmdir(inner)
         os.rmdir(work)
         os.rmdir(path)
     except FileNotFoundError:
