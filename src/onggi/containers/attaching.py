@@ -15,6 +15,7 @@ from onggi.containers.streams import frame, send_all, until_head_is_read
 from onggi.errors import Conflict, InvalidArgument, NotFound
 
 Json = Any
+RUN_CLIENT = "run"  # the client of the private run call, whose socket has a copy here
 
 
 class Attacher:
@@ -22,6 +23,15 @@ class Attacher:
 
     def __init__(self, context: Context, logs: ContainerLogs) -> None:
         self._context, self._logs = context, logs
+
+    def told(self, container_id: str, event: Json) -> None:
+        """The monitor's events: a client has left by its detach keys."""
+        container = self._context.containers.get(container_id)
+        if container is None or event["event"] != "detached":
+            return
+        if event.get("name") == RUN_CLIENT and container.run_client is not None:
+            container.run_client.close()
+        self._context.publish(container, "detach")
 
     def is_tty(self, ref: str) -> bool:
         """Whether streams of this container are raw (a terminal) rather than framed."""
@@ -128,7 +138,7 @@ def attach_arguments(stream: Attach) -> Json:
         "stdout": stream.stdout,
         "stderr": stream.stderr,
         "framed": stream.framed,
-        "status": stream.status,
+        "name": RUN_CLIENT if stream.status else "",
         "detach_keys": stream.detach_keys,
         "early": stream.early.hex(),
     }

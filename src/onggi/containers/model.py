@@ -88,6 +88,7 @@ class Container:
         self.exit_waiters: list[asyncio.Future[Json]] = []
         self.removal_waiters: list[asyncio.Future[Json]] = []
         self.tasks: set[asyncio.Task[Any]] = set()
+        self.run_client: ClientCopy | None = None
         self.size: tuple[int, int] | None = None  # of the terminal, remembered until the start
         self.restart_timer: asyncio.TimerHandle | None = None
         self.started_once = asyncio.Event()
@@ -118,6 +119,19 @@ class Container:
         """Close the sockets of clients that wait for a start that will not come."""
         for waiting in self.take_attachments():
             os.close(waiting.fd)
+
+
+class ClientCopy:
+    """Our copy of the socket of a client whose stream the monitor serves."""
+
+    def __init__(self, fd: int) -> None:
+        self.fd = os.dup(fd)
+
+    def close(self) -> None:
+        """Idempotent."""
+        if self.fd >= 0:
+            os.close(self.fd)
+            self.fd = -1
 
 
 def settle(waiters: list[asyncio.Future[Json]], answer: Json) -> None:

@@ -13,7 +13,8 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from onggi.containers.runtime import Attach, StartRequest
+from onggi.containers.attaching import attach_arguments
+from onggi.containers.runtime import StartRequest
 from onggi.kernel.cgroup_mounts import Hierarchies
 from onggi.kernel.cgroups import Group
 from onggi.kernel.features import Features
@@ -139,13 +140,8 @@ def _of_this_run(request: StartRequest) -> Json:
         "stdin": request.stdin,
         "log": request.log,
         "auto_go": request.auto_go,
-        "attach": [_attach_arguments(attach) for attach in request.attach],
+        "attach": [attach_arguments(attach) for attach in request.attach],
     }
-
-
-def _attach_arguments(attach: Attach) -> Json:
-    flags = {name: getattr(attach, name) for name in ("stdin", "stdout", "stderr", "framed", "status")}
-    return {**flags, "detach_keys": attach.detach_keys, "early": attach.early.hex()}
 
 
 def _cgroup_dirs(group: Group) -> list[tuple[str, str]]:

@@ -7,7 +7,6 @@ Frames on the upgraded stream: type 5 right behind the 101 {"Id", "Warnings"}; d
 from __future__ import annotations
 
 import asyncio
-import os
 from typing import Any
 
 import msgspec
@@ -16,7 +15,7 @@ from onggi.containers.attaching import check_size
 from onggi.containers.context import Context
 from onggi.containers.creation import Creator
 from onggi.containers.detach import parse_detach_keys
-from onggi.containers.model import Container
+from onggi.containers.model import ClientCopy, Container
 from onggi.containers.options import Hijack
 from onggi.containers.request import convert
 from onggi.containers.runs import Runs
@@ -93,13 +92,15 @@ class Runner:
         await self._context.rootfs(container)  # whatever can fail cheaply fails before the 101
         fd, early = await hijack()
         container.attachments.append(_stream(container, wish, fd, early, keys))
-        copy = os.dup(fd)
+        copy = container.run_client = ClientCopy(fd)
         try:
-            await send_all(copy, status_frame(EARLY_STATUS, {"Id": container.id, "Warnings": life.warnings}))
+            early_status = {"Id": container.id, "Warnings": life.warnings}
+            await send_all(copy.fd, status_frame(EARLY_STATUS, early_status))
             status = await life.to_the_end()
-            await send_all(copy, status_frame(FINAL_STATUS, status))
+            if copy.fd >= 0:
+                await send_all(copy.fd, status_frame(FINAL_STATUS, status))
         finally:
-            os.close(copy)
+            copy.close()
         return status
 
 

@@ -26,9 +26,8 @@ class Attach(msgspec.Struct):
 
     ``detach_keys`` are the bytes of the sequence in hexadecimal, empty for none. ``early`` are bytes the
     client sent behind its request head; ``framed`` selects docker's 8-byte stream headers; ``status`` says
-    that the engine holds a copy of the socket and writes a last frame (type 4) on it after the exit record:
-    the monitor then closes its descriptor without a shutdown at the end of output, and after the detach
-    keys it writes one empty frame of type 6 and shuts the socket down.
+    that the engine holds a copy of the socket and writes a last frame (type 4) on it after the exit record;
+    the event ``detached`` then says whether this client has left, so that the copy is closed too.
     """
 
     fd: int
@@ -110,7 +109,8 @@ class MonitorState(msgspec.Struct):
 
 
 class Runtime(Protocol):
-    """Starts containers and speaks with what looks after them.
+    """Starts containers and speaks with what looks after them. ``on_event`` hears of a container's events
+    that answer no call: ``detached`` {name}.
 
     Verbs of ``call`` (arguments -> answer): ``signal`` {signal} · ``pause`` · ``resume`` · ``kill`` (the
     whole cgroup) · ``resize`` {rows, cols} · ``attach`` {stdin, stdout, stderr, framed, status,
@@ -120,6 +120,8 @@ class Runtime(Protocol):
     ``state`` · ``stats`` · ``pids`` -> {pids} · ``update`` {resources} -> {warnings} · ``root`` -> {fd},
     owned by the caller.
     """
+
+    on_event: Callable[[str, Json], None]
 
     async def start(self, request: StartRequest) -> Started:
         """Start one run.

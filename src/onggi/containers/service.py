@@ -56,6 +56,7 @@ class Containers:
         self.exec_inspect, self.exec_resize = execs.exec_inspect, execs.exec_resize
         self.recover = Recovery(context, lifecycle, runs, execs, health).recover
         self._health = health
+        context.runtime.on_event = attacher.told
 
     def busy(self) -> bool:
         """Whether there is something to look after: a running container, or one that is to be started

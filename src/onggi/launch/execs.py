@@ -212,4 +212,5 @@ def wish_of(arguments: Json) -> Wish:
         stderr=bool(arguments.get("stderr", True)),
         framed=bool(arguments.get("framed")),
         detach_keys=bytes.fromhex(arguments.get("detach_keys") or ""),
+        name=str(arguments.get("name") or ""),
     )

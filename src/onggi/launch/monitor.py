@@ -96,7 +96,7 @@ class Monitor:
             request.log.get("attributes"),
         )
         self.streams = Streams(self.loop, self.log, request.stdin == "once", self._changed)
-        self.streams.on_detach = lambda: self.peers.broadcast({"event": "detached"})
+        self.streams.on_detach = lambda name: self.peers.broadcast({"event": "detached", "name": name})
         self.execs = Execs(self.loop, self.children, self._target, self._place, self._record_exec)
         self.peers = Peers(self.loop, request.run_dir, self._serve)
         self.peers.add(control)

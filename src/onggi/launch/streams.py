@@ -31,13 +31,16 @@ class Sink(Protocol):
 
 
 class Wish(NamedTuple):
-    """What a client asked for; ``detach_keys`` is the byte sequence that lets it leave a terminal."""
+    """What a client asked for; ``detach_keys`` is the byte sequence that lets it leave a terminal, ``name``
+    what it is called when it does.
+    """
 
     stdin: bool = False
     stdout: bool = True
     stderr: bool = True
     framed: bool = False
     detach_keys: bytes = b""
+    name: str = ""
 
 
 class Output:
@@ -277,13 +280,12 @@ class Streams:
     """The set of streams of one process.
 
     ``once`` closes stdin after the first client's EOF; ``on_change`` is called when outputs end or clients
-    go,
-    ``on_detach`` when one left by its detach keys.
+    go, ``on_detach`` with its name when one left by its detach keys.
     """
 
     def __init__(self, loop: Loop, sink: Sink | None, once: bool, on_change: Callable[[], None]) -> None:
         self.loop, self.sink, self.once, self.on_change = loop, sink, once, on_change
-        self.on_detach: Callable[[], None] = on_change
+        self.on_detach: Callable[[str], None] = lambda _: on_change()
         self.input = Input(loop, self._room)
         self.outputs: list[Output] = []
         self.clients: list[Client] = []
@@ -342,7 +344,7 @@ class Streams:
         if client in self.clients:
             self.clients.remove(client)
             client.close()
-            self.on_detach()
+            self.on_detach(client.wish.name)
 
     def ended(self) -> bool:
         """Whether no output is open any more."""
