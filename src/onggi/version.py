@@ -28,4 +28,3 @@ def build_id() -> str:
                 fact = f"{directory[len(root) :]}/{name} {status.st_size} {status.st_mtime_ns}\n"
                 digest = zlib.crc32(fact.encode(), digest)
     return f"{VERSION}-{digest:08x}"
-

@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-
 from consistency import Consistency
 from hijack import close_all
+
 from running_engine import RunningEngine, engine_in
 
 

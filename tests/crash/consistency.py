@@ -71,15 +71,21 @@ class Consistency:
         tags = self._query("SELECT image_id FROM tags")
         yield from differ("container directories", names(self.data / "containers"), containers)
         numbers = {str(row[0]) for row in snapshots}
-        yield from differ("snapshot directories", names(self.data / "snapshots/overlay", numeric=True), numbers)
+        yield from differ(
+            "snapshot directories", names(self.data / "snapshots/overlay", numeric=True), numbers
+        )
         owners = {row[2] for row in snapshots if row[1] == "container"}
         yield from (f"snapshot of no container: {key}" for key in owners - containers)
-        yield from differ("layers", {row[2] for row in snapshots if row[1] == "layer"}, {row[0] for row in layers})
+        yield from differ(
+            "layers", {row[2] for row in snapshots if row[1] == "layer"}, {row[0] for row in layers}
+        )
         blobs = {f"sha256:{path.name}" for path in self.data.glob("blobs/sha256/*/*")}
         yield from differ("blobs", blobs, {row[0] for row in images})
         yield from (f"image without its layer: {row[0]}" for row in images if row[1] not in dict(layers))
         yield from (f"tag of no image: {row[0]}" for row in tags if row[0] not in dict(images))
-        yield from (f"left in {name}: {entry}" for name in ("ingest", "trash") for entry in names(self.data / name))
+        yield from (
+            f"left in {name}: {entry}" for name in ("ingest", "trash") for entry in names(self.data / name)
+        )
 
     # -- containers ----------------------------------------------------------------------------------------
 
@@ -95,7 +101,9 @@ class Consistency:
             if len(names(self.run / "containers" / key)) != 1:
                 yield f"run directories of {key}: {sorted(names(self.run / 'containers' / key))}"
         for path in self._groups("/c"):
-            yield from differ(f"groups below {path}", {entry.name for entry in path.iterdir() if entry.is_dir()}, alive)
+            yield from differ(
+                f"groups below {path}", {entry.name for entry in path.iterdir() if entry.is_dir()}, alive
+            )
         for key in alive:
             if not states[key]["Pid"] or gone(states[key]["Pid"]):
                 yield f"{key} has no process {states[key]['Pid']}"

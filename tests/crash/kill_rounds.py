@@ -29,6 +29,7 @@ if __name__ == "__main__":
         sys.path.insert(0, str(HERE.parents[2] / folder))
 
 from consistency import Consistency, comm
+
 from running_engine import RunningEngine, engine_in, wait_for
 
 CLIENTS, STEPS, SPREAD_S = 3, 6, 1.2
@@ -93,7 +94,9 @@ class Client(threading.Thread):
 
     def create(self) -> None:
         name = f"c{self.ident}-{self.counts['operations']}-{self.random.randrange(10**9)}"
-        command = self.random.choice((["sleep", "100000"], ["sh", "-c", "trap '' TERM; while :; do sleep 1; done"]))
+        command = self.random.choice(
+            (["sleep", "100000"], ["sh", "-c", "trap '' TERM; while :; do sleep 1; done"])
+        )
         body = {**BODY, "Cmd": command}
         known = self.known[name] = Known()
         status, _ = self.ask("POST", f"/containers/create?name={name}", body)
@@ -228,7 +231,9 @@ class Rounds:
             return [f"{name} should run on: {state}"]
         pid, known.exists, known.runs = known.pid, True, runs
         known.pid = state["Pid"]
-        return [f"{name} runs as {state['Pid']} instead of {pid}"] if pid and runs and known.pid != pid else []
+        return (
+            [f"{name} runs as {state['Pid']} instead of {pid}"] if pid and runs and known.pid != pid else []
+        )
 
     def _thin_out(self, told: Any) -> None:
         """At most so many containers stay for the next round."""
@@ -257,7 +262,7 @@ def play(root: Path, rounds: int, seed: int) -> collections.Counter[str]:
         for number in range(rounds):
             game.play(number)
             if rounds > 20 and number % 20 == 19:
-                print(number + 1, dict(game.counts), flush=True)  # noqa: T201
+                print(number + 1, dict(game.counts), flush=True)
         return game.counts
     return collections.Counter()
 
@@ -276,7 +281,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as root:
         counts = play(Path(root), given.rounds, given.seed)
     text = table(given.rounds, given.seed, counts, time.monotonic() - began)
-    print(text)  # noqa: T201
+    print(text)
     if given.table:
         given.table.write_text(text)
     return 0

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
 from consistency import Consistency
+
 from onggi.kernel import cgroups
 from onggi.kernel.cgroups import Group
 from running_engine import RunningEngine, gone, wait_for
@@ -132,7 +132,9 @@ def test_exec(killed: Killed) -> None:
     engine.call("POST", f"/containers/{container}/start")
 
     def act() -> None:
-        exec_id = engine.call("POST", f"/containers/{container}/exec", {"Cmd": ["sh", "-c", "echo $$ > /pid; exit 3"]})
+        exec_id = engine.call(
+            "POST", f"/containers/{container}/exec", {"Cmd": ["sh", "-c", "echo $$ > /pid; exit 3"]}
+        )
         Path(engine.root, "exec").write_text(exec_id["Id"])
         engine.call("POST", f"/exec/{exec_id['Id']}/start", {"Detach": True})
 
@@ -171,7 +173,9 @@ def test_end(killed: Killed, point: str) -> None:
 def test_restart(killed: Killed, point: str) -> None:
     engine = killed.engine
     killed.arm(point)
-    container = create(engine, "sh", "-c", "exit 7", RestartPolicy={"Name": "on-failure", "MaximumRetryCount": 2})
+    container = create(
+        engine, "sh", "-c", "exit 7", RestartPolicy={"Name": "on-failure", "MaximumRetryCount": 2}
+    )
     killed.by(lambda: engine.call("POST", f"/containers/{container}/start"))
     wait_for("its end", lambda: engine.state(container)["Status"] == "exited")
     assert engine.call("GET", f"/containers/{container}/json")["RestartCount"] == 2

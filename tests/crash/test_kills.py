@@ -13,9 +13,9 @@ from typing import Any
 from urllib.parse import quote
 
 import pytest
-
 from consistency import Consistency, comm, mounts, parent
 from hijack import Stream
+
 from onggi.kernel import cgroups
 from onggi.kernel.cgroups import Group
 from running_engine import RunningEngine, gone, kill, wait_for

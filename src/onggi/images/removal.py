@@ -68,7 +68,11 @@ def _short(image: Image) -> str:
 
 def _is_id(image: Image, ref: str) -> bool:
     """Whether ``ref`` found the image by its id; a name that looks like an id goes before, as when looking it up."""
-    named = len(ref) < 64 and not ref.startswith("sha256:") and references.parse(ref).with_default_tag().familiar in image.tags
+    named = (
+        len(ref) < 64
+        and not ref.startswith("sha256:")
+        and references.parse(ref).with_default_tag().familiar in image.tags
+    )
     return not named and _begins_id(image, ref)
 
 
