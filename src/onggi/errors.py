@@ -1,6 +1,6 @@
 """The error categories of Onggi.
 
-The category of an error decides its HTTP status and exit code, in exactly one place each (``api`` and ``cli``);
+The category of an error decides its HTTP status and exit code, in exactly one place each (``api``, ``cli``);
 its facts travel as attributes; its sentence is rendered last. This module imports nothing, because the
 processes that fork (launcher, monitor) load it too.
 
@@ -75,8 +75,8 @@ class DataLoss(OnggiError):
 class KernelError(OnggiError):
     """A system call failed.
 
-    ``call`` is the man-page name, ``errno`` the number, ``path`` the object (may be empty) and ``step`` the step
-    of a plan that was being executed (may be empty).
+    ``call`` is the man-page name, ``errno`` the number; ``path`` (the object) and ``step`` (of the plan that was
+    being executed) may be empty.
     """
 
     def __init__(self, call: str, errno: int, path: str = "", step: str = "") -> None:

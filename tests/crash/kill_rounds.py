@@ -28,9 +28,9 @@ if __name__ == "__main__":
     for folder in ("tests/crash", "tests", "src"):
         sys.path.insert(0, str(HERE.parents[2] / folder))
 
-from consistency import Consistency, comm
+from consistency import Consistency, comm  # noqa: E402
 
-from running_engine import RunningEngine, engine_in, wait_for
+from running_engine import RunningEngine, engine_in, wait_for  # noqa: E402
 
 CLIENTS, STEPS, SPREAD_S = 3, 6, 1.2
 TARGETS = ("engine", "launcher", "monitor", "engine and launcher", "engine and monitor", "all")
@@ -60,8 +60,9 @@ class Client(threading.Thread):
     def run(self) -> None:
         try:
             for _ in range(STEPS):
-                step = self.random.choice((self.create, self.create, self.begin, self.begin, self.stop,
-                                           self.kill, self.remove, self.execute, self.pass_by, self.pause))  # fmt: skip
+                steps = (self.create, self.create, self.begin, self.begin, self.stop, self.kill)
+                steps += (self.remove, self.execute, self.pass_by, self.pause)
+                step = self.random.choice(steps)
                 self.counts["operations"] += 1
                 step()
         except Exception as error:  # an assertion of a thread is the round's

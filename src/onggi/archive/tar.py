@@ -191,7 +191,7 @@ def _verify_checksum(block: bytes, field: bytes) -> None:
 
 
 def number(field: bytes, what: str, signed: bool = False) -> int:
-    """A numeric header field: octal digits, or base 256 where the first bit is set. Raises InvalidArgument."""
+    """A numeric header field: octal, or base 256 where the first bit is set. Raises InvalidArgument."""
     if field[0] & 0x80:
         value = int.from_bytes(field, "big", signed=True)
         value = value if field[0] == 0xFF else value + (1 << (8 * len(field) - 1))

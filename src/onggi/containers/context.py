@@ -35,6 +35,7 @@ Json = Any
 T = TypeVar("T")
 SAVE_BEHIND_S = 0.1
 TOMBSTONE_NS = 600 * 1_000_000_000
+MOST_TOMBSTONES = 20_000  # two for each container
 
 
 class Database(Protocol):
@@ -119,7 +120,10 @@ class Context(msgspec.Struct, kw_only=True, eq=False):
         for key in (container.id, container.name):
             self.tombstones.pop(key, None)  # so that insertion order stays the order of removal
             self.tombstones[key] = (container.state.exit_code, now)
-        while now - self.tombstones[oldest := next(iter(self.tombstones))][1] > TOMBSTONE_NS:
+        while (
+            now - self.tombstones[oldest := next(iter(self.tombstones))][1] > TOMBSTONE_NS
+            or len(self.tombstones) > MOST_TOMBSTONES
+        ):
             del self.tombstones[oldest]
 
     def tombstone(self, ref: str) -> int:

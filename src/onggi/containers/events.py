@@ -21,7 +21,7 @@ from onggi.errors import InvalidArgument
 Json = Any
 T = TypeVar("T")
 KEEP_NS = 1000 * 1_000_000_000
-KEEP_COUNT = 100_000
+KEEP_COUNT = 1000  # dockerd keeps 256
 BACKLOG = 10_000  # events a subscriber may lag behind before it is cut off
 _FLUSH_S = 0.5
 _FILTERS = frozenset(

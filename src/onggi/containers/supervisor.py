@@ -209,7 +209,7 @@ class Supervisor:
         return msgspec.convert(state, MonitorState)
 
     def sweep(self, alive: Mapping[str, int]) -> None:
-        """At start: end and remove every run but those of ``alive`` (container id, run), which are followed."""
+        """At start: end and remove every run but those of ``alive`` (container id -> run)."""
         for path in iglob(f"{escape(self.exec_root)}/containers/*/*"):
             container_id, number = path.split("/")[-2:]
             if str(alive.get(container_id)) != number:

@@ -67,7 +67,7 @@ def _short(image: Image) -> str:
 
 
 def _is_id(image: Image, ref: str) -> bool:
-    """Whether ``ref`` found the image by its id; a name that looks like an id goes before, as when looking it up."""
+    """Whether ``ref`` found the image by its id; a name that looks like an id goes before."""
     named = (
         len(ref) < 64
         and not ref.startswith("sha256:")

@@ -1,1 +1,1 @@
-"""Thin, typed, tested wrappers over Linux. This room knows nothing of containers; it imports only ``errors``."""
+"""Thin, typed wrappers over Linux. This room knows nothing of containers and imports only ``errors``."""

@@ -12,7 +12,7 @@ import sys
 
 
 def close() -> None:
-    """Forbid every later import, here and in all forks, and silence the hooks that would open source files."""
+    """Forbid every later import, here and in all forks; silence the hooks that would open files."""
     sys.meta_path.clear()
     sys.path_hooks.clear()
     sys.path.clear()

@@ -60,7 +60,7 @@ def _unescape(text: str) -> str:
 def filesystem(
     fstype: str, source: str = "", options: Iterable[tuple[str, str]] = (), attributes: int = 0
 ) -> int:
-    """Make a detached mount of a new superblock and return its descriptor; options without value have ``""``."""
+    """Make a detached mount of a new superblock; options without value have ``""``. Its descriptor."""
     context = syscalls.fsopen(fstype)
     try:
         if source:

@@ -44,7 +44,7 @@ def bind_unix(path: str, kind: int, mode: int = 0o600) -> socket.socket:
 
 
 def bind_unix_once(path: str, kind: int) -> socket.socket:
-    """A listening socket at ``path``, which nobody has seen before it listens; FileExistsError if it exists."""
+    """A listening socket at ``path``, seen by nobody before it listens; FileExistsError if there is one."""
     sock = bind_unix(f"{path}.new", kind)
     try:
         with _short(path) as name:

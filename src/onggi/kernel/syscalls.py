@@ -298,7 +298,7 @@ def set_name(name: str) -> None:
 
 
 def set_title(title: str) -> None:
-    """Overwrite the arguments that ps and /proc show of this process and its forks, as setproctitle(3) does."""
+    """Overwrite the arguments that ps shows of this process and its forks, as setproctitle(3) does."""
     with open("/proc/self/stat", "rb") as file:
         fields = file.read().rpartition(b")")[2].split()
     start, end = int(fields[45]), int(fields[46])  # arg_start and arg_end of proc_pid_stat(5)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import uuid
-from collections.abc import Set
+from collections.abc import Set as AbstractSet
 from glob import escape, iglob
 
 from onggi.errors import DataLoss, KernelError, NotFound
@@ -65,7 +65,7 @@ class Blobs:
         except FileNotFoundError:
             return  # gone already
 
-    def remove_all_but(self, known: Set[str]) -> None:
+    def remove_all_but(self, known: AbstractSet[str]) -> None:
         """Delete every blob that is not ``known``."""
         for path in iglob(f"{escape(self._layout.blobs)}/*/*"):
             if f"sha256:{os.path.basename(path)}" not in known:

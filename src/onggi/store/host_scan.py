@@ -97,7 +97,7 @@ class Scanner:
         return sorted(masks.values(), key=lambda mask: mask.path)
 
     def beside(self, shown: tuple[str, ...]) -> list[Mask]:
-        """The masks of everything that is no part of ``shown``, from ``/`` down to where shown trees begin."""
+        """The masks of everything outside ``shown``, from ``/`` down to where shown trees begin."""
         return list(self._beside("/", shown))
 
     def _beside(self, directory: str, shown: tuple[str, ...]) -> Iterator[Mask]:
