@@ -75,8 +75,8 @@ class DataLoss(OnggiError):
 class KernelError(OnggiError):
     """A system call failed.
 
-    ``call`` is the man-page name, ``errno`` the number; ``path`` (the object) and ``step`` (of the plan that was
-    being executed) may be empty.
+    ``call`` is the man-page name, ``errno`` the number; ``path`` (the object) and ``step`` (of the plan that
+    was being executed) may be empty.
     """
 
     def __init__(self, call: str, errno: int, path: str = "", step: str = "") -> None:
