@@ -26,6 +26,9 @@ from onggi.launch.protocol import HELLO, JOB, RUN, STAT, STOP, Header
 from onggi.runtime.spare import sample
 
 _RESTARTS_PER_MINUTE, _MINUTE_S = 5, 60.0
+# A spare is forked when nothing happened for so long: sooner it would take the processors from the very
+# start that emptied the pool.
+_QUIET_S = 0.01
 
 
 class Spare(NamedTuple):
@@ -58,14 +61,15 @@ class Launcher:
     def serve(self) -> None:
         """Serve until stopped; that ends the launcher and its spares, never a monitor."""
         while not self.stopping:
-            # Filling the pool waits until nobody asks for anything: a start never waits for a spare.
-            for fd, _ in self.poll.poll(0) or self._fill() or self.poll.poll(self._patience()):
+            events = self.poll.poll(self._patience())
+            for fd, _ in events:
                 self._ready(fd)
             self._start_due_engine()
+            if not events and len(self.spares) < self.pool_size:
+                self._fill()
 
-    def _fill(self) -> list[tuple[int, int]]:
-        if len(self.spares) >= self.pool_size:
-            return []
+    def _fill(self) -> None:
+        """Fork one spare."""
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_CLOEXEC)
 
         def become() -> NoReturn:
@@ -76,8 +80,6 @@ class Launcher:
         theirs.close()
         self.spares[ours.fileno()] = Spare(ours, pid)
         self.poll.register(ours, select.EPOLLIN)
-        # One at a time: look at the socket again before the next.
-        return self.poll.poll(0)
 
     def _ready(self, fd: int) -> None:
         if fd == self.listener.fileno():
@@ -230,8 +232,10 @@ class Launcher:
         return now if len(self.restarts) < _RESTARTS_PER_MINUTE else self.restarts[0] + _MINUTE_S
 
     def _patience(self) -> float | None:
-        """Seconds until an engine is to be started; None for no such time."""
-        return max(0.0, self.engine_due - time.monotonic()) if self.engine_due else None
+        """Seconds until an engine is to be started or a spare to be forked; None for neither."""
+        if self.engine_due:
+            return max(0.0, self.engine_due - time.monotonic())
+        return _QUIET_S if len(self.spares) < self.pool_size else None
 
     def _start_due_engine(self) -> None:
         if not self.engine_due or time.monotonic() < self.engine_due:
