@@ -152,7 +152,7 @@ class Onggi:
         return {"containers": listed, "mounts": mounts, "cgroups": groups}
 
     def memory(self, count: int) -> dict[str, float]:
-        """With `count` sleeping containers, in kB: mean PSS of monitors, spares and launcher; RSS of onggid."""
+        """With `count` sleeping containers, in kB: mean PSS of monitors and launcher; RSS of onggid."""
         with self.sleeping(count):
             time.sleep(2)
             monitors = [smaps(pid)["Pss"] for pid in self._pids("monitors")]
