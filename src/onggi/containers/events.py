@@ -1,6 +1,7 @@
 """What happened, as docker's event messages: published, replayed and filtered.
 
-Events of the last 1000 s are kept in memory and, written behind, in the ``events`` table. Order is by the
+The last 1000 events, none older than 1000 s, are kept in memory, and for the next engine, written behind, in
+the ``events`` table. Order is by the
 time of the event, so that a death found at recovery stands where it belongs.
 """
 
@@ -77,7 +78,7 @@ class EventBus:
         """Read back what an earlier engine published."""
         if self._storage is not None:
             rows = await self._storage.run(repository.load_events)
-            self._messages = [msgspec.json.decode(message) for _, message in rows]
+            self._messages = [msgspec.json.decode(message) for _, message in rows[-KEEP_COUNT:]]
 
     def publish(
         self, type: str, action: str, id: str, attributes: Mapping[str, str], time_ns: int = 0
