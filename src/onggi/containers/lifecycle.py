@@ -107,6 +107,9 @@ class Lifecycle:
         """Stop if it runs, then start."""
         container = self._context.find(ref)
         number = parse_signal(signal) if signal else _stop_signal(container)
+        async with container.lock:
+            if not (container.stored or container.removing):
+                await self._context.save(container)  # with --rm, which the restart does without
         keep = container.spec.host_config.auto_remove
         # An --rm container must survive its own restart.
         container.spec.host_config.auto_remove = False

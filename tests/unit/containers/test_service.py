@@ -7,7 +7,7 @@ import socket
 import pytest
 from fake_containers import World
 
-from onggi.containers import records
+from onggi.containers import records, repository
 from onggi.containers.options import AttachOptions, ExecOptions, Hijacked
 from onggi.containers.runtime import ExitRecord, MonitorState
 from onggi.errors import CommandNotFound, Conflict, InvalidArgument, NotFound, NotModified, Unsupported
@@ -383,6 +383,15 @@ async def test_a_longer_run_gets_its_row(world):
     while not world.context.find(answer["Id"]).stored:
         await asyncio.sleep(0.01)
     assert rows(world) == 1
+
+
+@service_test
+async def test_a_restart_writes_the_row_of_an_rm_container_as_such(world):
+    answer = await world.containers.run(RUN, None)
+    await world.containers.restart(answer["Id"])
+    await world.reopen()
+    (container,) = await world.database.run(repository.load_all)
+    assert container.spec.host_config.auto_remove
 
 
 @service_test
