@@ -84,6 +84,19 @@ def flags_of(mode: str) -> list[str]:
 both_modes = pytest.mark.parametrize("mode", ["foreground", "on demand"])
 
 
+def test_an_adopted_rm_container_can_be_restarted(engine: RunningEngine, consistent: Consistency) -> None:
+    """Its root was mounted volatile by the last engine, which the kernel mounts no second time."""
+    engine.start()
+    program = "[ -e /mark ] && echo again; : >/mark; exec sleep 1000000"
+    container = create(engine, "sh", "-c", program, HostConfig={"AutoRemove": True})
+    begin(engine, container)
+    kill_engine(engine)
+    engine.start()
+    engine.call("POST", f"/containers/{container}/restart?t=0", expect=204)
+    wait_for("what the first run left", lambda: b"again" in logs(engine, container))
+    engine.call("DELETE", f"/containers/{container}?force=1", expect=204)
+
+
 @both_modes
 def test_streams_terminals_and_execs_outlive_the_engine(
     engine: RunningEngine, consistent: Consistency, mode: str

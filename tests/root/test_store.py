@@ -255,5 +255,6 @@ def test_a_volatile_root_is_mounted_again_in_the_same_boot(tmp_path):
     mount()
     with pytest.raises(KernelError):
         mount()
-    mount_again(Rootfs("overlay", [Overlay("/", [lower], upper, work, volatile=True)]))
-    mount()
+    for volatile in (True, False):  # a restart does without --rm for its time
+        mount_again(Rootfs("overlay", [Overlay("/", [lower], upper, work, volatile=volatile)]))
+        mount()

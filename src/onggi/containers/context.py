@@ -195,7 +195,9 @@ class Context(msgspec.Struct, kw_only=True, eq=False):
             else:
                 image = await self.images.get(container.spec.image_id)
                 host = container.spec.host_config
-                draft = await self.snapshots.draft(container.id, image, host_show=host.host_show or [])
+                draft = await self.snapshots.draft(
+                    container.id, image, host_show=host.host_show or [], volatile=host.auto_remove
+                )
                 container.rootfs, container.draft = draft.rootfs, draft
         rootfs: Rootfs = container.rootfs
         return rootfs

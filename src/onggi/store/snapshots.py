@@ -294,10 +294,10 @@ def _volatile(rootfs: Rootfs, volatile: bool) -> Rootfs:
 
 def mount_again(rootfs: Rootfs) -> None:
     """Take off the mark by which the kernel refuses to mount a volatile overlay twice: it was unmounted in
-    this boot, so that all it held is there.
+    this boot, so that all it held is there. Whether this run is volatile says nothing of the one before.
     """
     for overlay in rootfs.overlays:
-        if overlay.volatile and overlay.work:
+        if overlay.work:
             with contextlib.suppress(FileNotFoundError):
                 _unmark(overlay.work)
 
