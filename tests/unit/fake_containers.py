@@ -138,11 +138,7 @@ class FakeSnapshots:
         return Draft(rootfs, None, lambda connection: None)
 
     def release(self, container_id):
-        def discard():
-            self.prepared.discard(container_id)
-            return True
-
-        return Release(lambda connection: None, discard, discard)
+        return Release(lambda connection: None, lambda: self.prepared.discard(container_id))
 
     async def remove(self, container_id, *, durable=True):
         self.prepared.discard(container_id)

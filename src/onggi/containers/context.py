@@ -24,6 +24,7 @@ from onggi.containers.events import EventBus
 from onggi.containers.host import Host
 from onggi.containers.model import Container
 from onggi.containers.runtime import Runtime
+from onggi.containers.sweeper import Sweeper
 from onggi.errors import Conflict, NotFound
 from onggi.logs.files import log_path
 from onggi.oci.image import Image
@@ -92,6 +93,7 @@ class Context(msgspec.Struct, kw_only=True, eq=False):
     containers: dict[str, Container] = {}
     names: dict[str, str] = {}
     tombstones: dict[str, tuple[int, int]] = {}
+    sweeper: Sweeper = msgspec.field(default_factory=Sweeper)
 
     def find(self, ref: str) -> Container:
         """The container of an id, name or unique prefix; raises NotFound in docker's words."""

@@ -164,10 +164,8 @@ class Runs:
                 after=lambda _: _remove_files(context, container, release),
             )
             container.stored = False
-        elif release is None or release.discard_empty():
-            context.remove_directory(container)
         else:
-            await asyncio.to_thread(_remove_files, context, container, release)
+            context.sweeper.put(lambda: _remove_files(context, container, release))
         container.drop_attachments()
         failpoint("containers.remove.after_row")
         if container.run:

@@ -88,4 +88,5 @@ class Containers:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        self.context.sweeper.close()
         await self.context.events.close()

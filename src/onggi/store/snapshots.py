@@ -49,14 +49,10 @@ class Draft(NamedTuple):
 
 
 class Release(NamedTuple):
-    """A snapshot to be removed: its row in the caller's transaction, then its files, from any thread.
-
-    ``discard_empty`` is quick: it does nothing and returns False if the container wrote something.
-    """
+    """A snapshot to be removed: its row in the caller's transaction, then its files, from any thread."""
 
     drop: Callable[[sqlite3.Connection], None]
     discard: Callable[[], None]
-    discard_empty: Callable[[], bool]
 
 
 class Snapshots:
@@ -147,10 +143,7 @@ class Snapshots:
         if number is None:
             return None
         loop = asyncio.get_running_loop()
-        path = self._layout.snapshot(number)
-        return Release(
-            lambda it: _drop(it, number), lambda: self._discard(number, loop), lambda: _remove_empty(path)
-        )
+        return Release(lambda it: _drop(it, number), lambda: self._discard(number, loop))
 
     async def usage(self, container_id: str) -> int:
         """Bytes on disk that the container wrote. Raises NotFound."""

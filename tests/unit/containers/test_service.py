@@ -372,6 +372,7 @@ async def test_a_short_run_that_is_removed_writes_no_row(world):
     assert answer["StatusCode"] == 5
     assert not calls
     assert world.runtime.requests[0].record
+    world.context.sweeper.close()
     assert not world.snapshots.prepared
     assert os.listdir(world.root / "data/containers") == []
 
