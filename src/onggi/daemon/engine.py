@@ -7,6 +7,7 @@ Containers do not notice an engine's end: closing lets go of monitors, it stops 
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import os
 import signal
@@ -74,6 +75,7 @@ class Daemon:
         self._handle_signals()
         self._leave_word()
         self._in_background(self.services.tidy)
+        gc.freeze()  # what was loaded stays: no collection looks at it again
 
     async def serve(self) -> None:
         """Serve until a signal or, if it was started on demand, until there is nothing to look after."""
