@@ -80,7 +80,9 @@ class Consistency:
             "layers", {row[2] for row in snapshots if row[1] == "layer"}, {row[0] for row in layers}
         )
         blobs = {f"sha256:{path.name}" for path in self.data.glob("blobs/sha256/*/*")}
-        yield from differ("blobs", blobs, {row[0] for row in images})
+        rows = {row[0] for row in self._query("SELECT digest FROM blobs")}
+        yield from differ("blobs", blobs, rows)
+        yield from (f"image without its config: {row[0]}" for row in images if row[0] not in rows)
         yield from (f"image without its layer: {row[0]}" for row in images if row[1] not in dict(layers))
         yield from (f"tag of no image: {row[0]}" for row in tags if row[0] not in dict(images))
         yield from (

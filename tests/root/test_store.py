@@ -17,7 +17,9 @@ from onggi import errors
 from onggi.errors import Conflict, InvalidArgument, KernelError, NotFound
 from onggi.images.service import Images
 from onggi.kernel import mounts
+from onggi.store.content import Content
 from onggi.store.database import Database
+from onggi.store.gc import Collector
 from onggi.store.host import HostView
 from onggi.store.host_scan import Scanner
 from onggi.store.layers import Layers
@@ -25,6 +27,7 @@ from onggi.store.layout import Layout
 from onggi.store.rootfs import Overlay, Rootfs
 from onggi.store.schema import MIGRATIONS
 from onggi.store.snapshots import Snapshots, mount_again
+from onggi.store.trash import Trash
 
 JOB = """
 import json, sys
@@ -63,10 +66,13 @@ class Engine:
         self.layout.create()
         self.database = Database(self.layout.database, MIGRATIONS)
         self.host = HostView(Scanner(self.layout.host_masks, shown=("/etc",)), [str(root)])
-        self.snapshots = Snapshots(self.database, self.layout, self.host)
-        self.snapshots.recover()
+        self.trash = Trash(self.layout.trash)
+        self.snapshots = Snapshots(self.database, self.layout, self.host, self.trash)
+        self.content = Content(self.database, self.layout, self.trash)
+        self.collector = Collector(self.content, self.snapshots)
+        self.collector.recover()
         layers = Layers(self.layout, self.snapshots, run_job)
-        self.images = Images(self.database, self.layout, self.snapshots, layers, self.host)
+        self.images = Images(self.content, self.collector, layers, self.host)
 
     async def load(self, data, **options):
         async def chunks():
@@ -90,7 +96,9 @@ async def engine(root):
     try:
         yield it
     finally:
+        await it.content.close()
         await it.snapshots.close()
+        it.trash.close()
         it.database.close()
         it.host.close()
 
@@ -127,7 +135,7 @@ def test_import_get_run_and_remove(tmp_path):
             await it.snapshots.remove("c1")
             await it.snapshots.remove("c1")
         async with engine(tmp_path) as it:
-            it.snapshots.empty_trash()
+            it.trash.empty()
             assert it.files() == []
 
     run(scenario)
@@ -147,7 +155,7 @@ def test_equal_layers_are_kept_once(tmp_path):
             assert records == [{"Untagged": "b:latest"}]
             records = await it.images.remove("c:1")
             assert [next(iter(it)) for it in records] == ["Untagged", "Deleted", "Deleted"]
-            await it.snapshots.close()
+            it.trash.close()
             assert it.files() == []
 
     run(scenario)
@@ -222,7 +230,7 @@ def test_large_and_deep_trees_go_too(tmp_path):
             os.close(here)
             assert await it.snapshots.usage("c") > 200_000
             await it.snapshots.remove("c", durable=False)
-            await it.snapshots.close()
+            it.trash.close()
             assert it.files() == []
 
     run(scenario)
@@ -236,7 +244,7 @@ def test_orphans_go_at_start(tmp_path):
             os.makedirs(f"{it.layout.snapshots}/77/fs")
             Path(it.layout.ingest, "part").write_text("x")
         async with engine(tmp_path) as it:
-            it.snapshots.empty_trash()
+            it.trash.empty()
             assert it.files() == ["overlay/1"]
             assert it.snapshots.known() == ["kept"]
             assert (await it.snapshots.prepare("new", image)).overlays[0].upper.endswith("/78/fs")

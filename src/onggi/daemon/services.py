@@ -20,7 +20,9 @@ from onggi.daemon.birth import Birth, Limits
 from onggi.daemon.config import Config
 from onggi.images.service import Images
 from onggi.kernel import capabilities, cgroups, features
+from onggi.store.content import Content
 from onggi.store.database import Database
+from onggi.store.gc import Collector
 from onggi.store.host import HostView
 from onggi.store.host_scan import Scanner
 from onggi.store.layers import Layers
@@ -28,6 +30,7 @@ from onggi.store.layout import Layout
 from onggi.store.schema import MIGRATIONS
 from onggi.store.snapshots import Snapshots
 from onggi.store.spares import Spares
+from onggi.store.trash import Trash
 from onggi.version import build_id
 
 _UNLIMITED = 2**64 - 1
@@ -55,12 +58,11 @@ class Services:
         await self.containers.recover(rebooted=rebooted)
         for container_id in set(self.snapshots.known()) - set(self.containers.context.containers):
             await self.snapshots.remove(container_id)
-        await self.images.sweep()
 
     async def tidy(self) -> None:
         """Work that may wait: look at the machine's tree, delete what was put aside."""
         await asyncio.to_thread(self.host_view.refresh)
-        await asyncio.to_thread(self.snapshots.empty_trash)
+        await asyncio.to_thread(self.trash.empty)
 
     def started_at_boot(self) -> int:
         """How many containers are to be started when the machine comes up."""
@@ -84,9 +86,14 @@ class Services:
         scanner = Scanner(self.layout.host_masks)
         self.host_view = HostView(scanner, [config.data_root, config.exec_root])
         self._stack.callback(self.host_view.close)
-        self.snapshots = Snapshots(self.database, self.layout, self.host_view)
+        self.trash = Trash(self.layout.trash)
+        self._stack.push_async_callback(asyncio.to_thread, self.trash.close)
+        self.snapshots = Snapshots(self.database, self.layout, self.host_view, self.trash)
         self._stack.push_async_callback(self.snapshots.close)
-        self.snapshots.recover()
+        self.content = Content(self.database, self.layout, self.trash)
+        self._stack.push_async_callback(self.content.close)
+        self.collector = Collector(self.content, self.snapshots)
+        self.collector.recover()
 
     def _open_containers(self, config: Config, born: Birth) -> None:
         features_ = features.probe()
@@ -96,7 +103,7 @@ class Services:
         )
         self._stack.callback(self.supervisor.close)
         layers = Layers(self.layout, self.snapshots, self.supervisor.launcher.job)
-        self.images = Images(self.database, self.layout, self.snapshots, layers, self.host_view, self._in_use)
+        self.images = Images(self.content, self.collector, layers, self.host_view, self._in_use)
         self.events = EventBus(self.database)
         context = Context(
             database=self.database,

@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from onggi.errors import Conflict, InvalidArgument, NotFound
+from onggi.errors import Conflict, InvalidArgument
 from onggi.images import importer, removal, views
 from onggi.images.catalog import Catalog, keep
 from onggi.kernel.failpoints import failpoint
@@ -21,18 +21,16 @@ from onggi.oci import reference as references
 from onggi.oci.digest import chain_ids, sha256
 from onggi.oci.image import HOST, Image
 from onggi.oci.reference import Reference
-from onggi.store.blobs import Blobs
-from onggi.store.database import Database
+from onggi.store.content import Content
+from onggi.store.gc import Collector, Garbage
 from onggi.store.host import HostView, image_config
 from onggi.store.layers import Layers
-from onggi.store.layout import Layout
-from onggi.store.snapshots import Snapshots
 
 Json = Any
 T = TypeVar("T")
 Records = list[Json]
 _MOST_FOUND = 1000
-Dead = list[tuple[str, int]]  # chain id and number of layers whose rows are gone
+Removed = tuple[Records, Garbage]
 InUse = Callable[[str], Iterable[tuple[str, bool]]]  # image id -> (container id, is running)
 
 
@@ -46,17 +44,15 @@ class Images:
 
     def __init__(
         self,
-        database: Database,
-        layout: Layout,
-        snapshots: Snapshots,
+        content: Content,
+        collector: Collector,
         layers: Layers,
         host: HostView,
         in_use: InUse = nobody,
     ) -> None:
-        self._database, self._snapshots, self._layers, self._host = database, snapshots, layers, host
-        self._layout = layout
-        self._blobs = Blobs(layout)
-        self._catalog = Catalog(self._blobs)
+        self._database, self._content, self._collector = content.database, content, collector
+        self._layers, self._host = layers, host
+        self._catalog = Catalog(content.blobs)
         self.in_use = in_use
         self._found: dict[str, Image] = {}  # answers of ``get`` since the last change
         config = image_config()
@@ -77,10 +73,12 @@ class Images:
             known[ref] = image  # if something has changed meanwhile, nobody looks into this one any more
         return image
 
-    async def _change(self, statement: Callable[[sqlite3.Connection], T]) -> T:
+    async def _change(
+        self, statement: Callable[[sqlite3.Connection], T], after: Callable[[T], None] | None = None
+    ) -> T:
         """A durable transaction that changes images or their names."""
         try:
-            return await self._database.run(statement, durable=True)
+            return await self._database.run(statement, durable=True, after=after)
         finally:
             self._found = {}
 
@@ -128,13 +126,11 @@ class Images:
         found = await self.get(ref)
         users = list(self.in_use(found.id))  # asked here: containers belong to the event loop's thread
 
-        def drop(connection: sqlite3.Connection) -> tuple[Records, Dead]:
+        def drop(connection: sqlite3.Connection) -> Removed:
             plan = removal.plan(self._catalog.load(connection, found.id), ref, users, force=force)
             return self._collected(connection, self._delete(connection, plan))
 
-        records, dead = await self._change(drop)
-        await self._remove_files(records, dead)
-        return records
+        return (await self._change(drop, self._discard))[0]
 
     async def prune(self, filters: Mapping[str, Sequence[str]] | None = None) -> Json:
         """Delete images that no container uses: untagged ones, or all with the filter ``dangling=false``."""
@@ -144,21 +140,18 @@ class Images:
         found = await self._database.run(lambda it: self._filtered(it, asked))
         free = {it.id for it in found if not list(self.in_use(it.id))}
 
-        def drop(connection: sqlite3.Connection) -> tuple[Records, Dead, int]:
+        size = 0
+
+        def drop(connection: sqlite3.Connection) -> Removed:
+            nonlocal size
             images = [it for it in self._catalog.every(connection) if it.id in free]
             unused = [it for it in images if not (dangling and it.tags)]
             records = [it for image in unused for it in self._delete(connection, removal.whole(image))]
-            return *self._collected(connection, records), sum(image.size for image in unused)
+            size = sum(image.size for image in unused)
+            return self._collected(connection, records)
 
-        records, dead, size = await self._change(drop)
-        await self._remove_files(records, dead)
+        records, _ = await self._change(drop, self._discard)
         return {"ImagesDeleted": records or None, "SpaceReclaimed": size}
-
-    async def sweep(self) -> None:
-        """At start: delete configs that no image names, of imports and removals that a kill cut short."""
-        query = "SELECT id FROM images"
-        known = await self._database.run(lambda it: {str(row[0]) for row in it.execute(query)})
-        await asyncio.to_thread(self._blobs.remove_all_but, known)
 
     def import_(
         self,
@@ -203,10 +196,10 @@ class Images:
                 await asyncio.gather(work, return_exceptions=True)
 
     async def _import_work(self, source: importer.Source, name: Reference | None, config: Json) -> str:
-        async with self._layers.unpack(source) as layer:
+        async with self._content.lease() as lease, self._layers.unpack(source) as layer:
             whole = importer.finished(config, layer.diff_id)
             failpoint("images.import.before_blob")
-            image_id = await asyncio.to_thread(self._blobs.put, msgspec.json.encode(whole))
+            image_id = await lease.put(msgspec.json.encode(whole))
             failpoint("images.import.before_row")
 
             def record(connection: sqlite3.Connection) -> None:
@@ -242,18 +235,11 @@ class Images:
         deleted = [{"Deleted": plan.delete}] if plan.delete else []
         return [*({"Untagged": tag} for tag in plan.untag), *deleted]
 
-    def _collected(self, connection: sqlite3.Connection, records: Records) -> tuple[Records, Dead]:
-        dead = self._layers.collect(connection)
-        return [*records, *({"Deleted": chain_id} for chain_id, _ in dead)], dead
+    def _collected(self, connection: sqlite3.Connection, records: Records) -> Removed:
+        garbage = self._collector.collect(connection)
+        return [*records, *({"Deleted": chain_id} for chain_id, _ in garbage.layers)], garbage
 
-    async def _remove_files(self, records: Sequence[Json], dead: Sequence[tuple[str, int]]) -> None:
-        """Behind the durable commit: config blobs and layers' directories."""
+    def _discard(self, removed: Removed) -> None:
+        """Behind the durable commit, on the database's thread."""
         failpoint("images.remove.after_row")
-        layers = {chain_id for chain_id, _ in dead}
-        configs = [it["Deleted"] for it in records if "Deleted" in it and it["Deleted"] not in layers]
-        for image_id in configs:
-            try:
-                await self.get(image_id)  # imported again meanwhile
-            except NotFound:
-                await asyncio.to_thread(self._blobs.remove, image_id)
-        self._snapshots.discard([number for _, number in dead])
+        self._collector.discard(removed[1])

@@ -24,7 +24,7 @@ def write_atomic(path: str, data: bytes, mode: int = 0o600, durable: bool = True
         sync_directory(os.path.dirname(path) or ".")
 
 
-def write_all(fd: int, data: bytes) -> None:
+def write_all(fd: int, data: bytes | memoryview) -> None:
     """Write every byte to a blocking descriptor."""
     view = memoryview(data)
     while view:

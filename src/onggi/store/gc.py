@@ -1,34 +1,118 @@
-"""Finds what nothing refers to, by tracing from images and containers."""
+"""Finds what nothing refers to, by tracing, and removes it: rows in one durable transaction, files behind it.
+
+Roots are images, what containers stand on, and leases. An image refers to its config, its manifests, the
+documents its names once named, and its layers; a layer to the layer below and to its blobs.
+"""
 
 from __future__ import annotations
 
 import sqlite3
+import time
+from collections.abc import Collection, Iterable
+from typing import NamedTuple
 
 import msgspec
 
+from onggi.kernel.failpoints import failpoint
+from onggi.store.content import Content
 from onggi.store.rootfs import Spec
+from onggi.store.snapshots import Snapshots
 
 
-def drop_unused_layers(connection: sqlite3.Connection) -> list[tuple[str, int]]:
-    """Drop the rows of layers that no image and no container stands on; returns (chain id, snapshot number).
+class Garbage(NamedTuple):
+    """What lost its rows: layers (chain id, number) and blobs; ``leased`` are blobs somebody waits for."""
 
-    Their files go behind the durable commit.
-    """
-    query = "SELECT chain_id FROM images WHERE chain_id IS NOT NULL"
-    roots = {row[0] for row in connection.execute(query)} | _stood_on(connection)
-    parents = dict(connection.execute("SELECT chain_id, parent FROM layers").fetchall())
+    layers: list[tuple[str, int]]
+    blobs: list[str]
+    leased: set[str]
+
+
+class Collector:
+    """Collects the garbage of one store."""
+
+    def __init__(self, content: Content, snapshots: Snapshots) -> None:
+        self._content, self._snapshots = content, snapshots
+
+    def recover(self) -> None:
+        """At start, before any call: drop what nothing refers to, put files without rows aside. Blocking."""
+        self._content.database.run_blocking(self.collect, durable=True)
+        self._snapshots.recover()
+        self._content.recover()
+
+    async def run(self, *, abandoned: bool = False) -> Garbage:
+        """Collect now. ``abandoned``: leases of operations that are over are not waited for."""
+
+        def rows(connection: sqlite3.Connection) -> Garbage:
+            if abandoned:
+                expire(connection, float("inf"), self._content.held)
+            return self.collect(connection)
+
+        return await self._content.database.run(rows, durable=True, after=self.discard)
+
+    def collect(self, connection: sqlite3.Connection) -> Garbage:
+        """Drop rows, in the caller's transaction, which must be durable and have ``discard`` behind it."""
+        expire(connection, time.time_ns(), self._content.held)
+        self._snapshots.forget_layers()
+        garbage = drop_unused(connection)
+        failpoint("store.gc.before_commit")
+        return garbage
+
+    def discard(self, garbage: Garbage) -> None:
+        """Put files aside. On the database's thread, behind the commit: nobody can look for them between."""
+        failpoint("store.gc.after_commit")
+        self._snapshots.discard(number for _, number in garbage.layers)
+        self._content.discard(garbage.blobs)
+        self._content.ingest.drop(garbage.leased)
+
+
+def expire(connection: sqlite3.Connection, now_ns: float, held: Collection[str]) -> None:
+    """Drop leases that have expired by ``now_ns``, but for those of operations in progress."""
+    for key, expires_ns in connection.execute("SELECT id, expires_ns FROM leases").fetchall():
+        if expires_ns <= now_ns and key not in held:
+            connection.execute("DELETE FROM leases WHERE id = ?", (key,))
+
+
+def drop_unused(connection: sqlite3.Connection) -> Garbage:
+    """Drop the rows of everything that cannot be reached from a root."""
+    for table in ("manifests", "sources"):
+        connection.execute(f"DELETE FROM {table} WHERE image_id NOT IN (SELECT id FROM images)")
+    leased = _first(connection, "SELECT key FROM lease_items WHERE kind = 'blob'")
+    layers = _unused_layers(connection)
+    for chain_id, number in layers:
+        connection.execute("DELETE FROM layers WHERE chain_id = ?", (chain_id,))
+        connection.execute("DELETE FROM snapshots WHERE number = ?", (number,))
+    blobs = sorted(_first(connection, "SELECT digest FROM blobs") - _reached_blobs(connection) - leased)
+    for digest in blobs:
+        connection.execute("DELETE FROM blobs WHERE digest = ?", (digest,))
+        connection.execute("DELETE FROM layer_blobs WHERE digest = ?", (digest,))
+    return Garbage(layers, blobs, leased)
+
+
+def _unused_layers(connection: sqlite3.Connection) -> list[tuple[str, int]]:
+    roots = _first(connection, "SELECT chain_id FROM images WHERE chain_id IS NOT NULL")
+    roots |= _first(connection, "SELECT key FROM lease_items WHERE kind = 'layer'") | _stood_on(connection)
+    live = _with_parents(roots, dict(connection.execute("SELECT chain_id, parent FROM layers").fetchall()))
+    rows = connection.execute("SELECT chain_id, number FROM layers").fetchall()
+    return [(str(chain_id), int(number)) for chain_id, number in rows if chain_id not in live]
+
+
+def _with_parents(roots: Iterable[str], parents: dict[str, str | None]) -> set[str]:
     live: set[str] = set()
     for root in roots:
         chain_id: str | None = root
         while chain_id and chain_id not in live:
             live.add(chain_id)
             chain_id = parents.get(chain_id)
-    rows = connection.execute("SELECT chain_id, number FROM layers").fetchall()
-    dead = [(str(chain_id), int(number)) for chain_id, number in rows if chain_id not in live]
-    for chain_id, number in dead:
-        connection.execute("DELETE FROM layers WHERE chain_id = ?", (chain_id,))
-        connection.execute("DELETE FROM snapshots WHERE number = ?", (number,))
-    return dead
+    return live
+
+
+def _reached_blobs(connection: sqlite3.Connection) -> set[str]:
+    """Blobs that images and the layers that are left refer to."""
+    return _first(
+        connection,
+        "SELECT id FROM images UNION SELECT digest FROM manifests UNION SELECT digest FROM sources "
+        "UNION SELECT digest FROM layer_blobs WHERE diff_id IN (SELECT diff_id FROM layers)",
+    )
 
 
 def _stood_on(connection: sqlite3.Connection) -> set[str]:
@@ -36,3 +120,8 @@ def _stood_on(connection: sqlite3.Connection) -> set[str]:
     rows = connection.execute("SELECT spec FROM snapshots WHERE kind = 'container'").fetchall()
     specs = (msgspec.json.decode(row[0], type=Spec) for row in rows)
     return {spec.chain[-1] for spec in specs if spec.chain}
+
+
+def _first(connection: sqlite3.Connection, query: str) -> set[str]:
+    """The first column."""
+    return {str(row[0]) for row in connection.execute(query)}

@@ -2,7 +2,7 @@
 
 A layer is first a snapshot directory without a row (an orphan, should we die), and becomes one by
 ``record`` in the caller's transaction, behind one ``syncfs``. Layers that no image and no container stands
-on are removed by ``collect``.
+on are removed by ``gc``.
 """
 
 from __future__ import annotations
@@ -21,15 +21,14 @@ import msgspec
 
 from onggi.archive.extract import Limits
 from onggi.errors import InvalidArgument, KernelError
-from onggi.kernel import syscalls
 from onggi.oci.digest import chain_ids
-from onggi.store.gc import drop_unused_layers
+from onggi.store import space
+from onggi.store.durable import sync_tree
 from onggi.store.layout import Layout, make_private
 from onggi.store.snapshots import Snapshots
 
 Json = Any
 RunJob = Callable[[str, Json, Sequence[int]], Awaitable[Json]]
-_RESERVE = 64 << 20  # bytes of the file system that an archive may never take
 _RATIO, _RATIO_FROM = 100, 1 << 30  # plain bytes per compressed one, where more than so many are plain
 
 
@@ -118,11 +117,6 @@ class Layers:
             connection.execute("INSERT INTO layers VALUES (?, ?, ?, ?, ?, ?)", row)
         return chain[-1]
 
-    def collect(self, connection: sqlite3.Connection) -> list[tuple[str, int]]:
-        """Drop the rows of unused layers; returns (chain id, number), whose files go after the commit."""
-        self._snapshots.forget_layers()
-        return drop_unused_layers(connection)
-
     def directories(self, connection: sqlite3.Connection, chain: Sequence[str]) -> list[str]:
         """Where layers lie, in the order asked for."""
         query = "SELECT number FROM layers WHERE chain_id = ?"
@@ -144,7 +138,7 @@ class Layers:
         root_fd = os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
             feed, size = await self._pump(root_fd, source)
-            await asyncio.to_thread(syscalls.syncfs, root_fd)
+            await asyncio.to_thread(sync_tree, root_fd)
         finally:
             os.close(root_fd)
         return Layer(number, feed.diff_id(), size)
@@ -172,8 +166,7 @@ class Layers:
             feed.close()
 
     async def _start(self, read_fd: int, root_fd: int) -> Json:
-        room = os.fstatvfs(root_fd)
-        limits = Limits(bytes=max(0, room.f_bavail * room.f_frsize - _RESERVE))._asdict()
+        limits = Limits(bytes=space.room(root_fd))._asdict()
         try:
             return await self._run_job("unpack", limits, [read_fd, root_fd])
         finally:

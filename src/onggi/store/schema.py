@@ -6,6 +6,7 @@ run in one transaction, so that a kill leaves the old version.
 
 from __future__ import annotations
 
+import os
 import sqlite3
 from collections.abc import Callable, Sequence
 
@@ -22,6 +23,58 @@ class Migration(msgspec.Struct, frozen=True):
     room: str
     version: int
     step: Step
+
+
+_CONTENT = """
+    CREATE TABLE blobs (
+        digest TEXT PRIMARY KEY,
+        size INTEGER NOT NULL,
+        created_ns INTEGER NOT NULL
+    );
+    CREATE TABLE layer_blobs (
+        digest TEXT PRIMARY KEY,
+        diff_id TEXT NOT NULL,
+        media_type TEXT NOT NULL
+    );
+    CREATE INDEX layer_blobs_by_diff ON layer_blobs (diff_id);
+    CREATE TABLE manifests (
+        digest TEXT PRIMARY KEY,
+        media_type TEXT NOT NULL,
+        image_id TEXT NOT NULL
+    );
+    CREATE INDEX manifests_by_image ON manifests (image_id);
+    CREATE TABLE sources (
+        repository TEXT NOT NULL,
+        digest TEXT NOT NULL,
+        image_id TEXT NOT NULL,
+        PRIMARY KEY (repository, digest)
+    );
+    CREATE INDEX sources_by_image ON sources (image_id);
+    CREATE TABLE leases (
+        id TEXT PRIMARY KEY,
+        expires_ns INTEGER NOT NULL
+    );
+    CREATE TABLE lease_items (
+        lease TEXT NOT NULL REFERENCES leases (id) ON DELETE CASCADE,
+        kind TEXT NOT NULL CHECK (kind IN ('blob', 'layer')),
+        key TEXT NOT NULL,
+        PRIMARY KEY (lease, kind, key)
+    )
+"""
+
+
+def _content(connection: sqlite3.Connection) -> None:
+    """Tables of content; the configs of images that exist get their rows."""
+    for statement in _CONTENT.split(";"):
+        connection.execute(statement)
+    root = os.path.dirname(connection.execute("PRAGMA database_list").fetchone()[2])
+    for digest, stored_ns in connection.execute("SELECT id, stored_ns FROM images").fetchall():
+        name = digest.removeprefix("sha256:")
+        try:
+            size = os.stat(f"{root}/blobs/sha256/{name[:2]}/{name}").st_size
+        except FileNotFoundError:
+            continue  # the image is damaged, and says so when it is used
+        connection.execute("INSERT INTO blobs VALUES (?, ?, ?)", (digest, size, stored_ns))
 
 
 MIGRATIONS: list[Migration] = [
@@ -57,7 +110,8 @@ MIGRATIONS: list[Migration] = [
         );
         CREATE INDEX tags_by_image ON tags (image_id)
         """,
-    )
+    ),
+    Migration("store", 2, _content),
 ]
 
 

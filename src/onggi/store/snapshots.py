@@ -13,8 +13,7 @@ import contextlib
 import os
 import sqlite3
 import stat
-import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from hashlib import sha256
 from typing import NamedTuple
 
@@ -27,10 +26,10 @@ from onggi.oci.digest import chain_ids
 from onggi.oci.image import HOST, Image
 from onggi.store import mountpoints
 from onggi.store.database import Database
-from onggi.store.gc import drop_unused_layers
 from onggi.store.host import HostView
 from onggi.store.layout import Layout
 from onggi.store.rootfs import Mask, Overlay, Rootfs, Spec
+from onggi.store.trash import Trash
 
 __all__ = ["Draft", "Mask", "Overlay", "Release", "Rootfs", "Snapshots"]
 
@@ -58,8 +57,8 @@ class Release(NamedTuple):
 class Snapshots:
     """Plans and keeps root file systems of containers."""
 
-    def __init__(self, database: Database, layout: Layout, host: HostView) -> None:
-        self._database, self._layout, self._host = database, layout, host
+    def __init__(self, database: Database, layout: Layout, host: HostView, trash: Trash) -> None:
+        self._database, self._layout, self._host, self._trash = database, layout, host, trash
         self._layers: dict[str, str] = {}  # chain id -> directory
         self._mountpoints: dict[tuple[str, ...], str] = {}
         self._numbers: dict[str, int] = {}  # container id -> number
@@ -67,26 +66,17 @@ class Snapshots:
         self._background: set[asyncio.Task[object]] = set()
 
     def recover(self) -> None:
-        """At start, before any call: drop layers that nothing stands on, put files without rows aside.
-        Blocking.
+        """At start, before any call: put files without rows aside. Blocking.
 
         Rows of containers that no longer exist are the caller's to name, see ``known`` and ``remove``.
         """
-        self._database.run_blocking(drop_unused_layers, durable=True)
         rows = self._database.run_blocking(_rows)
         self._numbers = {key: number for number, kind, key in rows if kind == "container"}
         used = {str(number) for number, _, _ in rows}
         present = os.listdir(self._layout.snapshots)
         self._next = 1 + max([0, *(int(name) for name in {*present, *used} if name.isdigit())])
         for name in set(present) - used:
-            os.rename(f"{self._layout.snapshots}/{name}", f"{self._layout.trash}/{uuid.uuid4().hex}")
-        for name in os.listdir(self._layout.ingest):
-            os.unlink(f"{self._layout.ingest}/{name}")
-
-    def empty_trash(self) -> None:
-        """Delete what was put aside. Blocking, as long as it takes: for a worker thread."""
-        for name in os.listdir(self._layout.trash):
-            trees.remove(f"{self._layout.trash}/{name}")
+            self._trash.put_aside(f"{self._layout.snapshots}/{name}")
 
     def known(self) -> list[str]:
         """The containers that have a snapshot."""
@@ -142,8 +132,8 @@ class Snapshots:
         number = self._numbers.pop(container_id, None)
         if number is None:
             return None
-        loop = asyncio.get_running_loop()
-        return Release(lambda it: _drop(it, number), lambda: self._discard(number, loop))
+        path = self._layout.snapshot(number)
+        return Release(lambda it: _drop(it, number), lambda: self._discard(path))
 
     async def usage(self, container_id: str) -> int:
         """Bytes on disk that the container wrote. Raises NotFound."""
@@ -153,7 +143,7 @@ class Snapshots:
         return await asyncio.to_thread(trees.usage, self._layout.snapshot(number))
 
     async def close(self) -> None:
-        """Wait for deletions in progress."""
+        """Wait for scans of the host that were begun."""
         if self._background:
             await asyncio.wait(self._background)
 
@@ -169,12 +159,10 @@ class Snapshots:
         if recorded is None:
             await asyncio.to_thread(self._abandon, self._layout.snapshot(number))
 
-    def discard(self, numbers: Sequence[int]) -> None:
-        """Delete the files of layers whose rows are durably gone, in a thread."""
+    def discard(self, numbers: Iterable[int]) -> None:
+        """Have the files of layers deleted, whose rows are durably gone. From any thread."""
         for number in numbers:
-            aside = f"{self._layout.trash}/{uuid.uuid4().hex}"
-            os.rename(self._layout.snapshot(number), aside)
-            self._spawn(aside)
+            self._trash.put(self._layout.snapshot(number))
 
     def forget_layers(self) -> None:
         """The layers' table changed."""
@@ -245,24 +233,17 @@ class Snapshots:
             self._layers[chain_id] = f"{self._layout.snapshot(row[0])}/fs"
         return self._layers[chain_id]
 
-    def _discard(self, number: int, loop: asyncio.AbstractEventLoop) -> None:
+    def _discard(self, path: str) -> None:
         """Delete a small tree; put a large one aside for another thread."""
-        path = self._layout.snapshot(number)
-        if _remove_empty(path) or trees.remove(path, _QUICK_ENTRIES):
-            return
-        aside = f"{self._layout.trash}/{uuid.uuid4().hex}"
-        os.rename(path, aside)
-        loop.call_soon_threadsafe(self._spawn, aside)
+        if not _remove_empty(path) and not trees.remove(path, _QUICK_ENTRIES):
+            self._trash.put(path)
 
     def _abandon(self, path: str) -> None:
         try:
             trees.remove(path)
         except KernelError:
             # A job that is just ending still writes there: the next start deletes it.
-            os.rename(path, f"{self._layout.trash}/{uuid.uuid4().hex}")
-
-    def _spawn(self, path: str) -> None:
-        self._keep(asyncio.create_task(asyncio.to_thread(trees.remove, path)))
+            self._trash.put_aside(path)
 
     def _keep(self, task: asyncio.Task[object]) -> None:
         self._background.add(task)

@@ -126,3 +126,20 @@ def test_wal_mode(tmp_path):
     with sqlite3.connect(path) as connection:
         assert connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
     connection.close()
+
+
+def test_configs_of_an_older_store_get_rows(tmp_path):
+    layout = Layout(str(tmp_path))
+    layout.create()
+    digest, lost = "sha256:" + "ab" * 32, "sha256:" + "cd" * 32
+    old = Database(layout.database, [step for step in MIGRATIONS if step.version == 1])
+    for name in (digest, lost):
+        insert = "INSERT INTO images VALUES (?, NULL, 0, NULL, 77)"
+        old.run_blocking(lambda it, name=name, insert=insert: it.execute(insert, (name,)))
+    old.close()
+    os.mkdir(f"{layout.blobs}/ab")
+    with open(f"{layout.blobs}/ab/{digest[7:]}", "w") as file:
+        file.write("four")
+    new = Database(layout.database, MIGRATIONS)
+    assert new.run_blocking(lambda it: it.execute("SELECT * FROM blobs").fetchall()) == [(digest, 4, 77)]
+    new.close()
