@@ -149,7 +149,7 @@ class FakeContainers:
 
 
 class FakeImages:
-    """Counts what is imported."""
+    """No images."""
 
     async def list(self, filters, all):
         return []
@@ -157,14 +157,18 @@ class FakeImages:
     async def inspect(self, ref):
         raise NotFound(f"No such image: {ref}")
 
-    async def import_(self, stream, *, reference, changes, message, platform):
-        size = 0
-        async for piece in stream:
-            size += len(piece)
-        yield {"status": f"{size} bytes of {reference} {changes}"}
-
     async def prune(self, filters):
         return {"ImagesDeleted": [], "SpaceReclaimed": 0}
+
+
+class FakeTransfers:
+    """Counts what is imported."""
+
+    async def import_(self, chunks, *, reference, changes, message, platform):
+        size = 0
+        async for piece in chunks:
+            size += len(piece)
+        yield {"status": f"{size} bytes of {reference} {changes}"}
 
 
 class FakeSystem:
@@ -189,4 +193,4 @@ class FakeEngine:
     def __init__(self):
         self.events = EventBus()
         self.containers = FakeContainers(self.events)
-        self.images, self.system = FakeImages(), FakeSystem()
+        self.images, self.transfers, self.system = FakeImages(), FakeTransfers(), FakeSystem()

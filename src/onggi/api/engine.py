@@ -9,6 +9,7 @@ from typing import Any, Protocol
 from onggi.api.query import Filters
 from onggi.containers.options import AttachOptions, ExecOptions, Hijack, LogQuery
 from onggi.logs.record import Record
+from onggi.oci.platform import Platform
 
 Json = Any
 
@@ -68,15 +69,22 @@ class Images(Protocol):
     async def tag(self, ref: str, target: str) -> None: ...
     async def remove(self, ref: str, *, force: bool, prune: bool) -> Sequence[Json]: ...
     async def prune(self, filters: Filters) -> Json: ...
+
+
+class Transfers(Protocol):
+    """Images in and out of the engine; long calls yield docker's progress messages."""
+
     def import_(
         self,
-        stream: AsyncIterator[bytes],
+        chunks: AsyncIterator[bytes],
         *,
         reference: str | None,
         changes: Sequence[str],
         message: str,
         platform: str | None,
     ) -> AsyncIterator[Json]: ...
+    def load(self, chunks: AsyncIterator[bytes], platform: Platform | None) -> AsyncIterator[Json]: ...
+    async def save(self, names: Sequence[str], platform: Platform | None) -> AsyncIterator[bytes]: ...
 
 
 class Events(Protocol):
@@ -103,6 +111,8 @@ class Engine(Protocol):
     def containers(self) -> Containers: ...
     @property
     def images(self) -> Images: ...
+    @property
+    def transfers(self) -> Transfers: ...
     @property
     def events(self) -> Events: ...
     @property

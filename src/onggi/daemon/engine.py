@@ -30,6 +30,7 @@ from onggi.daemon.system import Counts, System
 from onggi.daemon.watch import LauncherWatch
 from onggi.errors import OnggiError
 from onggi.images.service import Images
+from onggi.images.transfers import Transfers
 from onggi.kernel import syscalls
 
 Json = Any
@@ -42,6 +43,7 @@ class Engine:
     def __init__(self, services: Services, system: System) -> None:
         self.containers: Containers = services.containers
         self.images: Images = services.images
+        self.transfers: Transfers = services.transfers
         self.events = services.events
         self.system = system
 

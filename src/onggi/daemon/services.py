@@ -19,6 +19,7 @@ from onggi.containers.supervisor import Supervisor
 from onggi.daemon.birth import Birth, Limits
 from onggi.daemon.config import Config
 from onggi.images.service import Images
+from onggi.images.transfers import Transfers
 from onggi.kernel import capabilities, cgroups, features
 from onggi.store.content import Content
 from onggi.store.database import Database
@@ -104,6 +105,8 @@ class Services:
         self._stack.callback(self.supervisor.close)
         layers = Layers(self.layout, self.snapshots, self.supervisor.launcher.job)
         self.images = Images(self.content, self.collector, layers, self.host_view, self._in_use)
+        self.transfers = Transfers(self.content, layers, self.images)
+        self._stack.callback(self.transfers.close)
         self.events = EventBus(self.database)
         context = Context(
             database=self.database,

@@ -73,6 +73,18 @@ class Catalog:
             row,
         )
 
+    def named(self, connection: sqlite3.Connection, reference: Reference) -> str:
+        """The id of the image that has this name; empty if none has."""
+        query = "SELECT image_id FROM tags WHERE reference = ?"
+        row = connection.execute(query, (str(reference),)).fetchone()
+        return str(row[0]) if row else ""
+
+    def tags_of(self, connection: sqlite3.Connection, name: str) -> list[tuple[Reference, str]]:
+        """Every tag of a repository (``docker.io/library/busybox``) and the image it names, in order."""
+        query = "SELECT reference, image_id FROM tags WHERE substr(reference, 1, ?) = ? ORDER BY reference"
+        rows = connection.execute(query, (len(name) + 1, f"{name}:")).fetchall()
+        return [(references.parse(row[0]), str(row[1])) for row in rows]
+
     def untag(self, connection: sqlite3.Connection, reference: Reference) -> None:
         """Take a reference away."""
         connection.execute("DELETE FROM tags WHERE reference = ?", (str(reference),))

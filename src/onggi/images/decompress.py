@@ -97,6 +97,16 @@ class Decompressor:
         self._begun = False
         self._rest = b""  # bytes behind the end of a frame
 
+    @property
+    def begun(self) -> bool:
+        """Whether enough has come to tell the format."""
+        return self._begun
+
+    @property
+    def format(self) -> str:
+        """``gzip``, ``zstd``, ``xz``, ``bzip2``, or empty for a plain stream or one that has not begun."""
+        return self._format[1] if self._format else ""
+
     def feed(self, data: bytes) -> Iterator[bytes]:
         """The plain bytes that these give. Raises InvalidArgument for a damaged stream."""
         if not self._begun:

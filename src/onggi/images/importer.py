@@ -1,57 +1,64 @@
-"""Parts of ``docker import``: the new config, the decompressed stream, and progress."""
+"""``docker import``: an image of one layer from the tar of a root file system."""
 
 from __future__ import annotations
 
-import asyncio
 import time
-from collections.abc import AsyncIterator, Iterator, Sequence
-from typing import Any
+from collections.abc import AsyncIterator, Sequence
+from typing import Any, NamedTuple
+
+import msgspec
 
 from onggi.errors import InvalidArgument
 from onggi.images import changes as image_changes
-from onggi.images.decompress import Decompressor
+from onggi.images.layering import Intake
+from onggi.images.progress import Progress, Transfer
+from onggi.images.recording import NewImage
+from onggi.images.service import Images
+from onggi.images.streams import Chunks
 from onggi.images.views import rfc3339
+from onggi.kernel.failpoints import failpoint
 from onggi.oci import platform as platforms
+from onggi.oci.reference import Reference
+from onggi.store.content import Content
 
 Json = Any
-Source = AsyncIterator[tuple[Iterator[bytes], int]]
-_BATCH = 1 << 20  # bytes handed to a worker thread at once
-_PROGRESS_S = 0.1
 
 
-class Progress:
-    """How many bytes have come; wakes whoever reports it."""
+class Wish(NamedTuple):
+    """What an import is to become."""
 
-    def __init__(self) -> None:
-        self.bytes = 0
-
-    async def until(self, work: asyncio.Task[str]) -> AsyncIterator[Json]:
-        """A message whenever something came, at most ten a second, until the work is done."""
-        reported = 0
-        while not work.done():
-            await asyncio.wait([work], timeout=_PROGRESS_S)
-            if self.bytes != reported:
-                reported = self.bytes
-                detail = {"current": reported}
-                yield {"status": "Importing", "progressDetail": detail, "progress": _size(reported)}
+    name: Reference | None
+    config: Json
 
 
-async def decompressed(stream: AsyncIterator[bytes], progress: Progress) -> Source:
-    """The plain stream, in pieces that worker threads compute, each with the count of compressed bytes
-    behind it.
-    """
-    decompressor = Decompressor()
-    batch: list[bytes] = []
-    size = 0
-    async for chunk in stream:
-        batch.append(bytes(chunk))
-        size += len(chunk)
-        progress.bytes += len(chunk)
-        if size >= _BATCH:
-            yield decompressor.feed(b"".join(batch)), size
-            batch, size = [], 0
-    yield decompressor.feed(b"".join(batch)), size
-    yield decompressor.finish(), 0
+class Importer:
+    """Makes images from root file systems."""
+
+    def __init__(self, content: Content, intake: Intake, images: Images) -> None:
+        self._content, self._intake, self._images = content, intake, images
+
+    async def run(self, chunks: Chunks, wish: Wish, progress: Progress) -> str:
+        """Import a tar: plain, gzip, zstd, xz or bzip2; returns the image's id, which is said last."""
+        transfer = Transfer()
+        progress.move("Importing", "", transfer)
+        async with self._content.lease() as lease:
+            async with self._intake.from_stream(lease, _counted(chunks, transfer)) as arrival:
+                failpoint("images.import.before_layer")
+                await self._intake.record(arrival, [])
+            diff_id = arrival.layer.diff_id
+            await lease.have_layer(diff_id)
+            failpoint("images.import.before_blob")
+            image_id = await lease.put(msgspec.json.encode(finished(wish.config, [diff_id])))
+            failpoint("images.import.before_row")
+            await self._images.record(NewImage(image_id, [diff_id], names=[wish.name] if wish.name else []))
+        progress.say(image_id)
+        return image_id
+
+
+async def _counted(chunks: Chunks, transfer: Transfer) -> AsyncIterator[bytes]:
+    async for chunk in chunks:
+        transfer.current += len(chunk)
+        yield chunk
 
 
 def config_of(changes: Sequence[str], message: str, platform: str | None) -> Json:
@@ -73,14 +80,6 @@ def config_of(changes: Sequence[str], message: str, platform: str | None) -> Jso
     }
 
 
-def finished(config: Json, diff_id: str) -> Json:
-    """The config with its only layer."""
-    return config | {"rootfs": {"type": "layers", "diff_ids": [diff_id]}}
-
-
-def _size(count: int) -> str:
-    """Bytes for people, as docker's progress shows them: ``12.3MB``."""
-    value, units = float(count), ["B", "kB", "MB", "GB", "TB"]
-    while value >= 1000 and len(units) > 1:
-        value, units = value / 1000, units[1:]
-    return f"{value:.4g}{units[0]}"
+def finished(config: Json, diff_ids: Sequence[str]) -> Json:
+    """The config with its layers."""
+    return config | {"rootfs": {"type": "layers", "diff_ids": list(diff_ids)}}

@@ -8,14 +8,15 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 import time
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, TypeVar
 
 import msgspec
 
 from onggi.errors import Conflict, InvalidArgument
-from onggi.images import importer, removal, views
+from onggi.images import removal, views
 from onggi.images.catalog import Catalog, keep
+from onggi.images.recording import NewImage, record
 from onggi.kernel.failpoints import failpoint
 from onggi.oci import reference as references
 from onggi.oci.digest import chain_ids, sha256
@@ -52,7 +53,7 @@ class Images:
     ) -> None:
         self._database, self._content, self._collector = content.database, content, collector
         self._layers, self._host = layers, host
-        self._catalog = Catalog(content.blobs)
+        self.catalog = Catalog(content.blobs)
         self.in_use = in_use
         self._found: dict[str, Image] = {}  # answers of ``get`` since the last change
         config = image_config()
@@ -68,7 +69,7 @@ class Images:
         if ref in self._found:
             return self._found[ref]
         known = self._found
-        image = await self._database.run(lambda it: self._catalog.find(it, ref))
+        image = await self._database.run(lambda it: self.catalog.find(it, ref))
         if len(known) < _MOST_FOUND:
             known[ref] = image  # if something has changed meanwhile, nobody looks into this one any more
         return image
@@ -93,7 +94,7 @@ class Images:
         image = await self.get(ref)
         chain = list(reversed(chain_ids(image.layers)))
         directories = await self._database.run(lambda it: self._layers.directories(it, chain))
-        tagged_ns = await self._database.run(lambda it: self._catalog.tagged_ns(it, image.id))
+        tagged_ns = await self._database.run(lambda it: self.catalog.tagged_ns(it, image.id))
         overlays = await asyncio.to_thread(self._host.overlays) if image.base == HOST else []
         return views.detail(image, tagged_ns, directories, overlays)
 
@@ -104,13 +105,30 @@ class Images:
         sizes = await self._database.run(lambda it: self._layers.sizes(it, chain))
         return views.history(image, sizes)
 
+    async def record(self, image: NewImage) -> dict[str, str]:
+        """Write down an image whose blobs and layers are here.
+
+        Returns the names that belonged to another image before, with that image's id. Raises DataLoss.
+        """
+
+        def write(connection: sqlite3.Connection) -> dict[str, str]:
+            moved = {}
+            for name in image.names:
+                before = self.catalog.named(connection, name)
+                if before not in ("", image.id):
+                    moved[name.familiar] = before
+            record(connection, self.catalog, image)
+            return moved
+
+        return await self._change(write)
+
     async def tag(self, ref: str, repository: str, tag: str = "") -> None:
         """Give an image a further name. Raises NotFound, InvalidArgument or Conflict."""
         reference = self.new_reference(f"{repository}:{tag}" if tag else repository)
         image = await self.get(ref)
         if image.id == self._host_image.id:
             raise Conflict(f"the image {HOST} is a view of this machine and has only this name")
-        await self._change(lambda it: self._catalog.tag(it, reference, image.id))
+        await self._change(lambda it: self.catalog.tag(it, reference, image.id))
 
     async def remove(self, ref: str, *, force: bool = False, prune: bool = True) -> Records:
         """Untag or delete by docker's rules; answers ``{"Untagged": name}`` and ``{"Deleted": id}`` records.
@@ -127,7 +145,7 @@ class Images:
         users = list(self.in_use(found.id))  # asked here: containers belong to the event loop's thread
 
         def drop(connection: sqlite3.Connection) -> Removed:
-            plan = removal.plan(self._catalog.load(connection, found.id), ref, users, force=force)
+            plan = removal.plan(self.catalog.load(connection, found.id), ref, users, force=force)
             return self._collected(connection, self._delete(connection, plan))
 
         return (await self._change(drop, self._discard))[0]
@@ -144,7 +162,7 @@ class Images:
 
         def drop(connection: sqlite3.Connection) -> Removed:
             nonlocal size
-            images = [it for it in self._catalog.every(connection) if it.id in free]
+            images = [it for it in self.catalog.every(connection) if it.id in free]
             unused = [it for it in images if not (dangling and it.tags)]
             records = [it for image in unused for it in self._delete(connection, removal.whole(image))]
             size = sum(image.size for image in unused)
@@ -152,25 +170,6 @@ class Images:
 
         records, _ = await self._change(drop, self._discard)
         return {"ImagesDeleted": records or None, "SpaceReclaimed": size}
-
-    def import_(
-        self,
-        stream: AsyncIterator[bytes],
-        *,
-        reference: str | None = None,
-        changes: Sequence[str] = (),
-        message: str = "",
-        platform: str | None = None,
-    ) -> AsyncIterator[Json]:
-        """Make an image of one layer from a tar of a root file system: plain, gzip, zstd, xz or bzip2.
-
-        Yields docker's progress messages, the last is ``{"status": "sha256:…"}``. The arguments are checked
-        here, before the first byte is read: raises InvalidArgument or Conflict; the iterator raises what
-        the archive earns.
-        """
-        name = self.new_reference(reference) if reference else None
-        config = importer.config_of(changes, message, platform)
-        return self._import(stream, name, config)
 
     def new_reference(self, text: str) -> Reference:
         """A name that an image may be given. Raises InvalidArgument, or Conflict for the name of the view."""
@@ -180,36 +179,6 @@ class Images:
         if reference.familiar_name == HOST:
             raise Conflict(f"the name {HOST} belongs to the view of this machine; choose another")
         return reference
-
-    async def _import(
-        self, stream: AsyncIterator[bytes], name: Reference | None, config: Json
-    ) -> AsyncIterator[Json]:
-        progress = importer.Progress()
-        work = asyncio.create_task(self._import_work(importer.decompressed(stream, progress), name, config))
-        try:
-            async for message in progress.until(work):
-                yield message
-            yield {"status": await work}
-        finally:
-            if not work.done():
-                work.cancel()
-                await asyncio.gather(work, return_exceptions=True)
-
-    async def _import_work(self, source: importer.Source, name: Reference | None, config: Json) -> str:
-        async with self._content.lease() as lease, self._layers.unpack(source) as layer:
-            whole = importer.finished(config, layer.diff_id)
-            failpoint("images.import.before_blob")
-            image_id = await lease.put(msgspec.json.encode(whole))
-            failpoint("images.import.before_row")
-
-            def record(connection: sqlite3.Connection) -> None:
-                chain_id = self._layers.record(connection, layer)
-                self._catalog.add(connection, image_id, chain_id, layer.size, None)
-                if name:
-                    self._catalog.tag(connection, name, image_id)
-
-            await self._change(record)
-        return image_id
 
     def _is_host(self, ref: str) -> bool:
         if ref in (HOST, f"{HOST}:latest", f"docker.io/library/{HOST}:latest"):
@@ -221,17 +190,17 @@ class Images:
         self, connection: sqlite3.Connection, filters: Mapping[str, Sequence[str]]
     ) -> Sequence[Image]:
         def find(ref: str) -> Image:
-            return self._host_image if self._is_host(ref) else self._catalog.find(connection, ref)
+            return self._host_image if self._is_host(ref) else self.catalog.find(connection, ref)
 
         compiled = views.filters(filters, find)
-        images = [*self._catalog.every(connection), self._host_image]
+        images = [*self.catalog.every(connection), self._host_image]
         return sorted(keep(images, compiled), key=lambda image: image.created, reverse=True)
 
     def _delete(self, connection: sqlite3.Connection, plan: removal.Plan) -> Records:
         for tag in plan.untag:
-            self._catalog.untag(connection, references.parse(tag))
+            self.catalog.untag(connection, references.parse(tag))
         if plan.delete:
-            self._catalog.drop(connection, plan.delete)
+            self.catalog.drop(connection, plan.delete)
         deleted = [{"Deleted": plan.delete}] if plan.delete else []
         return [*({"Untagged": tag} for tag in plan.untag), *deleted]
 

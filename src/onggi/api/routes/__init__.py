@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from onggi.api.router import Route
-from onggi.api.routes import containers, execs, images, later, private, streams, system
+from onggi.api.routes import containers, execs, images, later, private, streams, system, transfers
 
 
 def all_routes() -> list[Route]:
@@ -13,6 +13,7 @@ def all_routes() -> list[Route]:
         *containers.ROUTES,
         *streams.ROUTES,
         *execs.ROUTES,
+        *transfers.ROUTES,
         *images.ROUTES,
         *private.ROUTES,
         *later.ROUTES,

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncIterator
-from contextlib import aclosing
-from typing import Any, cast
+from typing import Any
 
 from onggi.api.engine import Engine
-from onggi.api.errors import message_of
-from onggi.api.http.message import Request, Response, Stream
+from onggi.api.http.message import Request, Response
 from onggi.api.query import Query
 from onggi.api.router import Answer, Route
-from onggi.api.routes.answers import answer, json_line
+from onggi.api.routes import transfers
+from onggi.api.routes.answers import answer
 from onggi.api.shapes import shape_image
-from onggi.errors import InvalidArgument, NotFound, Unsupported
+from onggi.errors import InvalidArgument, NotFound
 
 Json = Any
 LIST_FILTERS = frozenset(("before", "dangling", "label", "label!", "reference", "since", "until"))
@@ -50,19 +47,7 @@ async def create(engine: Engine, request: Request) -> Answer:
             "or may require 'docker login': denied: requested access to the resource is denied "
             "(this engine does not pull from registries yet)"
         )
-    source = query.text("fromSrc")
-    if source != "-":
-        raise Unsupported(
-            f"import from a URL is not supported: fetch {source or 'the archive'} and import the file"
-        )
-    progress = engine.images.import_(
-        request.body.chunks(),
-        reference=_reference(query),
-        changes=query.all("changes"),
-        message=query.text("message"),
-        platform=query.text("platform") or None,
-    )
-    return Stream(_progress(await anext(progress), progress))
+    return await transfers.import_(engine, request)
 
 
 def _familiar(image: str) -> str:
@@ -72,29 +57,9 @@ def _familiar(image: str) -> str:
     return directory + slash + last.partition(":")[0]
 
 
-def _reference(query: Query) -> str | None:
-    repository, tag = query.text("repo"), query.text("tag")
-    if not repository:
-        return None
-    return f"{repository}:{tag}" if tag else repository
-
-
-async def _progress(first: Json, rest: AsyncIterator[Json]) -> AsyncIterator[bytes]:
-    """The head is sent with the first message; what fails later is told inside of the stream."""
-    yield json_line(first)
-    try:
-        async with aclosing(cast(Any, rest)):
-            async for message in rest:
-                yield json_line(message)
-    except (asyncio.CancelledError, GeneratorExit):
-        raise
-    except Exception as error:
-        yield json_line({"errorDetail": {"message": message_of(error)}, "error": message_of(error)})
-
-
 async def tag(engine: Engine, request: Request) -> Answer:
     """POST /images/{name}/tag."""
-    target = _reference(Query(request.query))
+    target = transfers.named(Query(request.query))
     if target is None:
         raise InvalidArgument("invalid reference format: repository name must not be empty")
     await engine.images.tag(request.params["name"], target)

@@ -1,0 +1,112 @@
+"""/images: in and out of the engine, as streams of docker's progress messages or of a tar."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import aclosing
+from typing import Any, cast
+
+import msgspec
+
+from onggi.api.engine import Engine
+from onggi.api.errors import message_of
+from onggi.api.http.message import Request, Stream
+from onggi.api.query import Query
+from onggi.api.router import Answer, Route
+from onggi.api.routes.answers import json_line
+from onggi.errors import InvalidArgument, Unsupported
+from onggi.oci.platform import Platform
+
+Json = Any
+_TAR = "application/x-tar"
+
+
+async def load(engine: Engine, request: Request) -> Answer:
+    """POST /images/load."""
+    query = Query(request.query)
+    messages = engine.transfers.load(request.body.chunks(), platform_of(query))
+    return await progress(_quiet(messages) if query.flag("quiet") else messages)
+
+
+async def save(engine: Engine, request: Request) -> Answer:
+    """GET /images/get and GET /images/{name}/get."""
+    query = Query(request.query)
+    names = [request.params["name"]] if "name" in request.params else query.all("names")
+    names = [name for text in names for name in text.split(",") if name]
+    if not names:
+        raise InvalidArgument("no images to save: give one name or more")
+    return Stream(await engine.transfers.save(names, platform_of(query)), content_type=_TAR)
+
+
+async def import_(engine: Engine, request: Request) -> Answer:
+    """POST /images/create with fromSrc: a root file system in the body."""
+    query = Query(request.query)
+    source = query.text("fromSrc")
+    if source != "-":
+        raise Unsupported(
+            f"import from a URL is not supported: fetch {source or 'the archive'} and import the file"
+        )
+    return await progress(
+        engine.transfers.import_(
+            request.body.chunks(),
+            reference=named(query),
+            changes=query.all("changes"),
+            message=query.text("message"),
+            platform=query.text("platform") or None,
+        )
+    )
+
+
+def named(query: Query) -> str | None:
+    """The reference that ``repo`` and ``tag`` make."""
+    repository, tag = query.text("repo"), query.text("tag")
+    if not repository:
+        return None
+    return f"{repository}:{tag}" if tag else repository
+
+
+def platform_of(query: Query) -> Platform | None:
+    """The ``platform`` parameter, a JSON object (OCI image-spec). Raises InvalidArgument."""
+    text = query.text("platform")
+    if not text:
+        return None
+    try:
+        return msgspec.json.decode(text, type=Platform)
+    except msgspec.DecodeError as error:
+        raise InvalidArgument(f"invalid platform: {error}") from None
+
+
+async def progress(messages: AsyncIterator[Json]) -> Answer:
+    """Answer with messages: what fails before the first is an answer of its own, what fails later is told in
+    the stream.
+    """
+    return Stream(_lines(await anext(messages, None), messages))
+
+
+async def _lines(first: Json, rest: AsyncIterator[Json]) -> AsyncIterator[bytes]:
+    if first is None:
+        return
+    try:
+        async with aclosing(cast(Any, rest)):
+            yield json_line(first)
+            async for message in rest:
+                yield json_line(message)
+    except (asyncio.CancelledError, GeneratorExit):
+        raise
+    except Exception as error:
+        yield json_line({"errorDetail": {"message": message_of(error)}, "error": message_of(error)})
+
+
+async def _quiet(messages: AsyncIterator[Json]) -> AsyncIterator[Json]:
+    async with aclosing(cast(Any, messages)):
+        async for message in messages:
+            if "stream" in message:
+                yield message
+
+
+ROUTES = [
+    Route("POST", "/images/load", load, until_eof=False),
+    Route("GET", "/images/get", save, until_eof=True),
+    Route("GET", "/images/{name*}/get", save, until_eof=True),
+]

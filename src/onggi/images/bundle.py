@@ -1,0 +1,232 @@
+"""Where the parts of an image archive come from: a tar that streams by, or a directory.
+
+Small members are documents and stay in memory, within limits; everything else is taken in as a layer as soon
+as it comes, since a stream cannot be read again. Links between members are followed by name only.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import os
+import stat
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AsyncExitStack
+from errno import ENOENT
+from typing import Protocol
+
+from onggi.archive import tar
+from onggi.errors import InvalidArgument, KernelError, NotFound
+from onggi.images.decompress import Decompressor
+from onggi.images.flights import Workers
+from onggi.images.layering import Arrival, Intake
+from onggi.images.layout import clean
+from onggi.images.progress import Progress, Transfer
+from onggi.images.streams import PIECE, Chunks, batched, of_file
+from onggi.kernel import paths
+from onggi.store.content import Lease
+
+_MAX_DOCUMENT, _MAX_DOCUMENTS = 8 << 20, 64 << 20
+_MAX_MEMBERS = 100_000
+_MAX_LINKS = 8
+_SMALLEST_LAYER = 1024  # an empty tar
+
+
+class Bundle(Protocol):
+    """The parts of an archive by name."""
+
+    def document(self, name: str) -> bytes:
+        """The bytes of a small member; raises NotFound."""
+        ...
+
+    async def layer(self, name: str) -> Arrival | None:
+        """A member as a layer, or None if it is not there (or was here already)."""
+        ...
+
+
+class TarBundle:
+    """A tar archive, compressed or not, read from beginning to end by ``read``."""
+
+    def __init__(self, intake: Intake, lease: Lease, workers: Workers, progress: Progress) -> None:
+        self._intake, self._lease, self._workers, self._progress = intake, lease, workers, progress
+        self._documents: dict[str, bytes] = {}
+        self._layers: dict[str, Arrival] = {}
+        self._links: dict[str, str] = {}
+        self._size = 0
+
+    def document(self, name: str) -> bytes:
+        """See ``Bundle``."""
+        found = self._documents.get(self._followed(name))
+        if found is None:
+            raise NotFound(f"invalid archive: no {name} in it")
+        return found
+
+    async def layer(self, name: str) -> Arrival | None:
+        """See ``Bundle``."""
+        return self._layers.get(self._followed(name))
+
+    def has(self, name: str) -> bool:
+        """Whether there is a document of this name."""
+        return self._followed(name) in self._documents
+
+    async def read(self, chunks: Chunks, stack: AsyncExitStack) -> None:
+        """Take everything in; what becomes of no image is removed when the stack is closed."""
+        read_fd, write_fd = os.pipe2(os.O_CLOEXEC)
+        fcntl.fcntl(write_fd, fcntl.F_SETPIPE_SZ, PIECE)
+        pump = asyncio.ensure_future(self._pump(chunks, write_fd))
+        reader = tar.Reader(read_fd)
+        try:
+            for _ in range(_MAX_MEMBERS):
+                entry = await self._workers.run(reader.next)
+                if entry is None:
+                    break
+                await self._take(entry, reader, stack)
+            else:
+                raise InvalidArgument(f"archive has more than {_MAX_MEMBERS} members")
+            await self._workers.run(reader.drain)
+            await pump
+        except BaseException:
+            pump.cancel()
+            raise
+        finally:
+            os.close(read_fd)  # a pump that still writes ends by it
+            await asyncio.gather(pump, return_exceptions=True)
+
+    async def _pump(self, chunks: Chunks, fd: int) -> None:
+        """Write the plain archive to the pipe."""
+        decompressor = Decompressor()
+        try:
+            async for raw in batched(chunks):
+                pieces = decompressor.feed(raw)
+                await self._workers.run(lambda pieces=pieces: _write(fd, pieces))  # type: ignore[misc]
+            await self._workers.run(lambda: _write(fd, decompressor.finish()))
+        except BrokenPipeError:
+            return  # the reader has failed and says why
+        finally:
+            os.close(fd)
+
+    async def _take(self, entry: tar.Entry, reader: tar.Reader, stack: AsyncExitStack) -> None:
+        name = clean(entry.name.decode("utf-8", "replace"))
+        if entry.kind in (tar.SYMLINK, tar.HARDLINK):
+            self._link(name, entry)
+        if entry.kind != tar.FILE or not entry.size:
+            return
+        first = await self._workers.run(lambda: bytes(reader.read()))
+        if first.lstrip()[:1] in (b"{", b"[") and entry.size <= _MAX_DOCUMENT:
+            self._keep(name, await self._workers.run(lambda: first + b"".join(_rest(reader))))
+        elif entry.size >= _SMALLEST_LAYER:
+            await self._take_layer(name, first, reader, entry, stack)
+
+    def _link(self, name: str, entry: tar.Entry) -> None:
+        target = entry.link.decode("utf-8", "replace")
+        if entry.kind == tar.SYMLINK and not target.startswith("/"):
+            target = f"{os.path.dirname(name)}/{target}"
+        self._links[name] = clean(target)
+
+    def _followed(self, name: str) -> str:
+        for _ in range(_MAX_LINKS):
+            if name not in self._links:
+                return name
+            name = self._links[name]
+        raise InvalidArgument(f"invalid archive: too many links at {name}")
+
+    def _keep(self, name: str, data: bytes) -> None:
+        self._size += len(data)
+        if self._size > _MAX_DOCUMENTS:
+            raise InvalidArgument(f"archive has more than {_MAX_DOCUMENTS} bytes of documents")
+        self._documents[name] = data
+
+    async def _take_layer(
+        self, name: str, first: bytes, reader: tar.Reader, entry: tar.Entry, stack: AsyncExitStack
+    ) -> None:
+        transfer = Transfer(entry.size)
+        shown = _short(name)
+        self._progress.move("Loading layer", shown, transfer)
+        chunks = self._counted(first, reader, transfer)
+        arrival = await stack.enter_async_context(self._intake.from_stream(self._lease, chunks))
+        self._progress.say("Loading layer", shown)
+        self._layers[name] = arrival
+
+    async def _counted(self, first: bytes, reader: tar.Reader, transfer: Transfer) -> AsyncIterator[bytes]:
+        piece = first
+        while piece:
+            transfer.current += len(piece)
+            yield piece
+            piece = await self._workers.run(lambda: b"".join(_some(reader)))
+
+
+class DirectoryBundle:
+    """An OCI layout on disk. Its owner closes it."""
+
+    def __init__(self, path: str, intake: Intake, lease: Lease, stack: AsyncExitStack) -> None:
+        """Raises NotFound or KernelError if there is no such directory."""
+        self._intake, self._lease, self._stack = intake, lease, stack
+        try:
+            self._fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        except FileNotFoundError:
+            raise NotFound(f"no such directory: {path}") from None
+        except OSError as error:
+            raise KernelError("open", error.errno or 0, path) from None
+
+    def close(self) -> None:
+        """Give the descriptor back."""
+        os.close(self._fd)
+
+    def document(self, name: str) -> bytes:
+        """See ``Bundle``."""
+        fd = self._open(name)
+        with os.fdopen(fd, "rb") as file:
+            data = file.read(_MAX_DOCUMENT + 1)
+        if len(data) > _MAX_DOCUMENT:
+            raise InvalidArgument(f"{name} is larger than {_MAX_DOCUMENT} bytes")
+        return data
+
+    async def layer(self, name: str) -> Arrival | None:
+        """See ``Bundle``."""
+        fd = await asyncio.to_thread(self._open, name)
+        try:
+            arrival = await self._stack.enter_async_context(
+                self._intake.from_stream(self._lease, of_file(fd))
+            )
+        finally:
+            os.close(fd)
+        return arrival
+
+    def _open(self, name: str) -> int:
+        """A regular file below the directory; the last name is not followed, and nothing blocks (rule R7)."""
+        try:
+            fd = paths.open_in(self._fd, clean(name), os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+        except KernelError as error:
+            if error.errno != ENOENT:
+                raise
+            raise NotFound(f"invalid OCI layout: no {name} in it") from None
+        if not stat.S_ISREG(os.fstat(fd).st_mode):
+            os.close(fd)
+            raise InvalidArgument(f"invalid OCI layout: {name} is no regular file")
+        return fd
+
+
+def _write(fd: int, pieces: Iterator[bytes]) -> None:
+    for piece in pieces:
+        view = memoryview(piece)
+        while view:
+            view = view[os.write(fd, view) :]
+
+
+def _rest(reader: tar.Reader) -> Iterator[bytes]:
+    while piece := reader.read():
+        yield bytes(piece)
+
+
+def _some(reader: tar.Reader) -> Iterator[bytes]:
+    """About a mebibyte."""
+    size = 0
+    while size < PIECE and (piece := reader.read()):
+        size += len(piece)
+        yield bytes(piece)
+
+
+def _short(name: str) -> str:
+    """What docker shows of a layer: twelve digits of its digest, or of its directory."""
+    directory, _, last = name.rpartition("/")
+    return (last if len(last) == 64 else directory.rpartition("/")[2] or last)[:12]
