@@ -25,7 +25,7 @@ PARAMETERS = 7
 
 # Which rooms a room may import. `errors` is open to all; a room may always import itself.
 FOUNDATIONS = {"kernel", "oci", "archive"}
-MECHANISMS = {"store", "logs", "launch", "runtime"}
+MECHANISMS = {"store", "registry", "logs", "launch", "runtime"}
 LAYERS: dict[str, set[str]] = {
     "errors": set(),
     "kernel": set(),
@@ -35,9 +35,10 @@ LAYERS: dict[str, set[str]] = {
     "logs": {"kernel"},
     "launch": {"kernel", "archive", "runtime", "logs"},
     "store": {"kernel", "oci", "archive"},
+    "registry": {"oci"},
     "images": FOUNDATIONS | MECHANISMS,
     "containers": FOUNDATIONS | MECHANISMS | {"images"},
-    "api": FOUNDATIONS | {"store", "logs", "images", "containers"},
+    "api": FOUNDATIONS | {"store", "registry", "logs", "images", "containers"},
     "daemon": FOUNDATIONS | MECHANISMS | {"images", "containers", "api"},
     "client": set(),
     "cli": {"client"},
