@@ -14,9 +14,11 @@ _MAX_MEMORY = 1 << 30  # address space of the fork; a reader's buffers are 1 MiB
 _SECONDS = 6 * 3600  # of processor time
 
 
-def confine(root_fd: int) -> None:
+def confine(root_fd: int, later: tuple[str, ...] = ()) -> None:
     """Enter the directory as root, without network, with six capabilities and tight limits. Raises
     KernelError.
+
+    Capabilities in ``later`` are held besides and have no effect before ``take_rights``.
     """
     _without_network()
     os.fchdir(root_fd)
@@ -27,10 +29,16 @@ def confine(root_fd: int) -> None:
     limits = ((resource.RLIMIT_NOFILE, _MAX_FILES), (resource.RLIMIT_NPROC, 0), (resource.RLIMIT_CORE, 0))
     for number, value in (*limits, (resource.RLIMIT_AS, _MAX_MEMORY), (resource.RLIMIT_CPU, _SECONDS)):
         _lower(number, value)
-    keep = capabilities.mask(_KEPT) & syscalls.capget().permitted
-    capabilities.drop_bounding(keep)
+    held = capabilities.mask((*_KEPT, *later)) & syscalls.capget().permitted
+    capabilities.drop_bounding(held)
     syscalls.prctl(syscalls.PR_SET_NO_NEW_PRIVS, 1)
-    syscalls.capset(syscalls.Capabilities(keep, keep, 0))
+    syscalls.capset(syscalls.Capabilities(held & capabilities.mask(_KEPT), held, 0))
+
+
+def take_rights() -> None:
+    """Let all capabilities that are held have effect."""
+    held = syscalls.capget().permitted
+    syscalls.capset(syscalls.Capabilities(held, held, 0))
 
 
 def _without_network() -> None:

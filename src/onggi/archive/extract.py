@@ -3,6 +3,9 @@
 Every name is resolved by the kernel inside the root (openat2, rule R1) and used by descriptor. Caps are
 checked before anything is made. The caller confines the process first, see ``confine.py``; this module
 alone must hold as well.
+
+Most of the time goes into system calls, so that none is made that changes nothing: the root is a fresh
+directory that nobody else writes to, and what is made there belongs to the maker already.
 """
 
 from __future__ import annotations
@@ -11,16 +14,20 @@ import os
 import stat
 from typing import NamedTuple
 
-from onggi.archive import tar, trees
-from onggi.errors import InvalidArgument, KernelError
-from onggi.kernel import paths
+from onggi.archive import names, overlay, tar, trees
+from onggi.archive.directories import Directories
+from onggi.archive.names import clean, show
+from onggi.errors import InvalidArgument, KernelError, Unsupported
 
-_MAX_CACHED = 64  # descriptors of directories kept open
-_MAX_PATH, _MAX_NAME = 4095, 255
-_PATH_DIR = os.O_PATH | os.O_DIRECTORY
 _NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _MAX_TIME_NS = (1 << 34) * 1_000_000_000  # what ext4 can hold
+_MAX_LATE_XATTRS = 16 << 20  # bytes
+_MAX_IMPLIED = 32 << 20  # bytes of the paths that are reported
+_SPECIAL_BITS = 0o7000
 _DEVICES = {tar.CHARACTER: stat.S_IFCHR, tar.BLOCK_DEVICE: stat.S_IFBLK, tar.FIFO: stat.S_IFIFO}
+_DOTS = (b"", b".", b"..")
+_Paths = list[bytes]
 
 
 class Limits(NamedTuple):
@@ -32,254 +39,353 @@ class Limits(NamedTuple):
 
 
 class Result(NamedTuple):
-    """What was unpacked."""
+    """What was unpacked. ``implied`` are directories that no member describes (``""`` is the root); beyond a
+    cap they are left out and ``implied_cut`` is true. ``opaque`` are those that hide what is below them.
+    """
 
     entries: int
     bytes: int
+    implied: list[str]
+    implied_cut: bool
+    opaque: _Paths
 
 
-def extract(stream_fd: int, root_fd: int, limits: Limits = Limits()) -> Result:  # noqa: B008 - immutable
-    """Unpack the stream below ``root_fd`` and read it to its end.
+class _Late(NamedTuple):
+    """What a directory gets at the end, lest it change its entries or is changed by them: times, set-id bits
+    and default ACLs, which are inherited.
+    """
 
-    Raises InvalidArgument for a malformed or hostile archive or one beyond the limits, Unsupported for what
-    we do not unpack, KernelError for the file system's refusals. What was unpacked so far stays for the
-    caller to remove.
+    inode: int
+    mode: int
+    mtime_ns: int
+    xattrs: dict[bytes, bytes]
+
+    def apply(self, fd: int) -> None:
+        """Change the directory."""
+        if self.mode & _SPECIAL_BITS:
+            os.fchmod(fd, self.mode)
+        _set_xattrs(fd, self.xattrs)
+        os.utime(fd, ns=(self.mtime_ns, self.mtime_ns))
+
+
+def extract(
+    stream_fd: int,
+    root_fd: int,
+    limits: Limits = Limits(),  # noqa: B008 - immutable
+    *,
+    layer: bool = False,
+) -> Result:
+    """Unpack the stream below ``root_fd``, a fresh directory, and read it to its end.
+
+    Whiteouts are refused, or in a ``layer`` made as overlay's; to mark ``Result.opaque`` is left to the
+    caller. Raises InvalidArgument for a malformed or hostile archive or one beyond the limits, Unsupported
+    for what we do not unpack, KernelError for the file system's refusals. What was unpacked so far stays for
+    the caller to remove.
     """
     old_umask = os.umask(0)
-    extractor = _Extractor(root_fd, limits)
+    extractor = _Extractor(root_fd, limits, layer)
     try:
         reader = tar.Reader(stream_fd)
         while entry := reader.next():
             extractor.add(entry, reader)
         extractor.finish()
         reader.drain()
-        return Result(extractor.entries, extractor.bytes)
+        return extractor.result()
     finally:
         extractor.close()
         os.umask(old_umask)
 
 
 class _Extractor:
-    def __init__(self, root_fd: int, limits: Limits) -> None:
-        self._root_fd, self._limits = root_fd, limits
-        self._directories: dict[bytes, int] = {}
-        self._times: dict[bytes, int] = {}  # of directories: set last, since making entries changes them
-        self.entries = self.bytes = 0
+    def __init__(self, root_fd: int, limits: Limits, layer: bool) -> None:
+        self._root_fd, self._limits, self._layer = root_fd, limits, layer
+        self._directories = Directories(root_fd, limits.depth)
+        self._late: dict[bytes, _Late] = {}
+        self._late_xattrs = 0
+        self._whiteouts: _Paths = []
+        self._owner = (os.geteuid(), os.getegid())
+        self._entries = self._bytes = 0
+        self._directories.implied[b""] = None
 
     def add(self, entry: tar.Entry, reader: tar.Reader) -> None:
         """Make one member."""
         self._count(entry)
-        path = clean(entry.name, self._limits.depth)
+        parent, _, name = entry.name.rstrip(b"/").rpartition(b"/")
+        if name in _DOTS or len(name) > 255:
+            parent, _, name = clean(entry.name, self._limits.depth).rpartition(b"/")
+        elif not self._directories.knows(parent):
+            clean(entry.name, self._limits.depth)  # raises, once for all its siblings
         try:
-            if path:
-                self._make(path, entry, reader)
-            elif entry.kind == tar.DIRECTORY:
-                self._directory_metadata(b"", entry)
+            if names.is_marked(entry.name):
+                self._hide(clean(entry.name, self._limits.depth), entry)
+            elif name:
+                self._make(parent, name, entry, reader)
             else:
-                raise InvalidArgument(
-                    f"invalid tar: {tar.show(entry.name)} names the root and is no directory"
-                )
+                self._root(entry)
         except OSError as error:
-            raise KernelError("extract", error.errno or 0, tar.show(entry.name)) from None
+            raise KernelError("extract", error.errno or 0, show(entry.name)) from None
 
     def finish(self) -> None:
-        """Set the times of directories, deepest first."""
-        for path, mtime_ns in sorted(self._times.items(), reverse=True):
+        """Give directories what waited for the end."""
+        for path in self._whiteouts:
+            self._drop_needless(path)
+        for path, late in self._late.items():
             try:
-                fd = paths.open_in(
-                    self._root_fd, os.fsdecode(path), os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW
-                )
-            except KernelError:
+                fd = self._open_directory(path)
+            except (KernelError, OSError):
                 continue  # a later member took its place
-            os.utime(fd, ns=(mtime_ns, mtime_ns))
-            os.close(fd)
+            try:
+                if os.fstat(fd).st_ino == late.inode:
+                    late.apply(fd)
+            except OSError as error:
+                raise KernelError("extract", error.errno or 0, show(path)) from None
+            finally:
+                os.close(fd)
+
+    def result(self) -> Result:
+        """What was done."""
+        implied, room = [], _MAX_IMPLIED
+        for path in self._directories.implied:
+            room -= len(path) + 3
+            if room < 0:
+                break
+            implied.append(os.fsdecode(path))
+        opaque = sorted(self._directories.opaque)
+        return Result(self._entries, self._bytes, implied, room < 0, opaque)
 
     def close(self) -> None:
         """Close cached directories."""
-        self._forget()
+        self._directories.forget()
 
     def _count(self, entry: tar.Entry) -> None:
-        self.entries += 1
-        self.bytes += entry.size
-        if self.entries > self._limits.entries:
+        self._entries += 1
+        self._bytes += entry.size
+        if self._entries > self._limits.entries:
             raise InvalidArgument(f"archive has more than {self._limits.entries} entries")
-        if self.bytes > self._limits.bytes:
+        if self._bytes > self._limits.bytes:
             raise InvalidArgument(f"archive unpacks to more than {self._limits.bytes} bytes")
 
-    def _make(self, path: bytes, entry: tar.Entry, reader: tar.Reader) -> None:
-        parent, _, name = path.rpartition(b"/")
-        if name.startswith(b".wh."):
-            raise InvalidArgument(
-                f"invalid root file system: {tar.show(entry.name)} is a whiteout of an image layer"
-            )
-        parent_fd = self._parent(parent)
-        if entry.kind == tar.DIRECTORY:
-            self._make_directory(parent_fd, name, path, entry)
-        elif entry.kind == tar.FILE:
+    # -- by kind -------------------------------------------------------------------------------------------
+
+    def _make(self, parent: bytes, name: bytes, entry: tar.Entry, reader: tar.Reader) -> None:
+        parent_fd, path = self._directories.get(parent)
+        if entry.kind == tar.FILE:
             self._make_file(parent_fd, name, entry, reader)
+        elif entry.kind == tar.DIRECTORY:
+            self._make_directory(parent_fd, name, b"%b/%b" % (path, name) if path else name, entry)
+        elif entry.kind == tar.HARDLINK:
+            self._make_hardlink(parent_fd, name, entry)
         else:
             self._make_special(parent_fd, name, entry)
 
-    def _make_directory(self, parent_fd: int, name: bytes, path: bytes, entry: tar.Entry) -> None:
+    def _root(self, entry: tar.Entry) -> None:
+        if entry.kind != tar.DIRECTORY:
+            raise InvalidArgument(f"invalid tar: {show(entry.name)} names the root and is no directory")
+        fd = self._open_directory(b"")
         try:
-            os.mkdir(name, 0o700, dir_fd=parent_fd)
-        except FileExistsError:
-            if not stat.S_ISDIR(os.stat(name, dir_fd=parent_fd, follow_symlinks=False).st_mode):
-                self._clear(parent_fd, name)
-                os.mkdir(name, 0o700, dir_fd=parent_fd)
-        self._directory_metadata(path, entry)
-
-    def _directory_metadata(self, path: bytes, entry: tar.Entry) -> None:
-        flags = os.O_RDONLY | os.O_DIRECTORY | (os.O_NOFOLLOW if path else 0)
-        fd = paths.open_in(self._root_fd, os.fsdecode(path), flags)
-        try:
-            os.fchown(fd, entry.uid, entry.gid)
-            os.fchmod(fd, entry.mode)
-            _set_xattrs(fd, entry)
+            self._adjust_directory(fd, b"", entry)
         finally:
             os.close(fd)
-        self._times[path] = _bounded(entry.mtime_ns)
+
+    def _make_directory(self, parent_fd: int, name: bytes, path: bytes, entry: tar.Entry) -> None:
+        try:
+            os.mkdir(name, entry.mode & ~_SPECIAL_BITS, dir_fd=parent_fd)
+        except FileExistsError:
+            self._take_place(parent_fd, name, path, entry)
+            return
+        if (entry.uid, entry.gid) != self._owner:
+            os.chown(name, entry.uid, entry.gid, dir_fd=parent_fd, follow_symlinks=False)
+        self._later(path, os.stat(name, dir_fd=parent_fd, follow_symlinks=False).st_ino, entry)
+
+    def _take_place(self, parent_fd: int, name: bytes, path: bytes, entry: tar.Entry) -> None:
+        """Make a directory of what has its name already."""
+        status = os.stat(name, dir_fd=parent_fd, follow_symlinks=False)
+        if overlay.is_whiteout(status):
+            self._directories.revive(parent_fd, name, path, 0o700)
+        elif not stat.S_ISDIR(status.st_mode):
+            self._clear(parent_fd, name)
+            os.mkdir(name, 0o700, dir_fd=parent_fd)
+        fd = os.open(name, _DIRECTORY, dir_fd=parent_fd)
+        try:
+            self._adjust_directory(fd, path, entry)
+        finally:
+            os.close(fd)
+
+    def _adjust_directory(self, fd: int, path: bytes, entry: tar.Entry) -> None:
+        os.fchown(fd, entry.uid, entry.gid)
+        os.fchmod(fd, entry.mode & ~_SPECIAL_BITS)
+        self._directories.implied.pop(path, None)
+        self._later(path, os.fstat(fd).st_ino, entry)
+
+    def _later(self, path: bytes, inode: int, entry: tar.Entry) -> None:
+        self._late_xattrs += sum(map(len, entry.xattrs.values()))
+        if self._late_xattrs > _MAX_LATE_XATTRS:
+            raise InvalidArgument("archive has too many extended attributes of directories")
+        self._late[path] = _Late(inode, entry.mode, _bounded(entry.mtime_ns), entry.xattrs)
 
     def _make_file(self, parent_fd: int, name: bytes, entry: tar.Entry, reader: tar.Reader) -> None:
+        mode = entry.mode & ~_SPECIAL_BITS
         try:
-            fd = os.open(name, _NEW_FILE, 0o600, dir_fd=parent_fd)
+            fd = os.open(name, _NEW_FILE, mode, dir_fd=parent_fd)
         except FileExistsError:
             self._clear(parent_fd, name)
-            fd = os.open(name, _NEW_FILE, 0o600, dir_fd=parent_fd)
+            fd = os.open(name, _NEW_FILE, mode, dir_fd=parent_fd)
         try:
-            while piece := reader.read():
-                while piece:
-                    piece = piece[os.write(fd, piece) :]
-            os.fchown(fd, entry.uid, entry.gid)
-            os.fchmod(fd, entry.mode)  # behind the owner, whose change takes setuid away
-            _set_xattrs(fd, entry)
+            if entry.stretches is None:
+                while piece := reader.read():
+                    _write(fd, piece)
+            else:
+                _write_stretches(fd, entry, reader)
+            if (entry.uid, entry.gid) != self._owner:
+                os.fchown(fd, entry.uid, entry.gid)
+            if mode != entry.mode:
+                os.fchmod(fd, entry.mode)  # behind the owner, whose change takes setuid away
+            if entry.xattrs:
+                _set_xattrs(fd, entry.xattrs)
             mtime_ns = _bounded(entry.mtime_ns)
             os.utime(fd, ns=(mtime_ns, mtime_ns))
         finally:
             os.close(fd)
 
     def _make_special(self, parent_fd: int, name: bytes, entry: tar.Entry) -> None:
-        if entry.kind == tar.HARDLINK:
-            self._make_hardlink(parent_fd, name, entry)
-            return
         try:
-            self._node(parent_fd, name, entry)
+            _make_node(parent_fd, name, entry)
         except FileExistsError:
             self._clear(parent_fd, name)
-            self._node(parent_fd, name, entry)
-        os.chown(name, entry.uid, entry.gid, dir_fd=parent_fd, follow_symlinks=False)
-        if entry.kind != tar.SYMLINK:
-            os.chmod(name, entry.mode, dir_fd=parent_fd)
+            _make_node(parent_fd, name, entry)
+        if (entry.uid, entry.gid) != self._owner:
+            os.chown(name, entry.uid, entry.gid, dir_fd=parent_fd, follow_symlinks=False)
         mtime_ns = _bounded(entry.mtime_ns)
         os.utime(name, ns=(mtime_ns, mtime_ns), dir_fd=parent_fd, follow_symlinks=False)
-
-    def _node(self, parent_fd: int, name: bytes, entry: tar.Entry) -> None:
-        if entry.kind == tar.SYMLINK:
-            _check_symlink(entry, self._limits.depth)
-            os.symlink(entry.link, name, dir_fd=parent_fd)
-            return
-        major, minor = entry.device
-        if entry.kind == tar.CHARACTER and not major and not minor:
-            raise InvalidArgument(
-                f"invalid tar: {tar.show(entry.name)} is a character device 0:0, an overlay whiteout"
-            )
-        if major >= 1 << 12 or minor >= 1 << 20:
-            raise InvalidArgument(f"invalid tar: device {major}:{minor} of {tar.show(entry.name)}")
-        os.mknod(name, _DEVICES[entry.kind] | 0o600, os.makedev(major, minor), dir_fd=parent_fd)
 
     def _make_hardlink(self, parent_fd: int, name: bytes, entry: tar.Entry) -> None:
         target_parent, _, target = clean(entry.link, self._limits.depth).rpartition(b"/")
         if not target:
-            raise InvalidArgument(f"invalid tar: hard link {tar.show(entry.name)} to the root")
-        target_fd = paths.open_in(self._root_fd, os.fsdecode(target_parent) or "/", _PATH_DIR)
+            raise InvalidArgument(f"invalid tar: hard link {show(entry.name)} to the root")
+        own = os.dup(parent_fd)  # looking up another directory may close this one
         try:
-            status = os.stat(target, dir_fd=target_fd, follow_symlinks=False)
-            if stat.S_ISDIR(status.st_mode):
-                raise InvalidArgument(f"invalid tar: hard link {tar.show(entry.name)} to a directory")
-            if _same(status, parent_fd, name):
-                return
-            self._clear(parent_fd, name)
-            os.link(target, name, src_dir_fd=target_fd, dst_dir_fd=parent_fd, follow_symlinks=False)
-        finally:
-            os.close(target_fd)
-
-    def _clear(self, parent_fd: int, name: bytes) -> None:
-        """Remove what has the name; directories known by a path through it are forgotten."""
-        try:
-            kind = os.stat(name, dir_fd=parent_fd, follow_symlinks=False).st_mode
+            target_fd, _ = self._directories.get(target_parent)
+            try:
+                _link(target_fd, target, own, name)
+            except FileExistsError:
+                if not _same(target_fd, target, own, name):
+                    self._clear(own, name, keep=target_fd)
+                    _link(target_fd, target, own, name)
         except FileNotFoundError:
+            message = f"invalid tar: hard link {show(entry.name)} to {show(entry.link)}, which is not there"
+            raise InvalidArgument(message) from None
+        finally:
+            os.close(own)
+
+    # -- whiteouts -----------------------------------------------------------------------------------------
+
+    def _hide(self, path: bytes, entry: tar.Entry) -> None:
+        if not self._layer:
+            raise InvalidArgument(
+                f"invalid root file system: {show(entry.name)} is a whiteout of an image layer"
+            )
+        hidden = names.hidden_name(path)
+        if entry.kind not in (tar.FILE, tar.HARDLINK):
+            raise InvalidArgument(f"invalid layer: the whiteout {show(entry.name)} is no file")
+        if path == names.OPAQUE:
+            raise Unsupported("a layer that hides everything below it, by a whiteout of the root")
+        try:
+            parent_fd, parent = self._directories.get(path.rpartition(b"/")[0], revive=False)
+        except NotADirectoryError:
+            return  # this layer has removed it already, with all that was in it
+        if not hidden:
+            self._directories.opaque.add(parent)
             return
+        try:
+            overlay.make_whiteout(parent_fd, hidden)
+            self._whiteouts.append(b"%b/%b" % (parent, hidden))
+        except FileExistsError:
+            # What the layer itself has by this name stays, and hides what is below; a directory needs help.
+            if stat.S_ISDIR(os.stat(hidden, dir_fd=parent_fd, follow_symlinks=False).st_mode):
+                self._directories.opaque.add(b"%b/%b" % (parent, hidden) if parent else hidden)
+
+    def _drop_needless(self, path: bytes) -> None:
+        """Remove a whiteout in an opaque directory or below one: overlay would list it there as a file."""
+        parent, _, name = path.rpartition(b"/")
+        above = parent
+        while above and above not in self._directories.opaque:
+            above = above.rpartition(b"/")[0]
+        if not above:
+            return
+        try:
+            parent_fd = self._directories.find(parent)
+            if overlay.is_whiteout(os.stat(name, dir_fd=parent_fd, follow_symlinks=False)):
+                os.unlink(name, dir_fd=parent_fd)
+        except (KernelError, OSError):
+            return  # a later member took its place
+
+    # -- helpers -------------------------------------------------------------------------------------------
+
+    def _clear(self, parent_fd: int, name: bytes, keep: int = -1) -> None:
+        """Remove what has the name; directories known by a path through it are forgotten."""
+        kind = os.stat(name, dir_fd=parent_fd, follow_symlinks=False).st_mode
         if stat.S_ISDIR(kind) or stat.S_ISLNK(kind):
-            self._forget(parent_fd)
+            self._directories.forget(parent_fd if keep < 0 else keep)
         trees.remove_at(parent_fd, os.fsdecode(name))
 
-    def _forget(self, keep: int = -1) -> None:
-        for path, fd in list(self._directories.items()):
-            if fd != keep:
-                os.close(self._directories.pop(path))
-
-    def _parent(self, path: bytes) -> int:
-        fd = self._directories.get(path)
-        if fd is None:
-            if len(self._directories) >= _MAX_CACHED:
-                self._forget()
-            fd = paths.make_dirs_in(self._root_fd, os.fsdecode(path)) if path else os.dup(self._root_fd)
-            self._directories[path] = fd
-        return fd
+    def _open_directory(self, path: bytes) -> int:
+        parent, _, name = path.rpartition(b"/")
+        return os.open(name or b".", _DIRECTORY, dir_fd=self._directories.find(parent))
 
 
-def clean(name: bytes, depth: int) -> bytes:
-    """The path of a member relative to the root, without ``.`` and ``..``; raises InvalidArgument if it
-    leaves it.
-    """
-    if len(name) > _MAX_PATH:
-        raise InvalidArgument(f"invalid tar: a name of {len(name)} bytes")
-    parts: list[bytes] = []
-    for part in name.split(b"/"):
-        if part == b"..":
-            if not parts:
-                raise InvalidArgument(f"invalid tar: {tar.show(name)} leads out of the root file system")
-            parts.pop()
-        elif part not in (b"", b"."):
-            parts.append(part)
-            if len(part) > _MAX_NAME:
-                raise InvalidArgument(f"invalid tar: {tar.show(name)} has a component of {len(part)} bytes")
-    if len(parts) > depth:
-        raise InvalidArgument(f"invalid tar: {tar.show(name)} is nested deeper than {depth}")
-    return b"/".join(parts)
+def _write(fd: int, piece: memoryview) -> None:
+    while piece:
+        piece = piece[os.write(fd, piece) :]
 
 
-def _check_symlink(entry: tar.Entry, depth: int) -> None:
-    """Refuse a link that leads out lexically, as docker does (inside a container it could not, but tools
-    may follow it).
-    """
-    if not entry.link:
-        raise InvalidArgument(f"invalid tar: symbolic link {tar.show(entry.name)} without target")
-    parent = b"" if entry.link.startswith(b"/") else entry.name.rpartition(b"/")[0]
-    try:
-        clean(parent + b"/" + entry.link, depth)
-    except InvalidArgument:
-        link = tar.show(entry.link)
+def _write_stretches(fd: int, entry: tar.Entry, reader: tar.Reader) -> None:
+    """Write what the archive has of a sparse file; the rest stays holes."""
+    for offset, length in entry.stretches or ():
+        os.lseek(fd, offset, os.SEEK_SET)
+        while length:
+            piece = reader.read(length)
+            length -= len(piece)
+            _write(fd, piece)
+    os.ftruncate(fd, entry.size)
+
+
+def _make_node(parent_fd: int, name: bytes, entry: tar.Entry) -> None:
+    if entry.kind == tar.SYMLINK:
+        # Just text: whoever follows it does so inside a root.
+        if not entry.link:
+            raise InvalidArgument(f"invalid tar: symbolic link {show(entry.name)} without target")
+        os.symlink(entry.link, name, dir_fd=parent_fd)
+        return
+    major, minor = entry.device
+    if entry.kind == tar.CHARACTER and not major and not minor:
         raise InvalidArgument(
-            f"invalid tar: symbolic link {tar.show(entry.name)} -> {link} leads out of the root file system"
-        ) from None
+            f"invalid tar: {show(entry.name)} is a character device 0:0, an overlay whiteout"
+        )
+    if major >= 1 << 12 or minor >= 1 << 20:
+        raise InvalidArgument(f"invalid tar: device {major}:{minor} of {show(entry.name)}")
+    os.mknod(name, _DEVICES[entry.kind] | entry.mode, os.makedev(major, minor), dir_fd=parent_fd)
 
 
-def _set_xattrs(fd: int, entry: tar.Entry) -> None:
+def _link(target_fd: int, target: bytes, parent_fd: int, name: bytes) -> None:
+    try:
+        os.link(target, name, src_dir_fd=target_fd, dst_dir_fd=parent_fd, follow_symlinks=False)
+    except PermissionError:
+        raise InvalidArgument(f"invalid tar: hard link {show(name)} to a directory") from None
+
+
+def _same(fd: int, name: bytes, other_fd: int, other: bytes) -> bool:
+    one = os.stat(name, dir_fd=fd, follow_symlinks=False)
+    two = os.stat(other, dir_fd=other_fd, follow_symlinks=False)
+    return (one.st_dev, one.st_ino) == (two.st_dev, two.st_ino)
+
+
+def _set_xattrs(fd: int, xattrs: dict[bytes, bytes]) -> None:
     """Set what an archive may set: file capabilities, ACLs and user attributes; never ``trusted`` or a
     label.
     """
-    for key, value in entry.xattrs.items():
+    for key, value in xattrs.items():
         if key == b"security.capability" or key.startswith((b"user.", b"system.posix_acl_")):
             os.setxattr(fd, key, value)
-
-
-def _same(status: os.stat_result, parent_fd: int, name: bytes) -> bool:
-    try:
-        other = os.stat(name, dir_fd=parent_fd, follow_symlinks=False)
-    except FileNotFoundError:
-        return False
-    return (status.st_dev, status.st_ino) == (other.st_dev, other.st_ino)
 
 
 def _bounded(mtime_ns: int) -> int:

@@ -2,25 +2,57 @@
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 from collections.abc import Callable
 from typing import Any
 
-from onggi.archive.confine import confine
+from onggi.archive.confine import confine, take_rights
 from onggi.archive.extract import Limits, extract
+from onggi.archive.overlay import mark_opaque
 
 Json = Any
+_PIPE = 1 << 20  # bytes; 16 times the default saves as many changes between two processes
 
 
 def unpack(fds: list[int], arguments: Json) -> Json:
-    """Unpack a plain tar stream: ``fds`` are the stream and the target directory.
+    """Unpack a plain tar stream as a root file system: ``fds`` are the stream and the new directory.
 
     ``arguments`` has ``entries``, ``bytes`` and ``depth`` (see ``Limits``); the answer has ``entries`` and
     ``bytes``.
     """
     stream_fd, root_fd = fds
+    _widen(stream_fd)
     confine(root_fd)
     result = extract(stream_fd, root_fd, Limits(**arguments))
     return {"entries": result.entries, "bytes": result.bytes}
 
 
-TABLE: dict[str, Callable[[list[int], Json], Json]] = {"unpack": unpack}
+def unpack_layer(fds: list[int], arguments: Json) -> Json:
+    """``unpack`` of an image layer: its whiteouts become overlay's.
+
+    The answer has also ``implied``: directories on the way to members that no member describes, without
+    leading ``/``, parents first (``""`` is the root itself). They are 0755 and root's here; what they are is
+    for a lower layer to say. ``implied_cut`` is true if there were too many to report.
+    """
+    stream_fd, root_fd = fds
+    _widen(stream_fd)
+    confine(root_fd, later=("SYS_ADMIN",))
+    result = extract(stream_fd, root_fd, Limits(**arguments), layer=True)
+    if result.opaque:
+        take_rights()  # attributes in the name space `trusted` are the system administrator's
+        mark_opaque(root_fd, result.opaque)
+    return {
+        "entries": result.entries,
+        "bytes": result.bytes,
+        "implied": result.implied,
+        "implied_cut": result.implied_cut,
+    }
+
+
+def _widen(pipe_fd: int) -> None:
+    with contextlib.suppress(OSError):  # no pipe, or more than this user may have
+        fcntl.fcntl(pipe_fd, fcntl.F_SETPIPE_SZ, _PIPE)
+
+
+TABLE: dict[str, Callable[[list[int], Json], Json]] = {"unpack": unpack, "unpack_layer": unpack_layer}
