@@ -37,5 +37,6 @@ def main(name: str, fds: list[int]) -> NoReturn:
         errno = getattr(error, "errno", 0)
         message = {"error": {"kind": type(error).__name__, "message": str(error), "errno": errno}}
     with contextlib.suppress(OSError):
-        send_message(sock, protocol.encode(message)[0])
+        payload, fds, _ = protocol.encode(message)
+        send_message(sock, payload, fds)
     os._exit(0)
