@@ -1,106 +1,19 @@
-"""Import, snapshots and removal on a real file system; the unpacking job runs in a process of its own."""
+"""Import, snapshots and removal on a real file system."""
 
 import asyncio
 import gzip
 import io
-import json
 import os
-import subprocess
-import sys
 import tarfile
-from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
+from stores import engine
 
-from onggi import errors
 from onggi.errors import Conflict, InvalidArgument, KernelError, NotFound
-from onggi.images.service import Images
 from onggi.kernel import mounts
-from onggi.store.content import Content
-from onggi.store.database import Database
-from onggi.store.gc import Collector
-from onggi.store.host import HostView
-from onggi.store.host_scan import Scanner
-from onggi.store.layers import Layers
-from onggi.store.layout import Layout
 from onggi.store.rootfs import Overlay, Rootfs
-from onggi.store.schema import MIGRATIONS
-from onggi.store.snapshots import Snapshots, mount_again
-from onggi.store.trash import Trash
-
-JOB = """
-import json, sys
-from onggi.archive.jobs import TABLE
-name, arguments, fds = json.loads(sys.argv[1])
-try:
-    answer = {"result": TABLE[name](fds, arguments)}
-except BaseException as error:
-    answer = {"error": [type(error).__name__, str(error)]}
-print(json.dumps(answer))
-"""
-
-
-async def run_job(name, arguments, fds):
-    command = [sys.executable, "-c", JOB, json.dumps([name, arguments, list(fds)])]
-    environment = {"PYTHONPATH": os.pathsep.join(sys.path)}
-    process = await asyncio.create_subprocess_exec(
-        *command, pass_fds=fds, env=environment, stdout=subprocess.PIPE
-    )
-    try:
-        output, _ = await process.communicate()
-    except asyncio.CancelledError:
-        process.kill()
-        await process.communicate()
-        raise
-    answer = json.loads(output)
-    if "error" in answer:
-        kind, message = answer["error"]
-        raise getattr(errors, kind)(message)
-    return answer["result"]
-
-
-class Engine:
-    def __init__(self, root):
-        self.layout = Layout(str(root))
-        self.layout.create()
-        self.database = Database(self.layout.database, MIGRATIONS)
-        self.host = HostView(Scanner(self.layout.host_masks, shown=("/etc",)), [str(root)])
-        self.trash = Trash(self.layout.trash)
-        self.snapshots = Snapshots(self.database, self.layout, self.host, self.trash)
-        self.content = Content(self.database, self.layout, self.trash)
-        self.collector = Collector(self.content, self.snapshots)
-        self.collector.recover()
-        layers = Layers(self.layout, self.snapshots, run_job)
-        self.images = Images(self.content, self.collector, layers, self.host)
-
-    async def load(self, data, **options):
-        async def chunks():
-            for start in range(0, len(data), 4096):
-                yield data[start : start + 4096]
-
-        messages = [message async for message in self.images.import_(chunks(), **options)]
-        return messages[-1]["status"]
-
-    def files(self):
-        """What lies in the store besides the database."""
-        kept = [self.layout.snapshots, self.layout.ingest, self.layout.trash]
-        found = [f"{os.path.basename(path)}/{name}" for path in kept for name in os.listdir(path)]
-        blobs = [name for _, _, names in os.walk(self.layout.blobs) for name in names]
-        return sorted(found + blobs)
-
-
-@asynccontextmanager
-async def engine(root):
-    it = Engine(root)
-    try:
-        yield it
-    finally:
-        await it.content.close()
-        await it.snapshots.close()
-        it.trash.close()
-        it.database.close()
-        it.host.close()
+from onggi.store.snapshots import mount_again
 
 
 def rootfs(text=b"hello"):
@@ -185,7 +98,7 @@ def test_a_client_that_goes_away_leaves_nothing(tmp_path):
                 await asyncio.sleep(0)
 
         async with engine(tmp_path) as it:
-            messages = it.images.import_(endless(), reference="x")
+            messages = it.transfers.import_(endless(), reference="x")
             await anext(messages)
             await messages.aclose()
             assert it.files() == []

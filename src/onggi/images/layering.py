@@ -47,12 +47,17 @@ class Intake:
         self._content, self._layers = content, layers
 
     @asynccontextmanager
-    async def from_stream(self, lease: Lease, chunks: Chunks) -> AsyncIterator[Arrival]:
-        """Keep and unpack a stream: plain or compressed tar. The body of the context must ``record`` it."""
+    async def from_stream(
+        self, lease: Lease, chunks: Chunks, *, whole: bool = False
+    ) -> AsyncIterator[Arrival]:
+        """Keep and unpack a stream: plain or compressed tar, of a layer or of a ``whole`` file system.
+
+        The body of the context must ``record`` it.
+        """
         writer = await asyncio.to_thread(lease.stream)
         try:
             keeper = _Keeper(writer)
-            async with self._layers.unpack(keeper.source(chunks)) as layer:
+            async with self._layers.unpack(keeper.source(chunks), whole=whole) as layer:
                 blob = await lease.commit(writer)
                 yield Arrival(layer, blob.digest, keeper.media_type, keeper.raw(blob.digest, layer.diff_id))
         finally:
@@ -76,19 +81,16 @@ class Intake:
         Raises DataLoss if it is not the layer that ``diff_id`` promises.
         """
         check_diff_id(arrival, diff_id)
-        return await self._content.database.run(lambda it: self.rows(it, arrival, parents), durable=True)
+        settled = arrival._replace(layer=await self._layers.settle(arrival.layer, parents))
+        return await self._content.database.run(lambda it: self.rows(it, settled, parents), durable=True)
 
     async def place(self, arrival: Arrival, parents: Sequence[str]) -> bool:
         """``record`` for an arrival that may have its place above other layers already; False if so."""
-
-        def write(connection: sqlite3.Connection) -> bool:
-            query = "SELECT 1 FROM snapshots WHERE number = ?"
-            if connection.execute(query, (arrival.layer.number,)).fetchone():
-                return False
-            self.rows(connection, arrival, parents)
-            return True
-
-        return await self._content.database.run(write, durable=True)
+        query, key = "SELECT 1 FROM snapshots WHERE number = ?", (arrival.layer.number,)
+        if await self._content.database.run(lambda it: it.execute(query, key).fetchone()):
+            return False
+        await self.record(arrival, parents)
+        return True
 
     def rows(self, connection: sqlite3.Connection, arrival: Arrival, parents: Sequence[str]) -> str:
         """``record`` for a caller with a durable transaction of his own."""

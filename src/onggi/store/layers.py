@@ -8,8 +8,11 @@ on are removed by ``gc``.
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import os
+import queue
 import sqlite3
+import threading
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager
@@ -21,32 +24,42 @@ import msgspec
 
 from onggi.archive.extract import Limits
 from onggi.errors import InvalidArgument, KernelError
+from onggi.kernel.files import write_all
 from onggi.oci.digest import chain_ids
-from onggi.store import space
+from onggi.store import implied, space
 from onggi.store.durable import sync_tree
 from onggi.store.layout import Layout, make_private
 from onggi.store.snapshots import Snapshots
 
 Json = Any
+Source = AsyncIterator[tuple[Iterator[bytes], int]]
 RunJob = Callable[[str, Json, Sequence[int]], Awaitable[Json]]
+_PIPE, _AHEAD = 1 << 20, 8  # bytes that a pipe holds, pieces (of up to a megabyte) that wait for it
 _RATIO, _RATIO_FROM = 100, 1 << 30  # plain bytes per compressed one, where more than so many are plain
 
 
 class Layer(msgspec.Struct, frozen=True):
-    """A layer; ``size`` is bytes of file data."""
+    """A layer that is unpacked; ``size`` is bytes of file data, ``implied`` are directories to be settled."""
 
     number: int
     diff_id: str
     size: int
+    implied: list[str] = []
 
 
 class Feed:
-    """The pipe to an unpacking job: takes plain tar bytes in worker threads, counts and hashes them."""
+    """The pipe to an unpacking job: counts and hashes plain tar bytes in its callers' threads, writes them in
+    one of its own.
+    """
 
     def __init__(self, fd: int) -> None:
         self._fd = fd
         self._digest = sha256()
         self.compressed = self.plain = 0
+        self._pieces: queue.Queue[bytes | None] = queue.Queue(_AHEAD)
+        self._broken = False
+        self._thread = threading.Thread(target=self._pass_on, name="unpack", daemon=True)
+        self._thread.start()
 
     def write(self, pieces: Iterator[bytes], compressed: int) -> None:
         """Pass on what some compressed bytes gave. Blocking. Raises InvalidArgument for a decompression
@@ -57,26 +70,38 @@ class Feed:
             self.plain += len(piece)
             if self.plain > _RATIO_FROM and self.plain > _RATIO * self.compressed:
                 raise InvalidArgument(f"archive unpacks to more than {_RATIO} times its size")
+            self._pieces.put(piece)
             self._digest.update(piece)
-            self._pass_on(piece)
+            self._check()
 
     def diff_id(self) -> str:
         """The digest of all plain bytes."""
         return "sha256:" + self._digest.hexdigest()
 
+    def finish(self) -> None:
+        """Write what waits and end the stream. Blocking."""
+        self.close()
+        self._check()
+
     def close(self) -> None:
-        """End the stream. Idempotent."""
+        """End the stream. Blocking, and idempotent."""
         if self._fd >= 0:
+            self._pieces.put(None)
+            self._thread.join()
             os.close(self._fd)
             self._fd = -1
 
-    def _pass_on(self, piece: bytes) -> None:
-        view = memoryview(piece)
-        try:
-            while view:
-                view = view[os.write(self._fd, view) :]
-        except BrokenPipeError:
-            raise _JobEnded from None  # its answer says why
+    def _check(self) -> None:
+        if self._broken:
+            raise _JobEnded  # its answer says why
+
+    def _pass_on(self) -> None:
+        while (piece := self._pieces.get()) is not None:
+            if not self._broken:
+                try:
+                    write_all(self._fd, piece)
+                except OSError:
+                    self._broken = True  # and whoever waits to put is let through
 
 
 class _JobEnded(Exception):
@@ -90,18 +115,29 @@ class Layers:
         self._layout, self._snapshots, self._run_job = layout, snapshots, run_job
 
     @asynccontextmanager
-    async def unpack(self, source: AsyncIterator[tuple[Iterator[bytes], int]]) -> AsyncIterator[Layer]:
-        """Unpack what ``source`` yields (plain pieces, compressed count); the body must ``record`` the layer.
+    async def unpack(self, source: Source, *, whole: bool = False) -> AsyncIterator[Layer]:
+        """Unpack what ``source`` yields (plain pieces, compressed count); the body must ``settle`` and
+        ``record`` the layer.
 
-        Whatever is not recorded when the body ends is removed again. Raises the job's errors.
+        ``whole``: it is a root file system, in which whiteouts have no place. Whatever is not recorded when
+        the body ends is removed again. Raises the job's errors.
         """
         number = self._snapshots.number()
-        directory = self._layout.snapshot(number)
         try:
-            make_private(directory)
-            yield await self._fill(directory, number, source)
+            make_private(self._layout.snapshot(number))
+            yield await self._fill(number, source, "unpack" if whole else "unpack_layer")
         finally:
             await self._snapshots.drop_unless_recorded(number)
+
+    async def settle(self, layer: Layer, parents: Sequence[str]) -> Layer:
+        """Give directories that the layer only implies what they are in its ``parents`` (diff ids, base
+        first), which have their rows. Comes before ``record``.
+        """
+        chain = list(reversed(chain_ids(parents)))
+        if layer.implied and chain:
+            below = await self._snapshots.database.run(lambda it: self.directories(it, chain))
+            await asyncio.to_thread(self._settle, layer, below)
+        return msgspec.structs.replace(layer, implied=[])
 
     def record(self, connection: sqlite3.Connection, layer: Layer, parents: Sequence[str] = ()) -> str:
         """Give the layer its row, above layers of ``parents`` (diff ids, base first), and return its chain
@@ -109,6 +145,7 @@ class Layers:
 
         A layer that exists already is kept as it is.
         """
+        assert not (layer.implied and parents), "a layer above others is settled first"
         chain = chain_ids([*parents, layer.diff_id])
         parent = chain[-2] if len(chain) > 1 else None
         if connection.execute("SELECT 1 FROM layers WHERE chain_id = ?", (chain[-1],)).fetchone() is None:
@@ -129,33 +166,37 @@ class Layers:
         rows = [connection.execute(query, (chain_id,)).fetchone() for chain_id in chain]
         return [row[0] if row else 0 for row in rows]
 
-    async def _fill(
-        self, directory: str, number: int, source: AsyncIterator[tuple[Iterator[bytes], int]]
-    ) -> Layer:
-        root = f"{directory}/fs"
+    def _settle(self, layer: Layer, below: Sequence[str]) -> None:
+        root_fd = os.open(f"{self._layout.snapshot(layer.number)}/fs", os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            implied.adopt(root_fd, below, layer.implied)
+        finally:
+            os.close(root_fd)
+
+    async def _fill(self, number: int, source: Source, job: str) -> Layer:
+        root = f"{self._layout.snapshot(number)}/fs"
         os.mkdir(root, 0o700)
         os.chmod(root, 0o755)
         root_fd = os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
-            feed, size = await self._pump(root_fd, source)
+            feed, answer = await self._pump(root_fd, source, job)
             await asyncio.to_thread(sync_tree, root_fd)
         finally:
             os.close(root_fd)
-        return Layer(number, feed.diff_id(), size)
+        return Layer(number, feed.diff_id(), int(answer["bytes"]), answer.get("implied") or [])
 
-    async def _pump(
-        self, root_fd: int, source: AsyncIterator[tuple[Iterator[bytes], int]]
-    ) -> tuple[Feed, int]:
+    async def _pump(self, root_fd: int, source: Source, name: str) -> tuple[Feed, Json]:
         read_fd, write_fd = os.pipe2(os.O_CLOEXEC)
+        fcntl.fcntl(write_fd, fcntl.F_SETPIPE_SZ, _PIPE)
         feed = Feed(write_fd)
-        running = [asyncio.ensure_future(self._start(read_fd, root_fd))]
+        running = [asyncio.ensure_future(self._start(name, read_fd, root_fd))]
         job = running[0]
         try:
             async for pieces, compressed in source:
                 running[1:] = [asyncio.ensure_future(asyncio.to_thread(feed.write, pieces, compressed))]
                 await asyncio.shield(running[1])
-            feed.close()
-            return feed, int((await job)["bytes"])
+            await asyncio.to_thread(feed.finish)
+            return feed, await job
         except _JobEnded:
             await job  # raises what stopped it
             raise KernelError("unpack", EPIPE) from None
@@ -163,11 +204,11 @@ class Layers:
             job.cancel()
             # A thread that writes still needs the descriptor; the end of the job wakes it.
             await asyncio.gather(*running, return_exceptions=True)
-            feed.close()
+            await asyncio.to_thread(feed.close)
 
-    async def _start(self, read_fd: int, root_fd: int) -> Json:
+    async def _start(self, name: str, read_fd: int, root_fd: int) -> Json:
         limits = Limits(bytes=space.room(root_fd))._asdict()
         try:
-            return await self._run_job("unpack", limits, [read_fd, root_fd])
+            return await self._run_job(name, limits, [read_fd, root_fd])
         finally:
             os.close(read_fd)

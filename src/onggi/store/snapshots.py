@@ -58,7 +58,7 @@ class Snapshots:
     """Plans and keeps root file systems of containers."""
 
     def __init__(self, database: Database, layout: Layout, host: HostView, trash: Trash) -> None:
-        self._database, self._layout, self._host, self._trash = database, layout, host, trash
+        self.database, self._layout, self._host, self._trash = database, layout, host, trash
         self._layers: dict[str, str] = {}  # chain id -> directory
         self._mountpoints: dict[tuple[str, ...], str] = {}
         self._numbers: dict[str, int] = {}  # container id -> number
@@ -70,7 +70,7 @@ class Snapshots:
 
         Rows of containers that no longer exist are the caller's to name, see ``known`` and ``remove``.
         """
-        rows = self._database.run_blocking(_rows)
+        rows = self.database.run_blocking(_rows)
         self._numbers = {key: number for number, kind, key in rows if kind == "container"}
         used = {str(number) for number, _, _ in rows}
         present = os.listdir(self._layout.snapshots)
@@ -89,7 +89,7 @@ class Snapshots:
         missing.
         """
         draft = await self.draft(container_id, image, host_show=host_show)
-        await self._database.run(draft.record)
+        await self.database.run(draft.record)
         return draft.rootfs
 
     async def draft(
@@ -113,7 +113,7 @@ class Snapshots:
         """Plan the root of a prepared container anew: what the host hides may have changed. Raises
         NotFound.
         """
-        number, spec = await self._database.run(lambda it: self._row(it, container_id))
+        number, spec = await self.database.run(lambda it: self._row(it, container_id))
         view = await self._view(spec)
         return self._plan(await self._directories(spec.chain), number, spec, view)
 
@@ -125,7 +125,7 @@ class Snapshots:
         """
         release = self.release(container_id)
         if release is not None:
-            await self._database.run(release.drop, durable=durable, after=lambda _: release.discard())
+            await self.database.run(release.drop, durable=durable, after=lambda _: release.discard())
 
     def release(self, container_id: str) -> Release | None:
         """``remove`` for a caller who drops the row together with his own; None if there is no snapshot."""
@@ -155,7 +155,7 @@ class Snapshots:
     async def drop_unless_recorded(self, number: int) -> None:
         """Delete a directory that did not become a layer."""
         query = "SELECT 1 FROM snapshots WHERE number = ?"
-        recorded = await self._database.run(lambda it: it.execute(query, (number,)).fetchone())
+        recorded = await self.database.run(lambda it: it.execute(query, (number,)).fetchone())
         if recorded is None:
             await asyncio.to_thread(self._abandon, self._layout.snapshot(number))
 
@@ -195,7 +195,7 @@ class Snapshots:
         known = [self._layers.get(chain_id, "") for chain_id in reversed(chain)]
         if all(known):
             return known
-        return await self._database.run(lambda it: [self._layer(it, entry) for entry in reversed(chain)])
+        return await self.database.run(lambda it: [self._layer(it, entry) for entry in reversed(chain)])
 
     def _plan(self, layers: list[str], number: int, spec: Spec, view: list[Overlay]) -> Rootfs:
         directory = self._layout.snapshot(number)
