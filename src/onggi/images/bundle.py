@@ -18,11 +18,11 @@ from typing import Protocol
 from onggi.archive import tar
 from onggi.errors import InvalidArgument, KernelError, NotFound
 from onggi.images.decompress import Decompressor
-from onggi.images.flights import Workers
-from onggi.images.layering import Arrival, Intake
+from onggi.images.layering import Arrival
 from onggi.images.layout import clean
 from onggi.images.progress import Progress, Transfer
 from onggi.images.streams import PIECE, Chunks, batched, of_file
+from onggi.images.tools import Tools
 from onggi.kernel import paths
 from onggi.store.content import Lease
 
@@ -47,8 +47,9 @@ class Bundle(Protocol):
 class TarBundle:
     """A tar archive, compressed or not, read from beginning to end by ``read``."""
 
-    def __init__(self, intake: Intake, lease: Lease, workers: Workers, progress: Progress) -> None:
-        self._intake, self._lease, self._workers, self._progress = intake, lease, workers, progress
+    def __init__(self, tools: Tools, lease: Lease, progress: Progress) -> None:
+        self._intake, self._workers = tools.intake, tools.workers
+        self._lease, self._progress = lease, progress
         self._documents: dict[str, bytes] = {}
         self._layers: dict[str, Arrival] = {}
         self._links: dict[str, str] = {}
@@ -158,9 +159,9 @@ class TarBundle:
 class DirectoryBundle:
     """An OCI layout on disk. Its owner closes it."""
 
-    def __init__(self, path: str, intake: Intake, lease: Lease, stack: AsyncExitStack) -> None:
+    def __init__(self, path: str, tools: Tools, lease: Lease, stack: AsyncExitStack) -> None:
         """Raises NotFound or KernelError if there is no such directory."""
-        self._intake, self._lease, self._stack = intake, lease, stack
+        self._intake, self._lease, self._stack = tools.intake, lease, stack
         try:
             self._fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         except FileNotFoundError:

@@ -90,3 +90,23 @@ class Workers:
     def close(self) -> None:
         """Let go of idle threads."""
         self._executor.shutdown(wait=False)
+
+
+class Locks:
+    """Locks by name, which exist while somebody holds or awaits them. Everything runs on one event loop."""
+
+    def __init__(self) -> None:
+        self._locks: dict[Hashable, tuple[asyncio.Lock, int]] = {}
+
+    @asynccontextmanager
+    async def hold(self, key: Hashable) -> AsyncIterator[None]:
+        """Hold the lock of this name."""
+        lock, users = self._locks.get(key, (asyncio.Lock(), 0))
+        self._locks[key] = (lock, users + 1)
+        try:
+            async with lock:
+                yield
+        finally:
+            lock, users = self._locks.pop(key)
+            if users > 1:
+                self._locks[key] = (lock, users - 1)

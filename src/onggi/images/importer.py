@@ -10,16 +10,14 @@ import msgspec
 
 from onggi.errors import InvalidArgument
 from onggi.images import changes as image_changes
-from onggi.images.layering import Intake
 from onggi.images.progress import Progress, Transfer
 from onggi.images.recording import NewImage
-from onggi.images.service import Images
 from onggi.images.streams import Chunks
+from onggi.images.tools import Tools
 from onggi.images.views import rfc3339
 from onggi.kernel.failpoints import failpoint
 from onggi.oci import platform as platforms
 from onggi.oci.reference import Reference
-from onggi.store.content import Content
 
 Json = Any
 
@@ -34,8 +32,8 @@ class Wish(NamedTuple):
 class Importer:
     """Makes images from root file systems."""
 
-    def __init__(self, content: Content, intake: Intake, images: Images) -> None:
-        self._content, self._intake, self._images = content, intake, images
+    def __init__(self, tools: Tools) -> None:
+        self._content, self._intake, self._images = tools.content, tools.intake, tools.images
 
     async def run(self, chunks: Chunks, wish: Wish, progress: Progress) -> str:
         """Import a tar: plain, gzip, zstd, xz or bzip2; returns the image's id, which is said last."""
@@ -44,9 +42,9 @@ class Importer:
         async with self._content.lease() as lease:
             stream = _counted(chunks, transfer)
             async with self._intake.from_stream(lease, stream, whole=True) as arrival:
-                failpoint("images.import.before_layer")
                 diff_id = arrival.layer.diff_id
                 await lease.have_layer(diff_id)
+                failpoint("images.import.before_layer")
                 await self._intake.record(arrival, [])
             failpoint("images.import.before_blob")
             image_id = await lease.put(msgspec.json.encode(finished(wish.config, [diff_id])))

@@ -14,19 +14,18 @@ from typing import Any
 from onggi.errors import DataLoss, InvalidArgument, NotFound
 from onggi.images import layout
 from onggi.images.bundle import Bundle, DirectoryBundle, TarBundle
-from onggi.images.flights import Workers
-from onggi.images.layering import Arrival, Intake, check_diff_id
+from onggi.images.layering import Arrival, check_diff_id
 from onggi.images.layout import Wanted
 from onggi.images.progress import Progress, Transfer
 from onggi.images.recording import Config, NewImage, is_here, kept_blobs, parse_config
-from onggi.images.service import Images
 from onggi.images.streams import Chunks
+from onggi.images.tools import Tools
 from onggi.kernel.failpoints import failpoint
 from onggi.oci.digest import chain_ids, sha256
 from onggi.oci.manifest import Manifest, parse
 from onggi.oci.platform import Platform, local
 from onggi.oci.reference import Reference
-from onggi.store.content import Content, Lease
+from onggi.store.content import Lease
 
 Json = Any
 _AT_ONCE = 4  # archives read at the same time: each holds two threads
@@ -35,14 +34,14 @@ _AT_ONCE = 4  # archives read at the same time: each holds two threads
 class Loader:
     """Reads archives into one store."""
 
-    def __init__(self, content: Content, intake: Intake, images: Images, workers: Workers) -> None:
-        self._content, self._intake, self._images, self._workers = content, intake, images, workers
+    def __init__(self, tools: Tools) -> None:
+        self.tools = tools
         self._turns = asyncio.Semaphore(_AT_ONCE)
 
     async def load(self, chunks: Chunks, platform: Platform | None, progress: Progress) -> list[str]:
         """Take in every image of an archive (docker's, or an OCI layout); returns the images' ids."""
-        async with self._turns, self._content.lease() as lease, AsyncExitStack() as stack:
-            bundle = TarBundle(self._intake, lease, self._workers, progress)
+        async with self._turns, self.tools.content.lease() as lease, AsyncExitStack() as stack:
+            bundle = TarBundle(self.tools, lease, progress)
             await bundle.read(chunks, stack)
             if bundle.has("manifest.json"):
                 wanted = layout.read_docker(bundle.document("manifest.json"))
@@ -50,20 +49,20 @@ class Loader:
                 wanted = layout.read_oci(bundle.document, platform or local())
             else:
                 raise InvalidArgument("invalid archive: neither manifest.json nor index.json is in it")
-            return [await _Image(self, lease, bundle, it, platform, progress).load() for it in wanted]
+            return [await _Image(self.tools, lease, bundle, it, platform, progress).load() for it in wanted]
 
     async def pull_layout(
         self, path: str, tag: str, name: Reference | None, platform: Platform | None, progress: Progress
     ) -> str:
         """Take in one image of an OCI layout on disk, under ``name``; returns its id."""
-        async with self._turns, self._content.lease() as lease, AsyncExitStack() as stack:
-            bundle = DirectoryBundle(path, self._intake, lease, stack)
+        async with self._turns, self.tools.content.lease() as lease, AsyncExitStack() as stack:
+            bundle = DirectoryBundle(path, self.tools, lease, stack)
             stack.callback(bundle.close)
             found = await asyncio.to_thread(layout.read_oci, bundle.document, platform or local(), tag)
             if len(found) != 1:
                 raise InvalidArgument(f"{path} holds {len(found)} images: say which, as oci:{path}:TAG")
             wanted = found[0]._replace(names=[name] if name else found[0].names)
-            return await _Image(self, lease, bundle, wanted, platform, progress).load()
+            return await _Image(self.tools, lease, bundle, wanted, platform, progress).load()
 
 
 class _Image:
@@ -71,14 +70,14 @@ class _Image:
 
     def __init__(
         self,
-        loader: Loader,
+        tools: Tools,
         lease: Lease,
         bundle: Bundle,
         wanted: Wanted,
         platform: Platform | None,
         progress: Progress,
     ) -> None:
-        self._loader, self._lease, self._bundle, self._wanted = loader, lease, bundle, wanted
+        self._tools, self._lease, self._bundle, self._wanted = tools, lease, bundle, wanted
         self._platform, self._progress = platform, progress
 
     async def load(self) -> str:
@@ -87,12 +86,13 @@ class _Image:
         _check_name(self._wanted.config, sha256(data))
         config = parse_config(data)
         self._check(config)
+        base = self._tools.seals.base_of(config.document, config.diff_ids)
         await self._load_layers(config)
         failpoint("images.load.before_row")
         image_id = await self._lease.put(data)
         manifest = await self._manifest(image_id)
-        new = NewImage(image_id, config.diff_ids, manifests=manifest, names=self._wanted.names)
-        moved = await self._loader._images.record(new)
+        new = NewImage(image_id, config.diff_ids, base, manifest, names=self._wanted.names)
+        moved = await self._tools.images.record(new)
         self._tell(image_id, moved)
         return image_id
 
@@ -121,25 +121,25 @@ class _Image:
         if arrival.raw:
             _check_name(name, arrival.raw)
         check_diff_id(arrival, diff_id)
-        if not await self._loader._intake.place(arrival, parents):
+        if not await self._tools.intake.place(arrival, parents):
             # The same layer above other ones: its directory has its place already.
             await self._unpack_again(arrival, parents, diff_id)
 
     async def _from_kept(self, name: str, parents: Sequence[str], diff_id: str) -> None:
         """The archive lacks the layer; it may be here above other layers."""
-        database = self._loader._content.database
+        database = self._tools.content.database
         try:
             kept = await database.run(lambda it: kept_blobs(it, [diff_id]))
         except NotFound:
             raise InvalidArgument(f"invalid archive: layer {name} is not in it") from None
         digest, media_type, _ = kept[0]
         await self._lease.have_blob(digest)
-        async with self._loader._intake.from_blob(digest, media_type, Transfer()) as arrival:
-            await self._loader._intake.record(arrival, parents, diff_id)
+        async with self._tools.intake.from_blob(digest, media_type, Transfer()) as arrival:
+            await self._tools.intake.record(arrival, parents, diff_id)
 
     async def _unpack_again(self, arrival: Arrival, parents: Sequence[str], diff_id: str) -> None:
-        async with self._loader._intake.from_blob(arrival.digest, arrival.media_type, Transfer()) as again:
-            await self._loader._intake.record(again, parents, diff_id)
+        async with self._tools.intake.from_blob(arrival.digest, arrival.media_type, Transfer()) as again:
+            await self._tools.intake.record(again, parents, diff_id)
 
     async def _manifest(self, image_id: str) -> list[tuple[str, str]]:
         """The manifest of an OCI layout is kept if it describes what is kept."""
@@ -150,7 +150,7 @@ class _Image:
         found = parse(data, media_type)
         assert isinstance(found, Manifest)
         digests = [image_id, *(layer.digest for layer in found.layers)]
-        if not await self._loader._content.database.run(lambda it: is_here(it, digests)):
+        if not await self._tools.content.database.run(lambda it: is_here(it, digests)):
             return []
         return [(await self._lease.put(data), found.media_type)]
 

@@ -63,6 +63,7 @@ class Config(NamedTuple):
     os: str
     architecture: str
     variant: str
+    document: Json
 
 
 def parse_config(data: bytes) -> Config:
@@ -84,7 +85,7 @@ def parse_config(data: bytes) -> Config:
     words = [config.get(key) or "" for key in ("os", "architecture", "variant")]
     if not all(isinstance(word, str) for word in words) or not isinstance(config.get("config") or {}, dict):
         raise InvalidArgument("invalid image configuration: os, architecture, variant or config")
-    return Config(checked, *words)
+    return Config(checked, words[0], words[1], words[2], config)
 
 
 def _no_string(value: Json) -> str:

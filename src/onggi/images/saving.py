@@ -17,10 +17,10 @@ import msgspec
 
 from onggi.errors import NotFound
 from onggi.images import manifests
-from onggi.images.catalog import Catalog
 from onggi.images.layout import CONTAINERD_NAME, REF_NAME, blob_name
 from onggi.images.manifests import Document
 from onggi.images.streams import of_file
+from onggi.images.tools import Tools
 from onggi.oci import media
 from onggi.oci import reference as references
 from onggi.oci.image import Image
@@ -28,7 +28,7 @@ from onggi.oci.manifest import Descriptor
 from onggi.oci.platform import Platform
 from onggi.oci.reference import Reference
 from onggi.store.blobs import Blobs
-from onggi.store.content import Content, Lease
+from onggi.store.content import Lease
 
 Json = Any
 _LAYOUT = b'{"imageLayoutVersion":"1.0.0"}'
@@ -45,8 +45,8 @@ class Chosen(NamedTuple):
 class Saver:
     """Writes archives of one store's images."""
 
-    def __init__(self, content: Content, catalog: Catalog) -> None:
-        self._content, self._catalog = content, catalog
+    def __init__(self, tools: Tools) -> None:
+        self._content, self._catalog = tools.content, tools.images.catalog
 
     async def choose(self, lease: Lease, names: Sequence[str], platform: Platform | None) -> list[Chosen]:
         """The images of names and ids, in the order asked for, held by the lease.

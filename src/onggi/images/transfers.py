@@ -9,13 +9,16 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
+from onggi.images.committing import Committer, CommitWish
 from onggi.images.flights import Flights, Workers
+from onggi.images.hostbase import Seals
 from onggi.images.importer import Importer, Wish, config_of
 from onggi.images.layering import Intake
 from onggi.images.loading import Loader
 from onggi.images.saving import Saver
 from onggi.images.service import Images
 from onggi.images.streams import Chunks
+from onggi.images.tools import Tools
 from onggi.oci.platform import Platform
 from onggi.store.content import Content
 from onggi.store.layers import Layers
@@ -27,14 +30,13 @@ _THREADS = 16
 class Transfers:
     """Moves images of one store."""
 
-    def __init__(self, content: Content, layers: Layers, images: Images) -> None:
+    def __init__(self, content: Content, layers: Layers, images: Images, seal_key: str) -> None:
         self._content, self._images = content, images
         self._workers = Workers(_THREADS)
         self._own: Flights[Any] = Flights()
-        intake = Intake(content, layers)
-        self._importer = Importer(content, intake, images)
-        self._loader = Loader(content, intake, images, self._workers)
-        self._saver = Saver(content, images.catalog)
+        tools = Tools(content, Intake(content, layers), images, self._workers, Seals(seal_key))
+        self._importer, self._committer = Importer(tools), Committer(tools)
+        self._loader, self._saver = Loader(tools), Saver(tools)
 
     def close(self) -> None:
         """Let go of threads."""
@@ -63,6 +65,10 @@ class Transfers:
     def load(self, chunks: Chunks, platform: Platform | None = None) -> AsyncIterator[Json]:
         """Take in the images of an archive. Raises what the archive earns."""
         return self._own.follow(object(), lambda progress: self._loader.load(chunks, platform, progress))
+
+    async def commit(self, chunks: Chunks, wish: CommitWish) -> str:
+        """An image of what a container changed; its id. Raises InvalidArgument, or what the tar earns."""
+        return await self._committer.run(chunks, wish)
 
     async def save(self, names: Sequence[str], platform: Platform | None = None) -> AsyncIterator[bytes]:
         """An archive of images, ready when this returns. Raises NotFound in docker's words."""

@@ -8,6 +8,7 @@
   snapshots/overlay/<n>/mounts/<digest of target>/{fs,work}     other file systems of a `host` container
   mountpoints/<digest>            see mountpoints
   trash/<n>                       trees that no row names any more, being deleted
+  host-key                        seals images that stand on the `host` view
   host-masks.json                 cache of what the `host` image hides
   meta.db                         every fact
 """
@@ -55,6 +56,11 @@ class Layout(msgspec.Struct, frozen=True):
     @property
     def host_masks(self) -> str:
         return f"{self.root}/host-masks.json"
+
+    @property
+    def host_key(self) -> str:
+        """The key that seals images committed from ``host``."""
+        return f"{self.root}/host-key"
 
     def snapshot(self, number: int) -> str:
         """The directory of one snapshot."""

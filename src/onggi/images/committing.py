@@ -1,0 +1,94 @@
+"""``docker commit``: an image of what a container changed, above the image it was made from."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import msgspec
+
+from onggi.images import changes as image_changes
+from onggi.images.hostbase import MEMBER
+from onggi.images.importer import finished
+from onggi.images.recording import NewImage
+from onggi.images.streams import Chunks
+from onggi.images.tools import Tools
+from onggi.images.views import rfc3339
+from onggi.kernel.failpoints import failpoint
+from onggi.oci import platform as platforms
+from onggi.oci.digest import chain_ids
+from onggi.oci.image import HOST, Image
+from onggi.oci.reference import Reference
+
+Json = Any
+_EMPTY_TAR = "sha256:5f70bf18a086007016e948b04aed3b82103a36bea41755b6cddfaf10ace3c6ef"
+
+
+class CommitWish(NamedTuple):
+    """What a commit is to become. ``config`` is the container's, in the shape of an image's ``config``."""
+
+    parent: Image
+    config: Json
+    name: Reference | None = None
+    changes: Sequence[str] = ()
+    author: str = ""
+    comment: str = ""
+    container_id: str = ""
+
+
+class Committer:
+    """Makes images from containers."""
+
+    def __init__(self, tools: Tools) -> None:
+        self._content, self._intake, self._images = tools.content, tools.intake, tools.images
+        self._seals = tools.seals
+
+    async def run(self, chunks: Chunks, wish: CommitWish) -> str:
+        """Take in the layer's tar; returns the new image's id. A bad change is told before: InvalidArgument."""
+        changed = image_changes.apply(wish.config, wish.changes)
+        parents = wish.parent.layers
+        async with self._content.lease() as lease:
+            for chain_id in chain_ids(parents)[-1:]:
+                await lease.have_layer(chain_id)
+            async with self._intake.from_stream(lease, chunks) as arrival:
+                diff_id = arrival.layer.diff_id
+                layers = parents if diff_id == _EMPTY_TAR else [*parents, diff_id]
+                if layers is not parents:
+                    failpoint("images.commit.before_layer")
+                    await lease.have_layer(chain_ids(layers)[-1])
+                    await self._intake.record(arrival, parents)
+            config = finished(self._config(wish, changed, layers is parents), layers)
+            base = wish.parent.base
+            if base == HOST:
+                config[MEMBER] = self._seals.member(layers)
+            failpoint("images.commit.before_blob")
+            image_id = await lease.put(msgspec.json.encode(config))
+            failpoint("images.commit.before_row")
+            names = [wish.name] if wish.name else []
+            await self._images.record(NewImage(image_id, layers, base, names=names))
+        return image_id
+
+    @staticmethod
+    def _config(wish: CommitWish, changed: Json, empty: bool) -> Json:
+        before, now, here = wish.parent.config, rfc3339(time.time_ns()), platforms.local()
+        command = " ".join(wish.config.get("Cmd") or [])
+        step = {
+            "created": now,
+            "created_by": command,
+            **({"author": wish.author} if wish.author else {}),
+            **({"comment": wish.comment} if wish.comment else {}),
+            **({"empty_layer": True} if empty else {}),
+        }
+        kept = {key: before[key] for key in ("variant", "os.version", "os.features") if before.get(key)}
+        return {
+            "created": now,
+            **({"author": wish.author} if wish.author else {}),
+            **({"comment": wish.comment} if wish.comment else {}),
+            "architecture": before.get("architecture") or here.architecture,
+            "os": before.get("os") or here.os,
+            **kept,
+            "config": changed,
+            "container": wish.container_id,
+            "history": [*(before.get("history") or []), step],
+        }
