@@ -125,7 +125,7 @@ class Guard:
     def adopt(self, connection: socket.socket) -> None:
         """Watch over a socket from now on."""
         with self._lock:
-            self._sockets.append(connection.dup())
+            self._sockets.append(socket.fromfd(connection.fileno(), connection.family, connection.type))
         self.check()
 
     def check(self) -> None:

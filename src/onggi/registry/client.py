@@ -142,16 +142,15 @@ class Client:
 
     def _next(self, request: Request, answer: Answer) -> Request:
         """The request that a redirect asks for, if it may be made."""
-        if request.method not in ("GET", "HEAD") and (
-            answer.status not in _KEEPING_METHOD or not _can_repeat(request)
-        ):
+        target = self._judged(addresses.follow(answer.url, answer.header("location")))
+        elsewhere = addresses.origin(target) != addresses.origin(answer.url)
+        if not _may_move(request, answer.status, elsewhere=elsewhere):
             raise Unavailable(
                 f'{request.method.capitalize()} "{addresses.shown(answer.url)}": '
                 f"unexpected redirect: {status_line(answer.status)}"
             )
-        target = self._judged(addresses.follow(answer.url, answer.header("location")))
         headers = request.headers
-        if addresses.origin(target) != addresses.origin(answer.url):
+        if elsewhere:
             headers = {name: it for name, it in headers.items() if name.lower() not in _PRIVATE_HEADERS}
         return msgspec.structs.replace(request, url=target, headers=headers)
 
@@ -196,6 +195,13 @@ def attempt(
                 raise
         cancel.sleep(min(limits.backoff_s * 2 ** (number - 1), _LONGEST_PAUSE_S))
     return action()
+
+
+def _may_move(request: Request, status: int, *, elsewhere: bool) -> bool:
+    """Whether a redirect may be followed: a body stays with the host it was meant for, it may be a secret."""
+    if request.method in ("GET", "HEAD"):
+        return True
+    return status in _KEEPING_METHOD and _can_repeat(request) and not (elsewhere and request.body)
 
 
 def _can_repeat(request: Request) -> bool:

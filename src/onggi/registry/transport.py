@@ -27,6 +27,7 @@ from onggi.registry.settings import Limits, Settings
 
 CHUNK = 512 << 10
 _IDLE_CONNECTIONS = 8
+_WORTH_READING = 64 << 10  # bytes of an answer, rather than making another connection
 AGENT = f"onggi/{version.VERSION}"
 
 
@@ -49,6 +50,7 @@ class Answer:
         self.headers = response.headers
         self.url = request.url
         self._bodiless = request.method == "HEAD" or response.status in (204, 304)
+        self._is_unlimited = False
         self._response = response
         self._guard = guard
         self._limits = limits
@@ -68,6 +70,7 @@ class Answer:
 
     def unlimited(self) -> None:
         """The body may take as long as it moves."""
+        self._is_unlimited = True
         self._guard.disarm()
 
     def header(self, name: str) -> str:
@@ -125,8 +128,11 @@ class Answer:
         self._check_length(size)
 
     def close(self) -> None:
-        """End the exchange; a connection whose answer was read to its end is kept for the next one."""
-        if self._response.length_remaining != 0:
+        """End the exchange. A connection whose answer is read, or nearly, is kept for the next one."""
+        left = self._response.length_remaining
+        if left == 0 or (left is not None and left <= _WORTH_READING and not self._is_unlimited):
+            self._response.drain_conn()
+        else:
             self._response.close()
         self._response.release_conn()
         self._guard.close()

@@ -1,11 +1,15 @@
-"""``fake``: a registry on loopback; ``opened``: a function that gives a Repository of one; quick patience."""
+"""Registries on loopback, and repositories of them with quick patience."""
 
 import contextlib
+import shutil
+import socket
+from pathlib import Path
 
 import pytest
-from fake_registry import FakeRegistry
+from fake_registry import TLS, FakeRegistry
 
 from onggi.oci import reference
+from onggi.registry import settings as registry_settings
 from onggi.registry.credentials import Keyring
 from onggi.registry.session import Session
 from onggi.registry.settings import Limits, Settings
@@ -43,3 +47,36 @@ def opened():
             return session.repository(reference.parse(f"{host}/{name}"), cancel)
 
         yield open_repository
+
+
+@pytest.fixture
+def strict(monkeypatch):
+    """Loopback is not insecure by itself: what is there must prove who it is, like everybody else."""
+    monkeypatch.setattr(registry_settings, "_LOOPBACK", ())
+
+
+@pytest.fixture
+def trusting(tmp_path):
+    """A function: cert_dirs that trust the test authority for some hosts."""
+
+    def trust(*hosts):
+        for host in hosts:
+            directory = tmp_path / "certs.d" / host
+            directory.mkdir(parents=True)
+            shutil.copy(Path(TLS) / "ca.pem", directory / "ca.crt")
+        return (str(tmp_path / "certs.d"),)
+
+    return trust
+
+
+@pytest.fixture
+def names(monkeypatch):
+    """A dict of names to addresses that the resolver then knows."""
+    known = {}
+    real = socket.getaddrinfo
+
+    def look_up(host, *args, **options):
+        return real(known.get(host, host), *args, **options)
+
+    monkeypatch.setattr(socket, "getaddrinfo", look_up)
+    return known
