@@ -79,7 +79,8 @@ def tls_context(files: TlsFiles) -> ssl.SSLContext:
     return context
 
 
-def _is_loopback(host: str) -> bool:
+def is_loopback(host: str) -> bool:
+    """Whether an address or name can only be this machine; an empty one is every address."""
     if host == "localhost":
         return True
     try:
@@ -93,14 +94,20 @@ async def listen_tcp(
 ) -> Listener:
     """Listen on tcp. Raises InvalidArgument for access beyond this machine without client certificates."""
     verified = tls is not None and tls.ca is not None
-    if not verified and not _is_loopback(host):
+    if not verified and not is_loopback(host):
         raise InvalidArgument(
             f"refusing to serve tcp://{host}:{port} without client certificates: whoever reaches it is root; "
             "give --tlsverify with --tlscacert, --tlscert and --tlskey"
         )
     if not verified:
         log.warning("tcp://%s:%d is open to every process of this machine: that is root access", host, port)
-    context = tls_context(tls) if tls is not None else None
-    server = await asyncio.get_running_loop().create_server(factory, host, port, ssl=context)
+    return await listen_stream(factory, host, port, tls_context(tls) if tls is not None else None)
+
+
+async def listen_stream(
+    factory: Callable[[], asyncio.Protocol], host: str, port: int, context: ssl.SSLContext | None
+) -> Listener:
+    """Listen on tcp, whoever may reach it: the caller has decided that."""
+    server = await asyncio.get_running_loop().create_server(factory, host or None, port, ssl=context)
     bound: int = server.sockets[0].getsockname()[1]
     return Listener(server, port=bound)

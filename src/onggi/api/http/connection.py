@@ -73,6 +73,7 @@ class Connection(asyncio.Protocol):
         self._lost = False
         self._since = time.monotonic()
         self._peer: tuple[int, int, int] | None = None
+        self._address = ""
 
     # asyncio.Protocol
 
@@ -84,6 +85,8 @@ class Connection(asyncio.Protocol):
         if sock is not None and sock.family == socket.AF_UNIX:
             self._peer = peer_credentials(sock)
             log.debug("connection of pid %d uid %d gid %d", *self._peer)
+        else:
+            self._address = str((transport.get_extra_info("peername") or ("",))[0])
         if len(self._site.connections) >= self._site.max_connections:
             self._refuse(HeadError(503, "too many connections"))
         self._site.connections.add(self)
@@ -203,7 +206,7 @@ class Connection(asyncio.Protocol):
             rest = body.feed(rest)
         self._buffer += rest
         request = Request(head, body, self._peer)
-        request.hijack_as = self._hijack
+        request.hijack_as, request.address = self._hijack, self._address
         self._request = request
         self._task = self._loop.create_task(self._serve(request))
         self._site.adopt(self._task)
@@ -274,25 +277,35 @@ class Connection(asyncio.Protocol):
         self._transport.write(head if bare else head + answer.body)
 
     async def _send_stream(self, request: Request, answer: Stream) -> None:
-        request.keep_alive = request.keep_alive and request.body.complete and request.http11
-        framing = "Transfer-Encoding: chunked\r\n" if request.http11 else ""
+        chunked = answer.size is None and request.http11
+        whole = chunked or answer.size is not None
+        request.keep_alive = request.keep_alive and request.body.complete and whole
+        framing = f"Content-Length: {answer.size}\r\n" if answer.size is not None else ""
+        framing = "Transfer-Encoding: chunked\r\n" if chunked else framing
         head = render_head(
             answer, self._site.standing_headers, framing=framing, keep_alive=request.keep_alive
         )
         self._transport.write(head)
         if request.method == "HEAD":
             return
+        left = answer.size
         async with aclosing(cast("AsyncGenerator[bytes, None]", answer.chunks)) as chunks:
             async for chunk in chunks:
+                left = None if left is None else left - len(chunk)
                 if chunk:
-                    self._transport.write(b"%x\r\n%b\r\n" % (len(chunk), chunk) if request.http11 else chunk)
-                    await self._drain()
-        if request.http11:
+                    self._transport.write(b"%x\r\n%b\r\n" % (len(chunk), chunk) if chunked else chunk)
+                    await self._drain(answer.stall_s)
+        if left:
+            raise ConnectionAbortedError("the body is not as long as its head says")
+        if chunked:
             self._transport.write(b"0\r\n\r\n")
 
-    async def _drain(self) -> None:
+    async def _drain(self, stall_s: float | None = None) -> None:
         if self._writable is not None:
-            await asyncio.shield(self._writable)
+            try:
+                await asyncio.wait_for(asyncio.shield(self._writable), stall_s)
+            except TimeoutError:
+                raise ConnectionAbortedError("the client takes no bytes") from None
         if self._lost:
             raise ConnectionResetError
 

@@ -112,13 +112,13 @@ class Request:
     """One request on its way to a handler.
 
     ``path`` is raw until the router has decoded it and taken the version off; ``params`` are the names in it.
-    ``api_version`` is (major, minor). ``until_eof`` says that the handler is cancelled when the client goes;
-    other handlers finish what they have begun.
+    ``api_version`` is (major, minor); ``address`` is the client's over tcp. ``until_eof`` says that the
+    handler is cancelled when the client goes; other handlers finish what they have begun.
     """
 
     __slots__ = (
-        "api_version", "body", "headers", "hijack_as", "http11", "keep_alive", "method", "params", "path",
-        "peer", "query", "until_eof",
+        "address", "api_version", "body", "headers", "hijack_as", "http11", "keep_alive", "method", "params",
+        "path", "peer", "query", "until_eof",
     )  # fmt: skip
 
     def __init__(self, head: Head, body: Body, peer: tuple[int, int, int] | None) -> None:
@@ -128,6 +128,7 @@ class Request:
         self.path, _, self.query = head.target.partition("?")
         self.body = body
         self.peer = peer
+        self.address = ""
         self.params: Mapping[str, str] = {}
         self.api_version = (0, 0)
         self.until_eof = False
@@ -177,12 +178,17 @@ class Response(NamedTuple):
 
 
 class Stream(NamedTuple):
-    """An answer whose head is sent at once and whose body follows in pieces."""
+    """An answer whose head is sent at once and whose body follows in pieces.
+
+    ``size`` is how many bytes they are, if that is known; ``stall_s`` how long a client may take none.
+    """
 
     chunks: AsyncIterator[bytes]
     status: int = 200
     content_type: str = "application/json"
     headers: tuple[tuple[str, str], ...] = ()
+    size: int | None = None
+    stall_s: float | None = None
 
 
 # docker's clients and their tests know the first by this word.

@@ -1,0 +1,89 @@
+"""One HTTP service: its listeners, its connections, the handlers that run, and an orderly end."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+
+from onggi.api.http.connection import Connection
+from onggi.api.http.message import HeadError, Request, Response, Stream
+from onggi.api.listen import Listener
+
+MAX_CONNECTIONS = 4096
+SWEEP_S = 5.0
+CLOSE_TIMEOUT_S = 10.0
+
+Handle = Callable[[Request], Awaitable[Response | Stream | None]]
+
+
+class Hosting:
+    """What connections ask of their server (``connection.Site``), around one handler."""
+
+    def __init__(
+        self,
+        handle: Handle,
+        refuse: Callable[[HeadError], Response],
+        standing_headers: str,
+        max_connections: int = MAX_CONNECTIONS,
+    ) -> None:
+        self._handle, self._refuse = handle, refuse
+        self.standing_headers, self.max_connections = standing_headers, max_connections
+        self.connections: set[Connection] = set()
+        self._listeners: list[Listener] = []
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._sweeper: asyncio.Task[None] | None = None
+
+    @property
+    def busy(self) -> int:
+        """How many connections have a request or a relayed stream, plus handlers whose client has left."""
+        return max(len(self._tasks), sum(connection.serving for connection in self.connections))
+
+    def connection(self) -> Connection:
+        """A new connection, for a listener."""
+        return Connection(self)
+
+    def add(self, listener: Listener) -> None:
+        """Own a listener."""
+        self._listeners.append(listener)
+        if self._sweeper is None:
+            self._sweeper = asyncio.get_running_loop().create_task(self._sweep())
+
+    async def close(self, timeout_s: float = CLOSE_TIMEOUT_S) -> None:
+        """Stop to accept, let running requests end for a while, then cut."""
+        for listener in self._listeners:
+            listener.close()
+        if self._sweeper is not None:
+            self._sweeper.cancel()
+        for connection in list(self.connections):
+            connection.close()
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=timeout_s)
+        for connection in list(self.connections):
+            connection.abort()
+        for task in list(self._tasks):
+            task.cancel()
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=CLOSE_TIMEOUT_S)
+
+    # what connections ask
+
+    async def handle(self, request: Request) -> Response | Stream | None:
+        """Answer one request."""
+        return await self._handle(request)
+
+    def refuse(self, error: HeadError) -> Response:
+        """Answer what is no request."""
+        return self._refuse(error)
+
+    def adopt(self, task: asyncio.Task[None]) -> None:
+        """Keep a handler's task alive, and wait for it at the end."""
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _sweep(self) -> None:
+        while True:
+            await asyncio.sleep(SWEEP_S)
+            now = time.monotonic()
+            for connection in list(self.connections):
+                connection.expire(now)
