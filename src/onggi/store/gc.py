@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import sqlite3
 import time
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Set as AbstractSet
 from typing import NamedTuple
 
 import msgspec
@@ -17,6 +18,8 @@ from onggi.kernel.failpoints import failpoint
 from onggi.store.content import Content
 from onggi.store.rootfs import Spec
 from onggi.store.snapshots import Snapshots
+
+Keeper = Callable[[sqlite3.Connection], AbstractSet[str]]  # the blobs that rows of another room refer to
 
 
 class Garbage(NamedTuple):
@@ -30,8 +33,8 @@ class Garbage(NamedTuple):
 class Collector:
     """Collects the garbage of one store."""
 
-    def __init__(self, content: Content, snapshots: Snapshots) -> None:
-        self._content, self._snapshots = content, snapshots
+    def __init__(self, content: Content, snapshots: Snapshots, keepers: Sequence[Keeper] = ()) -> None:
+        self._content, self._snapshots, self._keepers = content, snapshots, keepers
 
     def recover(self) -> None:
         """At start, before any call: drop what nothing refers to, put files without rows aside. Blocking."""
@@ -53,7 +56,8 @@ class Collector:
         """Drop rows, in the caller's transaction, which must be durable and have ``discard`` behind it."""
         expire(connection, time.time_ns(), self._content.held)
         self._snapshots.forget_layers()
-        garbage = drop_unused(connection)
+        kept = {digest for keeper in self._keepers for digest in keeper(connection)}
+        garbage = drop_unused(connection, kept)
         failpoint("store.gc.before_commit")
         return garbage
 
@@ -72,8 +76,8 @@ def expire(connection: sqlite3.Connection, now_ns: float, held: Collection[str])
             connection.execute("DELETE FROM leases WHERE id = ?", (key,))
 
 
-def drop_unused(connection: sqlite3.Connection) -> Garbage:
-    """Drop the rows of everything that cannot be reached from a root."""
+def drop_unused(connection: sqlite3.Connection, kept: AbstractSet[str] = frozenset()) -> Garbage:
+    """Drop the rows of everything that cannot be reached from a root; ``kept`` are further blobs."""
     for table in ("manifests", "sources"):
         connection.execute(f"DELETE FROM {table} WHERE image_id NOT IN (SELECT id FROM images)")
     leased = _first(connection, "SELECT key FROM lease_items WHERE kind = 'blob'")
@@ -81,7 +85,9 @@ def drop_unused(connection: sqlite3.Connection) -> Garbage:
     for chain_id, number in layers:
         connection.execute("DELETE FROM layers WHERE chain_id = ?", (chain_id,))
         connection.execute("DELETE FROM snapshots WHERE number = ?", (number,))
-    blobs = sorted(_first(connection, "SELECT digest FROM blobs") - _reached_blobs(connection) - leased)
+    blobs = sorted(
+        _first(connection, "SELECT digest FROM blobs") - _reached_blobs(connection) - leased - kept
+    )
     for digest in blobs:
         connection.execute("DELETE FROM blobs WHERE digest = ?", (digest,))
         connection.execute("DELETE FROM layer_blobs WHERE digest = ?", (digest,))
