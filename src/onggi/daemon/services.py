@@ -18,6 +18,8 @@ from onggi.containers.service import Containers
 from onggi.containers.supervisor import Supervisor
 from onggi.daemon.birth import Birth, Limits
 from onggi.daemon.config import Config
+from onggi.images import pushed
+from onggi.images.registries import Registries
 from onggi.images.service import Images
 from onggi.images.transfers import Transfers
 from onggi.kernel import capabilities, cgroups, features
@@ -44,7 +46,7 @@ class Services:
         self._stack = AsyncExitStack()
         self.layout = Layout(config.data_root)
         self.layout.create()
-        self.database = Database(self.layout.database, [*MIGRATIONS, *schema.MIGRATIONS])
+        self.database = Database(self.layout.database, [*MIGRATIONS, *pushed.MIGRATIONS, *schema.MIGRATIONS])
         self._stack.callback(self.database.close)
         self.database.run_blocking(lambda it: records.adopt(it, config.exec_root))
         self._open_store(config)
@@ -93,7 +95,7 @@ class Services:
         self._stack.push_async_callback(self.snapshots.close)
         self.content = Content(self.database, self.layout, self.trash)
         self._stack.push_async_callback(self.content.close)
-        self.collector = Collector(self.content, self.snapshots)
+        self.collector = Collector(self.content, self.snapshots, [pushed.keep])
         self.collector.recover()
 
     def _open_containers(self, config: Config, born: Birth) -> None:
@@ -105,6 +107,7 @@ class Services:
         self._stack.callback(self.supervisor.close)
         layers = Layers(self.layout, self.snapshots, self.supervisor.launcher.job)
         self.images = Images(self.content, self.collector, layers, self.host_view, self._in_use)
+        self.registries = Registries(self.content, self.collector, self.images.catalog)
         self.transfers = Transfers(self.content, layers, self.images, self.layout.host_key)
         self._stack.callback(self.transfers.close)
         self.events = EventBus(self.database)

@@ -33,7 +33,8 @@ class WrongDigest(Exception):
 class Upload(Protocol):
     """A blob on its way in; ``offset`` bytes are there. It is one caller's at a time."""
 
-    offset: int
+    @property
+    def offset(self) -> int: ...
 
     async def append(self, pieces: AsyncIterator[bytes]) -> None:
         """Add what comes. If the source breaks off, what has come stays."""
