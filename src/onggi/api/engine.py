@@ -10,6 +10,7 @@ from onggi.api.query import Filters
 from onggi.containers.options import AttachOptions, ExecOptions, Hijack, LogQuery
 from onggi.logs.record import Record
 from onggi.oci.platform import Platform
+from onggi.registry.server.storage import Storage
 
 Json = Any
 
@@ -104,6 +105,13 @@ class System(Protocol):
     async def doctor(self) -> Json: ...
 
 
+class Registries(Protocol):
+    """What an embedded registry serves."""
+
+    async def storage(self, mirror: str) -> Storage:
+        """The store's images and what is pushed; with ``mirror`` a cache of that registry."""
+
+
 class Engine(Protocol):
     """Everything behind the API."""
 
@@ -113,6 +121,8 @@ class Engine(Protocol):
     def images(self) -> Images: ...
     @property
     def transfers(self) -> Transfers: ...
+    @property
+    def registries(self) -> Registries: ...
     @property
     def events(self) -> Events: ...
     @property

@@ -43,6 +43,7 @@ class Engine:
     def __init__(self, services: Services, system: System) -> None:
         self.containers: Containers = services.containers
         self.images: Images = services.images
+        self.registries = services.registries
         self.transfers: Transfers = services.transfers
         self.events = services.events
         self.system = system

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing
+from typing import Any
+
+from onggi.api import registry
 from onggi.api.engine import Engine
-from onggi.api.http.message import Request
+from onggi.api.http.message import Request, Stream
 from onggi.api.router import Answer, Route
-from onggi.api.routes.answers import answer
+from onggi.api.routes.answers import answer, json_line
 from onggi.api.wire import MULTIPLEXED_STREAM
 from onggi.errors import InvalidArgument
+
+Json = Any
 
 
 async def run(engine: Engine, request: Request) -> Answer:
@@ -24,9 +31,31 @@ async def run(engine: Engine, request: Request) -> Answer:
     return answer(await engine.containers.run(body, None))
 
 
+async def serve_registry(engine: Engine, request: Request) -> Answer:
+    """POST /onggi/v1/registry/serve: a registry on tcp for as long as the client listens.
+
+    Answers with JSON lines: ``{"Address": "127.0.0.1:5000"}``, then ``{"Line": ...}`` for each request.
+    """
+    options = registry.parse_options(await request.json(optional=True) or {})
+    lines = registry.serve(await engine.registries.storage(options.mirror), options)
+    return Stream(_lines(await anext(lines), lines))
+
+
+async def _lines(first: Json, rest: AsyncGenerator[Json]) -> AsyncIterator[bytes]:
+    """The first was waited for, so that a refusal is still an HTTP error."""
+    async with aclosing(rest):
+        yield json_line(first)
+        async for line in rest:
+            yield json_line(line)
+
+
 async def doctor(engine: Engine, request: Request) -> Answer:
     """GET /onggi/v1/doctor."""
     return answer(await engine.system.doctor())
 
 
-ROUTES = [Route("POST", "/onggi/v1/run", run), Route("GET", "/onggi/v1/doctor", doctor)]
+ROUTES = [
+    Route("POST", "/onggi/v1/run", run),
+    Route("POST", "/onggi/v1/registry/serve", serve_registry, until_eof=True),
+    Route("GET", "/onggi/v1/doctor", doctor),
+]
