@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 START_TIMEOUT_MS = 60_000
 READY_FD = 3
+_KEPT = ("PATH", "TZ", "LANG", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY")
 _BOOT = (
     "import sys; sys.path.insert(0, sys.argv.pop(1)); "
     "from onggi.daemon.main import main; sys.exit(main(sys.argv[1:]))"
@@ -57,7 +58,7 @@ def _spawn(env: Mapping[str, str], ready_end: int, errors_end: int) -> int:
         (os.POSIX_SPAWN_DUP2, ready_end, READY_FD),
     ]
     # It stays readable in /proc/PID/environ of the daemon: nothing else of the caller goes with it.
-    kept = [name for name in env if name.startswith("ONGGI_") or name in ("PATH", "TZ", "LANG")]
+    kept = [name for name in env if name.startswith("ONGGI_") or name.upper() in _KEPT]
     handed_on = {name: env[name] for name in kept}
     return os.posix_spawn(sys.executable, argv, handed_on, file_actions=actions, setsid=False)
 

@@ -25,7 +25,8 @@ Limits = dict[str, tuple[int, int]]
 
 # Everything else in the environment is the caller's business: it must not reach helpers, logs or containers.
 _OWN = ("ONGGI_ROOT", "ONGGI_EXEC_ROOT", "ONGGI_CGROUP_PARENT", "ONGGI_HERE", "ONGGI_IDLE_TIMEOUT")
-KEPT = (*_OWN, "NOTIFY_SOCKET", "TZ")
+_PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy")
+KEPT = (*_OWN, *_PROXIES, "NOTIFY_SOCKET", "TZ")
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _OOM_SCORE_ADJ = -500
 _FIRST_FREE_FD = 3

@@ -16,6 +16,8 @@ from onggi.daemon.options import FLAGS, Options
 from onggi.errors import InvalidArgument, KernelError, OnggiError, Unsupported
 from onggi.launch.start import SPARES
 from onggi.logs import options as log_options
+from onggi.registry import settings as registry_settings
+from onggi.registry.settings import Settings
 
 Json = Any
 DEFAULT_FILE = "/etc/onggi/daemon.json"
@@ -32,6 +34,7 @@ _TYPES: dict[str, type] = {
     **{flag.key: _KINDS[flag.kind] for flag in FLAGS if flag.key},
     "log-opts": dict,
     "live-restore": bool,
+    "proxies": dict,
 }
 
 
@@ -57,6 +60,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     here: bool = False
     idle_timeout_s: int = 300
     spares: int = SPARES
+    registries: Settings = Settings()
 
     @property
     def debug(self) -> bool:
@@ -94,6 +98,7 @@ def load(options: Options, env: Mapping[str, str]) -> Config:
         config_file=os.path.abspath(path or DEFAULT_FILE),
         on_demand=options.has("on-demand"),
         here=options.has("here") or env.get("ONGGI_HERE") == "1",
+        registries=registry_settings.build({**values, **given}, env),
     )
 
 

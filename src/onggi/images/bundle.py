@@ -17,7 +17,7 @@ from typing import Protocol
 
 from onggi.archive import tar
 from onggi.errors import InvalidArgument, KernelError, NotFound
-from onggi.images.decompress import Decompressor
+from onggi.images.decompress import Decompressor, is_compressed
 from onggi.images.layering import Arrival
 from onggi.images.layout import clean
 from onggi.images.progress import Progress, Transfer
@@ -29,7 +29,6 @@ from onggi.store.content import Lease
 _MAX_DOCUMENT, _MAX_DOCUMENTS = 8 << 20, 64 << 20
 _MAX_MEMBERS = 100_000
 _MAX_LINKS = 8
-_SMALLEST_LAYER = 1024  # an empty tar
 
 
 class Bundle(Protocol):
@@ -115,7 +114,7 @@ class TarBundle:
         first = await self._workers.run(lambda: bytes(reader.read()))
         if first.lstrip()[:1] in (b"{", b"[") and entry.size <= _MAX_DOCUMENT:
             self._keep(name, await self._workers.run(lambda: first + b"".join(_rest(reader))))
-        elif entry.size >= _SMALLEST_LAYER:
+        elif _is_layer(name, first):
             await self._take_layer(name, first, reader, entry, stack)
 
     def _link(self, name: str, entry: tar.Entry) -> None:
@@ -225,6 +224,12 @@ def _some(reader: tar.Reader) -> Iterator[bytes]:
     while size < PIECE and (piece := reader.read()):
         size += len(piece)
         yield bytes(piece)
+
+
+def _is_layer(name: str, head: bytes) -> bool:
+    """Whether a member is worth unpacking; archives may hold other files, which nobody asks for."""
+    is_tar = head[257:262] == b"ustar" or not head[: tar.BLOCK].strip(b"\0")
+    return is_tar or is_compressed(head) or name.endswith("layer.tar") or name.startswith("blobs/")
 
 
 def _short(name: str) -> str:

@@ -45,10 +45,10 @@ class Committer:
         self._seals = tools.seals
 
     async def run(self, chunks: Chunks, wish: CommitWish) -> str:
-        """Take in the layer's tar; returns the new image's id. A bad change is told before: InvalidArgument."""
+        """Take in the layer's tar; returns the image's id. A bad change is told before: InvalidArgument."""
         changed = image_changes.apply(wish.config, wish.changes)
         parents = wish.parent.layers
-        async with self._content.lease() as lease:
+        async with self._content.lease(ttl_s=0) as lease:
             for chain_id in chain_ids(parents)[-1:]:
                 await lease.have_layer(chain_id)
             async with self._intake.from_stream(lease, chunks) as arrival:

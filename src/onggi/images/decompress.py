@@ -87,6 +87,11 @@ _FORMATS: tuple[tuple[bytes, str, Callable[[], Any]], ...] = (
 )
 
 
+def is_compressed(head: bytes) -> bool:
+    """Whether some content begins like one of the formats that are decompressed here."""
+    return any(head.startswith(magic) for magic, _, _ in _FORMATS)
+
+
 class Decompressor:
     """Turns pieces of a compressed stream into pieces of the plain one, of at most 1 MiB."""
 

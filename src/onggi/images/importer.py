@@ -39,7 +39,7 @@ class Importer:
         """Import a tar: plain, gzip, zstd, xz or bzip2; returns the image's id, which is said last."""
         transfer = Transfer()
         progress.move("Importing", "", transfer)
-        async with self._content.lease() as lease:
+        async with self._content.lease(ttl_s=0) as lease:
             stream = _counted(chunks, transfer)
             async with self._intake.from_stream(lease, stream, whole=True) as arrival:
                 diff_id = arrival.layer.diff_id

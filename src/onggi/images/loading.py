@@ -40,7 +40,7 @@ class Loader:
 
     async def load(self, chunks: Chunks, platform: Platform | None, progress: Progress) -> list[str]:
         """Take in every image of an archive (docker's, or an OCI layout); returns the images' ids."""
-        async with self._turns, self.tools.content.lease() as lease, AsyncExitStack() as stack:
+        async with self._turns, self.tools.content.lease(ttl_s=0) as lease, AsyncExitStack() as stack:
             bundle = TarBundle(self.tools, lease, progress)
             await bundle.read(chunks, stack)
             if bundle.has("manifest.json"):
@@ -55,7 +55,7 @@ class Loader:
         self, path: str, tag: str, name: Reference | None, platform: Platform | None, progress: Progress
     ) -> str:
         """Take in one image of an OCI layout on disk, under ``name``; returns its id."""
-        async with self._turns, self.tools.content.lease() as lease, AsyncExitStack() as stack:
+        async with self._turns, self.tools.content.lease(ttl_s=0) as lease, AsyncExitStack() as stack:
             bundle = DirectoryBundle(path, self.tools, lease, stack)
             stack.callback(bundle.close)
             found = await asyncio.to_thread(layout.read_oci, bundle.document, platform or local(), tag)

@@ -16,7 +16,7 @@ import msgspec
 from onggi.errors import Conflict, InvalidArgument
 from onggi.images import removal, views
 from onggi.images.catalog import Catalog, keep
-from onggi.images.recording import NewImage, record
+from onggi.images.recording import NewImage, describe, record
 from onggi.kernel.failpoints import failpoint
 from onggi.oci import reference as references
 from onggi.oci.digest import chain_ids, sha256
@@ -121,6 +121,15 @@ class Images:
             return moved
 
         return await self._change(write)
+
+    async def collect(self) -> None:
+        """Remove what nothing refers to."""
+        self._found = {}
+        await self._collector.run()
+
+    async def describe(self, image: NewImage) -> None:
+        """Note further manifests and sources of an image that is recorded."""
+        await self._change(lambda it: describe(it, image))
 
     async def tag(self, ref: str, repository: str, tag: str = "") -> None:
         """Give an image a further name. Raises NotFound, InvalidArgument or Conflict."""

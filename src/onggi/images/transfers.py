@@ -6,8 +6,8 @@ first. A client that leaves ends the work, unless others ask for the same.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
-from typing import Any
+from collections.abc import AsyncIterator, Coroutine, Sequence
+from typing import Any, TypeVar
 
 from onggi.images.committing import Committer, CommitWish
 from onggi.images.flights import Flights, Workers
@@ -15,28 +15,38 @@ from onggi.images.hostbase import Seals
 from onggi.images.importer import Importer, Wish, config_of
 from onggi.images.layering import Intake
 from onggi.images.loading import Loader
+from onggi.images.pulling import Puller, PullWish
 from onggi.images.saving import Saver
 from onggi.images.service import Images
 from onggi.images.streams import Chunks
 from onggi.images.tools import Tools
+from onggi.oci import platform as platforms
+from onggi.oci import reference as references
 from onggi.oci.platform import Platform
+from onggi.oci.reference import Reference
+from onggi.registry.credentials import for_registry
+from onggi.registry.settings import Settings
 from onggi.store.content import Content
 from onggi.store.layers import Layers
 
 Json = Any
+T = TypeVar("T")
 _THREADS = 16
 
 
 class Transfers:
     """Moves images of one store."""
 
-    def __init__(self, content: Content, layers: Layers, images: Images, seal_key: str) -> None:
+    def __init__(
+        self, content: Content, layers: Layers, images: Images, seal_key: str, registries: Settings
+    ) -> None:
         self._content, self._images = content, images
         self._workers = Workers(_THREADS)
         self._own: Flights[Any] = Flights()
         tools = Tools(content, Intake(content, layers), images, self._workers, Seals(seal_key))
         self._importer, self._committer = Importer(tools), Committer(tools)
         self._loader, self._saver = Loader(tools), Saver(tools)
+        self._puller = Puller(tools, registries)
 
     def close(self) -> None:
         """Let go of threads."""
@@ -60,15 +70,31 @@ class Transfers:
             self._images.new_reference(reference) if reference else None,
             config_of(changes, message, platform),
         )
-        return self._own.follow(object(), lambda progress: self._importer.run(chunks, wish, progress))
+        return self._own.follow(object(), lambda it: self._whole(self._importer.run(chunks, wish, it)))
+
+    def pull(self, name: str, tag: str = "", *, platform: str = "", auth: str = "") -> AsyncIterator[Json]:
+        """Pull an image, or every tag of a repository where neither tag nor digest is given.
+
+        ``auth`` is a client's X-Registry-Auth. Raises InvalidArgument at once; the iterator raises what the
+        registry says, in docker's words.
+        """
+        reference = _tagged(name, tag)
+        keyring = for_registry(auth, reference.domain)
+        wish = PullWish(reference, platforms.parse(platform) if platform else None, keyring)
+        return self._pull(wish._replace(reference=reference.with_default_tag()))
+
+    def _pull(self, wish: PullWish) -> AsyncIterator[Json]:
+        """Two who want the same with the same rights share one pull."""
+        key = (wish.reference, wish.platform, wish.keyring)
+        return self._own.follow(key, lambda progress: self._puller.pull(wish, progress))
 
     def load(self, chunks: Chunks, platform: Platform | None = None) -> AsyncIterator[Json]:
         """Take in the images of an archive. Raises what the archive earns."""
-        return self._own.follow(object(), lambda progress: self._loader.load(chunks, platform, progress))
+        return self._own.follow(object(), lambda it: self._whole(self._loader.load(chunks, platform, it)))
 
     async def commit(self, chunks: Chunks, wish: CommitWish) -> str:
         """An image of what a container changed; its id. Raises InvalidArgument, or what the tar earns."""
-        return await self._committer.run(chunks, wish)
+        return await self._whole(self._committer.run(chunks, wish))
 
     async def save(self, names: Sequence[str], platform: Platform | None = None) -> AsyncIterator[bytes]:
         """An archive of images, ready when this returns. Raises NotFound in docker's words."""
@@ -76,9 +102,26 @@ class Transfers:
         await anext(stream)  # the images are found and held, or it raises
         return stream
 
+    async def _whole(self, work: Coroutine[Any, Any, T]) -> T:
+        """All of it or nothing: unlike a pull, it cannot go on where it stopped."""
+        try:
+            return await work
+        except BaseException:
+            await self._content.finish(self._images.collect())
+            raise
+
     async def _save(self, names: Sequence[str], platform: Platform | None) -> AsyncIterator[bytes]:
         async with self._content.lease() as lease:
             chosen = await self._saver.choose(lease, names, platform)
             yield b""
             async for piece in self._saver.archive(chosen):
                 yield piece
+
+
+def _tagged(name: str, tag: str) -> Reference:
+    """The reference of a name and a tag or digest, which takes precedence over what the name has."""
+    reference = references.parse(name)
+    if not tag or reference.digest:
+        return reference
+    more = f"@{tag}" if ":" in tag else f":{tag}"
+    return references.parse(reference.name + more)

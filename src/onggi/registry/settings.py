@@ -20,7 +20,14 @@ from onggi.registry.proxies import build as build_proxies
 
 Json = Any
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
-KEYS = ("registry-mirrors", "insecure-registries", "proxies", "max-download-attempts")
+KEYS = (
+    "registry-mirrors",
+    "insecure-registries",
+    "proxies",
+    "max-download-attempts",
+    "max-concurrent-downloads",
+    "max-concurrent-uploads",
+)
 CERT_DIRS = ("/etc/docker/certs.d", "/etc/onggi/certs.d")
 _LOOPBACK = (ipaddress.ip_network("127.0.0.0/8"), ipaddress.ip_network("::1/128"))
 _HOST = re.compile(r"(?:[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?")
@@ -49,6 +56,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     proxies: Proxies = Proxies()
     cert_dirs: tuple[str, ...] = CERT_DIRS
     limits: Limits = Limits()
+    downloads: int = 3  # blobs on their way at the same time
+    uploads: int = 5
 
     def is_plain_mirror(self, url: str) -> bool:
         """Whether the administrator wrote down a mirror at this very origin, without TLS."""
@@ -77,16 +86,22 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 def build(values: Mapping[str, Json], env: Mapping[str, str]) -> Settings:
     """The settings of daemon.json's ``values`` and the engine's environment. Raises InvalidArgument."""
     hosts, networks = _insecure(_strings(values, "insecure-registries"))
-    attempts = values.get("max-download-attempts", Limits().attempts)
-    if not isinstance(attempts, int) or isinstance(attempts, bool) or not 1 <= attempts <= 100:
-        raise InvalidArgument(f"invalid max download attempts: {attempts}")
     return Settings(
         mirrors=tuple(map(_mirror, _strings(values, "registry-mirrors"))),
         insecure_hosts=hosts,
         insecure_networks=networks,
         proxies=build_proxies(values.get("proxies", {}), env),
-        limits=Limits(attempts=attempts),
+        limits=Limits(attempts=_count(values, "max-download-attempts", Limits().attempts)),
+        downloads=_count(values, "max-concurrent-downloads", Settings().downloads),
+        uploads=_count(values, "max-concurrent-uploads", Settings().uploads),
     )
+
+
+def _count(values: Mapping[str, Json], key: str, default: int) -> int:
+    count = values.get(key, default)
+    if not isinstance(count, int) or isinstance(count, bool) or not 1 <= count <= 100:
+        raise InvalidArgument(f"invalid {key.replace('-', ' ')}: {count}")
+    return count
 
 
 def host_name(host: str) -> str:

@@ -11,7 +11,7 @@ from onggi.api.router import Answer, Route
 from onggi.api.routes import transfers
 from onggi.api.routes.answers import answer
 from onggi.api.shapes import shape_image
-from onggi.errors import InvalidArgument, NotFound
+from onggi.errors import InvalidArgument
 
 Json = Any
 LIST_FILTERS = frozenset(("before", "dangling", "label", "label!", "reference", "since", "until"))
@@ -36,25 +36,6 @@ async def inspect(engine: Engine, request: Request) -> Answer:
 async def history(engine: Engine, request: Request) -> Answer:
     """GET /images/{name}/history."""
     return answer(await engine.images.history(request.params["name"]))
-
-
-async def create(engine: Engine, request: Request) -> Answer:
-    """POST /images/create: import of a body; a pull answers as an unreachable repository does."""
-    query = Query(request.query)
-    if image := query.text("fromImage"):
-        raise NotFound(
-            f"pull access denied for {_familiar(image)}, repository does not exist "
-            "or may require 'docker login': denied: requested access to the resource is denied "
-            "(this engine does not pull from registries yet)"
-        )
-    return await transfers.import_(engine, request)
-
-
-def _familiar(image: str) -> str:
-    """Return the name as people write it: without the default registry, tag and digest."""
-    name = image.removeprefix("docker.io/").removeprefix("library/").partition("@")[0]
-    directory, slash, last = name.rpartition("/")
-    return directory + slash + last.partition(":")[0]
 
 
 async def tag(engine: Engine, request: Request) -> Answer:
@@ -82,7 +63,6 @@ async def prune(engine: Engine, request: Request) -> Answer:
 
 ROUTES = [
     Route("GET", "/images/json", list_),
-    Route("POST", "/images/create", create, until_eof=False),
     Route("POST", "/images/prune", prune, since=(1, 25)),
     Route("GET", "/images/{name*}/json", inspect),
     Route("GET", "/images/{name*}/history", history),

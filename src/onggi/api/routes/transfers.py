@@ -22,6 +22,18 @@ Json = Any
 _TAR = "application/x-tar"
 
 
+async def create(engine: Engine, request: Request) -> Answer:
+    """POST /images/create: a pull, or an import of the body."""
+    query = Query(request.query)
+    image = query.text("fromImage")
+    if not image:
+        return await import_(engine, request)
+    auth = request.headers.get("x-registry-auth", "")
+    return await progress(
+        engine.transfers.pull(image, query.text("tag"), platform=query.text("platform"), auth=auth)
+    )
+
+
 async def load(engine: Engine, request: Request) -> Answer:
     """POST /images/load."""
     query = Query(request.query)
@@ -106,6 +118,7 @@ async def _quiet(messages: AsyncIterator[Json]) -> AsyncIterator[Json]:
 
 
 ROUTES = [
+    Route("POST", "/images/create", create, until_eof=True),
     Route("POST", "/images/load", load, until_eof=False),
     Route("GET", "/images/get", save, until_eof=True),
     Route("GET", "/images/{name*}/get", save, until_eof=True),

@@ -1,0 +1,239 @@
+"""``docker pull``: manifest, then what is not here: downloads in parallel, unpacked base first meanwhile.
+
+Each blob is verified before it is used, each layer has its row as soon as it is unpacked, and a partial
+download is continued: whatever ends a pull, the next one goes on where it stopped.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from functools import partial
+from typing import Any, NamedTuple, TypeVar
+
+from onggi.errors import DataLoss, InvalidArgument, Unsupported
+from onggi.images.flights import Locks
+from onggi.images.progress import Progress, Transfer
+from onggi.images.recording import Config, NewImage, parse_config
+from onggi.images.tools import Tools
+from onggi.kernel.failpoints import failpoint
+from onggi.oci.digest import chain_ids
+from onggi.oci.manifest import Descriptor, Index, Manifest, check_image, choose, parse
+from onggi.oci.platform import Platform, local
+from onggi.oci.reference import Reference
+from onggi.registry.cancel import Cancel
+from onggi.registry.credentials import Keyring
+from onggi.registry.failures import Transient
+from onggi.registry.repository import Fetched, Repository
+from onggi.registry.session import Session
+from onggi.registry.settings import Settings
+from onggi.store.content import Lease
+
+Json = Any
+T = TypeVar("T")
+_MAX_DEPTH = 4  # indexes inside indexes
+_LONGEST_PAUSE_S = 30.0
+
+
+class PullWish(NamedTuple):
+    """What is to be pulled, and with whose credentials."""
+
+    reference: Reference
+    platform: Platform | None
+    keyring: Keyring
+
+
+class Puller:
+    """Pulls images into one store."""
+
+    def __init__(self, tools: Tools, settings: Settings) -> None:
+        self.content, self.intake, self.images, self.workers, self.seals = tools
+        self.settings = settings
+        self.locks = Locks()
+        self.turns = asyncio.Semaphore(settings.downloads)
+
+    async def pull(self, wish: PullWish, progress: Progress) -> str:
+        """Pull one image; returns its id."""
+        session, cancel = Session(self.settings, wish.keyring), Cancel()
+        try:
+            async with self.content.lease() as lease:
+                repository = session.repository(wish.reference, cancel)
+                return await _Pull(self, wish, lease, repository, cancel, progress).run()
+        finally:
+            session.close()
+
+
+class _Pull:
+    """One image on its way in."""
+
+    def __init__(
+        self,
+        puller: Puller,
+        wish: PullWish,
+        lease: Lease,
+        repository: Repository,
+        cancel: Cancel,
+        progress: Progress,
+    ) -> None:
+        self._puller, self._wish, self._lease = puller, wish, lease
+        self._repository, self._cancel, self._progress = repository, cancel, progress
+
+    async def run(self) -> str:
+        reference = self._wish.reference
+        self._progress.say(
+            f"Pulling from {reference.path}", reference.digest or reference.tag, progressDetail=None
+        )
+        named = await self._call(self._repository.resolve)
+        fetched, manifest = await self._choose(named)
+        check_image(manifest)
+        config = await self._config(manifest)
+        base = self._puller.seals.base_of(config.document, config.diff_ids)
+        for it in {named.digest: named, fetched.digest: fetched}.values():
+            await self._lease.put(it.data)
+        await self._layers(manifest, config)
+        failpoint("images.pull.before_row")
+        new = NewImage(
+            manifest.config.digest,
+            config.diff_ids,
+            base,
+            manifests=[(fetched.digest, fetched.media_type)],
+            sources=[(reference.name, named.digest)],
+            names=[reference] if reference.tag and not reference.digest else [],
+        )
+        known = await self._known(new.id)
+        await self._puller.images.record(new)
+        self._conclude(named.digest, config, known)
+        return new.id
+
+    async def _choose(self, named: Fetched) -> tuple[Fetched, Manifest]:
+        """The manifest for the platform that is asked for; its siblings are left where they are."""
+        fetched, document = named, parse(named.data, named.media_type)
+        for _ in range(_MAX_DEPTH):
+            if isinstance(document, Manifest):
+                return fetched, document
+            entry = choose(document, self._wish.platform or local())
+            fetched = await self._call(partial(self._repository.resolve, entry.digest))
+            document = _expected(fetched, entry)
+        raise InvalidArgument(f"manifest lists are nested deeper than {_MAX_DEPTH}")
+
+    async def _config(self, manifest: Manifest) -> Config:
+        await self._download(manifest.config, Transfer(), "")
+        config = parse_config(await self._puller.content.read(manifest.config.digest))
+        if len(config.diff_ids) != len(manifest.layers):
+            raise DataLoss(
+                f"layers from manifest don't match image configuration: {len(manifest.layers)} layers, "
+                f"{len(config.diff_ids)} diff ids"
+            )
+        if config.os not in ("", "linux"):
+            raise Unsupported(f'image operating system "{config.os}" cannot be used on this platform')
+        return config
+
+    async def _layers(self, manifest: Manifest, config: Config) -> None:
+        chain = chain_ids(config.diff_ids)
+        missing = [number for number in range(len(chain)) if not await self._lease.have_layer(chain[number])]
+        for number, layer in enumerate(manifest.layers):
+            status = "Pulling fs layer" if number in missing else "Already exists"
+            self._progress.say(status, shown(layer.digest))
+        downloads = {number: self._begin(manifest.layers[number]) for number in missing}
+        try:
+            for number in missing:
+                await downloads[number]
+                await self._unpack(manifest.layers[number], chain[number], config.diff_ids[: number + 1])
+        finally:
+            for task in downloads.values():
+                task.cancel()
+            await asyncio.gather(*downloads.values(), return_exceptions=True)
+
+    def _begin(self, layer: Descriptor) -> asyncio.Task[None]:
+        return asyncio.ensure_future(self._download(layer, Transfer(layer.size), shown(layer.digest)))
+
+    async def _download(self, descriptor: Descriptor, transfer: Transfer, shown_as: str) -> None:
+        """Have a blob here. Whoever wants one that is on its way waits for it, and goes on if that ends."""
+        async with self._puller.locks.hold(descriptor.digest):
+            size = await self._lease.have_blob(descriptor.digest)
+            if size is None:
+                async with self._puller.turns:
+                    if shown_as:
+                        self._progress.move("Downloading", shown_as, transfer)
+                    await self._fetch(descriptor, transfer, shown_as)
+            elif size != descriptor.size:
+                raise DataLoss(f"{descriptor.digest} has {size} bytes, the manifest says {descriptor.size}")
+        if shown_as:
+            self._progress.say("Download complete", shown_as)
+
+    async def _fetch(self, descriptor: Descriptor, transfer: Transfer, shown_as: str) -> None:
+        writer = await asyncio.to_thread(self._lease.writer, descriptor.digest, descriptor.size)
+
+        def receive() -> None:
+            transfer.current = writer.offset
+            with self._repository.blob(descriptor.digest, writer.offset, descriptor.size) as opened:
+                if opened.offset != writer.offset:
+                    writer.seek_back_to_zero()
+                for chunk in opened.chunks:
+                    writer.write(chunk)
+                    transfer.current = writer.offset
+
+        def receive_all() -> None:
+            limits, failures = self._puller.settings.limits, 0
+            while writer.offset < descriptor.size or not descriptor.size:
+                before = writer.offset
+                try:
+                    receive()
+                    return
+                except Transient:
+                    failures = 1 if writer.offset > before else failures + 1
+                    if failures >= limits.attempts:
+                        raise
+                    self._cancel.sleep(min(limits.backoff_s * 2 ** (failures - 1), _LONGEST_PAUSE_S))
+
+        try:
+            await self._call(receive_all)
+            if shown_as:
+                self._progress.say("Verifying Checksum", shown_as)
+            failpoint("images.pull.before_commit")
+            await self._lease.commit(writer)
+        finally:
+            await asyncio.to_thread(writer.close)
+
+    async def _unpack(self, layer: Descriptor, chain_id: str, diff_ids: Sequence[str]) -> None:
+        name, transfer = shown(layer.digest), Transfer(layer.size)
+        async with self._puller.locks.hold(chain_id):
+            if not await self._lease.have_layer(chain_id):
+                self._progress.move("Extracting", name, transfer)
+                async with self._puller.intake.from_blob(layer.digest, layer.media_type, transfer) as arrival:
+                    failpoint("images.pull.before_layer")
+                    await self._puller.intake.record(arrival, diff_ids[:-1], diff_ids[-1])
+        self._progress.say("Pull complete", name)
+
+    async def _known(self, image_id: str) -> bool:
+        """Whether the name stands for this image already."""
+        with suppress(Exception):
+            return (await self._puller.images.get(str(self._wish.reference))).id == image_id
+        return False
+
+    def _conclude(self, digest: str, config: Config, known: bool) -> None:
+        reference, wanted = self._wish.reference, self._wish.platform
+        self._progress.say(f"Digest: {digest}")
+        news = "Image is up to date" if known else "Downloaded newer image"
+        self._progress.say(f"Status: {news} for {reference.familiar}")
+        has = Platform(config.os, config.architecture, config.variant)
+        if wanted and (wanted.os, wanted.architecture) != (has.os, has.architecture):
+            self._progress.say(
+                f"WARNING: image with reference {reference.familiar} was found but its platform ({has}) does "
+                f"not match the specified platform ({wanted})"
+            )
+
+    async def _call(self, call: Callable[[], T]) -> T:
+        return await self._puller.workers.run(call, self._cancel.set)
+
+
+def _expected(fetched: Fetched, entry: Descriptor) -> Manifest | Index:
+    if len(fetched.data) != entry.size:
+        raise DataLoss(f"{entry.digest} has {len(fetched.data)} bytes, the manifest list says {entry.size}")
+    return parse(fetched.data, fetched.media_type)
+
+
+def shown(digest: str) -> str:
+    """Twelve digits, as docker shows layers."""
+    return digest.removeprefix("sha256:")[:12]
