@@ -56,8 +56,14 @@ CTYPES_FILES = {"kernel/syscalls.py", "kernel/seccomp.py"}
 FORK_ROOMS = {"kernel", "launch"}
 FORK_CALLS = {"fork", "forkpty", "posix_spawn", "posix_spawnp", "system", "popen"}
 # What else may make a process: `runtime` turns a plan into one; the front, which may not import `kernel`,
-# starts the daemon and, for `onggi try`, the probes outside a container.
-ALLOWED_FORKS = {("runtime", "fork"), ("client", "posix_spawn"), ("cli", "posix_spawn")}
+# starts the daemon, the person's own credential helpers (found by PATH) and, for `onggi try`, the probes
+# outside a container.
+ALLOWED_FORKS = {
+    ("runtime", "fork"),
+    ("client", "posix_spawn"),
+    ("client", "posix_spawnp"),
+    ("cli", "posix_spawn"),
+}
 
 
 @cache
