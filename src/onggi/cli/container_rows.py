@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from onggi.cli.filters import ellipsis, short_id
 from onggi.cli.format import Row, label_header
-from onggi.cli.image_name import familiar, split_reference
+from onggi.cli.image_name import parse_reference
 from onggi.cli.template.functions import quoted
 from onggi.cli.times import ago, human_size, local_text
 
@@ -79,8 +79,11 @@ def _image(item: Json, truncate: bool) -> str:
         return image
     if short_id(image) == short_id(item.get("ImageID") or "") and image.startswith("sha256:"):
         return short_id(image)
-    name, tag, _ = split_reference(familiar(image))
-    return f"{name}:{tag}" if split_reference(image)[1] else name
+    try:
+        reference = parse_reference(image)
+    except ValueError:
+        return image
+    return f"{reference.familiar_name}:{reference.tag}" if reference.tag else reference.familiar_name
 
 
 def _size(item: Json) -> str:

@@ -21,10 +21,13 @@ AT_ONCE = 50  # as docker
 
 
 class Cli:
-    """One run of the program. ``options`` are the global flags; the engine is chosen when first asked for."""
+    """One run of the program: global ``options``, environment, and the ``name`` of the command as typed.
 
-    def __init__(self, options: Options, env: Mapping[str, str]) -> None:
-        self.options, self.env = options, env
+    The engine is chosen when first asked for.
+    """
+
+    def __init__(self, options: Options, env: Mapping[str, str], name: str = "") -> None:
+        self.options, self.env, self.name = options, env, name
         self._engine: Engine | None = None
 
     @property
@@ -56,9 +59,13 @@ class Cli:
         """Print a line."""
         sys.stdout.write(text + "\n")
 
+    def flush(self) -> None:
+        """Let out what was printed, before somebody writes to the descriptor itself."""
+        sys.stdout.flush()
+
     def err(self, text: str) -> None:
         """Print a line to standard error."""
-        sys.stdout.flush()
+        self.flush()
         sys.stderr.write(text + "\n")
         sys.stderr.flush()
 

@@ -19,6 +19,17 @@ def filters(texts: list[str]) -> dict[str, dict[str, bool]] | None:
     return {name: dict(sorted(result[name].items())) for name in sorted(result)} or None
 
 
+def prune_filters(config: Json, typed: list[str]) -> dict[str, dict[str, bool]] | None:
+    """Return the filters of a prune: those typed, and those configured that do not contradict them."""
+    opposite = {"label": "label!", "label!": "label"}
+    added = []
+    for text in config.get("pruneFilters") or []:
+        name, equals, value = text.partition("=")
+        if equals and f"{opposite.get(name, '')}={value}" not in typed:
+            added.append(text)
+    return filters([*typed, *added])
+
+
 def short_id(text: str) -> str:
     """Return the first twelve characters of an ID without its algorithm."""
     return text.rpartition(":")[2][:12]

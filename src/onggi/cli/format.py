@@ -10,7 +10,7 @@ from onggi.cli.template.functions import FUNCTIONS, HEADER_FUNCTIONS, to_json
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Iterator
     from typing import Any
 
     Json = Any
@@ -35,40 +35,55 @@ ROW_FUNCTIONS: dict[str, Callable[..., Json]] = {**FUNCTIONS, "json": _row_json}
 HEADER_ROW_FUNCTIONS: dict[str, Callable[..., Json]] = dict(HEADER_FUNCTIONS)
 
 
-def compile_template(text: str) -> list[Any]:
+def compile_template(text: str, complaint: str = "template parsing error", status: int = 1) -> list[Any]:
     """Return the tree of a template. Raises Failure in docker's words."""
     try:
-        return parse(text)
+        nodes = parse(text)
     except TemplateError as error:
-        raise Failure(f"failed to parse template: template: :1: {error}") from None
+        raise Failure(f"{complaint}: template: :1: {error}", status) from None
+    for name in _calls(nodes):
+        if name not in FUNCTIONS and name not in ("and", "or"):
+            raise Failure(f'{complaint}: template: :1: function "{name}" not defined', status)
+    return nodes
+
+
+def _calls(tree: Json) -> Iterator[str]:
+    """Yield the names of all functions that a tree calls."""
+    if isinstance(tree, tuple) and tree and tree[0] == "call":
+        yield tree[1]
+    elif isinstance(tree, (list, tuple)):
+        for part in tree:
+            yield from _calls(part)
 
 
 def render_rows(form: str, rows: Iterable[Row], headers: dict[str, Json]) -> str:
     """Return the text of a list: ``form`` is ``json``, ``table TEMPLATE`` or a template. Raises Failure."""
     is_table = form.startswith("table")
-    body = (
-        "{{json .}}"
-        if form == "json"
-        else form.removeprefix("table").strip(" ")
-        if is_table
-        else form.strip(" ")
-    )
-    nodes = compile_template(body.replace("\\t", "\t").replace("\\n", "\n"))
+    body = "{{json .}}" if form == "json" else form.removeprefix("table") if is_table else form
+    nodes = compile_template(body.strip(" ").replace("\\t", "\t").replace("\\n", "\n"))
     try:
         lines = [execute(nodes, row, ROW_FUNCTIONS) for row in rows]
-        if is_table:
-            lines.insert(0, execute(nodes, Row(headers), HEADER_ROW_FUNCTIONS))
     except TemplateError as error:
-        raise Failure(f"failed to execute template: template: :1:2: {error}") from None
+        raise Failure(f"template parsing error: template: :1:2: {error}") from None
+    if is_table:
+        lines.insert(0, _header(nodes, headers))
     text = "".join(line + "\n" for line in lines)
     return align(text) if is_table else text
 
 
+def _header(nodes: list[Any], headers: dict[str, Json]) -> str:
+    try:
+        return execute(nodes, Row(headers), HEADER_ROW_FUNCTIONS)
+    except TemplateError:
+        return ""  # no row was there to show that the template is wrong; docker says nothing either
+
+
 def check_fields(form: str, headers: dict[str, Json], go_type: str) -> set[str]:
-    """Return the fields that a template names; refuse those that rows do not have. Raises Failure."""
+    """Return the fields that a template of ``ps`` names; refuse those that rows do not have. Raises
+    Failure."""
     if form in ("json", "table", ""):
         return set()
-    names = set(_names(compile_template(form.removeprefix("table"))))
+    names = set(_names(compile_template(form.removeprefix("table"), "failed to parse template")))
     for name in sorted(names - set(headers)):
         cause = f"can't evaluate field {name} in type {go_type}"
         raise Failure(f'failed to execute template: template: :1:2: executing "" at <.{name}>: {cause}')

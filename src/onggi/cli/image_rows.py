@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from onggi.cli.filters import short_id
 from onggi.cli.format import Row
-from onggi.cli.image_name import short_name, split_reference
+from onggi.cli.image_name import parse_reference
 from onggi.cli.times import ago, human_size, local_text
 
 TYPE_CHECKING = False
@@ -16,8 +16,14 @@ if TYPE_CHECKING:
 
 GO_TYPE = "*formatter.imageContext"
 NONE = "<none>"
-TABLE = "table {{.Repository}}\t{{.Tag}}\t{{.ID}}\t{{.CreatedSince}}\t{{.Size}}"
-DIGEST_TABLE = "table {{.Repository}}\t{{.Tag}}\t{{.Digest}}\t{{.ID}}\t{{.CreatedSince}}\t{{.Size}}"
+_CREATED = "{{if .CreatedSince }}{{.CreatedSince}}{{else}}N/A{{end}}"
+TABLE = "table {{.Repository}}\t{{.Tag}}\t{{.ID}}\t" + _CREATED + "\t{{.Size}}"
+DIGEST_TABLE = TABLE.replace("{{.Tag}}", "{{.Tag}}\t{{.Digest}}")
+RAW = (
+    "repository: {{.Repository}}\ntag: {{.Tag}}\nimage_id: {{.ID}}\n"
+    "created_at: {{.CreatedAt}}\nvirtual_size: {{.Size}}\n"
+)
+RAW_DIGEST = RAW.replace("image_id", "digest: {{.Digest}}\nimage_id")
 HEADERS: dict[str, Json] = {
     "ID": "IMAGE ID",
     "Repository": "REPOSITORY",
@@ -33,37 +39,63 @@ HEADERS: dict[str, Json] = {
 }
 
 
-def image_rows(item: Json, truncate: bool, digests: bool) -> Iterator[Row]:
-    """Yield one row per name of an image of ``GET /images/json``; per digest too where digests are shown."""
-    tags = [tag for tag in item.get("RepoTags") or [] if tag != "<none>:<none>"]
-    held: dict[str, list[str]] = {}
-    for text in item.get("RepoDigests") or []:
-        name, _, digest = split_reference(text)
-        if digest and name != NONE:
-            held.setdefault(short_name(name), []).append(digest)
-    for tag in tags:
-        name, label, _ = split_reference(tag)
-        name = short_name(name)
-        known = held.get(name, []) if digests else []
-        for digest in known or [NONE]:
-            yield _row(item, name, label, digest, truncate)
-    tagged = {short_name(split_reference(tag)[0]) for tag in tags}
-    for name in held:
-        if name not in tagged:
-            for digest in held[name] if digests else held[name][:1]:
-                yield _row(item, name, NONE, digest if digests else NONE, truncate)
-    if not tags and not held:
-        yield _row(item, NONE, NONE, NONE, truncate)
+def list_format(form: str, quiet: bool, digests: bool) -> str:
+    """Return the template of a list: presets by name, ``{{.ID}}`` where only IDs are asked for."""
+    if form == "table":
+        return "{{.ID}}" if quiet else DIGEST_TABLE if digests else TABLE
+    if form == "raw":
+        return "image_id: {{.ID}}" if quiet else RAW_DIGEST if digests else RAW
+    more = digests and form.startswith("table") and "{{.Digest}}" not in form
+    return form + ("\t{{.Digest}}" if more else "")
 
 
-def _row(item: Json, name: str, tag: str, digest: str, truncate: bool) -> Row:
+def is_dangling(item: Json) -> bool:
+    """Whether an image has no name at all."""
+    tags, digests = item.get("RepoTags") or [], item.get("RepoDigests") or []
+    return (not tags and not digests) or (tags == ["<none>:<none>"] and digests == ["<none>@<none>"])
+
+
+def image_rows(item: Json, truncate: bool, with_digests: bool, digest_rows: bool) -> Iterator[Row]:
+    """Yield one row per name of an image of ``GET /images/json``; per digest too ``with_digests``.
+
+    Names that are known by digest only get a row each, with ``digest_rows`` one per digest.
+    """
+    if is_dangling(item):
+        yield _row(item, (NONE, NONE, NONE), truncate)
+        return
+    tags, digests = _by_name(item.get("RepoTags"), "tag"), _by_name(item.get("RepoDigests"), "digest")
+    for name, labels in tags.items():
+        held = digests.pop(name, []) if with_digests else digests.pop(name, [])[:0]
+        for label in labels:
+            for digest in held or [NONE]:
+                yield _row(item, (name, label, digest), truncate)
+    for name, held in digests.items():
+        for digest in held if digest_rows else [""]:
+            yield _row(item, (name, NONE, digest), truncate)
+
+
+def _by_name(texts: list[str] | None, part: str) -> dict[str, list[str]]:
+    """Group tags or digests by the names they belong to."""
+    result: dict[str, list[str]] = {}
+    for text in texts or []:
+        try:
+            reference = parse_reference(text)
+        except ValueError:
+            continue  # <none>@<none>
+        value = getattr(reference, part)
+        if value:
+            result.setdefault(reference.familiar_name, []).append(value)
+    return result
+
+
+def _row(item: Json, named: tuple[str, str, str], truncate: bool) -> Row:
     size, shared = item.get("Size") or 0, item.get("SharedSize", -1)
     containers = item.get("Containers", -1)
     row = Row(
         ID=short_id(item["Id"]) if truncate else item["Id"],
-        Repository=name,
-        Tag=tag,
-        Digest=digest,
+        Repository=named[0],
+        Tag=named[1],
+        Digest=named[2],
         CreatedSince=ago(item.get("Created") or 0),
         CreatedAt=local_text(item.get("Created") or 0),
         Size=human_size(size, 3),

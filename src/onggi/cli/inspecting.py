@@ -16,11 +16,16 @@ if TYPE_CHECKING:
 
     Json = Any
 
+_TEMPLATE_ERROR = 64
 FORMAT: Flag = ("format", "f", "string", "", "How to print: 'json' or a Go template")
 
 
 def print_objects(cli: Cli, names: list[str], look_up: Callable[[str], Json], form: str) -> int:
     """Print all objects that are found, then the errors; exit code 1 if there are any."""
+    if form not in ("", "json"):
+        from onggi.cli.format import compile_template
+
+        compile_template(form, status=_TEMPLATE_ERROR)
     found: list[Json] = []
     errors: list[str] = []
     for name in names:

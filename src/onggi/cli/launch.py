@@ -7,7 +7,8 @@ import os
 
 from onggi.cli.command import PROGRAM, ArgumentError, Failure, Options, with_help
 from onggi.cli.context import console_size
-from onggi.cli.image_name import check_name, familiar
+from onggi.cli.image_name import parse_any, parse_reference
+from onggi.cli.platform import format_platform, parse_platform, typed_or_default
 from onggi.cli.runbody import build_body
 from onggi.client.errors import ClientError, EngineError
 
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from onggi.cli.context import Cli
+    from onggi.cli.image_name import Reference
 
     Json = Any
 
@@ -39,7 +41,9 @@ class Plan:
         if not arguments and not rooted:
             raise ArgumentError
         self.image = "" if rooted else arguments[0]
-        self.name, self.platform = options.text("name"), options.text("platform")
+        self.name, self.platform = options.text("name"), ""
+        self.pulled_platform = ""  # as typed: the engine that pulls reads it by itself
+        self.reference: Reference | None = None
         self.body = self._build(arguments if rooted else arguments[1:])
 
     def _build(self, command: list[str]) -> dict[str, Json]:
@@ -56,8 +60,22 @@ class Plan:
         return body
 
 
-def add_proxies(cli: Cli, plan: Plan) -> None:
-    """Give the container the proxies of docker's client configuration. Raises ClientError."""
+def prepare(cli: Cli, plan: Plan) -> None:
+    """Complete the plan by what environment and configuration say. Raises ClientError."""
+    try:
+        plan.reference = parse_any(plan.image) if plan.image else None
+    except ValueError as error:
+        raise ClientError(str(error)) from None
+    plan.pulled_platform = typed_or_default(plan.options, cli.env)
+    try:
+        platform = plan.pulled_platform
+        plan.platform = format_platform(parse_platform(platform)) if platform else ""
+    except ValueError as error:
+        raise ClientError(f"error parsing specified platform: {error}") from None
+    _add_proxies(cli, plan)
+
+
+def _add_proxies(cli: Cli, plan: Plan) -> None:
     config = cli.config()
     if config.get("proxies"):
         from onggi.cli.proxies import proxy_variables
@@ -94,34 +112,31 @@ def missing_image(name: str, use: str) -> Failure:
 
 def with_image(cli: Cli, plan: Plan, act: Callable[[], Json]) -> Json:
     """Return ``act()``; pull the image first or after its absence, as ``--pull`` says. Raises ClientError."""
-    pull = plan.options.text("pull")
-    if plan.image:
-        try:
-            check_name(plan.image)
-        except ValueError as error:
-            raise ClientError(str(error)) from None
-    if pull == "always":
+    pull, reference = plan.options.text("pull"), plan.reference
+    if pull == "always" and plan.image:
         _pull(cli, plan)
     try:
         return act()
     except EngineError as error:
         absent = error.status == 404 and not error.route_missing and "No such image" in error.message
-        if not absent or pull != "missing":
+        if not absent or reference is None or pull != "missing":
             raise
     if not plan.options.on("quiet"):
-        cli.err(f"Unable to find image '{familiar(plan.image)}' locally")
+        cli.err(f"Unable to find image '{reference.with_default_tag().familiar()}' locally")
     _pull(cli, plan)
     return act()
 
 
 def _pull(cli: Cli, plan: Plan) -> None:
     from onggi.cli.progress import show
+    from onggi.cli.pulling import pull
+    from onggi.cli.registry_auth import header
 
-    name, _, tag = familiar(plan.image).rpartition(":")
-    if "@" in plan.image:
-        name, _, tag = plan.image.partition("@")
-    query = {"fromImage": name, "tag": tag, "platform": plan.platform or None}
-    response = cli.engine.request("POST", "/images/create", query)
+    try:
+        reference = parse_reference(plan.image)
+    except ValueError as error:  # an ID, which no registry knows
+        raise ClientError(str(error)) from None
+    response = pull(cli, reference, plan.pulled_platform, header(cli, reference.domain))
     show(cli.engine.messages(response), fd=-1 if plan.options.on("quiet") else 2)
 
 

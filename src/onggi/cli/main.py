@@ -121,7 +121,7 @@ def _execute(options: Options, name: str, command: Command, rest: list[str]) -> 
         raise Failure(str(error), 1) from None
     from onggi.cli.context import Cli
 
-    return command.run(Cli(options, _environment(options)), flags, rest if command.raw else arguments)
+    return command.run(Cli(options, _environment(options), name), flags, rest if command.raw else arguments)
 
 
 def _load(module: str) -> Command:

@@ -130,10 +130,14 @@ def convert(kind: str, text: str) -> object:
 def check_arguments(command: Command, name: str, arguments: list[str]) -> None:
     """Raise ArgumentError in docker's words if there are too few or too many."""
     least, most = command.arguments
-    if least <= len(arguments) and (most is None or len(arguments) <= most):
-        return
+    if not least <= len(arguments) <= (len(arguments) if most is None else most):
+        raise ArgumentError(wrong_count(command, name, least, most))
+
+
+def wrong_count(command: Command, name: str, least: int, most: int | None) -> str:
+    """Return docker's words for a wrong number of arguments."""
     wanted, hint = _wanted(least, most)
-    raise ArgumentError(
+    return (
         f"{PROGRAM}: '{PROGRAM} {name}' {wanted}\n\nUsage:  {PROGRAM} {command.use}\n\n"
         f"{hint} '{PROGRAM} {name} --help' for more information"
     )

@@ -32,8 +32,8 @@ def human_duration(seconds: float) -> str:
 
 
 def ago(created: float) -> str:
-    """Return how long ago a Unix time was; "N/A" for none."""
-    return "N/A" if created <= 0 else human_duration(time.time() - created) + " ago"
+    """Return how long ago a Unix time was."""
+    return human_duration(time.time() - created) + " ago"
 
 
 def local_text(created: float) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 
 from onggi.cli.command import Command, Options
-from onggi.cli.filters import filters
+from onggi.cli.filters import prune_filters
 from onggi.cli.times import human_size
 
 TYPE_CHECKING = False
@@ -19,7 +19,8 @@ def run(cli: Cli, options: Options, arguments: list[str]) -> int:
     """Remove all stopped containers after a question."""
     if not options.on("force") and not _confirmed():
         return 0
-    answer = cli.engine.post("/containers/prune", {"filters": filters(options.many("filter"))})
+    wanted = prune_filters(cli.config(), options.many("filter"))
+    answer = cli.engine.post("/containers/prune", {"filters": wanted})
     deleted = answer.get("ContainersDeleted") or []
     if deleted:
         cli.out("Deleted Containers:\n" + "\n".join(deleted) + "\n")

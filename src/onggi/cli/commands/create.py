@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from onggi.cli.command import ArgumentError, Command, Options
-from onggi.cli.launch import Plan, add_proxies, create, missing_image
+from onggi.cli.launch import Plan, create, missing_image, prepare
 from onggi.cli.runflags import CONTAINER_FLAGS
 
 TYPE_CHECKING = False
@@ -19,7 +19,7 @@ def run(cli: Cli, options: Options, arguments: list[str]) -> int:
         plan = Plan(options, arguments, "create")
     except ArgumentError:
         raise missing_image("create", USE) from None
-    add_proxies(cli, plan)
+    prepare(cli, plan)
     cli.out(create(cli, plan))
     return 0
 

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
     Json = Any
 
+_TEMPLATE_ERROR = 64
+
 
 def run(cli: Cli, options: Options, arguments: list[str]) -> int:
     """Print events as they happen."""
@@ -25,6 +27,10 @@ def run(cli: Cli, options: Options, arguments: list[str]) -> int:
         "until": _moment(options, "until"),
     }
     form = options.text("format")
+    if form and form != "json":
+        from onggi.cli.format import compile_template
+
+        compile_template(form, "Error parsing format", _TEMPLATE_ERROR)
     for event in cli.engine.messages(cli.engine.request("GET", "/events", query)):
         sys.stdout.write(_line(event, form) + "\n")
         sys.stdout.flush()

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from onggi.cli.command import Command, Options
 from onggi.cli.filters import ellipsis, short_id
-from onggi.cli.format import Row, check_fields, render_rows
+from onggi.cli.format import Row, render_rows
+from onggi.cli.platform import asked
 from onggi.cli.times import ago, human_size, rfc3339
 from onggi.client.engine import quote
 
@@ -25,30 +26,35 @@ _HEADERS: dict[str, Json] = {
     "Size": "SIZE",
     "Comment": "COMMENT",
 }
+_EPOCH = 946_684_800  # 2000-01-01: builds that set no time say something before it
 
 
 def run(cli: Cli, options: Options, arguments: list[str]) -> int:
     """Show the layers of an image, the newest first."""
-    form = options.text("format")
-    check_fields(form, _HEADERS, "*formatter.historyContext")
-    form = "{{.ID}}" if options.on("quiet") else _TABLE if form in ("", "table") else form
-    query = {"platform": options.text("platform") or None}
+    form, human = options.text("format"), options.on("human")
+    query = {"platform": asked(options, "invalid platform: ")}
     items = cli.engine.get(f"/images/{quote(arguments[0], b'/:')}/history", query)
-    rows = (_row(item, not options.on("no-trunc"), options.on("human")) for item in items)
+    if form in ("", "table"):
+        table = _TABLE if human else _TABLE.replace("CreatedSince", "CreatedAt")
+        form = "{{.ID}}" if options.on("quiet") else table
+    rows = (_row(item, not options.on("no-trunc"), human) for item in items)
     print(render_rows(form, rows, _HEADERS), end="")
     return 0
 
 
 def _row(item: Json, truncate: bool, human: bool) -> Row:
     created, command = item.get("Created") or 0, (item.get("CreatedBy") or "").replace("\t", " ")
-    return Row(
+    since = rfc3339(created) if not human else "N/A" if created <= _EPOCH else ago(created)
+    row = Row(
         ID=short_id(item["Id"]) if truncate else item["Id"],
-        CreatedSince=ago(created) if human else rfc3339(created),
+        CreatedSince=since,
         CreatedAt=rfc3339(created),
         CreatedBy=ellipsis(command, 45) if truncate else command,
         Size=human_size(item.get("Size") or 0, 3) if human else str(item.get("Size") or 0),
         Comment=item.get("Comment") or "",
     )
+    row.go_type = "*image.historyContext"
+    return row
 
 
 COMMAND = Command(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from onggi.cli.command import Command, Options
 from onggi.cli.inspecting import FORMAT, print_objects
+from onggi.cli.platform import asked
 from onggi.client.engine import quote
 
 TYPE_CHECKING = False
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
 
 def run(cli: Cli, options: Options, arguments: list[str]) -> int:
     """Print all facts about images."""
-    query = {"platform": options.text("platform") or None}
+    query = {"platform": asked(options)}
     return print_objects(
         cli,
         arguments,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from onggi.cli.command import Command, Options
-from onggi.cli.commands.system_prune import FLAGS, confirmed, prune_images
+from onggi.cli.commands.system_prune import FLAGS, confirmed, prune_images, unused
 from onggi.cli.times import human_size
 
 TYPE_CHECKING = False
@@ -13,8 +13,7 @@ if TYPE_CHECKING:
 
 def run(cli: Cli, options: Options, arguments: list[str]) -> int:
     """Remove unused images after a question."""
-    images = "all images without at least one container" if options.on("all") else "all dangling images"
-    if options.on("force") or confirmed(f"WARNING! This will remove {images}."):
+    if options.on("force") or confirmed(f"WARNING! This will remove {unused(options)}."):
         cli.out(f"Total reclaimed space: {human_size(prune_images(cli, options))}")
     return 0
 

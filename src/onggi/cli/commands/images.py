@@ -2,34 +2,63 @@
 
 from __future__ import annotations
 
-from onggi.cli.command import Command, Failure, Options
+from onggi.cli.command import PROGRAM, Command, Failure, Options
+from onggi.cli.context import console_size
 from onggi.cli.filters import filters
-from onggi.cli.format import check_fields, render_rows
-from onggi.cli.image_rows import DIGEST_TABLE, GO_TYPE, HEADERS, TABLE, image_rows
+from onggi.cli.format import render_rows
+from onggi.cli.image_rows import HEADERS, image_rows, is_dangling, list_format
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from onggi.cli.context import Cli
+
+    Json = Any
+
+_VERBS = ("build", "history", "import", "inspect", "list", "load", "ls", "prune", "pull", "push", "rm")
+_NOT_IN_TREE = {
+    "quiet": "--quiet",
+    "no-trunc": "--no-trunc",
+    "digests": "--show-digest",
+    "format": "--format",
+}
 
 
 def run(cli: Cli, options: Options, arguments: list[str]) -> int:
     """List images."""
-    if options.on("tree"):
-        raise Failure("onggi: 'onggi images --tree' is not supported by this build", 125)
-    form, digests = options.text("format"), options.on("digests")
-    used = check_fields(form, HEADERS, GO_TYPE)
-    if options.on("quiet"):
-        if form:
-            cli.err("WARNING: Ignoring custom format, because both --format and --quiet are set.")
-        form = "{{.ID}}"
-    elif form in ("", "table"):
-        form = DIGEST_TABLE if digests else TABLE
-    wanted = options.many("filter") + [f"reference={name}" for name in arguments]
+    wanted = options.many("filter") + [f"reference={name}" for name in arguments if name]
     query = {"all": True if options.on("all") else None, "filters": filters(wanted)}
-    items = cli.engine.get("/images/json", query)
-    truncate = not options.on("no-trunc")
-    rows = (row for item in items for row in image_rows(item, truncate, digests or "Digest" in used))
+    if options.on("tree"):
+        return _tree(cli, options, query)
+    quiet, digests = options.on("quiet"), options.on("digests")
+    configured = "" if quiet else str(cli.config().get("imagesFormat") or "")
+    form = list_format(options.text("format") or configured or "table", quiet, digests)
+    items = cli.engine.get("/images/json", query) or []
+    truncate, with_digests = not options.on("no-trunc"), digests or "{{.Digest}}" in form
+    rows = (row for item in items for row in image_rows(item, truncate, with_digests, digests))
     print(render_rows(form, rows, HEADERS), end="")
+    if arguments and not items and cli.name == "images":
+        _hint(cli, arguments[0])
+    return 0
+
+
+def _hint(cli: Cli, name: str) -> None:
+    """Help who meant a command of the group and got a filter."""
+    if name in (*_VERBS, "save", "tag"):
+        cli.err(f'\nNo images found matching "{name}": did you mean "{PROGRAM} image {name}"?')
+
+
+def _tree(cli: Cli, options: Options, query: dict[str, Json]) -> int:
+    for name, flag in _NOT_IN_TREE.items():
+        if options.text(name) if name == "format" else options.on(name):
+            raise Failure(f"{flag} is not yet supported with --tree")
+    from onggi.cli.image_tree import Tree
+
+    items = cli.engine.get("/images/json", {**query, "manifests": True}) or []
+    shown = items if options.on("all") else [item for item in items if not is_dangling(item)]
+    for line in Tree(shown, console_size()[1]).lines():
+        cli.out(line)
     return 0
 
 

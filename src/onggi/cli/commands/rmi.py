@@ -2,33 +2,47 @@
 
 from __future__ import annotations
 
-from onggi.cli.command import Command, Options
+from onggi.cli.command import Command, Failure, Options
+from onggi.cli.platform import parse_platform
 from onggi.client.engine import quote
-from onggi.client.errors import ClientError
+from onggi.client.errors import ClientError, EngineError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from onggi.cli.context import Cli
 
+_NOT_FOUND = 404
+
 
 def run(cli: Cli, options: Options, arguments: list[str]) -> int:
-    """Remove images and print what was untagged and deleted."""
+    """Remove images and print what was untagged and deleted; with --force an absent image is no failure."""
+    force = options.on("force")
     query = {
-        "force": True if options.on("force") else None,
+        "force": True if force else None,
         "noprune": True if options.on("no-prune") else None,
-        "platforms": options.many("platform") or None,
+        "platforms": _platforms(options) or None,
     }
-    status = 0
+    errors: list[ClientError] = []
     for name in arguments:
         try:
             for item in cli.engine.delete(f"/images/{quote(name, b'/:')}", query) or []:
-                cli.out(
-                    f"Deleted: {item['Deleted']}" if item.get("Deleted") else f"Untagged: {item['Untagged']}"
-                )
+                deleted = item.get("Deleted")
+                cli.out(f"Deleted: {deleted}" if deleted else f"Untagged: {item['Untagged']}")
         except ClientError as error:
-            cli.err(str(error))
-            status = 1
-    return status
+            errors.append(error)
+    for each in errors:
+        cli.err(str(each))
+    absent = [isinstance(each, EngineError) and each.status == _NOT_FOUND for each in errors]
+    return 1 if errors and not (force and all(absent)) else 0
+
+
+def _platforms(options: Options) -> list[dict[str, str]]:
+    try:
+        texts = [part for text in options.many("platform") for part in text.split(",")]
+        asked = [parse_platform(text) for text in texts]
+    except ValueError as error:
+        raise Failure(str(error)) from None
+    return [platform for at, platform in enumerate(asked) if platform not in asked[:at]]
 
 
 COMMAND = Command(

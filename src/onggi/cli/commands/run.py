@@ -8,7 +8,7 @@ from time import monotonic_ns, sleep
 from onggi.cli.attached import Attachment, check_terminal
 from onggi.cli.command import ArgumentError, Command, Failure, Options, with_help
 from onggi.cli.context import console_size
-from onggi.cli.launch import IdFile, Plan, add_proxies, missing_image, status_of, warn, with_image
+from onggi.cli.launch import IdFile, Plan, missing_image, prepare, status_of, warn, with_image
 from onggi.cli.runflags import CONTAINER_FLAGS, RUN_FLAGS
 from onggi.client.errors import ClientError, Disconnected, EngineError, Unreachable
 
@@ -35,7 +35,7 @@ def run(cli: Cli, options: Options, arguments: list[str]) -> int:
         raise missing_image("run", USE) from None
     _prepare_streams(plan)
     try:
-        add_proxies(cli, plan)
+        prepare(cli, plan)
         return _run(cli, plan)
     except ClientError as error:
         raise Failure(with_help(str(error), "run"), status_of(str(error))) from None

@@ -7,7 +7,7 @@ import time
 
 from onggi.cli.command import Command, Failure, Options
 from onggi.cli.containers import path
-from onggi.cli.format import Row, check_fields, render_rows
+from onggi.cli.format import Row, render_rows
 from onggi.cli.times import binary_size, human_size
 from onggi.client.errors import ClientError
 
@@ -40,7 +40,6 @@ _CLEAR = "\033[H\033[J"
 def run(cli: Cli, options: Options, arguments: list[str]) -> int:
     """Print what containers use, once or until interrupted."""
     form = options.text("format")
-    check_fields(form, _HEADERS, "*container.statsContext")
     form = _TABLE if form in ("", "table") else form
     while True:
         items, status = _measure(cli, options, arguments)

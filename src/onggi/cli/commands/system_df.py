@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from onggi.cli.command import Command, Failure, Options
-from onggi.cli.format import Row, check_fields, render_rows
+from onggi.cli.format import Row, render_rows
 from onggi.cli.times import human_size
 
 TYPE_CHECKING = False
@@ -30,7 +30,6 @@ def run(cli: Cli, options: Options, arguments: list[str]) -> int:
     if options.on("verbose"):
         raise Failure("--verbose is not supported by this build: see 'images' and 'ps -as'", 125)
     form = options.text("format")
-    check_fields(form, _HEADERS, "*formatter.diskUsageContext")
     rows = disk_usage(cli.engine.get("/system/df"))
     print(render_rows(_TABLE if form in ("", "table") else form, rows, _HEADERS), end="")
     return 0
@@ -55,13 +54,15 @@ def disk_usage(usage: Json) -> list[Row]:
 
 def _row(kind: str, count: int, active: int, size: int, reclaimable: int) -> Row:
     share = f" ({reclaimable * 100 // size}%)" if size else ""
-    return Row(
+    row = Row(
         Type=kind,
         TotalCount=str(count),
         Active=str(active),
         Size=human_size(size),
         Reclaimable=human_size(reclaimable) + share,
     )
+    row.go_type = "*formatter.diskUsageImagesContext"
+    return row
 
 
 COMMAND = Command(

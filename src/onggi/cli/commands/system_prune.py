@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 
 from onggi.cli.command import Command, Options
-from onggi.cli.filters import filters
+from onggi.cli.filters import prune_filters
 from onggi.cli.times import human_size
 
 TYPE_CHECKING = False
@@ -25,11 +25,10 @@ FLAGS = (
 
 def run(cli: Cli, options: Options, arguments: list[str]) -> int:
     """Remove stopped containers and unused images after a question."""
-    images = "all images without at least one container" if options.on("all") else "all dangling images"
-    warning = f"WARNING! This will remove:\n  - all stopped containers\n  - {images}\n"
+    warning = f"WARNING! This will remove:\n  - all stopped containers\n  - {unused(options)}\n"
     if not options.on("force") and not confirmed(warning):
         return 0
-    wanted = filters(options.many("filter"))
+    wanted = prune_filters(cli.config(), options.many("filter"))
     answer = cli.engine.post("/containers/prune", {"filters": wanted})
     deleted = answer.get("ContainersDeleted") or []
     if deleted:
@@ -41,6 +40,12 @@ def run(cli: Cli, options: Options, arguments: list[str]) -> int:
     return 0
 
 
+def unused(options: Options) -> str:
+    """Return which images a prune removes."""
+    every = "all images without at least one container associated to them"
+    return every if options.on("all") else "all dangling images"
+
+
 def confirmed(warning: str) -> bool:
     """Ask, and return whether the answer was yes."""
     sys.stdout.write(f"{warning}\nAre you sure you want to continue? [y/N] ")
@@ -50,10 +55,8 @@ def confirmed(warning: str) -> bool:
 
 def prune_images(cli: Cli, options: Options) -> int:
     """Remove images that no container uses and print them; returns the bytes that this freed."""
-    wanted = {
-        **(filters(options.many("filter")) or {}),
-        "dangling": {"false" if options.on("all") else "true": True},
-    }
+    dangling = f"dangling={'false' if options.on('all') else 'true'}"
+    wanted = prune_filters(cli.config(), [*options.many("filter"), dangling])
     answer = cli.engine.post("/images/prune", {"filters": wanted})
     deleted = answer.get("ImagesDeleted") or []
     if deleted:

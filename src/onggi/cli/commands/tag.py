@@ -3,24 +3,36 @@
 from __future__ import annotations
 
 from onggi.cli.command import Command, Failure, Options
-from onggi.cli.image_name import check_name, split_reference
+from onggi.cli.image_name import parse_any, parse_reference
 from onggi.client.engine import quote
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import TypeVar
+
     from onggi.cli.context import Cli
+
+    Result = TypeVar("Result")
 
 
 def run(cli: Cli, options: Options, arguments: list[str]) -> int:
     """Give an image another name."""
     source, target = arguments
-    try:
-        check_name(target)
-    except ValueError as error:
-        raise Failure(f'Error parsing reference: "{target}" is not a valid repository/tag: {error}') from None
-    name, tag, _ = split_reference(target)
-    cli.engine.post(f"/images/{quote(source, b'/:')}/tag", {"repo": name, "tag": tag or "latest"})
+    _read(parse_any, source)
+    reference = _read(parse_reference, target)
+    if reference.digest:
+        raise Failure("refusing to create a tag with a digest reference")
+    query = {"repo": reference.name, "tag": reference.with_default_tag().tag}
+    cli.engine.post(f"/images/{quote(source, b'/:')}/tag", query)
     return 0
+
+
+def _read(parse: Callable[[str], Result], text: str) -> Result:
+    try:
+        return parse(text)
+    except ValueError as error:
+        raise Failure(f'Error parsing reference: "{text}" is not a valid repository/tag: {error}') from None
 
 
 COMMAND = Command(
@@ -28,5 +40,6 @@ COMMAND = Command(
     "Give an image another name",
     run,
     arguments=(2, 2),
+    interspersed=False,
     aliases=("image tag", "tag"),
 )

@@ -1,0 +1,31 @@
+"""``onggi export``."""
+
+from __future__ import annotations
+
+from onggi.cli.command import Command, Options
+from onggi.cli.output import Output
+from onggi.client.engine import quote
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from onggi.cli.context import Cli
+
+
+def run(cli: Cli, options: Options, arguments: list[str]) -> int:
+    """Write the file system of a container to a tar archive."""
+    output = Output(options.text("output"), "failed to export container")
+    try:
+        output.write(cli.engine.request("GET", f"/containers/{quote(arguments[0])}/export").chunks())
+    finally:
+        output.discard()
+    return 0
+
+
+COMMAND = Command(
+    "export [OPTIONS] CONTAINER",
+    "Write the file system of a container to a tar archive",
+    run,
+    flags=(("output", "o", "string", "", "Write to this file instead of standard output"),),
+    arguments=(1, 1),
+    aliases=("container export", "export"),
+)

@@ -1,0 +1,45 @@
+"""``onggi load``."""
+
+from __future__ import annotations
+
+import os
+
+from onggi.cli.command import Command, Failure, Options
+from onggi.cli.input import pieces
+from onggi.cli.platform import asked
+from onggi.cli.progress import show
+from onggi.client.streams import write_all
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from onggi.cli.context import Cli
+
+
+def run(cli: Cli, options: Options, arguments: list[str]) -> int:
+    """Read images from a tar archive; the engine finds out how it is compressed."""
+    if not options.text("input") and os.isatty(0):
+        raise Failure("requested load from stdin, but stdin is empty")
+    body = pieces(options.text("input") or "-")
+    quiet = options.on("quiet") or not os.isatty(1)
+    query = {"quiet": quiet, "platform": asked(options, "invalid platform: ")}
+    headers = {"Content-Type": "application/x-tar"}
+    response = cli.engine.request("POST", "/images/load", query, body, headers)
+    if response.headers.get("content-type") == "application/json":
+        show(cli.engine.messages(response))
+    else:
+        for piece in response.chunks():
+            write_all(1, piece)
+    return 0
+
+
+COMMAND = Command(
+    "load [OPTIONS]",
+    "Read images from a tar archive, from standard input by default",
+    run,
+    flags=(
+        ("input", "i", "string", "", "Read from this file"),
+        ("platform", "", "string", "", "Read only this platform, os[/arch[/variant]]"),
+        ("quiet", "q", "bool", "", "Do not show the progress"),
+    ),
+    aliases=("image load", "load"),
+)

@@ -1,0 +1,68 @@
+"""``onggi pull``."""
+
+from __future__ import annotations
+
+from onggi.cli.command import Command, Failure, Options
+from onggi.cli.image_name import parse_reference
+from onggi.cli.platform import typed_or_default
+from onggi.cli.progress import show
+from onggi.cli.pulling import LAYOUT, TRUST, layout, pull, refuse_trust
+from onggi.cli.registry_auth import privileged
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from onggi.cli.context import Cli
+
+
+def run(cli: Cli, options: Options, arguments: list[str]) -> int:
+    """Download an image and print its full name."""
+    refuse_trust(cli, options)
+    if arguments[0].startswith(LAYOUT):
+        return _from_layout(cli, options, arguments[0])
+    every, quiet = options.on("all-tags"), options.on("quiet")
+    try:
+        reference = parse_reference(arguments[0])
+    except ValueError as error:
+        raise Failure(str(error)) from None
+    if every and not reference.name_only:
+        raise Failure("tag can't be used with --all-tags/-a")
+    if not every and reference.name_only:
+        reference = reference.with_default_tag()
+        if not quiet:
+            cli.out(f"Using default tag: {reference.tag}")
+    platform = typed_or_default(options, cli.env)
+    response = privileged(
+        cli, reference.domain, "pull", lambda headers: pull(cli, reference, platform, headers, every)
+    )
+    cli.flush()
+    show(cli.engine.messages(response), fd=-1 if quiet else 1)
+    cli.out(str(reference))
+    return 0
+
+
+def _from_layout(cli: Cli, options: Options, text: str) -> int:
+    path, name = layout(cli, text)
+    query = {
+        "path": path,
+        "reference": name or None,
+        "platform": typed_or_default(options, cli.env).lower() or None,
+        "all": True if options.on("all-tags") else None,
+    }
+    response = cli.engine.request("POST", "/onggi/v1/oci/pull", query)
+    show(cli.engine.messages(response), fd=-1 if options.on("quiet") else 1)
+    return 0
+
+
+COMMAND = Command(
+    "pull [OPTIONS] NAME[:TAG|@DIGEST]",
+    "Download an image from a registry, or from an OCI layout (oci:DIRECTORY[:TAG])",
+    run,
+    flags=(
+        ("all-tags", "a", "bool", "", "Download every tag of the repository"),
+        TRUST,
+        ("platform", "", "string", "", "Platform to choose, os[/arch[/variant]]"),
+        ("quiet", "q", "bool", "", "Do not show the progress"),
+    ),
+    arguments=(1, 1),
+    aliases=("image pull", "pull"),
+)

@@ -1,0 +1,36 @@
+"""``onggi save``."""
+
+from __future__ import annotations
+
+from onggi.cli.command import Command, Options
+from onggi.cli.output import Output
+from onggi.cli.platform import asked
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from onggi.cli.context import Cli
+
+
+def run(cli: Cli, options: Options, arguments: list[str]) -> int:
+    """Write images to a tar archive."""
+    platform = asked(options, "invalid platform: ")
+    output = Output(options.text("output"), "failed to save image")
+    try:
+        response = cli.engine.request("GET", "/images/get", {"names": arguments, "platform": platform})
+        output.write(response.chunks())
+    finally:
+        output.discard()
+    return 0
+
+
+COMMAND = Command(
+    "save [OPTIONS] IMAGE [IMAGE...]",
+    "Write images to a tar archive, on standard output by default",
+    run,
+    flags=(
+        ("output", "o", "string", "", "Write to this file"),
+        ("platform", "", "string", "", "Write only this platform, os[/arch[/variant]]"),
+    ),
+    arguments=(1, None),
+    aliases=("image save", "save"),
+)

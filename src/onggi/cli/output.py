@@ -1,0 +1,89 @@
+"""Where an archive goes: standard output, or a file that appears whole or not at all."""
+
+from __future__ import annotations
+
+import os
+import stat
+
+from onggi.cli.command import Failure
+from onggi.client.streams import write_all
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+_NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+_KINDS = (
+    (stat.S_ISDIR, "a directory"),
+    (stat.S_ISLNK, "a symbolic link directly"),
+    (stat.S_ISFIFO, "a named pipe (FIFO)"),
+    (stat.S_ISSOCK, "a socket"),
+    (stat.S_ISCHR, "a character device file"),
+    (stat.S_ISBLK, "a block device file"),
+)
+
+
+class Output:
+    """The target of ``-o PATH``; "" is standard output, which must be no terminal then.
+
+    ``prefix`` begins what is said of a path that cannot be one. Raises Failure.
+    """
+
+    def __init__(self, path: str, prefix: str) -> None:
+        self._path, self._temporary, self._fd = path, "", 1
+        if not path:
+            if os.isatty(1):
+                raise Failure("cowardly refusing to save to a terminal. Use the -o flag or redirect")
+            return
+        _check(path, prefix)
+        folder, base = os.path.split(os.path.abspath(path))
+        self._temporary = os.path.join(folder, f".tmp-{base}{os.urandom(5).hex()}")
+        try:
+            self._fd = os.open(self._temporary, _NEW, 0o600)
+        except OSError as error:
+            words = (error.strerror or "").lower()
+            raise Failure(f"{prefix}: open {self._temporary}: {words}") from None
+
+    def write(self, pieces: Iterable[bytes]) -> None:
+        """Write everything and give the file its name; nothing is left of it after an error."""
+        done = False
+        try:
+            for piece in pieces:
+                write_all(self._fd, piece)
+            if self._temporary:
+                os.fsync(self._fd)
+                os.rename(self._temporary, self._path)
+            done = True
+        except OSError as error:
+            words = (error.strerror or "").lower()
+            raise Failure(f"write {self._path or 'standard output'}: {words}") from None
+        finally:
+            self._close(done)
+
+    def discard(self) -> None:
+        """Leave nothing behind where nothing came."""
+        self._close(False)
+
+    def _close(self, done: bool) -> None:
+        if self._temporary:
+            os.close(self._fd)
+            if not done:
+                os.unlink(self._temporary)
+            self._temporary = ""
+
+
+def _check(path: str, prefix: str) -> None:
+    folder = os.path.dirname(os.path.normpath(path))
+    try:
+        if folder and not stat.S_ISDIR(os.stat(folder).st_mode):
+            raise Failure(f"{prefix}: invalid output path: stat {folder}: not a directory")
+    except OSError as error:
+        words = (error.strerror or "").lower()
+        raise Failure(f"{prefix}: invalid output path: stat {folder}: {words}") from None
+    try:
+        mode = os.lstat(path).st_mode
+    except FileNotFoundError:
+        return
+    for matches, name in _KINDS:
+        if matches(mode):
+            raise Failure(f"{prefix}: cannot write to {name}")

@@ -1,0 +1,54 @@
+"""The request for a pull, the same for ``pull``, ``run`` and ``create``; and what they refuse."""
+
+from __future__ import annotations
+
+from onggi.cli.command import Failure
+from onggi.cli.values import parse_bool
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from onggi.cli.command import Flag, Options
+    from onggi.cli.context import Cli
+    from onggi.cli.image_name import Reference
+    from onggi.client.http import Response
+
+TRUST: Flag = ("disable-content-trust", "", "bool", "true", "Do not verify the image")
+LAYOUT = "oci:"
+
+
+def pull(
+    cli: Cli, reference: Reference, platform: str, headers: Mapping[str, str], every_tag: bool = False
+) -> Response:
+    """Ask for a pull; the answer is a stream of progress. Raises ClientError."""
+    query = {
+        "fromImage": reference.name,
+        "tag": None if every_tag else reference.api_tag,
+        "platform": platform.lower() or None,
+    }
+    return cli.engine.request("POST", "/images/create", query, headers=headers)
+
+
+def refuse_trust(cli: Cli, options: Options) -> None:
+    """Refuse to verify signatures: we cannot, and a check that is asked for is not left out silently."""
+    asked = "disable-content-trust" in options.given and not options.on("disable-content-trust")
+    try:
+        by_default = parse_bool(cli.env.get("DOCKER_CONTENT_TRUST") or "0")
+    except ValueError:
+        by_default = False
+    if asked or (by_default and "disable-content-trust" not in options.given):
+        what = "--disable-content-trust=false" if asked else "DOCKER_CONTENT_TRUST"
+        raise Failure(f"{what} is not supported by this build", 125)
+
+
+def layout(cli: Cli, text: str) -> tuple[str, str]:
+    """Return (absolute path, name in it) of ``oci:DIRECTORY[:NAME]``. Raises Failure."""
+    import os
+
+    path, _, name = text.removeprefix(LAYOUT).partition(":")
+    if not path:
+        raise Failure(f'"{text}" names no directory: write oci:DIRECTORY[:TAG]')
+    if cli.engine.endpoint.kind != "unix":
+        raise Failure(f"{text}: the engine reads and writes it, and it may not be on this machine")
+    return os.path.abspath(path), name
