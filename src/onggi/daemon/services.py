@@ -111,6 +111,7 @@ class Services:
         self.transfers = Transfers(self.content, layers, self.images, self.layout.host_key, config.registries)
         self._stack.callback(self.transfers.close)
         self.events = EventBus(self.database)
+        self.images.on_event = self.events.publish
         context = Context(
             database=self.database,
             images=self.images,

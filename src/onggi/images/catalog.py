@@ -34,11 +34,8 @@ class Catalog:
         if is_hex(bare) and len(bare) == 64:
             return self._found(connection, f"sha256:{bare}", f"sha256:{bare}")
         reference = references.parse(text).with_default_tag() if not text.startswith("sha256:") else None
-        if reference:
-            query = "SELECT image_id FROM tags WHERE reference = ?"
-            row = connection.execute(query, (str(reference),)).fetchone()
-            if row:
-                return self.load(connection, row[0])
+        if reference and (image_id := self.named(connection, reference)):
+            return self.load(connection, image_id)
         return self._found(
             connection, f"sha256:{bare}" if is_hex(bare) else "", reference.familiar if reference else text
         )
@@ -75,8 +72,12 @@ class Catalog:
 
     def named(self, connection: sqlite3.Connection, reference: Reference) -> str:
         """The id of the image that has this name; empty if none has."""
-        query = "SELECT image_id FROM tags WHERE reference = ?"
-        row = connection.execute(query, (str(reference),)).fetchone()
+        if reference.digest:
+            query = "SELECT image_id FROM sources WHERE repository = ? AND digest = ?"
+            row = connection.execute(query, (reference.name, reference.digest)).fetchone()
+        else:
+            query = "SELECT image_id FROM tags WHERE reference = ?"
+            row = connection.execute(query, (str(reference),)).fetchone()
         return str(row[0]) if row else ""
 
     def tags_of(self, connection: sqlite3.Connection, name: str) -> list[tuple[Reference, str]]:
@@ -86,8 +87,12 @@ class Catalog:
         return [(references.parse(row[0]), str(row[1])) for row in rows]
 
     def untag(self, connection: sqlite3.Connection, reference: Reference) -> None:
-        """Take a reference away."""
-        connection.execute("DELETE FROM tags WHERE reference = ?", (str(reference),))
+        """Take a reference away: a tag, or a name with a digest."""
+        if reference.digest:
+            row = (reference.name, reference.digest)
+            connection.execute("DELETE FROM sources WHERE repository = ? AND digest = ?", row)
+        else:
+            connection.execute("DELETE FROM tags WHERE reference = ?", (str(reference),))
 
     def tagged_ns(self, connection: sqlite3.Connection, image_id: str) -> int:
         """When the image was tagged last; 0 if never."""
@@ -96,7 +101,8 @@ class Catalog:
 
     def drop(self, connection: sqlite3.Connection, image_id: str) -> None:
         """Remove an image's rows; its config blob goes behind the commit."""
-        connection.execute("DELETE FROM tags WHERE image_id = ?", (image_id,))
+        for table in ("tags", "sources", "manifests"):
+            connection.execute(f"DELETE FROM {table} WHERE image_id = ?", (image_id,))
         connection.execute("DELETE FROM images WHERE id = ?", (image_id,))
         self._configs.pop(image_id, None)
 
@@ -115,7 +121,13 @@ class Catalog:
         query = "SELECT reference FROM tags WHERE image_id = ? ORDER BY reference"
         tags = [references.parse(row[0]).familiar for row in connection.execute(query, (image_id,))]
         layers = list(config.get("rootfs", {}).get("diff_ids") or [])
-        return Image(image_id, config, tags, size, config.get("created") or "", layers, base)
+        digests = self._digests(connection, image_id)
+        return Image(image_id, config, tags, size, config.get("created") or "", layers, base, digests)
+
+    def _digests(self, connection: sqlite3.Connection, image_id: str) -> list[str]:
+        query = "SELECT repository, digest FROM sources WHERE image_id = ? ORDER BY repository, digest"
+        rows = connection.execute(query, (image_id,))
+        return [references.parse(f"{name}@{digest}").familiar for name, digest in rows]
 
     def _config(self, image_id: str) -> Json:
         if image_id not in self._configs:

@@ -16,7 +16,7 @@ _SHORT = 12
 
 
 class Plan(msgspec.Struct, frozen=True):
-    """Familiar names to take away, and the id to delete, if any."""
+    """Familiar names and digest references to take away, and the id to delete, if any."""
 
     untag: list[str]
     delete: str = ""
@@ -24,7 +24,7 @@ class Plan(msgspec.Struct, frozen=True):
 
 def whole(image: Image) -> Plan:
     """Everything of an image goes."""
-    return Plan(image.tags, image.id)
+    return Plan([*image.tags, *image.digests], image.id)
 
 
 def plan(image: Image, ref: str, users: Sequence[tuple[str, bool]], *, force: bool) -> Plan:
@@ -32,21 +32,44 @@ def plan(image: Image, ref: str, users: Sequence[tuple[str, bool]], *, force: bo
     words.
     """
     if _is_id(image, ref):
-        if len(image.tags) > 1:
+        if not _is_single(image):
             _refuse_unless(force, image, "image is referenced in multiple repositories")
         _check_users(image, users, force)
         return whole(image)
-    name = references.parse(ref).with_default_tag().familiar
-    if len(image.tags) > 1:
-        return Plan([name])
-    if users and not force:
+    if users and not force and _is_single(image):
         raise Conflict(
             f'conflict: unable to remove repository reference "{ref}" (must force) - container '
             f"{users[0][0][:_SHORT]} is using its referenced image {_short(image)}"
         )
+    gone = _named(image, ref)
+    if len(gone) < len(image.tags) + len(image.digests):
+        return Plan(gone)
     if any(running for _, running in users):
-        return Plan([name])  # forced: the image stays, without a name, while it runs
-    return whole(image)
+        return Plan(gone)  # forced: the image stays, without a name, while it runs
+    return Plan(gone, image.id)
+
+
+def _named(image: Image, ref: str) -> list[str]:
+    """The reference itself and, behind the last tag of its repository, the digests of that repository."""
+    reference = references.parse(ref).with_default_tag()
+    if reference.digest:
+        return [reference.familiar]
+    others = [tag for tag in image.tags if tag != reference.familiar]
+    if any(references.parse(tag).name == reference.name for tag in others):
+        return [reference.familiar]
+    own = [it for it in image.digests if references.parse(it).name == reference.name]
+    return [reference.familiar, *own]
+
+
+def _is_single(image: Image) -> bool:
+    """Whether all references to the image are one tag and the digests of its repository, or fewer."""
+    if len(image.tags) + len(image.digests) <= 1:
+        return True
+    if len(image.tags) > 1:
+        return False
+    repositories = {references.parse(it).name for it in image.digests}
+    first = references.parse([*image.tags, *image.digests][0]).name
+    return repositories == {first}
 
 
 def _check_users(image: Image, users: Sequence[tuple[str, bool]], force: bool) -> None:
@@ -68,6 +91,8 @@ def _short(image: Image) -> str:
 
 def _is_id(image: Image, ref: str) -> bool:
     """Whether ``ref`` found the image by its id; a name that looks like an id goes before."""
+    if "@" in ref:
+        return False
     named = (
         len(ref) < 64
         and not ref.startswith("sha256:")

@@ -35,6 +35,13 @@ Removed = tuple[Records, Garbage]
 InUse = Callable[[str], Iterable[tuple[str, bool]]]  # image id -> (container id, is running)
 
 
+OnEvent = Callable[[str, str, str, dict[str, str]], None]  # type, action, actor, attributes
+
+
+def silent(type: str, action: str, actor: str, attributes: dict[str, str]) -> None:
+    """The ``OnEvent`` where nobody listens."""
+
+
 def nobody(_: str) -> Iterable[tuple[str, bool]]:
     """The ``InUse`` of an engine without containers."""
     return ()
@@ -55,6 +62,7 @@ class Images:
         self._layers, self._host = layers, host
         self.catalog = Catalog(content.blobs)
         self.in_use = in_use
+        self.on_event: OnEvent = silent
         self._found: dict[str, Image] = {}  # answers of ``get`` since the last change
         config = image_config()
         started = views.rfc3339(time.time_ns())  # the view is live: it is as old as the engine
@@ -105,11 +113,18 @@ class Images:
         sizes = await self._database.run(lambda it: self._layers.sizes(it, chain))
         return views.history(image, sizes)
 
+    def announce(self, action: str, actor: str, name: str = "") -> None:
+        """Publish what happened to an image: ``actor`` is its id, or the name by which it was moved."""
+        self.on_event("image", action, actor, {"name": name or actor})
+
     async def record(self, image: NewImage) -> dict[str, str]:
         """Write down an image whose blobs and layers are here.
 
-        Returns the names that belonged to another image before, with that image's id. Raises DataLoss.
+        Returns the names that belonged to another image before, with that image's id. Raises DataLoss, or
+        Conflict for the name of the view.
         """
+        for name in image.names:
+            refuse_host(name)
 
         def write(connection: sqlite3.Connection) -> dict[str, str]:
             moved = {}
@@ -138,6 +153,7 @@ class Images:
         if image.id == self._host_image.id:
             raise Conflict(f"the image {HOST} is a view of this machine and has only this name")
         await self._change(lambda it: self.catalog.tag(it, reference, image.id))
+        self.announce("tag", image.id, reference.familiar)
 
     async def remove(self, ref: str, *, force: bool = False, prune: bool = True) -> Records:
         """Untag or delete by docker's rules; answers ``{"Untagged": name}`` and ``{"Deleted": id}`` records.
@@ -157,7 +173,11 @@ class Images:
             plan = removal.plan(self.catalog.load(connection, found.id), ref, users, force=force)
             return self._collected(connection, self._delete(connection, plan))
 
-        return (await self._change(drop, self._discard))[0]
+        records, _ = await self._change(drop, self._discard)
+        for done in records:
+            if "Untagged" in done or done["Deleted"] == found.id:
+                self.announce("untag" if "Untagged" in done else "delete", found.id)
+        return records
 
     async def prune(self, filters: Mapping[str, Sequence[str]] | None = None) -> Json:
         """Delete images that no container uses: untagged ones, or all with the filter ``dangling=false``."""
@@ -172,12 +192,13 @@ class Images:
         def drop(connection: sqlite3.Connection) -> Removed:
             nonlocal size
             images = [it for it in self.catalog.every(connection) if it.id in free]
-            unused = [it for it in images if not (dangling and it.tags)]
+            unused = [it for it in images if not (dangling and (it.tags or it.digests))]
             records = [it for image in unused for it in self._delete(connection, removal.whole(image))]
             size = sum(image.size for image in unused)
             return self._collected(connection, records)
 
         records, _ = await self._change(drop, self._discard)
+        self.on_event("image", "prune", "", {"reclaimed": str(size)})
         return {"ImagesDeleted": records or None, "SpaceReclaimed": size}
 
     def new_reference(self, text: str) -> Reference:
@@ -185,8 +206,7 @@ class Images:
         reference = references.parse(text).with_default_tag()
         if reference.digest:
             raise InvalidArgument("refusing to create a tag with a digest reference")
-        if reference.familiar_name == HOST:
-            raise Conflict(f"the name {HOST} belongs to the view of this machine; choose another")
+        refuse_host(reference)
         return reference
 
     def _is_host(self, ref: str) -> bool:
@@ -221,3 +241,9 @@ class Images:
         """Behind the durable commit, on the database's thread."""
         failpoint("images.remove.after_row")
         self._collector.discard(removed[1])
+
+
+def refuse_host(reference: Reference) -> None:
+    """Raise Conflict for the name that belongs to the view of this machine."""
+    if reference.familiar_name == HOST:
+        raise Conflict(f"the name {HOST} belongs to the view of this machine; choose another")

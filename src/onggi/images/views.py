@@ -20,14 +20,17 @@ _TRUE, _FALSE = ("true", "1"), ("false", "0")
 
 def summary(image: Image, patterns: Sequence[str] = ()) -> Json:
     """One line of ``docker images`` (Engine API, ImageSummary); with ``patterns`` only names that match."""
-    named = [tag for tag in image.tags if not patterns or _named(patterns, tag)]
+    named, digests = (
+        [name for name in names if not patterns or _named(patterns, name)]
+        for names in (image.tags, image.digests)
+    )
     return {
         "Containers": -1,
         "Created": epoch(image.created),
         "Id": image.id,
         "Labels": (image.config.get("config") or {}).get("Labels"),
         "ParentId": "",
-        "RepoDigests": [],
+        "RepoDigests": digests,
         "RepoTags": named,
         "SharedSize": -1,
         "Size": image.size,
@@ -49,7 +52,7 @@ def detail(image: Image, tagged_ns: int, directories: Sequence[str], overlays: S
     result = {
         "Id": image.id,
         "RepoTags": image.tags,
-        "RepoDigests": [],
+        "RepoDigests": image.digests,
         "Parent": "",
         "Comment": history[-1].get("comment", ""),
         "Created": image.created or _ZERO_TIME,
@@ -123,7 +126,7 @@ def filters(asked: Mapping[str, Sequence[str]], find: Callable[[str], Image]) ->
 
 
 def _reference(patterns: list[str], _: Callable[[str], Image]) -> Filter:
-    return lambda image: any(_named(patterns, tag) for tag in image.tags)
+    return lambda image: any(_named(patterns, name) for name in (*image.tags, *image.digests))
 
 
 def _named(patterns: Sequence[str], tag: str) -> bool:

@@ -14,6 +14,7 @@ class Image(msgspec.Struct, frozen=True):
     """``id`` is the digest of the config's bytes; ``layers`` are diff ids, base first; ``size`` is bytes
     unpacked.
 
+    ``digests`` are ``name@digest`` of what the image was pulled or pushed as.
     ``config`` is an OCI image config (config.md); ``created`` is RFC 3339 or empty; ``base`` is ``host``
     for the view of the machine and what was committed from it, else None.
     """
@@ -25,6 +26,7 @@ class Image(msgspec.Struct, frozen=True):
     created: str
     layers: list[str]
     base: str | None = None
+    digests: list[str] = []
 
 
 _RESERVED_LABELS = ("onggi.", "dev.onggi.", "io.onggi.")

@@ -55,9 +55,12 @@ def test_refusals(line, words):
         changes.apply({}, [line])
 
 
-def image(*tags, created="2024-01-01T00:00:00.123456789Z", labels=None):
+D1, D2 = ("@sha256:" + letter * 64 for letter in "12")
+
+
+def image(*tags, created="2024-01-01T00:00:00.123456789Z", labels=None, digests=()):
     config = {"config": {"Labels": labels or {}}}
-    return Image("sha256:" + "ab" * 32, config, list(tags), 1, created, [])
+    return Image("sha256:" + "ab" * 32, config, list(tags), 1, created, [], digests=list(digests))
 
 
 def test_removal_rules():
@@ -66,6 +69,21 @@ def test_removal_rules():
     assert removal.plan(one, "a", [], force=False) == removal.Plan(["a:latest"], one.id)
     assert removal.plan(one, "abab", [("c" * 64, False)], force=True) == removal.Plan(["a:latest"], one.id)
     assert removal.plan(one, "a", [("c" * 64, True)], force=True) == removal.Plan(["a:latest"])
+
+
+def test_digests_go_with_the_last_tag_of_their_repository():
+    one = image("a:1", digests=["a" + D1])
+    assert removal.plan(one, "a:1", [], force=False) == removal.Plan(["a:1", "a" + D1], one.id)
+    assert removal.plan(one, "abab", [], force=False) == removal.Plan(["a:1", "a" + D1], one.id)
+    assert removal.plan(one, "a" + D1, [], force=False) == removal.Plan(["a" + D1])
+    two = image("a:1", "a:2", digests=["a" + D1])
+    assert removal.plan(two, "a:1", [], force=False) == removal.Plan(["a:1"])
+    other = image("a:1", digests=["a" + D1, "b" + D2])
+    assert removal.plan(other, "a:1", [], force=False) == removal.Plan(["a:1", "a" + D1])
+    with pytest.raises(Conflict, match="multiple repositories"):
+        removal.plan(other, "abab", [], force=False)
+    bare = image(digests=["a" + D1])
+    assert removal.plan(bare, "a" + D1, [], force=False) == removal.Plan(["a" + D1], bare.id)
 
 
 @pytest.mark.parametrize(
