@@ -18,7 +18,7 @@ import hypothesis
 import pytest
 
 TESTS = Path(__file__).parent
-ROOT_SUITES = {"root", "api", "crash", "security"}
+ROOT_SUITES = {"contracts", "root", "api", "crash", "security"}
 SETUP_SUITE = "setup"  # needs root, and the machine's own network for packages
 
 CLONE_NEWNS, CLONE_NEWNET = 0x0002_0000, 0x4000_0000

@@ -10,6 +10,8 @@ from contextlib import asynccontextmanager
 from onggi import errors
 from onggi.images.service import Images
 from onggi.images.transfers import Transfers
+from onggi.registry.settings import Settings
+from onggi.store import drivers
 from onggi.store.content import Content
 from onggi.store.database import Database
 from onggi.store.gc import Collector
@@ -53,19 +55,21 @@ async def run_job(name, arguments, fds):
 
 
 class Engine:
-    def __init__(self, root):
-        self.layout = Layout(str(root))
+    def __init__(self, root, storage_driver):
+        Layout(str(root)).create()
+        self.database = Database(Layout(str(root)).database, MIGRATIONS)
+        driver = drivers.choose(self.database, str(root), storage_driver)
+        self.layout = Layout(str(root), driver.directory)
         self.layout.create()
-        self.database = Database(self.layout.database, MIGRATIONS)
         self.host = HostView(Scanner(self.layout.host_masks, shown=("/etc",)), [str(root)])
         self.trash = Trash(self.layout.trash)
-        self.snapshots = Snapshots(self.database, self.layout, self.host, self.trash)
+        self.snapshots = Snapshots(self.database, self.layout, self.host, self.trash, driver)
         self.content = Content(self.database, self.layout, self.trash)
         self.collector = Collector(self.content, self.snapshots)
         self.collector.recover()
         self.layers = Layers(self.layout, self.snapshots, run_job)
         self.images = Images(self.content, self.collector, self.layers, self.host)
-        self.transfers = Transfers(self.content, self.layers, self.images)
+        self.transfers = Transfers(self.content, self.layers, self.images, self.layout.host_key, Settings())
 
     async def load(self, data, **options):
         async def chunks():
@@ -84,8 +88,8 @@ class Engine:
 
 
 @asynccontextmanager
-async def engine(root):
-    it = Engine(root)
+async def engine(root, storage_driver=""):
+    it = Engine(root, storage_driver)
     try:
         yield it
     finally:

@@ -73,11 +73,11 @@ def extract(
     root_fd: int,
     limits: Limits = Limits(),  # noqa: B008 - immutable
     *,
-    layer: bool = False,
+    layer: overlay.Marks | None = None,
 ) -> Result:
     """Unpack the stream below ``root_fd``, a fresh directory, and read it to its end.
 
-    Whiteouts are refused, or in a ``layer`` made as overlay's; to mark ``Result.opaque`` is left to the
+    Whiteouts are refused, or in a ``layer`` made as its marks say; to mark ``Result.opaque`` is left to the
     caller. Raises InvalidArgument for a malformed or hostile archive or one beyond the limits, Unsupported
     for what we do not unpack, KernelError for the file system's refusals. What was unpacked so far stays for
     the caller to remove.
@@ -97,7 +97,7 @@ def extract(
 
 
 class _Extractor:
-    def __init__(self, root_fd: int, limits: Limits, layer: bool) -> None:
+    def __init__(self, root_fd: int, limits: Limits, layer: overlay.Marks | None) -> None:
         self._root_fd, self._limits, self._layer = root_fd, limits, layer
         self._directories = Directories(root_fd, limits.depth)
         self._late: dict[bytes, _Late] = {}
@@ -280,7 +280,7 @@ class _Extractor:
     # -- whiteouts -----------------------------------------------------------------------------------------
 
     def _hide(self, path: bytes, entry: tar.Entry) -> None:
-        if not self._layer:
+        if self._layer is None:
             raise InvalidArgument(
                 f"invalid root file system: {show(entry.name)} is a whiteout of an image layer"
             )
@@ -297,7 +297,7 @@ class _Extractor:
             self._directories.opaque.add(parent)
             return
         try:
-            overlay.make_whiteout(parent_fd, hidden)
+            overlay.make_whiteout(parent_fd, hidden, self._layer)
             self._whiteouts.append(b"%b/%b" % (parent, hidden))
         except FileExistsError:
             # What the layer itself has by this name stays, and hides what is below; a directory needs help.
@@ -357,9 +357,9 @@ def _make_node(parent_fd: int, name: bytes, entry: tar.Entry) -> None:
         os.symlink(entry.link, name, dir_fd=parent_fd)
         return
     major, minor = entry.device
-    if entry.kind == tar.CHARACTER and not major and not minor:
+    if entry.kind == tar.CHARACTER and os.makedev(major, minor) in overlay.DEVICES:
         raise InvalidArgument(
-            f"invalid tar: {show(entry.name)} is a character device 0:0, an overlay whiteout"
+            f"invalid tar: {show(entry.name)} is a character device {major}:{minor}, an overlay whiteout"
         )
     if major >= 1 << 12 or minor >= 1 << 20:
         raise InvalidArgument(f"invalid tar: device {major}:{minor} of {show(entry.name)}")

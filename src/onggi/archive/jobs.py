@@ -9,7 +9,7 @@ from typing import Any
 
 from onggi.archive.confine import confine, take_rights
 from onggi.archive.extract import Limits, extract
-from onggi.archive.overlay import mark_opaque
+from onggi.archive.overlay import COPY, OVERLAY, Marks, mark_opaque
 
 Json = Any
 _PIPE = 1 << 20  # bytes; 16 times the default saves as many changes between two processes
@@ -35,13 +35,22 @@ def unpack_layer(fds: list[int], arguments: Json) -> Json:
     leading ``/``, parents first (``""`` is the root itself). They are 0755 and root's here; what they are is
     for a lower layer to say. ``implied_cut`` is true if there were too many to report.
     """
+    return _unpack_layer(fds, arguments, OVERLAY)
+
+
+def unpack_layer_to_copy(fds: list[int], arguments: Json) -> Json:
+    """``unpack_layer`` for a store whose layers are never mounted: other marks, for any file system."""
+    return _unpack_layer(fds, arguments, COPY)
+
+
+def _unpack_layer(fds: list[int], arguments: Json, marks: Marks) -> Json:
     stream_fd, root_fd = fds
     _widen(stream_fd)
     confine(root_fd, later=("SYS_ADMIN",))
-    result = extract(stream_fd, root_fd, Limits(**arguments), layer=True)
+    result = extract(stream_fd, root_fd, Limits(**arguments), layer=marks)
     if result.opaque:
         take_rights()  # attributes in the name space `trusted` are the system administrator's
-        mark_opaque(root_fd, result.opaque)
+        mark_opaque(root_fd, result.opaque, marks)
     return {
         "entries": result.entries,
         "bytes": result.bytes,
@@ -55,4 +64,8 @@ def _widen(pipe_fd: int) -> None:
         fcntl.fcntl(pipe_fd, fcntl.F_SETPIPE_SZ, _PIPE)
 
 
-TABLE: dict[str, Callable[[list[int], Json], Json]] = {"unpack": unpack, "unpack_layer": unpack_layer}
+TABLE: dict[str, Callable[[list[int], Json], Json]] = {
+    "unpack": unpack,
+    "unpack_layer": unpack_layer,
+    "unpack_layer_to_copy": unpack_layer_to_copy,
+}

@@ -25,6 +25,7 @@ class Host(msgspec.Struct, frozen=True):
     cpus: frozenset[int]
     mems: frozenset[int]
     capabilities: tuple[str, ...]
+    storage_driver: str = "overlay2"
     cgroup_parent: str = "/onggi"
     time_namespace: bool = True
     thermal: tuple[str, ...] = ()

@@ -63,30 +63,30 @@ class Queries:
             "LogPath": _log_path(container),
             "Name": f"/{container.name}",
             "RestartCount": container.restarts,
-            "Driver": "overlay2",
+            "Driver": self._context.host.storage_driver,
             "Platform": spec.platform,
             "MountLabel": "",
             "ProcessLabel": "",
             "AppArmorProfile": "",
             "ExecIDs": list(container.execs) or None,
             "HostConfig": host_config(container),
-            "GraphDriver": {"Name": "overlay2", "Data": self._layers(container)},
+            "GraphDriver": self._graph_driver(container),
             "Mounts": [inspect_entry(point) for point in spec.mounts],
             "Config": _config(container),
             "NetworkSettings": _network_settings(container),
         }
 
-    def _layers(self, container: Container) -> Json:
-        rootfs = container.rootfs
-        if rootfs is None or rootfs.kind != "overlay":
-            return None
-        root = rootfs.overlays[0]
-        return {
-            "ID": container.id,
-            "LowerDir": ":".join(root.lowers),
-            "UpperDir": root.upper or "",
-            "WorkDir": root.work or "",
-        }
+    def _graph_driver(self, container: Container) -> Json:
+        rootfs, data = container.rootfs, None
+        if rootfs and rootfs.kind == "overlay":
+            root = rootfs.overlays[0]
+            data = {
+                "ID": container.id,
+                "LowerDir": ":".join(root.lowers),
+                "UpperDir": root.upper or "",
+                "WorkDir": root.work or "",
+            }
+        return {"Name": self._context.host.storage_driver, "Data": data}
 
     async def top(self, ref: str, ps_args: str = "-ef") -> Json:
         """docker's ``ContainerTopResponse``."""

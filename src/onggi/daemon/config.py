@@ -18,6 +18,7 @@ from onggi.launch.start import SPARES
 from onggi.logs import options as log_options
 from onggi.registry import settings as registry_settings
 from onggi.registry.settings import Settings
+from onggi.store import drivers
 
 Json = Any
 DEFAULT_FILE = "/etc/onggi/daemon.json"
@@ -61,6 +62,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     idle_timeout_s: int = 300
     spares: int = SPARES
     registries: Settings = Settings()
+    storage_driver: str = ""
 
     @property
     def debug(self) -> bool:
@@ -141,6 +143,7 @@ def build(values: Mapping[str, Json]) -> Config:
         docker_socket=bool(values.get("docker-socket", False)),
         idle_timeout_s=int(values.get("idle-timeout", 300)),
         spares=int(values.get("spares", SPARES)),
+        storage_driver=str(values.get("storage-driver", "")),
     )
     _validate(config)
     return config
@@ -219,6 +222,7 @@ def _validate(config: Config) -> None:
         raise InvalidArgument(f"invalid logging level: {config.log_level}")
     if config.default_profile != "compat":
         raise Unsupported(f"default-profile={config.default_profile} is not supported: only compat is")
+    drivers.check(config.storage_driver)
     if not 0 <= config.spares <= 64:
         raise InvalidArgument(f"invalid spares: {config.spares} is not between 0 and 64")
     if ".." in config.cgroup_parent.split("/") or config.cgroup_parent == "/":

@@ -16,6 +16,8 @@ from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 from typing import Any
 
+import msgspec
+
 from onggi.api.server import Server
 from onggi.containers.service import Containers
 from onggi.daemon import config as configuration
@@ -67,6 +69,9 @@ class Daemon:
         self._adopt_orphans()
         self.services = Services(config, self._born)
         self._stack.push_async_callback(self.services.close)
+        config = self._config = msgspec.structs.replace(
+            config, storage_driver=self.services.snapshots.driver.name
+        )
         self._watch_launcher()
         await self.services.recover(rebooted=rebooted)
         self.system = System(config, self._born, self._count, self._usage)

@@ -27,6 +27,7 @@ FLAGS = (
     Flag("cgroup-parent", "text", "cgroup-parent", "Parent of all our control groups (default /onggi)"),
     Flag("config-file", "text", "", "Daemon configuration file (default /etc/onggi/daemon.json)"),
     Flag("default-profile", "text", "default-profile", "Defaults of containers: compat (docker's)"),
+    Flag("storage-driver", "text", "storage-driver", "Storage driver to use: overlay2 or copy", "s"),
     Flag("debug", "bool", "debug", "Enable debug mode", "D"),
     Flag("log-level", "text", "log-level", "Set the logging level: debug, info, warn, error, fatal", "l"),
     Flag("log-driver", "text", "log-driver", "Default driver for container logs"),

@@ -23,6 +23,7 @@ from onggi.images.registries import Registries
 from onggi.images.service import Images
 from onggi.images.transfers import Transfers
 from onggi.kernel import capabilities, cgroups, features
+from onggi.store import drivers
 from onggi.store.content import Content
 from onggi.store.database import Database
 from onggi.store.gc import Collector
@@ -86,12 +87,15 @@ class Services:
         return [(user.id, user.state.running or not user.stored) for user in users]
 
     def _open_store(self, config: Config) -> None:
+        driver = drivers.choose(self.database, config.data_root, config.storage_driver)
+        self.layout = Layout(config.data_root, driver.directory)
+        self.layout.create()
         scanner = Scanner(self.layout.host_masks)
         self.host_view = HostView(scanner, [config.data_root, config.exec_root])
         self._stack.callback(self.host_view.close)
         self.trash = Trash(self.layout.trash)
         self._stack.push_async_callback(asyncio.to_thread, self.trash.close)
-        self.snapshots = Snapshots(self.database, self.layout, self.host_view, self.trash)
+        self.snapshots = Snapshots(self.database, self.layout, self.host_view, self.trash, driver)
         self._stack.push_async_callback(self.snapshots.close)
         self.content = Content(self.database, self.layout, self.trash)
         self._stack.push_async_callback(self.content.close)
@@ -118,7 +122,7 @@ class Services:
             snapshots=self.snapshots,
             runtime=self.supervisor,
             events=self.events,
-            host=host_facts(config, born),
+            host=msgspec.structs.replace(host_facts(config, born), storage_driver=self.snapshots.driver.name),
             seccomp=Programs(features_, f"{config.data_root}/seccomp"),
             data_root=config.data_root,
             exec_root=config.exec_root,

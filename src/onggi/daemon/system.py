@@ -186,7 +186,7 @@ def _engine_fields(config: Config) -> Json:
     commit = {"ID": build_id(), "Expected": build_id()}
     none = {"ID": "", "Expected": ""}
     return {
-        "Driver": "overlay2",
+        "Driver": config.storage_driver,
         "DriverStatus": [["Backing Filesystem", _backing(config.data_root)], ["Supports d_type", "true"]],
         "DockerRootDir": config.data_root,
         "Plugins": {"Volume": [], "Network": ["host", "null"], "Authorization": None, "Log": list(DRIVERS)},

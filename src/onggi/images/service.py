@@ -104,7 +104,8 @@ class Images:
         directories = await self._database.run(lambda it: self._layers.directories(it, chain))
         tagged_ns = await self._database.run(lambda it: self.catalog.tagged_ns(it, image.id))
         overlays = await asyncio.to_thread(self._host.overlays) if image.base == HOST else []
-        return views.detail(image, tagged_ns, directories, overlays)
+        stored = views.Stored(self._layers.driver_name, directories, overlays)
+        return views.detail(image, tagged_ns, stored)
 
     async def history(self, ref: str) -> Records:
         """docker's history, newest step first. Raises NotFound."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 from onggi.errors import InvalidArgument
 from onggi.images.catalog import Filter
@@ -37,8 +37,17 @@ def summary(image: Image, patterns: Sequence[str] = ()) -> Json:
     }
 
 
-def detail(image: Image, tagged_ns: int, directories: Sequence[str], overlays: Sequence[Overlay]) -> Json:
-    """``docker image inspect`` (Engine API, ImageInspect). ``directories`` are layers on disk, top first."""
+class Stored(NamedTuple):
+    """Where an image lies: its storage driver, its layers' directories (top first), the view below them."""
+
+    driver: str
+    directories: Sequence[str]
+    overlays: Sequence[Overlay]
+
+
+def detail(image: Image, tagged_ns: int, stored: Stored) -> Json:
+    """``docker image inspect`` (Engine API, ImageInspect)."""
+    directories, overlays = stored.directories, stored.overlays
     config = image.config
     history = config.get("history") or [{}]
     data: dict[str, str] = {}
@@ -62,7 +71,7 @@ def detail(image: Image, tagged_ns: int, directories: Sequence[str], overlays: S
         "Architecture": config.get("architecture", ""),
         "Os": config.get("os", ""),
         "Size": image.size,
-        "GraphDriver": {"Data": data or None, "Name": "overlay2"},
+        "GraphDriver": {"Data": data or None, "Name": stored.driver},
         "RootFS": {"Type": "layers", "Layers": image.layers},
         "Metadata": {"LastTagTime": rfc3339(tagged_ns) if tagged_ns else _ZERO_TIME},
     }

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from errno import ELOOP, ENOENT, ENOTDIR
 from typing import NamedTuple
 
+from onggi.archive.overlay import is_opaque
 from onggi.errors import KernelError
 from onggi.store.durable import sync_file, sync_tree
 
@@ -91,7 +92,7 @@ def _open(root_fd: int, path: str) -> tuple[int, bool]:
     fd, hides = os.dup(root_fd), False
     for name in filter(None, path.split("/")):
         try:
-            hides = hides or _opaque(fd)
+            hides = hides or is_opaque(fd)
             below = os.open(name, _DIRECTORY, dir_fd=fd)
         except OSError as error:
             if error.errno not in (ENOENT, ENOTDIR, ELOOP):
@@ -108,8 +109,3 @@ def _facts(fd: int) -> Facts:
     names = [name for name in os.listxattr(fd) if not name.startswith(_OVERLAY)]
     xattrs = {name: os.getxattr(fd, name) for name in names}
     return Facts(stat.S_IMODE(status.st_mode), status.st_uid, status.st_gid, status.st_mtime_ns, xattrs)
-
-
-def _opaque(fd: int) -> bool:
-    marks = [f"{dialect}opaque" for dialect in _OVERLAY]
-    return any(os.getxattr(fd, name) == b"y" for name in os.listxattr(fd) if name in marks)

@@ -113,6 +113,7 @@ class Layers:
 
     def __init__(self, layout: Layout, snapshots: Snapshots, run_job: RunJob) -> None:
         self._layout, self._snapshots, self._run_job = layout, snapshots, run_job
+        self.driver_name = snapshots.driver.name
 
     @asynccontextmanager
     async def unpack(self, source: Source, *, whole: bool = False) -> AsyncIterator[Layer]:
@@ -125,7 +126,7 @@ class Layers:
         number = self._snapshots.number()
         try:
             make_private(self._layout.snapshot(number))
-            yield await self._fill(number, source, "unpack" if whole else "unpack_layer")
+            yield await self._fill(number, source, "unpack" if whole else self._snapshots.driver.job)
         finally:
             await self._snapshots.drop_unless_recorded(number)
 

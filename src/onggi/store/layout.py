@@ -6,6 +6,7 @@
   snapshots/overlay/<n>/fs        unpacked layer, or upper directory of a container
   snapshots/overlay/<n>/work      overlayfs' work directory, containers only
   snapshots/overlay/<n>/mounts/<digest of target>/{fs,work}     other file systems of a `host` container
+  snapshots/copy/<n>/fs           the same of a store that cannot mount overlays
   mountpoints/<digest>            see mountpoints
   trash/<n>                       trees that no row names any more, being deleted
   host-key                        seals images that stand on the `host` view
@@ -25,9 +26,10 @@ _PRIVATE = 0o700
 
 
 class Layout(msgspec.Struct, frozen=True):
-    """Paths below one data root."""
+    """Paths below one data root; ``snapshots_of`` is the kind of snapshots it keeps."""
 
     root: str
+    snapshots_of: str = "overlay"
 
     @property
     def database(self) -> str:
@@ -43,7 +45,7 @@ class Layout(msgspec.Struct, frozen=True):
 
     @property
     def snapshots(self) -> str:
-        return f"{self.root}/snapshots/overlay"
+        return f"{self.root}/snapshots/{self.snapshots_of}"
 
     @property
     def trash(self) -> str:
@@ -70,10 +72,10 @@ class Layout(msgspec.Struct, frozen=True):
         """Make every directory that is absent, and take rights of group and others away from those that
         exist.
         """
-        names = ("", "/blobs", "/blobs/sha256", "/ingest", "/snapshots", "/snapshots/overlay", "/trash")
+        names = ("", "/blobs", "/blobs/sha256", "/ingest", "/trash", "/mountpoints", "/snapshots")
         if not os.path.isdir(self.root):
             os.makedirs(self.root, exist_ok=True)
-        for name in (*names, "/mountpoints"):
+        for name in (*names, f"/snapshots/{self.snapshots_of}"):
             make_private(self.root + name)
 
 

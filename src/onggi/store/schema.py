@@ -112,6 +112,14 @@ MIGRATIONS: list[Migration] = [
         """,
     ),
     Migration("store", 2, _content),
+    Migration(
+        "store",
+        3,
+        """
+        CREATE TABLE facts (name TEXT PRIMARY KEY, value TEXT NOT NULL);
+        INSERT INTO facts SELECT 'driver', 'overlay2' FROM snapshots LIMIT 1
+        """,
+    ),
 ]
 
 

@@ -1,4 +1,4 @@
-"""The writable side of containers: an upper and a work directory each, above the layers of their image.
+"""The writable side of containers, above the layers of their image; ``drivers`` says how.
 
 Short numbers name snapshots, so that option strings of overlays stay short. Preparing makes directories
 first and the row second; removing drops the row first and the files second, so that a kill leaves at most
@@ -12,20 +12,17 @@ import asyncio
 import contextlib
 import os
 import sqlite3
-import stat
 from collections.abc import Callable, Iterable, Sequence
-from hashlib import sha256
 from typing import NamedTuple
 
 import msgspec
 
 from onggi.archive import trees
 from onggi.errors import DataLoss, KernelError, NotFound
-from onggi.kernel.mounts import MAX_LAYERS
 from onggi.oci.digest import chain_ids
 from onggi.oci.image import HOST, Image
-from onggi.store import mountpoints
 from onggi.store.database import Database
+from onggi.store.drivers import Driver
 from onggi.store.host import HostView
 from onggi.store.layout import Layout
 from onggi.store.rootfs import Mask, Overlay, Rootfs, Spec
@@ -57,10 +54,12 @@ class Release(NamedTuple):
 class Snapshots:
     """Plans and keeps root file systems of containers."""
 
-    def __init__(self, database: Database, layout: Layout, host: HostView, trash: Trash) -> None:
+    def __init__(
+        self, database: Database, layout: Layout, host: HostView, trash: Trash, driver: Driver
+    ) -> None:
         self.database, self._layout, self._host, self._trash = database, layout, host, trash
+        self.driver = driver
         self._layers: dict[str, str] = {}  # chain id -> directory
-        self._mountpoints: dict[tuple[str, ...], str] = {}
         self._numbers: dict[str, int] = {}  # container id -> number
         self._next = 1
         self._background: set[asyncio.Task[object]] = set()
@@ -102,9 +101,10 @@ class Snapshots:
         view = await self._view(spec)
         number = self._numbers[container_id] = self.number()
         try:
-            rootfs = self._plan(await self._directories(spec.chain), number, spec, view)
+            rootfs = await self._plan(await self._directories(spec.chain), number, view)
         except BaseException:
             del self._numbers[container_id]
+            self._trash.put(self._layout.snapshot(number))
             raise
         row = (number, "container", container_id, msgspec.json.encode(spec))
         return Draft(_volatile(rootfs, volatile), row, lambda it: self._record(it, spec, row))
@@ -115,7 +115,7 @@ class Snapshots:
         """
         number, spec = await self.database.run(lambda it: self._row(it, container_id))
         view = await self._view(spec)
-        return self._plan(await self._directories(spec.chain), number, spec, view)
+        return await self._plan(await self._directories(spec.chain), number, view)
 
     async def remove(self, container_id: str, *, durable: bool = True) -> None:
         """Delete a container's snapshot. Idempotent.
@@ -167,7 +167,7 @@ class Snapshots:
     def forget_layers(self) -> None:
         """The layers' table changed."""
         self._layers.clear()
-        self._mountpoints.clear()
+        self.driver.forget()
 
     async def _view(self, spec: Spec) -> list[Overlay]:
         if spec.base != HOST:
@@ -197,33 +197,11 @@ class Snapshots:
             return known
         return await self.database.run(lambda it: [self._layer(it, entry) for entry in reversed(chain)])
 
-    def _plan(self, layers: list[str], number: int, spec: Spec, view: list[Overlay]) -> Rootfs:
+    async def _plan(self, layers: list[str], number: int, view: list[Overlay]) -> Rootfs:
         directory = self._layout.snapshot(number)
-        _mkdir(directory, 0o700)
-        if not view:
-            points = self._points(layers)
-            lowers = [points, *layers] if points else layers
-            return Rootfs("overlay", [_writable(Overlay("/", lowers), directory, [*layers, points][0])])
-        root = msgspec.structs.replace(
-            view[0], lowers=[*layers, *view[0].lowers], nested=view[0].nested or bool(layers)
-        )
-        overlays = [_writable(root, directory, root.lowers[0])]
-        if len(view) > 1:
-            _mkdir(f"{directory}/mounts", 0o700)
-        for other in view[1:]:
-            place = f"{directory}/mounts/{sha256(os.fsencode(other.target)).hexdigest()[:16]}"
-            _mkdir(place, 0o700)
-            overlays.append(_writable(other, place, other.target))
-        return Rootfs("overlay", overlays)
-
-    def _points(self, layers: list[str]) -> str:
-        """The layer of mount points above an image; empty if it needs none or may have no further layer."""
-        if len(layers) >= MAX_LAYERS:
-            return ""
-        key = tuple(layers)
-        if key not in self._mountpoints:
-            self._mountpoints[key] = mountpoints.layer(self._layout.mountpoints, layers)
-        return self._mountpoints[key]
+        if self.driver.quick:
+            return self.driver.plan(directory, layers, view)
+        return await asyncio.to_thread(self.driver.plan, directory, layers, view)
 
     def _layer(self, connection: sqlite3.Connection, chain_id: str) -> str:
         if chain_id not in self._layers:
@@ -305,31 +283,6 @@ def _remove_empty(path: str) -> bool:
 
 def _nothing(_: sqlite3.Connection) -> None:
     """The row is there."""
-
-
-def _writable(overlay: Overlay, directory: str, like: str) -> Overlay:
-    """Give an overlay its upper directory, with owner and mode of the directory it covers."""
-    upper, work = f"{directory}/fs", f"{directory}/work"
-    status = os.stat(like)
-    try:
-        os.mkdir(upper, 0o700)
-        os.chown(upper, status.st_uid, status.st_gid)
-        os.chmod(upper, stat.S_IMODE(status.st_mode))
-    except FileExistsError:
-        pass  # a further start of the same container
-    except OSError as error:
-        raise KernelError("mkdir", error.errno or 0, upper) from None
-    _mkdir(work, 0o700)
-    return msgspec.structs.replace(overlay, upper=upper, work=work)
-
-
-def _mkdir(path: str, mode: int) -> None:
-    try:
-        os.mkdir(path, mode)
-    except FileExistsError:
-        pass  # a further start of the same container
-    except OSError as error:
-        raise KernelError("mkdir", error.errno or 0, path) from None
 
 
 def _rows(connection: sqlite3.Connection) -> list[tuple[int, str, str]]:

@@ -87,7 +87,7 @@ def test_the_file_has_dockerds_keys(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("values", "words"),
     [
-        ({"storage-driver": "zfs", "bip": "x"}, "don't match any configuration option: bip, storage-driver"),
+        ({"storage-opts": [], "bip": "x"}, "don't match any configuration option: bip, storage-opts"),
         ({"debug": "yes"}, "debug has a wrong type"),
         ({"hosts": [1]}, "hosts must hold strings"),
         ({"log-opts": {"max-file": 3}}, "log-opts must hold strings"),

@@ -12,6 +12,7 @@ from onggi.store.gc import Collector
 from onggi.store.host import HostView
 from onggi.store.host_scan import Scanner
 from onggi.store.layout import Layout
+from onggi.store.overlays import OverlayDriver
 from onggi.store.schema import MIGRATIONS
 from onggi.store.snapshots import Snapshots
 from onggi.store.trash import Trash
@@ -29,7 +30,7 @@ class Store:
         self.database = Database(self.layout.database, MIGRATIONS)
         self.host = HostView(Scanner(self.layout.host_masks, shown=()), [self.layout.root])
         self.trash = Trash(self.layout.trash)
-        self.snapshots = Snapshots(self.database, self.layout, self.host, self.trash)
+        self.snapshots = Snapshots(self.database, self.layout, self.host, self.trash, OverlayDriver(""))
         self.content = Content(self.database, self.layout, self.trash)
         self.collector = Collector(self.content, self.snapshots)
         self.collector.recover()

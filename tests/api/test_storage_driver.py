@@ -1,0 +1,72 @@
+"""An engine that cannot or may not mount overlays."""
+
+import subprocess
+import sys
+
+import pytest
+
+from engines import DEADLINE_S, RealEngine
+
+
+@pytest.fixture(scope="module")
+def copying(tmp_path_factory):
+    engine = RealEngine(tmp_path_factory.mktemp("copying"), "--storage-driver", "copy")
+    try:
+        engine.start()
+        engine.import_busybox()
+        yield engine
+    finally:
+        engine.destroy()
+
+
+def run(engine, *arguments):
+    done = engine.onggi("run", "--network", "none", *arguments)
+    assert done.returncode == 0, done
+    return done.stdout.decode()
+
+
+def test_containers_run_on_copies(copying):
+    assert run(copying, "--rm", "busybox", "id") == "uid=0(root) gid=0(root) groups=0(root)\n"
+    run(copying, "--name", "it", "busybox", "sh", "-c", "echo one >> /file; mount | grep ' / ' && cat /file")
+    assert copying.onggi("start", "-a", "it").stdout.endswith(b"one\none\n")
+    assert b"one" not in copying.onggi("run", "--rm", "--network", "none", "busybox", "ls", "/").stdout
+    copying.kill()
+    copying.start()
+    assert copying.onggi("start", "-a", "it").stdout.endswith(b"one\none\none\n")
+    assert copying.onggi("rm", "it").returncode == 0
+    assert len(list((copying.data_root / "snapshots/copy").iterdir())) == 1
+
+
+def test_it_is_told(copying):
+    assert copying.onggi("info", "--format", "{{.Driver}}").stdout == b"copy\n"
+    inspected = copying.docker("image", "inspect", "--format", "{{.GraphDriver.Name}}", "busybox")
+    assert inspected.stdout == b"copy\n"
+
+
+def test_the_view_of_the_machine_is_refused(copying):
+    done = copying.onggi("run", "--rm", "--network", "none", "host", "true")
+    assert done.returncode == 125
+    assert b"needs overlay mounts, which the storage driver copy does without" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("asked", "words"),
+    [
+        ("zfs", b"error initializing graphdriver: driver not supported: zfs"),
+        ("overlay2", b"was made with the storage driver copy, not overlay2"),
+    ],
+)
+def test_another_is_refused(copying, asked, words):
+    copying.stop()
+    try:
+        command = [sys.executable, "-m", "onggi.daemon", "--here", "--storage-driver", asked]
+        done = subprocess.run(
+            [*command, "--cgroup-parent", copying.cgroup_parent],
+            env=copying.environment,
+            capture_output=True,
+            timeout=DEADLINE_S,
+        )
+        assert done.returncode != 0
+        assert words in done.stderr + (copying.directory / "onggid.log").read_bytes()
+    finally:
+        copying.start()
