@@ -78,9 +78,12 @@ def shown(url: str) -> str:
 
 def follow(url: str, location: str) -> str:
     """The URL that a ``Location`` means. Raises Forbidden for one that leaves TLS (CVE-2019-10214)."""
-    if _UNSAFE.search(location):
-        raise InvalidArgument("invalid redirect of a registry: it holds unsafe characters")
-    target = urljoin(url, location).partition("#")[0]
+    if len(location) > _MAX_URL or _UNSAFE.search(location):
+        raise InvalidArgument("invalid redirect of a registry: it is too long or holds unsafe characters")
+    try:
+        target = urljoin(url, location).partition("#")[0]
+    except ValueError:
+        raise InvalidArgument(f"invalid redirect of a registry: {location[:200]!r}") from None
     parts = parse(target)
     if parts.scheme == "http" and parse(url).scheme == "https":
         raise Forbidden(
