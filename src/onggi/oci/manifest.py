@@ -94,6 +94,8 @@ def _rank(found: Json, wanted: Platform) -> int:
     if found.get("architecture") != wanted.architecture:
         return 0
     variant = found.get("variant") or ""
+    if not isinstance(variant, str):
+        return 0
     if variant == wanted.variant:
         return 3
     if not variant or not wanted.variant:

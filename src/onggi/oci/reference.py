@@ -23,6 +23,7 @@ _LABEL = r"(?:[a-zA-Z0-9]|[a-zA-Z0-9][a-zA-Z0-9-]*[a-zA-Z0-9])"
 _DOMAIN = rf"(?:{_LABEL}(?:\.{_LABEL})*|\[[a-fA-F0-9:]+\])(?::[0-9]+)?"
 _TAG = r"[\w][\w.-]{0,127}"
 _DIGEST = r"[A-Za-z][A-Za-z0-9]*(?:[-_+.][A-Za-z][A-Za-z0-9]*)*:[0-9a-fA-F]{32,}"
+_CHECKSUM_LENGTHS = {"sha256": 64, "sha384": 96, "sha512": 128}
 _REFERENCE = re.compile(
     rf"(?P<domain>{_DOMAIN})/(?P<path>{_COMPONENT}(?:/{_COMPONENT})*)(?::(?P<tag>{_TAG}))?(?:@(?P<digest>{_DIGEST}))?",
     re.ASCII,
@@ -79,9 +80,23 @@ def parse(text: str) -> Reference:
     match = _REFERENCE.fullmatch(f"{domain}/{remainder}")
     if match is None:
         raise InvalidArgument("invalid reference format")
+    _check_digest(match["digest"] or "")
     if len(f"{domain}/{match['path']}") > _MAX_NAME:
         raise InvalidArgument(f"repository name must not be more than {_MAX_NAME} characters")
     return Reference(match["domain"], match["path"], match["tag"] or "", match["digest"] or "")
+
+
+def _check_digest(digest: str) -> None:
+    """Refuse a digest that cannot be one, in the words of docker's parser (CVE-2024-3727)."""
+    algorithm, _, checksum = digest.partition(":")
+    if not digest:
+        return
+    if algorithm not in _CHECKSUM_LENGTHS:
+        raise InvalidArgument("unsupported digest algorithm")
+    if len(checksum) != _CHECKSUM_LENGTHS[algorithm]:
+        raise InvalidArgument("invalid checksum digest length")
+    if checksum.lower() != checksum:
+        raise InvalidArgument("invalid checksum digest format")
 
 
 def _split_domain(text: str) -> tuple[str, str]:

@@ -1,4 +1,6 @@
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from onggi.errors import InvalidArgument
 from onggi.oci import platform, reference
@@ -86,3 +88,32 @@ def test_platforms():
     assert platform.parse("linux").os == "linux"
     with pytest.raises(InvalidArgument):
         platform.parse("a/b/c/d")
+
+
+@given(st.text(max_size=300) | st.from_regex(r"[a-zA-Z0-9._:/@\[\]-]{0,80}", fullmatch=True))
+def test_any_text_is_a_reference_or_refused(text):
+    try:
+        parsed = reference.parse(text)
+    except InvalidArgument:
+        return
+    # What was taken is plain ASCII that can stand in a URL or a path, and means the same when written out.
+    assert str(parsed).isascii()
+    assert str(parsed).isprintable()
+    assert not {"..", "."} & set(parsed.path.split("/"))
+    assert not set(str(parsed)) & set(" %?#\\&\"'")
+    assert reference.parse(str(parsed)) == parsed
+    assert reference.parse(parsed.familiar) == parsed
+
+
+@pytest.mark.parametrize(
+    "text", [f"x@sha256:{'a' * 63}", "x@sha256:", "x@../../y", f"x@sha256:{'g' * 64}", "x@"]
+)
+def test_cve_2024_3727_malformed_digests_are_no_references(text):
+    with pytest.raises(InvalidArgument):
+        reference.parse(text)
+
+
+def test_a_reference_is_parsed_in_linear_time():
+    for text in ("a-" * 100_000, "a" * 200_000 + "!", "a." * 100_000 + "/", "a/" * 100_000 + "@"):
+        with pytest.raises(InvalidArgument):
+            reference.parse(text)
