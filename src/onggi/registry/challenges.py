@@ -12,6 +12,7 @@ _MAX_CHALLENGES = 16
 _TOKEN = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
 _QUOTED = r'"(?:[\t \x21\x23-\x5b\x5d-\x7e\x80-\xff]|\\[\t \x21-\x7e\x80-\xff])*"'
 _SEPARATORS = re.compile(r"[ \t]*(?:,[ \t]*)*")
+_COMPLETE = re.compile(r"[ \t]*(?=,|$)")
 _SCHEME = re.compile(rf"({_TOKEN})(?=[ \t,]|$)")
 _PARAMETER = re.compile(rf"[ \t]*({_TOKEN})[ \t]*=[ \t]*({_TOKEN}|{_QUOTED})[ \t]*(?=,|$)")
 _TOKEN68 = re.compile(r"[ \t]+[A-Za-z0-9._~+/-]+=*[ \t]*(?=,|$)")
@@ -26,7 +27,7 @@ class Challenge(msgspec.Struct, frozen=True):
 
 
 def parse(lines: Iterable[str]) -> list[Challenge]:
-    """The challenges of all WWW-Authenticate lines. What follows a mistake in a line is left out."""
+    """The challenges of all WWW-Authenticate lines. A mistake ends a line, with the challenge it is in."""
     found: list[Challenge] = []
     for line in lines:
         if len(line) <= _MAX_TEXT:
@@ -38,10 +39,10 @@ def _challenges(line: str) -> Iterator[Challenge]:
     at = _end(_SEPARATORS.match(line, 0), 0)
     while scheme := _SCHEME.match(line, at):
         parameters, at, clean = _parameters(line, scheme.end())
+        if not _COMPLETE.match(line, at):
+            return
         if clean:
             yield Challenge(scheme[1].lower(), parameters)
-        if at < len(line) and line[at] != ",":
-            return
         at = _end(_SEPARATORS.match(line, at), at)
 
 
