@@ -4,6 +4,7 @@ All groups lie below one of their own, which is removed afterwards. What this ma
 found, and once more as v1 alone and as v2 alone where it has both.
 """
 
+import contextlib
 import errno
 import json
 import os
@@ -16,7 +17,7 @@ import pytest
 
 from onggi.errors import KernelError
 from onggi.kernel import cgroups, syscalls
-from onggi.kernel.cgroups import Group, Hierarchies
+from onggi.kernel.cgroups import Group, Hierarchies, OomWatch
 
 MIB = 1 << 20
 DEADLINE_MS = 30_000
@@ -151,12 +152,48 @@ def test_process_is_placed_in_every_hierarchy(group, child):
     assert set(paths) == {group.path}
 
 
-def test_opened_procs_files_place_as_well(group, child):
-    placed = child()
-    for fd in group.procs_fds():
-        os.write(fd, str(placed.pid).encode())
-        os.close(fd)
-    assert group.pids() == [placed.pid]
+def groups_of_fork(group):
+    """Paths of the groups of a child that was forked into ``group``, by the name of the hierarchy."""
+    read, write = os.pipe()
+    pid = group.fork()
+    if pid == 0:
+        with contextlib.suppress(BaseException):
+            group.enter()
+            with open("/proc/self/cgroup", "rb") as file:
+                os.write(write, file.read())
+        os._exit(0)
+    os.close(write)
+    with open(read, encoding="utf-8") as file:
+        lines = file.read().splitlines()
+    os.waitpid(pid, 0)
+    return {line.split(":")[1]: line.split(":", 2)[2] for line in lines}
+
+
+def names_of(group):
+    return ["" if mount.version == 2 else ",".join(mount.controllers) for mount in group.hierarchies.mounts]
+
+
+def test_a_child_is_forked_into_every_hierarchy(group):
+    paths = groups_of_fork(group)
+    assert {paths[name] for name in names_of(group)} == {group.path}
+    assert not group.pids()
+
+
+def test_a_child_enters_where_the_kernel_does_not_fork_into_groups(group, monkeypatch):
+    def refuse(_fd):
+        raise KernelError("clone3", errno.ENOSYS)
+
+    monkeypatch.setattr(syscalls, "fork_into", refuse)
+    paths = groups_of_fork(group)
+    assert {paths[name] for name in names_of(group)} == {group.path}
+
+
+def test_a_full_group_is_entered_all_the_same(group, child):
+    """As by a move, which the kernel does not refuse for the number of processes either."""
+    group.apply({"pids": {"limit": 1}})
+    group.place(child().pid)
+    paths = groups_of_fork(group)
+    assert {paths[name] for name in names_of(group)} == {group.path}
 
 
 def test_creating_twice_and_removing_twice_is_fine(group):
@@ -200,7 +237,7 @@ def test_memory_limit_kills_and_is_counted(group, child, nested):
     inner.create()
     eater = child(hog)
     inner.place(eater.pid)
-    watch = group.oom_watch()
+    watch = OomWatch(group)
     try:
         assert watch.count() == 0
         assert eater.ask() is None

@@ -13,6 +13,7 @@ from __future__ import annotations
 import ctypes
 import os
 import platform
+import signal
 from ctypes import c_char_p, c_int, c_long, c_uint, c_uint64, c_ulong, c_void_p
 from typing import Any, NamedTuple
 
@@ -48,13 +49,14 @@ _NUMBERS = {
 }
 _ARCH = _NUMBERS.get(platform.machine(), {})
 _OPEN_TREE, _MOVE_MOUNT, _FSOPEN, _FSCONFIG, _FSMOUNT = 428, 429, 430, 431, 432
-_CLOSE_RANGE, _OPENAT2, _PIDFD_GETFD, _MOUNT_SETATTR = 436, 437, 438, 442
+_CLONE3, _CLOSE_RANGE, _OPENAT2, _PIDFD_GETFD, _MOUNT_SETATTR = 435, 436, 437, 438, 442
 
 AT_FDCWD = -100
 AT_EMPTY_PATH = 0x1000
 AT_RECURSIVE = 0x8000
 AT_SYMLINK_NOFOLLOW = 0x100
 
+CLONE_INTO_CGROUP = 0x200000000
 CLONE_NEWTIME = 0x80
 CLONE_NEWNS = 0x20000
 CLONE_NEWCGROUP = 0x2000000
@@ -167,6 +169,40 @@ def _numbered(call: str) -> int:
     if call not in _ARCH:
         raise KernelError(call, 38, platform.machine())  # ENOSYS: a machine whose numbers we do not know
     return _ARCH[call]
+
+
+# Keeps the interpreter's lock: nothing of Python may run between these calls and the fork.
+_python = ctypes.PyDLL(None, use_errno=True)
+_fork_syscall = _python.syscall
+_fork_syscall.restype = c_long
+_before_fork, _after_fork_parent, _after_fork_child = (
+    _python.PyOS_BeforeFork,
+    _python.PyOS_AfterFork_Parent,
+    _python.PyOS_AfterFork_Child,
+)
+for _hook in (_before_fork, _after_fork_parent, _after_fork_child):
+    _hook.argtypes, _hook.restype = (), None
+
+
+class _CloneArgs(ctypes.Structure):
+    _names = ("flags", "pidfd", "child_tid", "parent_tid", "exit_signal", "stack", "stack_size")
+    _fields_ = tuple((name, c_uint64) for name in (*_names, "tls", "set_tid", "set_tid_size", "cgroup"))
+
+
+def fork_into(group_fd: int) -> int:
+    """fork(2) with the child born in a v2 control group, clone3(2) CLONE_INTO_CGROUP; 0 in the child.
+
+    The C library is not told of the fork: for processes with one thread that exec soon or stay with Python.
+    """
+    arguments = _CloneArgs(flags=CLONE_INTO_CGROUP, exit_signal=signal.SIGCHLD, cgroup=group_fd)
+    number, where, size = c_long(_CLONE3), ctypes.byref(arguments), ctypes.c_size_t(ctypes.sizeof(arguments))
+    _before_fork()
+    pid = _fork_syscall(number, where, size)
+    if pid == 0:
+        _after_fork_child()
+        return 0
+    _after_fork_parent()
+    return _check(int(pid), "clone3")
 
 
 def unshare(flags: int) -> None:

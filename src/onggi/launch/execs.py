@@ -11,7 +11,6 @@ from typing import Any
 from onggi.errors import Conflict, NotFound, OnggiError
 from onggi.kernel import sealed, terminal
 from onggi.kernel.process import pidfd_send_signal
-from onggi.kernel.sockets import send_message
 from onggi.launch.children import Children
 from onggi.launch.loop import IN, Loop
 from onggi.launch.stdio import open_ends
@@ -48,7 +47,6 @@ class Exec:
         )
         inner.close()
         ends.close()
-        owner.place(child)
         if owner.target().may_trace:
             owner.children.expect(
                 child, _nothing
@@ -56,7 +54,6 @@ class Exec:
         else:
             self._adopt(child)
         owner.loop.watch(self._outer.fileno(), IN, self._message)
-        send_message(self._outer, channel.PLACED)
 
     def attach(self, fd: int, wish: Wish, early: bytes) -> None:
         """Connect the client that asked for the exec."""
@@ -135,17 +132,16 @@ def _nothing(_code: int, _signal: int) -> None:
 
 
 class Execs:
-    """All execs of a container. ``place`` puts a pid into the container's cgroups."""
+    """All execs of a container."""
 
     def __init__(
         self,
         loop: Loop,
         children: Children,
         target: Callable[[], Target],
-        place: Callable[[int], None],
         record: Callable[[str, int], None],
     ) -> None:
-        self.loop, self.children, self.target, self.place = loop, children, target, place
+        self.loop, self.children, self.target = loop, children, target
         self._record = record
         self.running: dict[str, Exec] = {}
         self.ended: dict[str, int] = {}

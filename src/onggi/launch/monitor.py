@@ -22,7 +22,7 @@ from typing import Any, NoReturn
 
 from onggi.errors import OnggiError
 from onggi.kernel import sealed, syscalls
-from onggi.kernel.cgroups import Group, Hierarchies
+from onggi.kernel.cgroups import Group, Hierarchies, OomWatch
 from onggi.kernel.files import write_atomic
 from onggi.kernel.process import boot_id, start_time
 from onggi.kernel.sockets import send_message
@@ -97,7 +97,7 @@ class Monitor:
         )
         self.streams = Streams(self.loop, self.log, request.stdin == "once", self._changed)
         self.streams.on_detach = lambda name: self.peers.broadcast({"event": "detached", "name": name})
-        self.execs = Execs(self.loop, self.children, self._target, self._place, self._record_exec)
+        self.execs = Execs(self.loop, self.children, self._target, self._record_exec)
         self.peers = Peers(self.loop, request.run_dir, self._serve)
         self.peers.add(control)
         self.pid, self.pidfd, self.started_ns = 0, -1, 0
@@ -127,11 +127,14 @@ class Monitor:
             # It reads its plan while we make its cgroup.
             spare.send_plan(self._outer, plan_fd, ends.stdio)
             self._make_group()
+            self.group.place(self.pid)
+            send_message(self._outer, channel.PLACED)
         else:
             self._leave_warm()
             self._make_group()
             self._outer, inner = channel.pair()
-            self.pid = spare.fork_reader(self.request.shape, plan_fd, ends.stdio, (self._outer, inner))
+            ends_of_channel = (self._outer, inner)
+            self.pid = spare.fork_reader(self.request.shape, plan_fd, ends.stdio, ends_of_channel, self.group)
             inner.close()
         ends.close()
         os.close(plan_fd)
@@ -157,28 +160,23 @@ class Monitor:
     def _make_group(self) -> None:
         self.group.create()
         self.warnings += self.group.apply(self.request.resources)
-        self.oom = self.group.oom_watch()
+        self.oom = OomWatch(self.group)
         if self.oom.fileno() >= 0:
             self.loop.watch(self.oom.fileno(), IN, lambda _: self._oom_event())
         self._mark("cgroup")
 
     def _release(self) -> None:
-        """Place the first process, then let it go on."""
+        """Follow the first process and, if nothing is to be wired, let it go on."""
         self.pidfd = os.pidfd_open(self.pid)
         self.children.expect(self.pid, self._ended)
-        self._place(self.pid)
         adjustment = self.request.oom_score_adj
         if adjustment is not None:
             warning = oom_score(self.pid, adjustment)
             self.warnings += [warning] if warning else []
         self.loop.watch(self._outer.fileno(), IN, self._message)
-        send_message(self._outer, channel.PLACED)
         if self.request.auto_go:
             self.go()
         self._mark("fork")
-
-    def _place(self, pid: int) -> None:
-        self.group.place(pid)
 
     def go(self) -> None:
         """Let a prepared container run."""
@@ -258,7 +256,7 @@ class Monitor:
         }
 
     def _target(self) -> Target:
-        return Target(self.pidfd, self.pid, self.request.may_trace)
+        return Target(self.pidfd, self.pid, self.request.may_trace, group=self.group)
 
     def _oom_event(self) -> None:
         self.oom.count()

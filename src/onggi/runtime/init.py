@@ -16,6 +16,7 @@ from typing import NamedTuple, NoReturn
 
 from onggi.errors import KernelError, OnggiError
 from onggi.kernel import mounts, syscalls, terminal
+from onggi.kernel.cgroups import Group
 from onggi.kernel.files import read_small
 from onggi.kernel.sockets import send_message
 from onggi.runtime import channel, identity, reaper, scheduling
@@ -44,10 +45,14 @@ class Stages(NamedTuple):
 
 
 class Prepared(NamedTuple):
-    """What a first process has done before it got its plan: namespaces entered, mounts on a shelf."""
+    """What a first process has done before it got its plan: namespaces entered, mounts on a shelf.
+
+    ``group`` is the one that it was forked for; without it somebody outside places it.
+    """
 
     entered: int
     shelf: Shelf
+    group: Group | None = None
 
 
 def fork_first(
@@ -56,27 +61,32 @@ def fork_first(
     ends: tuple[socket.socket, socket.socket],
     wait: Callable[[], None],
     stages: Stages | None = None,
+    group: Group | None = None,
 ) -> int:
     """Fork the first process into its PID and time namespaces and return its pid as seen here.
+
+    It is born in ``group``, or waits to be placed.
 
     The caller's own children stay outside: it returns to its namespaces, or every later fork would land in
     the container, and fail once its first process is gone. ``wait`` runs in the child as the last thing
     before exec.
     """
     outer, inner = ends
-    pid = fork_inside(shape_of(plan))
+    pid = fork_inside(shape_of(plan), group)
     if pid == 0:
         # A copy kept in here would hide the death of the other side.
         outer.close()
-        run(plan, stdio, inner, wait, stages)
+        run(plan, stdio, inner, wait, stages, Prepared(0, Shelf(), group))
     return pid
 
 
-def fork_inside(shape: Shape) -> int:
-    """Fork a child into new or joined PID and time namespaces, and come back; 0 in the child as fork(2)."""
+def fork_inside(shape: Shape, group: Group | None) -> int:
+    """Fork a child into new or joined PID and time namespaces, and come back; 0 in the child, which has a
+    ``group`` to enter, as fork(2).
+    """
     with contextlib.ExitStack() as stack:
         _enter_for_children(shape, stack)
-        pid = os.fork()
+        pid = group.fork() if group else os.fork()
         if pid == 0:
             stack.pop_all()  # the way back is the parent's
     return pid
@@ -160,7 +170,10 @@ class _Steps:
         """All that happens before the network is wired."""
         plan = self.plan
         # Placed first: the cgroup namespace takes its root from where we are now.
-        channel.expect(self.inner, channel.PLACED)
+        if self.prepared.group:
+            self.prepared.group.enter()
+        else:
+            channel.expect(self.inner, channel.PLACED)
         # From here on nobody without more rights may look into this process.
         syscalls.prctl(syscalls.PR_SET_DUMPABLE, 0)
         os.setsid()

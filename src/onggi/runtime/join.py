@@ -15,6 +15,7 @@ from collections.abc import Callable
 from typing import NamedTuple, NoReturn
 
 from onggi.kernel import syscalls, terminal
+from onggi.kernel.cgroups import Group
 from onggi.kernel.paths import open_root
 from onggi.kernel.process import close_all_but
 from onggi.kernel.sockets import send_message
@@ -34,13 +35,15 @@ _NAMESPACES = (
 
 class Target(NamedTuple):
     """A running container: a pidfd of its first process and whether its processes may ptrace
-    (CAP_SYS_PTRACE). ``preserve_fds`` descriptors from 3 on are inherited.
+    (CAP_SYS_PTRACE). ``preserve_fds`` descriptors from 3 on are inherited. Who joins is born in ``group``, or
+    without one waits to be placed.
     """
 
     pidfd: int
     pid: int
     may_trace: bool
     preserve_fds: int = 0
+    group: Group | None = None
 
 
 def namespaces_of(pid: int) -> int:
@@ -64,15 +67,15 @@ def fork_joined(
     """Fork the process that will join; returns its pid, or the middle's, which then reports ``I`` + the final
     pid.
 
-    ``load`` is called in the child, so that the caller need not read what only the program needs. The child
-    waits for ``placed`` first, so its cgroup is the container's before it does anything.
+    ``load`` is called in the child, so that the caller need not read what only the program needs. The
+    child's cgroup is the container's before it does anything.
     """
     flags = namespaces_of(target.pid)
     own = os.open("/proc/self/ns/pid", os.O_RDONLY | os.O_CLOEXEC)
     try:
         if not target.may_trace:
             syscalls.setns(target.pidfd, syscalls.CLONE_NEWPID)
-        pid = os.fork()
+        pid = target.group.fork() if target.group else os.fork()
         if pid == 0:
             ends[0].close()
             _run(load, target, stdio, ends[1], (flags, size), wait)
@@ -93,6 +96,10 @@ def _run(
 ) -> NoReturn:
     step = ["placement"]
     try:
+        if target.group:
+            target.group.enter()
+        else:
+            channel.expect(inner, channel.PLACED)
         process = load()
         _dress(process, target, stdio, inner, where, step)
         if target.may_trace:
@@ -116,9 +123,8 @@ def _dress(
     where: tuple[int, tuple[int, int]],
     step: list[str],
 ) -> None:
-    """Placement, namespaces, terminal, descriptors, ids, capabilities and filter, in that order."""
+    """Namespaces, terminal, descriptors, ids, capabilities and filter, in that order."""
     flags, size = where
-    channel.expect(inner, channel.PLACED)
     syscalls.prctl(syscalls.PR_SET_DUMPABLE, 0)
     step[0] = "namespaces"
     if target.may_trace:

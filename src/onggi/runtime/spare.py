@@ -15,6 +15,7 @@ from typing import NoReturn
 
 from onggi.kernel import netns, sealed, syscalls
 from onggi.kernel import syscalls as k
+from onggi.kernel.cgroups import Group
 from onggi.kernel.process import close_all_but
 from onggi.kernel.sockets import receive_message, send_message
 from onggi.runtime import channel
@@ -63,7 +64,7 @@ def fork_spare(ends: tuple[socket.socket, socket.socket], rehearsal: bytes) -> i
     It ends when the other end of the channel closes.
     """
     outer, inner = ends
-    pid = fork_inside(Shape(NAMESPACES, (), ()))
+    pid = fork_inside(Shape(NAMESPACES, (), ()), None)
     if pid == 0:
         outer.close()
         close_all_but([inner.fileno()])
@@ -77,15 +78,15 @@ def send_plan(outer: socket.socket, plan: int, stdio: Stdio | None) -> None:
 
 
 def fork_reader(
-    shape: Shape, plan: int, stdio: Stdio | None, ends: tuple[socket.socket, socket.socket]
+    shape: Shape, plan: int, stdio: Stdio | None, ends: tuple[socket.socket, socket.socket], group: Group
 ) -> int:
-    """Fork a first process that reads its plan from a memfd; returns its pid."""
+    """Fork a first process into ``group`` that reads its plan from a memfd; returns its pid."""
     outer, inner = ends
-    pid = fork_inside(shape)
+    pid = fork_inside(shape, group)
     if pid == 0:
         outer.close()
         close_all_but([inner.fileno(), plan, *(stdio or ())])
-        _execute(inner, plan, stdio, None)
+        _execute(inner, plan, stdio, Prepared(0, Shelf(), group))
     return pid
 
 
@@ -105,7 +106,7 @@ def _wait(inner: socket.socket, rehearsal: bytes) -> NoReturn:
     _execute(inner, fds[0], Stdio(*fds[1:]) if fds[1:] else None, Prepared(NAMESPACES, shelf))
 
 
-def _execute(inner: socket.socket, plan_fd: int, stdio: Stdio | None, prepared: Prepared | None) -> NoReturn:
+def _execute(inner: socket.socket, plan_fd: int, stdio: Stdio | None, prepared: Prepared) -> NoReturn:
     try:
         plan = plans.load(json.loads(sealed.read(plan_fd)))
     except BaseException as error:

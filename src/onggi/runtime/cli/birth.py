@@ -78,20 +78,20 @@ class _Birth:
             self._fifos = (self._fifo(EXEC_FIFO), self._fifo(RESULT_FIFO))
         door.close()
         stages = Stages(self._mounted, self._failed)
-        pid = fork_first(order.plan, None, (self._outer, self._inner), self._wait, stages)
+        ends = (self._outer, self._inner)
+        pid = fork_first(order.plan, None, ends, self._wait, stages, order.group)
         self._inner.close()
         for fd in self._fifos:
             if fd >= 0:
                 os.close(fd)
         self.state = order.state._replace(pid=pid, started=process.start_time(pid), boot=process.boot_id())
         order.directory.save(self.state)
-        if order.group:
-            order.group.place(pid)
         if order.plan.process.oom_score_adj is not None:
             warning = oom_score(pid, order.plan.process.oom_score_adj)
             if warning:
                 order.log.warning(warning)
-        send_message(self._outer, channel.PLACED)
+        if not order.group:
+            send_message(self._outer, channel.PLACED)
 
     def _fifo(self, name: str) -> int:
         path = f"{self.order.directory.path}/{name}"

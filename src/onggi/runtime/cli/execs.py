@@ -125,7 +125,7 @@ class _Exec:
         if not process.alive(self.state.pid, self.state.started):
             raise Conflict("container not running")
         preserve = self.options.number("preserve-fds") or 0
-        target = Target(pidfd, self.state.pid, may_trace, preserve)
+        target = Target(pidfd, self.state.pid, may_trace, preserve, self.group)
         if not self.detach:
             # A process that a middle one forks into the PID namespace becomes ours to wait for.
             syscalls.prctl(syscalls.PR_SET_CHILD_SUBREAPER, 1)
@@ -135,10 +135,10 @@ class _Exec:
         child = fork_joined(lambda: self.process, target, None, (outer, inner), size)
         inner.close()
         try:
-            self._place(child)
             if not may_trace:
                 self.pid = child
-            send_message(outer, channel.PLACED)
+            if not self.group:
+                send_message(outer, channel.PLACED)
             self._converse(outer)
         except BaseException:
             self._undo(child)
@@ -147,10 +147,6 @@ class _Exec:
             os.waitpid(child, 0)
         self._write_pid()
         return 0 if self.detach else console.Foreground(self.pid, self.master).wait()
-
-    def _place(self, child: int) -> None:
-        if self.group:
-            self.group.place(child)
 
     def _converse(self, outer: socket.socket) -> None:
         """Until exec succeeded; raises the failure."""
