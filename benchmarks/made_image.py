@@ -123,10 +123,14 @@ def write_layout(path: Path, layers: list[bytes]) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("directory", type=Path, help="where big-docker.tar and big-oci/ are written")
+    parser.add_argument(
+        "directory", type=Path, help="where big-docker.tar, big-oci/ and debian.tar are written"
+    )
     parser.add_argument("--name", default="127.0.0.1:5000/big:1")
     arguments = parser.parse_args()
-    layers = [debian(), *generated()]
+    base = debian()
+    (arguments.directory / "debian.tar").write_bytes(base)
+    layers = [base, *generated()]
     write_docker_archive(arguments.directory / "big-docker.tar", layers, arguments.name)
     found = write_layout(arguments.directory / "big-oci", layers)
     print(f"{sum(map(len, layers)) / 1e6:.0f} MB in {len(layers)} layers, {found}")

@@ -1,0 +1,279 @@
+#!/usr/bin/env python3
+"""Moves images beside dockerd: pull, load, push, save of one image of about 280 MB, on fresh file systems.
+
+Every sample begins with a new ext4 file system in a file (ext4 is slow for a minute after many files were
+deleted), an engine started on it and an empty registry. The same docker command drives both engines. Pull and
+load are timed to the end of a following `run --rm --network none IMAGE true` and a sync of the file system.
+Needs root, docker, docker-registry, skopeo; runs in mount and network namespaces of its own.
+"""
+
+import argparse
+import contextlib
+import json
+import os
+import platform
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+CHECKOUT = HERE.parent
+sys.path.insert(0, str(CHECKOUT))
+
+from benchmarks import sampling  # noqa: E402
+from benchmarks.sampling import Sample  # noqa: E402
+
+REGISTRY, SOURCE = "127.0.0.1:5000", "127.0.0.1:5001"  # to push to; to pull from
+DISK_BYTES = 6 << 30
+PROMISES = [("pull", 0.25), ("load", 0.25), ("push imported", 0.5), ("push pulled", 0.5), ("save", 0.7)]
+WAIT_S = 60
+
+
+def arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--fixtures", type=Path, required=True, help="what made_image.py wrote")
+    parser.add_argument(
+        "--dockerd-root", type=Path, help="where usr/sbin/dockerd, usr/bin/containerd ... lie"
+    )
+    parser.add_argument("--docker-cli", default=shutil.which("docker"))
+    parser.add_argument("--results", type=Path, default=HERE / "results")
+    return parser.parse_args()
+
+
+def run(*command: str, quiet: bool = False) -> subprocess.CompletedProcess[bytes]:
+    out = subprocess.DEVNULL if quiet else None
+    return subprocess.run(command, check=True, stdin=subprocess.DEVNULL, stdout=out, stderr=out)
+
+
+def wait_for(condition: Callable[[], bool], what: str) -> None:
+    end = time.monotonic() + WAIT_S
+    while not condition():
+        if time.monotonic() > end:
+            raise TimeoutError(what)
+        time.sleep(0.02)
+
+
+@contextlib.contextmanager
+def fresh_disk(scratch: Path) -> Iterator[Path]:
+    """A new file system."""
+    image, place = scratch / "disk", scratch / "mnt"
+    with open(image, "wb") as file:
+        file.truncate(DISK_BYTES)
+    run("mkfs.ext4", "-q", "-E", "lazy_itable_init=0,lazy_journal_init=0", str(image))
+    place.mkdir(exist_ok=True)
+    run("mount", "-o", "loop", str(image), str(place))
+    try:
+        yield place
+    finally:
+        run("umount", "-l", str(place))
+        image.unlink()
+
+
+@contextlib.contextmanager
+def process(*command: str, log: Path, env: dict[str, str] | None = None) -> Iterator[subprocess.Popen[bytes]]:
+    with open(log, "ab") as out:
+        started = subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stdout=out, stderr=out, env=env, start_new_session=True
+        )
+    try:
+        yield started
+    finally:
+        started.send_signal(signal.SIGTERM)
+        started.wait(WAIT_S)
+
+
+@contextlib.contextmanager
+def registry(address: str, storage: Path, scratch: Path) -> Iterator[None]:
+    """Debian's docker-registry."""
+    configuration = scratch / f"registry-{address.rpartition(':')[2]}.yml"
+    configuration.write_text(
+        f"version: 0.1\nlog: {{level: error}}\nstorage: {{filesystem: {{rootdirectory: {storage}}}}}\n"
+        f"http: {{addr: '{address}'}}\n"
+    )
+    with process("docker-registry", "serve", str(configuration), log=scratch / "registry.log"):
+        wait_for(lambda: _answers(address), f"registry {address}")
+        yield
+
+
+def _answers(address: str) -> bool:
+    done = subprocess.run(
+        ["skopeo", "list-tags", "--tls-verify=false", f"docker://{address}/nothing"],
+        capture_output=True,
+        stdin=subprocess.DEVNULL,
+    )
+    return b"connection refused" not in done.stderr
+
+
+@contextlib.contextmanager
+def onggi(disk: Path, scratch: Path, options: argparse.Namespace) -> Iterator[str]:
+    """Our engine; yields its address."""
+    data, execution = disk / "data", scratch / "run"
+    shutil.rmtree(execution, ignore_errors=True)
+    address = f"unix://{execution}/onggi.sock"
+    command = [
+        *(
+            str(CHECKOUT / "onggi"),
+            "daemon",
+            "--here",
+            "--data-root",
+            str(data),
+            "--exec-root",
+            str(execution),
+        ),
+        *("--cgroup-parent", "/onggi-bench-images"),
+    ]
+    with process(*command, log=scratch / "onggi.log"):
+        wait_for(lambda: _serves(address, options), "onggi")
+        yield address
+
+
+@contextlib.contextmanager
+def dockerd(disk: Path, scratch: Path, options: argparse.Namespace) -> Iterator[str]:
+    """dockerd with its own containerd; yields its address."""
+    root, state = options.dockerd_root, scratch / "docker-run"
+    shutil.rmtree(state, ignore_errors=True)
+    state.mkdir()
+    path = f"{root}/usr/sbin:{root}/usr/bin:{os.environ['PATH']}"
+    env = dict(os.environ, PATH=path)
+    (state / "containerd.toml").write_text(
+        f'version = 3\nroot = "{disk}/containerd"\nstate = "{state}/containerd"\n'
+        'disabled_plugins = ["io.containerd.cri.v1.runtime","io.containerd.cri.v1.images",'
+        '"io.containerd.grpc.v1.cri"]\n'
+        f'[grpc]\naddress = "{state}/containerd.sock"\n[ttrpc]\naddress = "{state}/containerd.sock.ttrpc"\n'
+    )
+    (state / "daemon.json").write_text("{}")
+    address = f"unix://{state}/docker.sock"
+    log = scratch / "docker.log"
+    with process("containerd", "--config", str(state / "containerd.toml"), log=log, env=env):
+        wait_for(lambda: (state / "containerd.sock").exists(), "containerd")
+        command = [
+            *("dockerd", "--config-file", str(state / "daemon.json"), "-H", address),
+            *("--containerd", str(state / "containerd.sock"), "--data-root", str(disk / "docker")),
+            *("--exec-root", str(state / "exec"), "--pidfile", str(state / "docker.pid")),
+            *("--cgroup-parent", "/onggi-bench-docker"),
+        ]
+        with process(*command, log=log, env=env):
+            wait_for(lambda: _serves(address, options), "dockerd")
+            yield address
+
+
+def _serves(address: str, options: argparse.Namespace) -> bool:
+    done = subprocess.run(
+        [options.docker_cli, "-H", address, "version"], capture_output=True, stdin=subprocess.DEVNULL
+    )
+    return done.returncode == 0
+
+
+class Docker:
+    """The docker command on one engine; every call is timed."""
+
+    def __init__(self, address: str, disk: Path, cli: str) -> None:
+        self._base, self._disk = [cli, "-H", address], disk
+
+    def quietly(self, *words: str) -> None:
+        run(*self._base, *words, quiet=True)
+
+    def timed(self, *words: str, then_run: str = "") -> Sample:
+        """One command; with ``then_run`` to the end of a container of that image, and a sync."""
+        began, busy = time.monotonic(), sampling.busy()
+        self.quietly(*words)
+        if then_run:
+            self.quietly("run", "--rm", "--network", "none", then_run, "true")
+            run("sync", "-f", str(self._disk))
+        return Sample(time.monotonic() - began, sampling.busy() - busy)
+
+
+def sample(engine: str, scratch: Path, options: argparse.Namespace) -> dict[str, Sample]:
+    """Every case once, each group on a file system of its own."""
+    start = onggi if engine == "onggi" else dockerd
+    found: dict[str, Sample] = {}
+    big, name = f"{SOURCE}/big:1", f"{REGISTRY}/big:1"
+    with fresh_disk(scratch) as disk, start(disk, scratch, options) as address:
+        docker = Docker(address, disk, options.docker_cli)
+        found["pull"] = docker.timed("pull", big, then_run=big)
+        found["save"] = docker.timed("save", "-o", str(scratch / "saved.tar"), big)
+        (scratch / "saved.tar").unlink()
+        docker.quietly("tag", big, name)
+        with registry(REGISTRY, disk / "registry", scratch):
+            found["push pulled"] = docker.timed("push", name)
+    with fresh_disk(scratch) as disk, start(disk, scratch, options) as address:
+        docker = Docker(address, disk, options.docker_cli)
+        loaded = options.fixtures / "big-docker.tar"
+        found["load"] = docker.timed("load", "-i", str(loaded), then_run=name)
+    with fresh_disk(scratch) as disk, start(disk, scratch, options) as address:
+        docker = Docker(address, disk, options.docker_cli)
+        docker.quietly("import", str(options.fixtures / "debian.tar"), f"{REGISTRY}/debian:1")
+        with registry(REGISTRY, disk / "registry", scratch):
+            found["push imported"] = docker.timed("push", f"{REGISTRY}/debian:1")
+    return found
+
+
+def measure(options: argparse.Namespace, scratch: Path) -> dict[str, list[Sample]]:
+    engines = ["onggi", *(["docker"] if options.dockerd_root else [])]
+    results: dict[str, list[Sample]] = {f"{it}: {case}": [] for case, _ in PROMISES for it in engines}
+    with registry(SOURCE, scratch / "source", scratch):
+        run(
+            *("skopeo", "--insecure-policy", "copy", "--quiet", "--dest-tls-verify=false"),
+            *(f"oci:{options.fixtures}/big-oci:1", f"docker://{SOURCE}/big:1"),
+        )
+        for _ in range(options.rounds):
+            for engine in engines:
+                for case, it in sample(engine, scratch, options).items():
+                    results[f"{engine}: {case}"].append(it)
+                    print(f"{engine}: {case}: {it.wall:.2f} s, {it.cpu:.2f} s of CPU", flush=True)
+    return results
+
+
+def write(options: argparse.Namespace, results: dict[str, list[Sample]]) -> None:
+    verdicts = []
+    for case, limit in PROMISES:
+        if results.get(f"docker: {case}"):
+            found = sampling.ratio(results, f"onggi: {case}", f"docker: {case}")
+            verdicts.append({"case": case, "ratio": found, "limit": limit, "kept": found <= limit})
+            print(f"{case}: {found:.3f} of docker's (limit {limit})")
+    document = {
+        "when": time.strftime("%Y-%m-%dT%H%M%S", time.gmtime()),
+        "command": ["benchmarks/images.py", "--rounds", str(options.rounds)],
+        "machine": {"kernel": platform.release(), "cpus": os.cpu_count(), "load": os.getloadavg()},
+        "versions": versions(options),
+        "image_bytes": (options.fixtures / "big-docker.tar").stat().st_size,
+        "verdicts": verdicts,
+        "samples": {name: [it._asdict() for it in found] for name, found in results.items()},
+    }
+    options.results.mkdir(exist_ok=True)
+    path = options.results / f"{document['when'][:10]}-images.json"
+    path.write_text(json.dumps(document, indent=1) + "\n")
+    print(sampling.table(results))
+    print(path)
+
+
+def versions(options: argparse.Namespace) -> dict[str, str]:
+    found = {"docker command": _version(options.docker_cli, "--version")}
+    if options.dockerd_root:
+        found["dockerd"] = _version(str(options.dockerd_root / "usr/sbin/dockerd"), "--version")
+    return found
+
+
+def _version(*command: str) -> str:
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+
+
+def main() -> None:
+    options = arguments()
+    if "ONGGI_BENCH_INSIDE" not in os.environ:
+        os.environ["ONGGI_BENCH_INSIDE"] = "1"
+        inside = 'ip link set lo up; exec "$0" "$@"'
+        words = [sys.executable, os.path.abspath(__file__), *sys.argv[1:]]
+        os.execvp("unshare", ["unshare", "-mn", "--propagation", "private", "sh", "-c", inside, *words])
+    with tempfile.TemporaryDirectory(prefix="onggi-bench-", dir="/var/tmp") as directory:
+        write(options, measure(options, Path(directory)))
+
+
+if __name__ == "__main__":
+    main()
