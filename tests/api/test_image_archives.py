@@ -4,6 +4,7 @@ import gzip
 import io
 import json
 import lzma
+import os
 import tarfile
 
 import pytest
@@ -17,6 +18,7 @@ from image_archives import (
     layer,
     oci_members,
     tar,
+    write_layout,
 )  # fmt: skip
 from onggi.images.decompress import _zstd_module as zstd
 
@@ -193,3 +195,35 @@ def test_bad_archives_are_refused_and_leave_nothing(engine, clean, data, words):
 def test_what_is_not_here_cannot_be_saved(client):
     with pytest.raises(APIError, match="No such image: nothere:latest"):
         list(client.api.get_image("nothere"))
+
+
+def test_an_oci_layout_on_disk_is_pulled_and_pushed(engine, clean, tmp_path):
+    write_layout(tmp_path / "made", oci_members([BASE, TOP]))
+    assert b"Loaded image: made:2" in engine.onggi("pull", f"oci:{tmp_path}/made").stdout
+    assert shown(engine, "made:2", "etc/c") == b"three"
+    for tag in ("a", "b", "a"):
+        done = engine.onggi("push", "made:2", f"oci:{tmp_path}/other:{tag}")
+        assert done.returncode == 0, done
+    index = json.loads((tmp_path / "other/index.json").read_text())
+    names = [it["annotations"]["org.opencontainers.image.ref.name"] for it in index["manifests"]]
+    assert sorted(names) == ["a", "b"]
+    original = json.loads((tmp_path / "made/index.json").read_text())["manifests"][0]["digest"]
+    assert {it["digest"] for it in index["manifests"]} == {original}
+    engine.docker("rmi", "made:2", check=True)
+    assert engine.onggi("pull", f"oci:{tmp_path}/other").returncode == 1  # which?
+    assert engine.onggi("pull", f"oci:{tmp_path}/other:b").returncode == 0
+    assert shown(engine, "made:2", "etc/b") == b"two"
+
+
+def test_a_layout_with_a_fifo_or_a_link_outward_is_refused(engine, clean, tmp_path):
+    members = oci_members([BASE])
+    write_layout(tmp_path / "made", members)
+    blob = next(tmp_path / "made" / name for name, data in members.items() if data[:2] == b"\x1f\x8b")
+    blob.unlink()
+    os.mkfifo(blob)
+    done = engine.onggi("pull", f"oci:{tmp_path}/made")
+    assert done.returncode == 1
+    assert b"no regular file" in done.stderr
+    blob.unlink()
+    blob.symlink_to("/etc/passwd")
+    assert engine.onggi("pull", f"oci:{tmp_path}/made").returncode == 1

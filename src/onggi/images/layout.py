@@ -33,6 +33,7 @@ class Wanted(NamedTuple):
     layers: list[str]
     names: list[Reference]
     manifest: tuple[str, str] | None = None  # member name and media type, of an OCI layout
+    tag: str = ""  # what an OCI layout calls it
 
 
 class _Entry(msgspec.Struct, rename="pascal"):
@@ -83,7 +84,7 @@ def read_oci(read: Read, platform: Platform, tag: str = "") -> list[Wanted]:
 
 
 def _image(read: Read, entry: Descriptor, platform: Platform) -> Wanted:
-    names = _names(entry)
+    names, tag = _names(entry), entry.annotations.get(REF_NAME, "")
     for _ in range(_MAX_DEPTH):
         data = read(blob_name(entry.digest))
         check_document(data, entry)
@@ -92,7 +93,7 @@ def _image(read: Read, entry: Descriptor, platform: Platform) -> Wanted:
             check_image(found)
             layers = [blob_name(layer.digest) for layer in found.layers]
             manifest = (blob_name(entry.digest), found.media_type)
-            return Wanted(blob_name(found.config.digest), layers, names, manifest)
+            return Wanted(blob_name(found.config.digest), layers, names, manifest, tag)
         entry = choose(found, platform)
     raise InvalidArgument(f"invalid OCI layout: indexes are nested deeper than {_MAX_DEPTH}")
 

@@ -7,6 +7,7 @@ stand behind them, have been read. What becomes part of no image is removed agai
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from typing import Any
@@ -21,6 +22,7 @@ from onggi.images.recording import Config, NewImage, is_here, kept_blobs, parse_
 from onggi.images.streams import Chunks
 from onggi.images.tools import Tools
 from onggi.kernel.failpoints import failpoint
+from onggi.oci import reference as references
 from onggi.oci.digest import chain_ids, sha256
 from onggi.oci.manifest import Manifest, parse
 from onggi.oci.platform import Platform, local
@@ -52,17 +54,20 @@ class Loader:
             return [await _Image(self.tools, lease, bundle, it, platform, progress).load() for it in wanted]
 
     async def pull_layout(
-        self, path: str, tag: str, name: Reference | None, platform: Platform | None, progress: Progress
-    ) -> str:
-        """Take in one image of an OCI layout on disk, under ``name``; returns its id."""
+        self, path: str, tag: str, platform: Platform | None, progress: Progress, *, every: bool = False
+    ) -> list[str]:
+        """Take in an image of an OCI layout on disk (or ``every`` one); returns ids.
+
+        It gets the name that the layout says, else that of the directory.
+        """
         async with self._turns, self.tools.content.lease(ttl_s=0) as lease, AsyncExitStack() as stack:
             bundle = DirectoryBundle(path, self.tools, lease, stack)
             stack.callback(bundle.close)
             found = await asyncio.to_thread(layout.read_oci, bundle.document, platform or local(), tag)
-            if len(found) != 1:
+            if len(found) != 1 and not every:
                 raise InvalidArgument(f"{path} holds {len(found)} images: say which, as oci:{path}:TAG")
-            wanted = found[0]._replace(names=[name] if name else found[0].names)
-            return await _Image(self.tools, lease, bundle, wanted, platform, progress).load()
+            named = [it if it.names else it._replace(names=_named_after(path, it.tag)) for it in found]
+            return [await _Image(self.tools, lease, bundle, it, platform, progress).load() for it in named]
 
 
 class _Image:
@@ -167,6 +172,14 @@ class _Image:
             self._progress.tell({"stream": f"Loaded image: {reference.familiar}\n"})
         if not self._wanted.names:
             self._progress.tell({"stream": f"Loaded image ID: {image_id}\n"})
+
+
+def _named_after(path: str, tag: str) -> list[Reference]:
+    """``/srv/debian`` and ``12``: debian:12; nothing where that is no name."""
+    try:
+        return [references.parse(f"{os.path.basename(path.rstrip('/'))}:{tag or 'latest'}")]
+    except InvalidArgument:
+        return []
 
 
 def _check_name(name: str, digest: str) -> None:

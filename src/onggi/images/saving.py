@@ -31,7 +31,7 @@ from onggi.store.blobs import Blobs
 from onggi.store.content import Lease
 
 Json = Any
-_LAYOUT = b'{"imageLayoutVersion":"1.0.0"}'
+LAYOUT = b'{"imageLayoutVersion":"1.0.0"}'
 
 
 class Chosen(NamedTuple):
@@ -68,7 +68,7 @@ class Saver:
         chosen = await self._content.database.run(find)
         for it in chosen:
             _check_platform(it.image, platform)
-            for digest in _blobs(it):
+            for digest in blobs_of(it):
                 await lease.have_blob(digest)
         return chosen
 
@@ -76,7 +76,7 @@ class Saver:
         """The bytes of a tar."""
         yield _header("blobs/", 0) + _header("blobs/sha256/", 0)
         documents = {blob_name(it.document.digest): it.document.data for it in chosen}
-        kept = {blob_name(digest): digest for it in chosen for digest in _blobs(it)}
+        kept = {blob_name(digest): digest for it in chosen for digest in blobs_of(it)}
         for name in sorted({*documents, *kept}):
             if name in documents:
                 yield _member(name, documents[name])
@@ -119,7 +119,8 @@ def _document(connection: sqlite3.Connection, blobs: Blobs, image: Image) -> Doc
         ) from None
 
 
-def _blobs(chosen: Chosen) -> list[str]:
+def blobs_of(chosen: Chosen) -> list[str]:
+    """Digests of the blobs beside the manifest: configuration and layers."""
     return [chosen.image.id, *(layer.digest for layer in chosen.document.manifest.layers)]
 
 
@@ -130,7 +131,7 @@ def top_level(chosen: Sequence[Chosen]) -> list[tuple[str, bytes]]:
     files = [
         ("index.json", msgspec.json.encode(index)),
         ("manifest.json", msgspec.json.encode([_docker_entry(it) for it in chosen])),
-        ("oci-layout", _LAYOUT),
+        ("oci-layout", LAYOUT),
     ]
     repositories = _repositories(chosen)
     return [*files, ("repositories", msgspec.json.encode(repositories))] if repositories else files

@@ -9,12 +9,15 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Coroutine, Sequence
 from typing import Any, TypeVar
 
+from onggi.errors import InvalidArgument
+from onggi.images import layouts
 from onggi.images.committing import Committer, CommitWish
 from onggi.images.flights import Flights, Workers
 from onggi.images.hostbase import Seals
 from onggi.images.importer import Importer, Wish, config_of
 from onggi.images.layering import Intake
 from onggi.images.loading import Loader
+from onggi.images.progress import Progress
 from onggi.images.pulling import Puller, PullWish
 from onggi.images.saving import Saver
 from onggi.images.service import Images
@@ -92,6 +95,33 @@ class Transfers:
         """Take in the images of an archive. Raises what the archive earns."""
         return self._own.follow(object(), lambda it: self._whole(self._loader.load(chunks, platform, it)))
 
+    def pull_layout(
+        self, path: str, tag: str, platform: Platform | None = None, *, every: bool = False
+    ) -> AsyncIterator[Json]:
+        """Take in an image of an OCI layout on this machine. Raises InvalidArgument at once."""
+        _check_path(path)
+        return self._own.follow(
+            object(),
+            lambda it: self._whole(self._loader.pull_layout(path, tag, platform, it, every=every)),
+        )
+
+    def push_layout(
+        self, name: str, path: str, tag: str = "", platform: Platform | None = None
+    ) -> AsyncIterator[Json]:
+        """Write an image into an OCI layout on this machine. Raises InvalidArgument at once."""
+        _check_path(path)
+        return self._own.follow(object(), lambda it: self._push_layout(name, path, tag, platform, it))
+
+    async def _push_layout(
+        self, name: str, path: str, tag: str, platform: Platform | None, progress: Progress
+    ) -> None:
+        reference = str(references.parse(name).with_default_tag()) if ":" not in name else name
+        async with self._content.lease() as lease:
+            (chosen,) = await self._saver.choose(lease, [reference], platform)
+            known = tag or (chosen.names[0].tag if chosen.names else "latest")
+            await self._workers.run(lambda: layouts.write(self._content, chosen, path, known, progress))
+        progress.say(f"{known}: digest: {chosen.document.digest} size: {len(chosen.document.data)}")
+
     async def commit(self, chunks: Chunks, wish: CommitWish) -> str:
         """An image of what a container changed; its id. Raises InvalidArgument, or what the tar earns."""
         return await self._whole(self._committer.run(chunks, wish))
@@ -125,3 +155,8 @@ def _tagged(name: str, tag: str) -> Reference:
         return reference
     more = f"@{tag}" if ":" in tag else f":{tag}"
     return references.parse(reference.name + more)
+
+
+def _check_path(path: str) -> None:
+    if not path.startswith("/") or "\0" in path:
+        raise InvalidArgument(f"invalid OCI layout {path!r}: an absolute path is needed")

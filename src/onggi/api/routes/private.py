@@ -9,10 +9,13 @@ from typing import Any
 from onggi.api import registry
 from onggi.api.engine import Engine
 from onggi.api.http.message import Request, Stream
+from onggi.api.query import Query
 from onggi.api.router import Answer, Route
 from onggi.api.routes.answers import answer, json_line
+from onggi.api.routes.transfers import platform_of, progress
 from onggi.api.wire import MULTIPLEXED_STREAM
 from onggi.errors import InvalidArgument
+from onggi.oci import platform as platforms
 
 Json = Any
 
@@ -49,6 +52,27 @@ async def _lines(first: Json, rest: AsyncGenerator[Json]) -> AsyncIterator[bytes
             yield json_line(line)
 
 
+async def pull_layout(engine: Engine, request: Request) -> Answer:
+    """POST /onggi/v1/oci/pull: ``path`` of an OCI layout on this machine, ``reference`` its tag there."""
+    query = Query(request.query)
+    platform = platforms.parse(query.text("platform")) if query.text("platform") else None
+    return await progress(
+        engine.transfers.pull_layout(
+            query.text("path"), query.text("reference"), platform, every=query.flag("all")
+        )
+    )
+
+
+async def push_layout(engine: Engine, request: Request) -> Answer:
+    """POST /onggi/v1/oci/push: the image ``reference`` into the layout at ``path``, as ``tag``."""
+    query = Query(request.query)
+    return await progress(
+        engine.transfers.push_layout(
+            query.text("reference"), query.text("path"), query.text("tag"), platform_of(query)
+        )
+    )
+
+
 async def doctor(engine: Engine, request: Request) -> Answer:
     """GET /onggi/v1/doctor."""
     return answer(await engine.system.doctor())
@@ -57,5 +81,7 @@ async def doctor(engine: Engine, request: Request) -> Answer:
 ROUTES = [
     Route("POST", "/onggi/v1/run", run),
     Route("POST", "/onggi/v1/registry/serve", serve_registry, until_eof=True),
+    Route("POST", "/onggi/v1/oci/pull", pull_layout, until_eof=True),
+    Route("POST", "/onggi/v1/oci/push", push_layout, until_eof=True),
     Route("GET", "/onggi/v1/doctor", doctor),
 ]
