@@ -11,7 +11,7 @@ import threading
 import pytest
 
 from jobs import in_child
-from onggi.archive.confine import confine
+from onggi.archive.confine import WRITER, confine
 from onggi.archive.extract import Limits, extract
 from onggi.archive.jobs import unpack as unpack_job
 from onggi.errors import InvalidArgument
@@ -194,7 +194,7 @@ def test_the_job_has_no_rights_left(place, later):
     def work():
         status = os.open("/proc/self/status", os.O_RDONLY)
         network = os.open("/proc/self/net/dev", os.O_RDONLY)
-        confine(root, later)
+        confine(root, WRITER._replace(later=later))
         return os.read(status, 65536).decode(), os.listdir("/"), len(os.read(network, 65536).splitlines())
 
     text, listed, _ = in_child(work)["result"]

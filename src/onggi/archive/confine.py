@@ -4,21 +4,31 @@ from __future__ import annotations
 
 import os
 import resource
+from typing import NamedTuple
 
 from onggi.errors import KernelError
 from onggi.kernel import capabilities, syscalls
 
-_KEPT = ("CHOWN", "DAC_OVERRIDE", "FOWNER", "FSETID", "MKNOD", "SETFCAP")
-_MAX_FILES = 256
+
+class Rights(NamedTuple):
+    """What a job keeps: capabilities with effect, those that wait for ``take_rights``, and how many
+    descriptors it may have.
+    """
+
+    capabilities: tuple[str, ...]
+    later: tuple[str, ...] = ()
+    files: int = 256
+
+
+WRITER = Rights(("CHOWN", "DAC_OVERRIDE", "FOWNER", "FSETID", "MKNOD", "SETFCAP"))
+READER = Rights(("DAC_OVERRIDE", "DAC_READ_SEARCH"), files=2304)  # one for each directory on the deepest path
 _MAX_MEMORY = 1 << 30  # address space of the fork; a reader's buffers are 1 MiB
 _SECONDS = 6 * 3600  # of processor time
 
 
-def confine(root_fd: int, later: tuple[str, ...] = ()) -> None:
-    """Enter the directory as root, without network, with six capabilities and tight limits. Raises
+def confine(root_fd: int, rights: Rights) -> None:
+    """Enter the directory as root, without network, with few capabilities and tight limits. Raises
     KernelError.
-
-    Capabilities in ``later`` are held besides and have no effect before ``take_rights``.
     """
     _without_network()
     os.fchdir(root_fd)
@@ -26,13 +36,14 @@ def confine(root_fd: int, later: tuple[str, ...] = ()) -> None:
         os.chroot(".")
     except OSError as error:
         raise KernelError("chroot", error.errno or 0) from None
-    limits = ((resource.RLIMIT_NOFILE, _MAX_FILES), (resource.RLIMIT_NPROC, 0), (resource.RLIMIT_CORE, 0))
+    limits = ((resource.RLIMIT_NOFILE, rights.files), (resource.RLIMIT_NPROC, 0), (resource.RLIMIT_CORE, 0))
     for number, value in (*limits, (resource.RLIMIT_AS, _MAX_MEMORY), (resource.RLIMIT_CPU, _SECONDS)):
         _lower(number, value)
-    held = capabilities.mask((*_KEPT, *later)) & syscalls.capget().permitted
+    effective = capabilities.mask(rights.capabilities)
+    held = (effective | capabilities.mask(rights.later)) & syscalls.capget().permitted
     capabilities.drop_bounding(held)
     syscalls.prctl(syscalls.PR_SET_NO_NEW_PRIVS, 1)
-    syscalls.capset(syscalls.Capabilities(held & capabilities.mask(_KEPT), held, 0))
+    syscalls.capset(syscalls.Capabilities(held & effective, held, 0))
 
 
 def take_rights() -> None:

@@ -7,9 +7,11 @@ import fcntl
 from collections.abc import Callable
 from typing import Any
 
-from onggi.archive.confine import confine, take_rights
+from onggi.archive import pack as packing
+from onggi.archive.confine import READER, WRITER, confine, take_rights
 from onggi.archive.extract import Limits, extract
 from onggi.archive.overlay import COPY, OVERLAY, Marks, mark_opaque
+from onggi.archive.walk import Opener
 
 Json = Any
 _PIPE = 1 << 20  # bytes; 16 times the default saves as many changes between two processes
@@ -23,7 +25,7 @@ def unpack(fds: list[int], arguments: Json) -> Json:
     """
     stream_fd, root_fd = fds
     _widen(stream_fd)
-    confine(root_fd)
+    confine(root_fd, WRITER)
     result = extract(stream_fd, root_fd, Limits(**arguments))
     return {"entries": result.entries, "bytes": result.bytes}
 
@@ -46,7 +48,7 @@ def unpack_layer_to_copy(fds: list[int], arguments: Json) -> Json:
 def _unpack_layer(fds: list[int], arguments: Json, marks: Marks) -> Json:
     stream_fd, root_fd = fds
     _widen(stream_fd)
-    confine(root_fd, later=("SYS_ADMIN",))
+    confine(root_fd, WRITER._replace(later=("SYS_ADMIN",)))
     result = extract(stream_fd, root_fd, Limits(**arguments), layer=marks)
     if result.opaque:
         take_rights()  # attributes in the name space `trusted` are the system administrator's
@@ -59,6 +61,18 @@ def _unpack_layer(fds: list[int], arguments: Json, marks: Marks) -> Json:
     }
 
 
+def pack(fds: list[int], arguments: Json) -> Json:
+    """Write a tar of what a container has at a path: ``fds`` are the container's root and the pipe.
+
+    ``arguments`` has ``path`` and ``name``, see ``pack.pack``; the answer has ``entries`` and ``bytes``.
+    """
+    root_fd, out_fd = fds
+    _widen(out_fd)
+    opener = Opener()
+    confine(root_fd, READER)
+    return packing.pack(root_fd, out_fd, arguments["path"], arguments["name"], opener)
+
+
 def _widen(pipe_fd: int) -> None:
     with contextlib.suppress(OSError):  # no pipe, or more than this user may have
         fcntl.fcntl(pipe_fd, fcntl.F_SETPIPE_SZ, _PIPE)
@@ -68,4 +82,5 @@ TABLE: dict[str, Callable[[list[int], Json], Json]] = {
     "unpack": unpack,
     "unpack_layer": unpack_layer,
     "unpack_layer_to_copy": unpack_layer_to_copy,
+    "pack": pack,
 }

@@ -460,3 +460,13 @@ _syncfs = _declare("syncfs", c_int)
 def syncfs(fd: int) -> None:
     """Write everything of the file system that holds ``fd`` to disk, syncfs(2)."""
     _check(_syncfs(fd), "syncfs")
+
+
+_fstatfs = _declare("fstatfs", c_int, c_void_p)
+
+
+def fstatfs_type(fd: int) -> int:
+    """The magic number of the file system that holds ``fd``, fstatfs(2)."""
+    buffer = ctypes.create_string_buffer(256)  # more than a struct statfs, whose first word it is
+    _check(_fstatfs(fd, ctypes.addressof(buffer)), "fstatfs")
+    return c_long.from_buffer(buffer).value & 0xFFFFFFFF
