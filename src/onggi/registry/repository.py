@@ -19,7 +19,7 @@ from onggi.errors import DataLoss, OnggiError, Unavailable, Unsupported
 from onggi.oci import digest as digests
 from onggi.oci import manifest, media
 from onggi.oci.reference import Reference
-from onggi.registry import failures
+from onggi.registry import failures, listing
 from onggi.registry.cancel import Cancel, Cancelled
 from onggi.registry.client import Client, Document
 from onggi.registry.settings import Limits
@@ -70,6 +70,19 @@ class Repository:
         own = self.reference.digest or self.reference.tag or "latest"
         return self._read(lambda client: self._resolve(client, wanted or own))
 
+    def current(self, tag: str) -> str:
+        """The digest that a tag has now, by HEAD, which the hub does not count as a pull; by GET where the
+        registry's answer to HEAD does not say. Raises as ``resolve``.
+        """
+
+        def ask(client: Client) -> str:
+            request = Request("HEAD", self._url(client, "manifests", tag), {"Accept": ACCEPT})
+            told = self._checked(client.document(request, self._scope, self._cancel))
+            return told.header("docker-content-digest")
+
+        found = self._read(ask)
+        return digests.check(found) if found.startswith("sha256:") else self.resolve(tag).digest
+
     @contextmanager
     def blob(self, digest: str, offset: int = 0, size: int | None = None) -> Iterator[Opened]:
         """Read a blob from ``offset`` on; where the registry cannot, from its beginning.
@@ -97,6 +110,17 @@ class Repository:
             return int(length) if length.isdecimal() else None
 
         return self._read(ask)
+
+    def tags(self) -> Iterator[str]:
+        """Every tag, in the registry's order. Raises as ``resolve``."""
+
+        def ask(client: Client) -> list[str]:
+            def read(url: str) -> Document:
+                return self._checked(client.document(Request("GET", url), self._scope, self._cancel))
+
+            return listing.tags(self._url(client, "tags", f"list?n={listing.PAGE}"), read)
+
+        return iter(self._read(ask))
 
     @property
     def _scope(self) -> str:

@@ -1,0 +1,54 @@
+"""Lists that a registry gives page by page (distribution-spec, "Listing Tags"; RFC 8288)."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+
+from onggi.errors import DataLoss
+from onggi.registry import addresses
+from onggi.registry.client import Document
+
+Json = Any
+PAGE = 1000
+_MAX_PAGES, _MAX_TAGS = 1000, 1_000_000
+_NEXT = re.compile(r'<([^<>]{1,2000})>\s*;[^,]*\brel="?next"?', re.IGNORECASE)
+
+
+class _Tags(msgspec.Struct):
+    tags: list[str] | None = None
+
+
+def tags(first: str, read: Callable[[str], Document]) -> list[str]:
+    """Every tag, from the page at ``first`` on. Raises DataLoss for what is no list, or has no end."""
+    found: list[str] = []
+    url, seen = first, set[str]()
+    while url:
+        seen.add(url)
+        page = read(url)
+        found += _parse(page)
+        url = _next(page)
+        if url in seen or len(seen) > _MAX_PAGES or len(found) > _MAX_TAGS:
+            raise DataLoss(f"{addresses.shown(first)}: the registry's list of tags has no end")
+    return found
+
+
+def _parse(page: Document) -> list[str]:
+    try:
+        return msgspec.json.decode(page.data, type=_Tags).tags or []
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        raise DataLoss(f"{addresses.shown(page.url)}: the answer is no list of tags") from None
+
+
+def _next(page: Document) -> str:
+    """The URL of the next page; always of the same registry."""
+    match = _NEXT.search(page.header("link"))
+    if match is None:
+        return ""
+    target = addresses.follow(page.url, match[1])
+    if addresses.origin(target) != addresses.origin(page.url):
+        raise DataLoss(f"{addresses.shown(page.url)}: the list of tags goes on elsewhere")
+    return target
