@@ -118,3 +118,28 @@ def test_a_push_outlives_a_kill(tmp_path):
             assert json.loads(registry.call("GET", "/v2/team/app/tags/list")[2])["tags"] == []
     finally:
         engine.destroy()
+
+
+def test_a_mirror_of_a_registry(engine):
+    """Both registries of one engine: the mirror goes on when its upstream has closed."""
+    with serving(engine) as upstream:
+        data = push(upstream, "team/mirrored", "1")
+        with serving(engine, Mirror=f"http://{upstream.address}") as mirror:
+            assert mirror.call("GET", "/v2/team/mirrored/manifests/1")[2] == data
+            assert mirror.call("GET", f"/v2/team/mirrored/blobs/{digest_of(CONFIG)}")[2] == CONFIG
+            assert json.loads(mirror.call("GET", "/v2/team/mirrored/tags/list")[2])["tags"] == ["1"]
+            assert mirror.call("GET", "/v2/team/mirrored/manifests/2")[0] == 404
+            status, _, refusal = mirror.call("POST", "/v2/team/mirrored/blobs/uploads/")
+            assert status == 405
+            assert f"mirrors http://{upstream.address}" in json.loads(refusal)["errors"][0]["message"]
+    address = upstream.address
+    wait_until(lambda: not accepts(address), "the upstream to be closed")
+    with serving(engine, Mirror=f"http://{address}") as mirror:
+        assert mirror.call("GET", "/v2/team/mirrored/manifests/1")[2] == data
+        assert mirror.call("GET", f"/v2/team/mirrored/blobs/{digest_of(CONFIG)}")[2] == CONFIG
+        assert mirror.call("GET", "/v2/team/mirrored/manifests/2")[0] == 503
+
+
+def test_a_mirror_that_is_no_url(engine):
+    with pytest.raises(Refused, match="invalid mirror"), serving(engine, Mirror="docker.io"):
+        pass

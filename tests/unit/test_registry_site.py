@@ -27,7 +27,7 @@ DIGEST = "sha256:" + hashlib.sha256(DATA).hexdigest()
 async def connected(storage, users=None, local_only=False):
     """(site, reader, writer) of one connection."""
     ours, theirs = socket.socketpair()
-    site = Site(Registry(storage), users, local_only=local_only)
+    site = Site(Registry(storage, storage), users, local_only=local_only)
     await asyncio.get_running_loop().connect_accepted_socket(site.hosting.connection, ours)
     reader, writer = await asyncio.open_connection(sock=theirs)
     try:
@@ -297,6 +297,21 @@ def test_closing_forgets_uploads(storage):
 # options
 
 
+class Registries:
+    """What the engine offers: one storage, and a mirror that is the same to be read."""
+
+    def __init__(self, storage):
+        self.storage, self.open = storage, []
+
+    @asynccontextmanager
+    async def mirror(self, url, auth):
+        self.open.append((url, auth))
+        try:
+            yield self.storage
+        finally:
+            self.open.clear()
+
+
 @pytest.mark.parametrize("address", ["0.0.0.0:5000", ":5000", "[::]:5000", "192.0.2.1:1", "example.org:5000"])
 def test_beyond_loopback_tls_and_passwords_are_needed(address):
     tls = {"Certificate": "/c", "Key": "/k"}
@@ -328,9 +343,8 @@ def test_malformed_options(body):
 
 def refusal(**options):
     async def scene():
-        stream = registry.serve(
-            MemoryStorage(), registry.parse_options({"Address": "127.0.0.1:0", **options})
-        )
+        asked = registry.parse_options({"Address": "127.0.0.1:0", **options})
+        stream = registry.serve(Registries(MemoryStorage()), asked, "")
         with pytest.raises(InvalidArgument) as refused:
             await anext(stream)
         return str(refused.value)
@@ -353,7 +367,8 @@ def test_files_are_small_regular_and_absolute(tmp_path):
 
 def test_serving_on_a_port_until_closed(storage):
     async def scene():
-        stream = registry.serve(storage, registry.parse_options({"Address": "127.0.0.1:0", "ReadOnly": True}))
+        options = registry.parse_options({"Address": "127.0.0.1:0", "ReadOnly": True})
+        stream = registry.serve(Registries(storage), options, "")
         address = (await anext(stream))["Address"]
         host, port = address.split(":")
         reader, writer = await asyncio.open_connection(host, int(port))
@@ -367,5 +382,25 @@ def test_serving_on_a_port_until_closed(storage):
         writer.close()
         with pytest.raises(ConnectionRefusedError):
             await asyncio.open_connection(host, int(port))
+
+    run(scene)
+
+
+def test_a_mirror_takes_no_pushes_and_is_closed(storage):
+    async def scene():
+        offered = Registries(storage)
+        options = registry.parse_options({"Address": "127.0.0.1:0", "Mirror": "https://up.example"})
+        stream = registry.serve(offered, options, "secret")
+        address = (await anext(stream))["Address"]
+        assert offered.open == [("https://up.example", "secret")]
+        reader, writer = await asyncio.open_connection(*address.split(":"))
+        assert (await ask(reader, writer, f"GET /v2/a/blobs/{DIGEST} HTTP/1.1\r\nHost: {address}"))[2] == DATA
+        push = f"PUT /v2/a/manifests/x HTTP/1.1\r\nHost: {address}\r\nContent-Length: 0"
+        status, _, body = await ask(reader, writer, push)
+        message = json.loads(body)["errors"][0]["message"]
+        assert (status, message) == (405, "this registry mirrors https://up.example; push there")
+        await stream.aclose()
+        assert offered.open == []
+        writer.close()
 
     run(scene)

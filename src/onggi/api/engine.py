@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from typing import Any, Protocol
 
 from onggi.api.query import Filters
 from onggi.containers.options import AttachOptions, ExecOptions, Hijack, LogQuery
 from onggi.logs.record import Record
 from onggi.oci.platform import Platform
-from onggi.registry.server.storage import Storage
+from onggi.registry.server.storage import Reading, Storage
 
 Json = Any
 
@@ -113,10 +114,14 @@ class System(Protocol):
 
 
 class Registries(Protocol):
-    """What an embedded registry serves."""
+    """What embedded registries serve."""
 
-    async def storage(self, mirror: str) -> Storage:
-        """The store's images and what is pushed; with ``mirror`` a cache of that registry."""
+    @property
+    def storage(self) -> Storage:
+        """The store's images, and what is pushed."""
+
+    def mirror(self, url: str, auth: str) -> AbstractAsyncContextManager[Reading]:
+        """A cache of another registry; ``auth`` is a client's X-Registry-Auth for it."""
 
 
 class Engine(Protocol):

@@ -11,21 +11,21 @@ import os
 import ssl
 import stat
 from collections.abc import AsyncGenerator
+from contextlib import AsyncExitStack
 from typing import Any
 
 import msgspec
 
+from onggi.api.engine import Registries
 from onggi.api.listen import TlsFiles, is_loopback, listen_stream, tls_context
 from onggi.api.registry_site import Site
 from onggi.errors import InvalidArgument
 from onggi.registry.server import htpasswd
 from onggi.registry.server.service import Registry
-from onggi.registry.server.storage import Storage
 
 Json = Any
 DEFAULT_ADDRESS = "127.0.0.1:5000"
 _MAX_PEM = 1 << 20
-_READ_ONLY = "this registry is read-only"
 
 
 class Options(msgspec.Struct, frozen=True, rename="pascal", forbid_unknown_fields=True):
@@ -65,8 +65,8 @@ def split_address(address: str) -> tuple[str, int]:
     return host.removeprefix("[").removesuffix("]"), int(port)
 
 
-async def serve(storage: Storage, options: Options) -> AsyncGenerator[Json]:
-    """Serve until closed: yields the address, then the access log.
+async def serve(registries: Registries, options: Options, auth: str) -> AsyncGenerator[Json]:
+    """Serve until closed: yields the address, then the access log. ``auth`` is a mirror's X-Registry-Auth.
 
     Raises InvalidArgument naming the file that is wrong, or OSError if the address is taken.
     """
@@ -74,17 +74,23 @@ async def serve(storage: Storage, options: Options) -> AsyncGenerator[Json]:
     users = await asyncio.to_thread(_users, options.htpasswd) if options.htpasswd else None
     tls = TlsFiles(options.certificate, options.key) if options.certificate else None
     context = await asyncio.to_thread(_context, tls) if tls else None
-    mirrors = f"this registry mirrors {options.mirror}; push there" if options.mirror else ""
-    registry = Registry(storage, read_only=mirrors or (_READ_ONLY if options.read_only else ""))
-    site = Site(registry, users, local_only=is_loopback(host))
-    try:
+    async with AsyncExitStack() as stack:
+        registry = await _opened(registries, options, auth, stack)
+        site = Site(registry, users, local_only=is_loopback(host))
+        stack.push_async_callback(site.close)
         listener = await listen_stream(site.hosting.connection, host, port, context)
         site.hosting.add(listener)
         yield {"Address": f"[{host}]:{listener.port}" if ":" in host else f"{host}:{listener.port}"}
         async for line in site.lines():
             yield {"Line": line}
-    finally:
-        await site.close()
+
+
+async def _opened(registries: Registries, options: Options, auth: str, stack: AsyncExitStack) -> Registry:
+    if options.mirror:
+        mirror = await stack.enter_async_context(registries.mirror(options.mirror, auth))
+        return Registry(mirror, None, read_only=f"this registry mirrors {options.mirror}; push there")
+    storage = registries.storage
+    return Registry(storage, None if options.read_only else storage)
 
 
 def _users(path: str) -> htpasswd.Users:

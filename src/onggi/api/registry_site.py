@@ -54,7 +54,7 @@ class Site:
                 async with asyncio.timeout(HOUSEKEEPING_S):
                     await self._written.wait()
             except TimeoutError:
-                await self._registry.uploads.expire()
+                await self._registry.tidy()
             self._written.clear()
             while self._lines:
                 yield self._lines.popleft()
@@ -62,7 +62,7 @@ class Site:
     async def close(self) -> None:
         """Stop to accept, cut what is under way, forget unfinished uploads."""
         await self.hosting.close(CLOSE_TIMEOUT_S)
-        await self._registry.uploads.end()
+        await self._registry.close()
 
     async def _handle(self, request: Request) -> Response | Stream:
         started, user = time.monotonic(), "-"

@@ -4,6 +4,8 @@ Each function takes the connection of a transaction. A row names its content twi
 does (sha256 or sha512), ``content`` as the store does (sha256).
 
 A blob stays while a manifest of its repository needs it, and a day without: long enough for the slowest push.
+Repositories of a mirror have names that no client can spell (``mirror:docker.io/library/debian``); what
+nobody has asked of them for a week goes.
 """
 
 from __future__ import annotations
@@ -18,7 +20,9 @@ import msgspec
 from onggi.registry.server.documents import Document, Referrer
 from onggi.store.schema import Migration
 
-_UNNEEDED_NS = 24 * 3600 * 10**9
+MIRROR = "mirror:"
+_HOUR_NS = 3600 * 10**9
+_UNNEEDED_NS, _UNUSED_NS = 24 * _HOUR_NS, 7 * 24 * _HOUR_NS
 
 MIGRATIONS: list[Migration] = [
     Migration(
@@ -58,7 +62,8 @@ MIGRATIONS: list[Migration] = [
             PRIMARY KEY (repository, tag)
         ) WITHOUT ROWID
         """,
-    )
+    ),
+    Migration("registry", 2, "ALTER TABLE registry_manifests ADD COLUMN used_ns INTEGER NOT NULL DEFAULT 0"),
 ]
 
 
@@ -71,6 +76,7 @@ class Kept(NamedTuple):
 
 def keep(connection: sqlite3.Connection) -> set[str]:
     """The blobs that garbage collection keeps; forgets those that waited too long for a manifest."""
+    _forget_unused(connection)
     needed = "SELECT 1 FROM registry_needs n WHERE n.repository = b.repository AND n.digest = b.digest"
     connection.execute(
         f"DELETE FROM registry_blobs AS b WHERE linked_ns < ? AND NOT EXISTS ({needed})",
@@ -78,6 +84,34 @@ def keep(connection: sqlite3.Connection) -> set[str]:
     )
     query = "SELECT content FROM registry_blobs UNION SELECT content FROM registry_manifests"
     return {str(row[0]) for row in connection.execute(query)}
+
+
+def _forget_unused(connection: sqlite3.Connection) -> None:
+    """Drop what a mirror keeps and nobody uses."""
+    query = "SELECT repository, digest FROM registry_manifests WHERE repository LIKE ? AND used_ns < ?"
+    for repository, digest in connection.execute(
+        query, (f"{MIRROR}%", time.time_ns() - _UNUSED_NS)
+    ).fetchall():
+        remove(connection, repository, digest)
+
+
+def use(connection: sqlite3.Connection, repository: str, digest: str) -> None:
+    """Note that a document was asked for; once an hour is enough."""
+    now = time.time_ns()
+    connection.execute(
+        "UPDATE registry_manifests SET used_ns = ? WHERE repository = ? AND digest = ? AND used_ns < ?",
+        (now, repository, digest, now - _HOUR_NS),
+    )
+
+
+def needed(connection: sqlite3.Connection, repository: str, digest: str) -> Kept | None:
+    """A blob of the store that a document of this repository needs, whoever brought it."""
+    query = (
+        "SELECT size FROM blobs WHERE digest = ?2 AND EXISTS "
+        "(SELECT 1 FROM registry_needs WHERE repository = ?1 AND digest = ?2)"
+    )
+    row = connection.execute(query, (repository, digest)).fetchone()
+    return Kept(digest, int(row[0])) if row else None
 
 
 def blob(connection: sqlite3.Connection, repository: str, digest: str) -> Kept | None:
@@ -116,13 +150,19 @@ def record(
     """Write a document down, and let tags name it. Idempotent."""
     referrer = msgspec.json.encode(document.referrer())
     row = (repository, document.digest, content, document.media_type, document.subject, referrer)
-    connection.execute("INSERT OR REPLACE INTO registry_manifests VALUES (?, ?, ?, ?, ?, ?)", row)
+    now = time.time_ns()
+    connection.execute("INSERT OR REPLACE INTO registry_manifests VALUES (?, ?, ?, ?, ?, ?, ?)", (*row, now))
     for digest in document.blobs:
         need = (repository, digest, document.digest)
         connection.execute("INSERT OR IGNORE INTO registry_needs VALUES (?, ?, ?)", need)
     for tag in tags:
-        named = (repository, tag, document.digest, time.time_ns())
-        connection.execute("INSERT OR REPLACE INTO registry_tags VALUES (?, ?, ?, ?)", named)
+        name(connection, repository, tag, document.digest)
+
+
+def name(connection: sqlite3.Connection, repository: str, tag: str, digest: str) -> None:
+    """Let a tag name a document."""
+    row = (repository, tag, digest, time.time_ns())
+    connection.execute("INSERT OR REPLACE INTO registry_tags VALUES (?, ?, ?, ?)", row)
 
 
 def untag(connection: sqlite3.Connection, repository: str, tag: str) -> bool:

@@ -148,7 +148,7 @@ class Serving:
         def every(connection: sqlite3.Connection) -> list[str]:
             images = [it for it in self._catalog.every(connection) if it.base is None]
             tagged = {references.parse(tag).familiar_name for image in images for tag in image.tags}
-            return sorted(pushed.repositories(connection) | set(filter(_can_be_asked_for, tagged)))
+            return sorted(filter(_can_be_asked_for, pushed.repositories(connection) | tagged))
 
         return await self._run(every)
 
@@ -288,7 +288,7 @@ async def _read(path: str, start: int, end: int) -> AsyncIterator[bytes]:
 
 
 def _can_be_asked_for(name: str) -> bool:
-    """Whether an image's name is a repository's: not so with a port or capitals in its domain."""
+    """Whether clients can spell a name: not those of mirrors, and no port or capitals in a domain."""
     try:
         return bool(names.repository(name))
     except NameInvalid:

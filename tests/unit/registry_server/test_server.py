@@ -25,7 +25,8 @@ class World:
 
     def __init__(self, **options):
         self.storage, self.now = MemoryStorage(), 0.0
-        self.registry = Registry(self.storage, clock=lambda: self.now, **options)
+        writing = None if "read_only" in options else self.storage
+        self.registry = Registry(self.storage, writing, clock=lambda: self.now, **options)
 
     def call(self, method, path, body=b"", query=None, **headers):
         """(status, headers, body) of one call; headers are spelled with underscores."""
@@ -250,7 +251,7 @@ def test_sessions_expire_and_are_counted(world):
 
 def test_closing_cancels_uploads(world):
     world.begin()
-    asyncio.run(world.registry.uploads.end())
+    asyncio.run(world.registry.close())
     assert world.storage.uploads[0].cancelled
 
 

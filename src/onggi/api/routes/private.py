@@ -40,7 +40,7 @@ async def serve_registry(engine: Engine, request: Request) -> Answer:
     Answers with JSON lines: ``{"Address": "127.0.0.1:5000"}``, then ``{"Line": ...}`` for each request.
     """
     options = registry.parse_options(await request.json(optional=True) or {})
-    lines = registry.serve(await engine.registries.storage(options.mirror), options)
+    lines = registry.serve(engine.registries, options, request.headers.get("x-registry-auth", ""))
     return Stream(_lines(await anext(lines), lines))
 
 

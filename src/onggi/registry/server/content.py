@@ -12,16 +12,16 @@ from onggi.registry.server.refusals import (
     ManifestUnknown,
     MissingBlobs,
 )
-from onggi.registry.server.storage import Storage
+from onggi.registry.server.storage import Reading, Writing
 
 _FOR_EVER = "max-age=31536000, immutable"
 _MOST_TAGS = 100  # in one request
 
 
 class Content:
-    """The calls that concern blobs and manifests of a storage."""
+    """The calls that read blobs and manifests."""
 
-    def __init__(self, storage: Storage) -> None:
+    def __init__(self, storage: Reading) -> None:
         self._storage = storage
 
     async def blob(self, call: Call, repository: str, digest: str) -> Answer:
@@ -39,12 +39,6 @@ class Content:
         body = blob.read(start, end)
         return Answer(206 if part else 200, headers, body, "application/octet-stream", end - start)
 
-    async def unlink(self, _: Call, repository: str, digest: str) -> Answer:
-        """DELETE: the repository has the blob no longer."""
-        if not await self._storage.unlink(repository, names.digest(digest)):
-            raise BlobUnknown({"digest": digest})
-        return Answer(202)
-
     async def manifest(self, call: Call, repository: str, reference: str) -> Answer:
         """GET, HEAD: a manifest or index as it was pushed."""
         stored = await self._storage.manifest(repository, _reference(reference))
@@ -59,6 +53,19 @@ class Content:
         if _unchanged(call, stored.digest):
             return Answer(304, headers)
         return Answer(200, headers, stored.data, stored.media_type, len(stored.data))
+
+
+class Changes:
+    """The calls that change what repositories hold, but for uploads."""
+
+    def __init__(self, storage: Writing) -> None:
+        self._storage = storage
+
+    async def unlink(self, _: Call, repository: str, digest: str) -> Answer:
+        """DELETE: the repository has the blob no longer."""
+        if not await self._storage.unlink(repository, names.digest(digest)):
+            raise BlobUnknown({"digest": digest})
+        return Answer(202)
 
     async def put_manifest(self, call: Call, repository: str, reference: str) -> Answer:
         """PUT: keep a document, by tag, or by digest with tags in the query."""

@@ -13,7 +13,7 @@ from onggi.registry.server import names
 from onggi.registry.server.call import Answer, Call, Headers
 from onggi.registry.server.documents import Referrer
 from onggi.registry.server.refusals import NameUnknown, Refusal
-from onggi.registry.server.storage import Manifests
+from onggi.registry.server.storage import Reading
 
 MOST = 10_000  # names on one page
 _NONE: Headers = ()
@@ -29,7 +29,7 @@ class PageInvalid(Refusal):
 class Lists:
     """The calls that list what a storage has."""
 
-    def __init__(self, storage: Manifests) -> None:
+    def __init__(self, storage: Reading) -> None:
         self._storage = storage
 
     async def repositories(self, call: Call) -> Answer:

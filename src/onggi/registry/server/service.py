@@ -9,14 +9,14 @@ from typing import Any
 
 from onggi.registry.server import names
 from onggi.registry.server.call import Answer, Call
-from onggi.registry.server.content import Content
+from onggi.registry.server.content import Changes, Content
 from onggi.registry.server.lists import Lists
 from onggi.registry.server.refusals import NoSuchPage, Refusal, UnsupportedCall, render
-from onggi.registry.server.storage import Storage
+from onggi.registry.server.storage import Reading, Writing
 from onggi.registry.server.uploads import Uploads
 
 _Handler = Callable[..., Awaitable[Answer]]
-_READING = ("GET", "HEAD")
+_WRITING = ("POST", "PATCH", "PUT", "DELETE")
 # Greedy names: of what could be read in two ways, the operation is the last part of the path.
 _PATHS = {
     kind: re.compile(pattern, re.DOTALL)
@@ -34,33 +34,56 @@ _PATHS = {
 
 
 class Registry:
-    """One registry over one storage. ``read_only`` is the sentence for those who push, if nobody may."""
+    """One registry. ``writing`` is None where nobody may push, and ``read_only`` says why."""
 
     def __init__(
-        self, storage: Storage, *, read_only: str = "", clock: Callable[[], float] = time.monotonic
+        self,
+        reading: Reading,
+        writing: Writing | None,
+        *,
+        read_only: str = "this registry is read-only",
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._read_only = read_only
-        self.uploads = uploads = Uploads(storage, clock)
-        content, lists = Content(storage), Lists(storage)
+        content, lists = Content(reading), Lists(reading)
+        self._uploads: Uploads | None = None
         self._operations: dict[str, dict[str, _Handler]] = {
             "root": {"GET": _root},
             "catalog": {"GET": lists.repositories},
-            "uploads": {"POST": uploads.begin},
-            "session": {
-                "GET": uploads.status,
-                "PATCH": uploads.chunk,
-                "PUT": uploads.close,
-                "DELETE": uploads.cancel,
-            },
-            "blob": {"GET": content.blob, "DELETE": content.unlink},
-            "manifest": {
-                "GET": content.manifest,
-                "PUT": content.put_manifest,
-                "DELETE": content.remove_manifest,
-            },
+            "uploads": {},
+            "session": {},
+            "blob": {"GET": content.blob},
+            "manifest": {"GET": content.manifest},
             "tags": {"GET": lists.tags},
             "referrers": {"GET": lists.referrers},
         }
+        if writing is not None:
+            self._uploads = Uploads(writing, clock)
+            self._take_pushes(self._uploads, Changes(writing))
+
+    def _take_pushes(self, uploads: Uploads, changes: Changes) -> None:
+        self._operations["uploads"] = {"POST": uploads.begin}
+        self._operations["session"] = {
+            "GET": uploads.status,
+            "PATCH": uploads.chunk,
+            "PUT": uploads.close,
+            "DELETE": uploads.cancel,
+        }
+        self._operations["blob"]["DELETE"] = changes.unlink
+        self._operations["manifest"] |= {
+            "PUT": changes.put_manifest,
+            "DELETE": changes.remove_manifest,
+        }
+
+    async def tidy(self) -> None:
+        """End uploads that nobody continues."""
+        if self._uploads is not None:
+            await self._uploads.expire()
+
+    async def close(self) -> None:
+        """Forget unfinished uploads."""
+        if self._uploads is not None:
+            await self._uploads.end()
 
     async def answer(self, call: Call) -> Answer:
         """Serve a call; errors that are no refusals come through."""
@@ -75,10 +98,9 @@ class Registry:
         methods = self._operations[kind]
         handler = methods.get("GET" if call.method == "HEAD" else call.method)
         if handler is None:
+            why = self._read_only if self._uploads is None and call.method in _WRITING else ""
             allowed = ", ".join((*methods, *(["HEAD"] if "GET" in methods else [])))
-            raise UnsupportedCall(headers=(("Allow", allowed),))
-        if self._read_only and call.method not in _READING:
-            raise UnsupportedCall(message=self._read_only)
+            raise UnsupportedCall(message=why, headers=(("Allow", allowed),))
         if "repository" in found:
             names.repository(found["repository"])
         return handler, found

@@ -46,33 +46,12 @@ class Upload(Protocol):
         """Forget it. Idempotent, and allowed behind ``finish``."""
 
 
-class Blobs(Protocol):
-    """Blobs of repositories."""
+class Reading(Protocol):
+    """What repositories hold. Lists are sorted."""
 
     async def blob(self, repository: str, digest: str) -> Blob | None: ...
-    async def mount(self, repository: str, digest: str, source: str) -> bool:
-        """Let ``repository`` have a blob of ``source``, of anybody if that is empty; False if absent."""
-
-    async def unlink(self, repository: str, digest: str) -> bool:
-        """Take a blob from a repository; False if it has none such."""
-
-    async def upload(self, repository: str) -> Upload: ...
-
-
-class Manifests(Protocol):
-    """Manifests, indexes and tags of repositories. Lists are sorted."""
-
     async def manifest(self, repository: str, reference: str) -> Stored | None:
         """By tag or digest."""
-
-    async def keep(self, repository: str, document: Document, tags: Sequence[str]) -> Sequence[str]:
-        """Keep a document and let tags name it; or keep nothing, and return what it needs and is not here."""
-
-    async def untag(self, repository: str, tag: str) -> bool:
-        """Take a tag away; False if there is none."""
-
-    async def remove(self, repository: str, digest: str) -> bool:
-        """Take a document away, with the tags that name it; False if there is none."""
 
     async def tags(self, repository: str) -> list[str] | None:
         """None if there is no such repository."""
@@ -83,5 +62,25 @@ class Manifests(Protocol):
     async def repositories(self) -> list[str]: ...
 
 
-class Storage(Blobs, Manifests, Protocol):
+class Writing(Protocol):
+    """Changing what repositories hold."""
+
+    async def upload(self, repository: str) -> Upload: ...
+    async def mount(self, repository: str, digest: str, source: str) -> bool:
+        """Let ``repository`` have a blob of ``source``, of anybody if that is empty; False if absent."""
+
+    async def unlink(self, repository: str, digest: str) -> bool:
+        """Take a blob from a repository; False if it has none such."""
+
+    async def keep(self, repository: str, document: Document, tags: Sequence[str]) -> Sequence[str]:
+        """Keep a document and let tags name it; or keep nothing, and return what it needs and is not here."""
+
+    async def untag(self, repository: str, tag: str) -> bool:
+        """Take a tag away; False if there is none."""
+
+    async def remove(self, repository: str, digest: str) -> bool:
+        """Take a document away, with the tags that name it; False if there is none."""
+
+
+class Storage(Reading, Writing, Protocol):
     """Everything that a registry keeps."""

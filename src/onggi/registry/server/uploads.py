@@ -19,7 +19,7 @@ from onggi.registry.server.refusals import (
     TooMany,
     UploadUnknown,
 )
-from onggi.registry.server.storage import Blobs, Upload, WrongDigest
+from onggi.registry.server.storage import Upload, Writing, WrongDigest
 
 MAX_SESSIONS = 256
 IDLE_S = 3600.0  # of a session between two requests
@@ -47,7 +47,7 @@ class Session:
 class Uploads:
     """The sessions of one registry, and the calls that concern them."""
 
-    def __init__(self, storage: Blobs, clock: Callable[[], float]) -> None:
+    def __init__(self, storage: Writing, clock: Callable[[], float]) -> None:
         self._storage, self._clock = storage, clock
         self._sessions: dict[str, Session] = {}
 
