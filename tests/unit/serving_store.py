@@ -71,7 +71,7 @@ class World:
             def write(connection):
                 number = 1 + connection.execute("SELECT count(*) FROM layers").fetchone()[0]
                 connection.execute(
-                    "INSERT INTO layers VALUES (?, NULL, ?, ?, 0, 0)", (diff_id, diff_id, number)
+                    "INSERT INTO layers VALUES (?, NULL, ?, ?, 0, 0, NULL)", (diff_id, diff_id, number)
                 )
                 keep_blob(connection, layer, diff_id, media.OCI_LAYER_GZIP)
                 new = NewImage(image_id, [diff_id], base=base, names=[references.parse(name)])

@@ -113,6 +113,12 @@ class System(Protocol):
     async def doctor(self) -> Json: ...
 
 
+class DataRoot(Protocol):
+    """The engine's files as a whole."""
+
+    async def accounts(self) -> Json: ...
+
+
 class Registries(Protocol):
     """What embedded registries serve."""
 
@@ -139,3 +145,5 @@ class Engine(Protocol):
     def events(self) -> Events: ...
     @property
     def system(self) -> System: ...
+    @property
+    def data_root(self) -> DataRoot: ...

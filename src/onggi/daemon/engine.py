@@ -11,7 +11,6 @@ import gc
 import logging
 import os
 import signal
-from collections import Counter
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 from typing import Any
@@ -24,6 +23,7 @@ from onggi.daemon import config as configuration
 from onggi.daemon import detach, log, recovery, sockets
 from onggi.daemon.birth import Birth
 from onggi.daemon.config import Config
+from onggi.daemon.data_root import DataRoot
 from onggi.daemon.detach import Relaunch
 from onggi.daemon.idle import Idle
 from onggi.daemon.pidfile import PidFile
@@ -42,13 +42,14 @@ logger = logging.getLogger("onggid")
 class Engine:
     """What the API sees."""
 
-    def __init__(self, services: Services, system: System) -> None:
+    def __init__(self, services: Services, system: System, data_root: DataRoot) -> None:
         self.containers: Containers = services.containers
         self.images: Images = services.images
         self.registries = services.registries
         self.transfers: Transfers = services.transfers
         self.events = services.events
         self.system = system
+        self.data_root = data_root
 
 
 class Daemon:
@@ -74,8 +75,9 @@ class Daemon:
         )
         self._watch_launcher()
         await self.services.recover(rebooted=rebooted)
-        self.system = System(config, self._born, self._count, self._usage)
-        self.server = Server(Engine(self.services, self.system))
+        data_root = DataRoot(self.services)
+        self.system = System(config, self._born, self._count, data_root.usage)
+        self.server = Server(Engine(self.services, self.system, data_root))
         self._stack.push_async_callback(self.server.close)
         for path in sockets.paths(config):
             await self.server.serve_unix(path, sockets.MODE)
@@ -171,20 +173,6 @@ class Daemon:
             images=len(await self.services.images.list({}, False)),
             always=self.services.started_at_boot(),
         )
-
-    async def _usage(self) -> Json:
-        images = await self.services.images.list({}, True)
-        containers = await self.services.containers.list(all=True, size=True)
-        used = Counter(container["ImageID"] for container in containers)
-        for image in images:
-            image.update(Containers=used[image["Id"]], SharedSize=0)  # one layer each: nothing is shared
-        return {
-            "LayersSize": sum(image.get("Size", 0) for image in images),
-            "Images": images,
-            "Containers": containers,
-            "Volumes": [],
-            "BuildCache": [],
-        }
 
 
 def _reap() -> None:

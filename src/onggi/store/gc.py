@@ -52,14 +52,32 @@ class Collector:
 
         return await self._content.database.run(rows, durable=True, after=self.discard)
 
+    def preview(
+        self, connection: sqlite3.Connection, images: AbstractSet[str], containers: AbstractSet[str]
+    ) -> Garbage:
+        """What would go if only these ``images`` and ``containers`` were left. Changes nothing."""
+        connection.execute("SAVEPOINT preview")
+        try:
+            for image_id in _first(connection, "SELECT id FROM images") - images:
+                connection.execute("DELETE FROM images WHERE id = ?", (image_id,))
+            for key in _first(connection, "SELECT key FROM snapshots WHERE kind = 'container'") - containers:
+                connection.execute("DELETE FROM snapshots WHERE key = ?", (key,))
+            expire(connection, float("inf"), self._content.held)
+            return drop_unused(connection, self._kept(connection))
+        finally:
+            connection.execute("ROLLBACK TO preview")
+            connection.execute("RELEASE preview")
+
     def collect(self, connection: sqlite3.Connection) -> Garbage:
         """Drop rows, in the caller's transaction, which must be durable and have ``discard`` behind it."""
         expire(connection, time.time_ns(), self._content.held)
         self._snapshots.forget_layers()
-        kept = {digest for keeper in self._keepers for digest in keeper(connection)}
-        garbage = drop_unused(connection, kept)
+        garbage = drop_unused(connection, self._kept(connection))
         failpoint("store.gc.before_commit")
         return garbage
+
+    def _kept(self, connection: sqlite3.Connection) -> set[str]:
+        return {digest for keeper in self._keepers for digest in keeper(connection)}
 
     def discard(self, garbage: Garbage) -> None:
         """Put files aside. On the database's thread, behind the commit: nobody can look for them between."""

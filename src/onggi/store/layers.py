@@ -152,7 +152,7 @@ class Layers:
         if connection.execute("SELECT 1 FROM layers WHERE chain_id = ?", (chain[-1],)).fetchone() is None:
             connection.execute("INSERT INTO snapshots VALUES (?, 'layer', ?, x'')", (layer.number, chain[-1]))
             row = (chain[-1], parent, layer.diff_id, layer.number, layer.size, time.time_ns())
-            connection.execute("INSERT INTO layers VALUES (?, ?, ?, ?, ?, ?)", row)
+            connection.execute("INSERT INTO layers VALUES (?, ?, ?, ?, ?, ?, NULL)", row)
         return chain[-1]
 
     def directories(self, connection: sqlite3.Connection, chain: Sequence[str]) -> list[str]:

@@ -120,6 +120,7 @@ MIGRATIONS: list[Migration] = [
         INSERT INTO facts SELECT 'driver', 'overlay2' FROM snapshots LIMIT 1
         """,
     ),
+    Migration("store", 4, "ALTER TABLE layers ADD COLUMN disk INTEGER"),
 ]
 
 

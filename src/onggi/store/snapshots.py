@@ -135,12 +135,16 @@ class Snapshots:
         path = self._layout.snapshot(number)
         return Release(lambda it: _drop(it, number), lambda: self._discard(path))
 
+    def number_of(self, container_id: str) -> int:
+        """The number of a container's snapshot; -1 if it has none."""
+        return self._numbers.get(container_id, -1)
+
     async def usage(self, container_id: str) -> int:
         """Bytes on disk that the container wrote. Raises NotFound."""
         number = self._numbers.get(container_id)
         if number is None:
             raise NotFound(f"no snapshot of container {container_id}")
-        return await asyncio.to_thread(trees.usage, self._layout.snapshot(number))
+        return await asyncio.to_thread(_written, self._layout.snapshot(number))
 
     async def close(self) -> None:
         """Wait for scans of the host that were begun."""
@@ -283,6 +287,14 @@ def _remove_empty(path: str) -> bool:
 
 def _nothing(_: sqlite3.Connection) -> None:
     """The row is there."""
+
+
+def _written(directory: str) -> int:
+    """Bytes below the writable directories of a snapshot."""
+    places = [directory]
+    with contextlib.suppress(FileNotFoundError):
+        places += [f"{directory}/mounts/{name}" for name in os.listdir(f"{directory}/mounts")]
+    return sum(trees.usage(f"{place}/fs") for place in places)
 
 
 def _rows(connection: sqlite3.Connection) -> list[tuple[int, str, str]]:

@@ -35,7 +35,7 @@ def layers(store, count=3):
         diff_id = sha256(("one", "two", "three")[index].encode())
         parent = CHAIN[index - 1] if index else None
         row = (chain_id, parent, diff_id, index + 1, 0, 0)
-        store.execute("INSERT INTO layers VALUES (?, ?, ?, ?, ?, ?)", *row)
+        store.execute("INSERT INTO layers VALUES (?, ?, ?, ?, ?, ?, NULL)", *row)
         store.execute("INSERT INTO snapshots VALUES (?, 'layer', ?, x'')", index + 1, chain_id)
         os.makedirs(f"{store.layout.snapshot(index + 1)}/fs")
 

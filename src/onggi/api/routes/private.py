@@ -78,10 +78,16 @@ async def doctor(engine: Engine, request: Request) -> Answer:
     return answer(await engine.system.doctor())
 
 
+async def disk_usage(engine: Engine, request: Request) -> Answer:
+    """GET /onggi/v1/system/df."""
+    return answer(await engine.data_root.accounts())
+
+
 ROUTES = [
     Route("POST", "/onggi/v1/run", run),
     Route("POST", "/onggi/v1/registry/serve", serve_registry, until_eof=True),
     Route("POST", "/onggi/v1/oci/pull", pull_layout, until_eof=True),
     Route("POST", "/onggi/v1/oci/push", push_layout, until_eof=True),
     Route("GET", "/onggi/v1/doctor", doctor),
+    Route("GET", "/onggi/v1/system/df", disk_usage),
 ]

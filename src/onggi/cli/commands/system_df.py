@@ -1,10 +1,10 @@
-"""``onggi system df``."""
+"""``onggi system df``: docker's tables, and what docker has no row for."""
 
 from __future__ import annotations
 
-from onggi.cli.command import Command, Failure, Options
-from onggi.cli.format import Row, render_rows
-from onggi.cli.times import human_size
+from onggi.cli.command import Command, Options
+from onggi.cli.format import Row, check_fields, render_object, render_rows
+from onggi.cli.times import ago, human_size
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -23,24 +23,78 @@ _HEADERS: dict[str, Json] = {
     "Reclaimable": "RECLAIMABLE",
 }
 _ACTIVE = ("running", "paused", "restarting")
+_IMAGES = (
+    "table {{.Repository}}\t{{.Tag}}\t{{.ID}}\t{{.CreatedSince}}\t{{.Size}}\t{{.SharedSize}}\t"
+    "{{.UniqueSize}}\t{{.Containers}}"
+)
+_CONTAINERS = (
+    "table {{.ID}}\t{{.Image}}\t{{.Command}}\t{{.LocalVolumes}}\t{{.Size}}\t{{.RunningFor}}\t"
+    "{{.Status}}\t{{.Names}}"
+)
+_VOLUMES = "table {{.Name}}\t{{.Links}}\t{{.Size}}"
+_VOLUME_HEADERS: dict[str, Json] = {"Name": "VOLUME NAME", "Links": "LINKS", "Size": "SIZE"}
+_CACHE = (
+    "table {{.ID}}\t{{.CacheType}}\t{{.Size}}\t{{.CreatedSince}}\t{{.LastUsedSince}}\t"
+    "{{.UsageCount}}\t{{.Shared}}"
+)
+_CACHE_HEADERS: dict[str, Json] = {
+    "ID": "CACHE ID",
+    "CacheType": "CACHE TYPE",
+    "Size": "SIZE",
+    "CreatedSince": "CREATED",
+    "LastUsedSince": "LAST USED",
+    "UsageCount": "USAGE",
+    "Shared": "SHARED",
+}
+_ACCOUNTS = "table {{.Type}}\t{{.TotalCount}}\t{{.Size}}\t{{.Reclaimable}}"
+_WORDS = {
+    "layers": "Image layers",
+    "blobs": "Image archives",
+    "containers": "Containers",
+    "logs": "Container logs",
+    "volumes": "Local Volumes",
+    "downloads": "Partial downloads",
+    "database": "Database",
+    "mountpoints": "Mount points",
+    "trash": "Being deleted",
+    "other": "Other files",
+}
 
 
 def run(cli: Cli, options: Options, arguments: list[str]) -> int:
     """Print what takes how much of the disk, and what of it could go."""
-    if options.on("verbose"):
-        raise Failure("--verbose is not supported by this build: see 'images' and 'ps -as'", 125)
     form = options.text("format")
-    rows = disk_usage(cli.engine.get("/system/df"))
+    accounts = _asked(cli)
+    usage = accounts["Usage"]
+    if options.on("verbose"):
+        print(_verbose(usage, accounts, form), end="")
+        return 0
+    check_fields(form, _HEADERS, "*formatter.diskUsageContext")
+    rows = disk_usage(usage)
     print(render_rows(_TABLE if form in ("", "table") else form, rows, _HEADERS), end="")
+    if not form and accounts["Accounts"]:
+        print("\n" + account_table(accounts), end="")
     return 0
+
+
+def _asked(cli: Cli) -> Json:
+    """The engine's accounts; another engine than ours has docker's answer only."""
+    from onggi.client.errors import EngineError
+
+    try:
+        return cli.engine.get("/onggi/v1/system/df")
+    except EngineError as error:
+        if error.status != 404:
+            raise
+    return {"Usage": cli.engine.get("/system/df"), "Accounts": []}
 
 
 def disk_usage(usage: Json) -> list[Row]:
     """Return docker's four rows of the answer of ``GET /system/df``. Pure."""
     containers, images = usage.get("Containers") or [], usage.get("Images") or []
-    in_use = {container["ImageID"] for container in containers}
-    used = [image for image in images if image["Id"] in in_use]
-    total, kept = usage.get("LayersSize") or 0, sum(image["Size"] for image in used)
+    used = [image for image in images if image.get("Containers")]
+    total = usage.get("LayersSize") or 0
+    kept = sum(image["Size"] - max(0, image.get("SharedSize", 0)) for image in used)
     alive = [container for container in containers if container["State"] in _ACTIVE]
     written, living = (sum(each.get("SizeRw") or 0 for each in some) for some in (containers, alive))
     volumes, cache = usage.get("Volumes") or [], usage.get("BuildCache") or []
@@ -52,17 +106,72 @@ def disk_usage(usage: Json) -> list[Row]:
     ]
 
 
+def account_table(accounts: Json) -> str:
+    """Return the table of all accounts, whose sum is what du(1) says of the data root. Pure."""
+    rows = [
+        _row(_WORDS.get(it["Kind"], it["Kind"]), it["Count"], 0, it["Size"], it["Reclaimable"])
+        for it in accounts["Accounts"]
+    ]
+    whole = sum(it["Reclaimable"] for it in accounts["Accounts"])
+    rows.append(_row("Total", sum(it["Count"] for it in accounts["Accounts"]), 0, accounts["Size"], whole))
+    return f"Disk usage of {accounts['DataRoot']}:\n\n{render_rows(_ACCOUNTS, rows, _HEADERS)}"
+
+
 def _row(kind: str, count: int, active: int, size: int, reclaimable: int) -> Row:
-    share = f" ({reclaimable * 100 // size}%)" if size else ""
-    row = Row(
+    share = f" ({reclaimable * 100 // size}%)" if size > 0 else ""
+    return Row(
         Type=kind,
         TotalCount=str(count),
         Active=str(active),
         Size=human_size(size),
         Reclaimable=human_size(reclaimable) + share,
     )
-    row.go_type = "*formatter.diskUsageImagesContext"
-    return row
+
+
+def _verbose(usage: Json, accounts: Json, form: str) -> str:
+    """Return docker's tables of every image, container, volume and cache record, and the accounts."""
+    from onggi.cli.container_rows import HEADERS as CONTAINER_HEADERS
+    from onggi.cli.container_rows import container_row
+    from onggi.cli.image_rows import HEADERS as IMAGE_HEADERS
+    from onggi.cli.image_rows import image_rows
+
+    # One row of each image, as docker: by its first name.
+    images = [next(image_rows(item, True, False, False)) for item in usage.get("Images") or []]
+    containers = [container_row({**item, "SizeRootFs": 0}, True) for item in usage.get("Containers") or []]
+    volumes = [_volume(item) for item in usage.get("Volumes") or []]
+    cache = [_cache(item) for item in usage.get("BuildCache") or []]
+    if form not in ("", "table"):
+        lists = {"Images": images, "Containers": containers, "Volumes": volumes, "BuildCache": cache}
+        return render_object(form, Row(lists)) + "\n"
+    spent = human_size(sum(item.get("Size") or 0 for item in usage.get("BuildCache") or []))
+    parts = [
+        "Images space usage:\n\n" + render_rows(_IMAGES, images, IMAGE_HEADERS),
+        "Containers space usage:\n\n" + render_rows(_CONTAINERS, containers, CONTAINER_HEADERS),
+        "Local Volumes space usage:\n\n" + render_rows(_VOLUMES, volumes, _VOLUME_HEADERS),
+        f"Build cache usage: {spent}\n\n" + render_rows(_CACHE, cache, _CACHE_HEADERS),
+    ]
+    return "\n".join([*parts, account_table(accounts)] if accounts["Accounts"] else parts)
+
+
+def _volume(item: Json) -> Row:
+    used = item.get("UsageData") or {}
+    return Row(
+        Name=item.get("Name", ""),
+        Links=str(used.get("RefCount", "N/A")),
+        Size=human_size(used.get("Size", 0)),
+    )
+
+
+def _cache(item: Json) -> Row:
+    return Row(
+        ID=str(item.get("ID", ""))[:12],
+        CacheType=item.get("Type", ""),
+        Size=human_size(item.get("Size") or 0),
+        CreatedSince=ago(item.get("CreatedAt") or 0),
+        LastUsedSince=ago(item.get("LastUsedAt") or 0),
+        UsageCount=str(item.get("UsageCount", 0)),
+        Shared=str(bool(item.get("Shared"))).lower(),
+    )
 
 
 COMMAND = Command(
@@ -71,6 +180,6 @@ COMMAND = Command(
     run,
     flags=(
         ("format", "", "string", "", "How to print: 'table', 'table TEMPLATE', 'json', or a Go template"),
-        ("verbose", "v", "bool", "", "Refused: 'images' and 'ps -as' list what there is"),
+        ("verbose", "v", "bool", "", "Show every image, container, volume and cache record"),
     ),
 )

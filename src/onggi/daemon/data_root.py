@@ -1,0 +1,95 @@
+"""The data root as a whole: what it takes of the disk."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from onggi.images.sharing import sharing
+from onggi.store import accounts
+from onggi.store.accounts import Account, Measured
+from onggi.store.gc import Garbage
+
+if TYPE_CHECKING:
+    from onggi.daemon.services import Services
+
+Json = Any
+
+
+class DataRoot:
+    """One engine's data root."""
+
+    def __init__(self, services: Services) -> None:
+        self._services = services
+        self._database = services.database
+
+    async def usage(self) -> Json:
+        """docker's answer of GET /system/df, in bytes of file data."""
+        services = self._services
+        images = await services.images.list({}, True)
+        containers = await services.containers.list(all=True, size=True)
+        used = Counter(container["ImageID"] for container in containers)
+        found = await self._database.run(sharing)
+        for image in images:
+            image.update(Containers=used[image["Id"]], SharedSize=found.shared.get(image["Id"], 0))
+        return {
+            "LayersSize": found.layers,
+            "Images": images,
+            "Containers": containers,
+            "Volumes": [],
+            "BuildCache": [],
+        }
+
+    async def accounts(self) -> Json:
+        """``{"DataRoot", "Size", "Accounts": [{"Kind", "Count", "Size", "Reclaimable"}], "Usage"}``.
+
+        Bytes on disk; the accounts' sum is what du(1) says of the data root. What is reclaimable would go
+        with ``system prune -a``. ``Usage`` is docker's answer.
+        """
+        services = self._services
+        running = [it for it in services.containers.context.containers.values() if it.state.running]
+        left = {it.spec.image_id for it in running}, {it.id for it in running}
+        layers = await self._database.run(accounts.known_layers)
+        garbage = await self._database.run(lambda it: services.collector.preview(it, *left))
+        measured = await asyncio.to_thread(accounts.measure, services.layout, layers)
+        fresh = {number: size for number, size in measured.layers.items() if layers[number] is None}
+        if fresh:
+            await self._database.run(lambda it: accounts.remember(it, fresh))
+        found = _accounts(measured, garbage, self._removable())
+        return {
+            "DataRoot": services.layout.root,
+            "Size": sum(account.size for account in found),
+            "Accounts": [
+                {"Kind": it.kind, "Count": it.things, "Size": it.size, "Reclaimable": it.reclaimable}
+                for it in found
+            ],
+            "Usage": await self.usage(),
+        }
+
+    def _removable(self) -> dict[str, int]:
+        """Containers that a prune would remove, with the numbers of their snapshots (-1 for none)."""
+        containers, snapshots = self._services.containers.context.containers, self._services.snapshots
+        return {it.id: snapshots.number_of(it.id) for it in containers.values() if not it.state.running}
+
+
+def _accounts(measured: Measured, garbage: Garbage, removable: Mapping[str, int]) -> list[Account]:
+    partials = {
+        name: size for name, size in measured.downloads.items() if f"sha256:{name}" not in garbage.leased
+    }
+    beside = Counter[str]()
+    for (kind, container_id), size in measured.beside.items():
+        beside[kind] += size if container_id in removable else 0
+    written = sum(measured.written.get(number, 0) for number in removable.values())
+    reclaimable = {
+        "layers": sum(measured.layers.get(number, 0) for _, number in garbage.layers),
+        "blobs": sum(measured.blobs.get(digest, 0) for digest in garbage.blobs),
+        "containers": written + beside["containers"],
+        "logs": beside["logs"],
+        "downloads": sum(partials.values()),
+    }
+    return [
+        Account(kind, measured.things[kind], measured.sizes[kind], reclaimable.get(kind, 0))
+        for kind in accounts.KINDS
+    ]
