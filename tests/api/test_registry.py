@@ -1,17 +1,20 @@
 """The embedded registry of a real engine: images by name, pushes that outlive a kill, TLS and passwords."""
 
 import base64
+import contextlib
 import hashlib
 import http.client
 import json
+import signal
 import socket
 import ssl
+import subprocess
 from pathlib import Path
 
 import bcrypt
 import pytest
 
-from engines import RealEngine, wait_until
+from engines import DEADLINE_S, ONGGI, RealEngine, wait_until
 from registries import Refused, serving
 
 TLS = Path(__file__).resolve().parents[1] / "unit/tls"
@@ -143,3 +146,20 @@ def test_a_mirror_of_a_registry(engine):
 def test_a_mirror_that_is_no_url(engine):
     with pytest.raises(Refused, match="invalid mirror"), serving(engine, Mirror="docker.io"):
         pass
+
+
+def test_by_our_command(engine):
+    """``onggi registry serve``; the interrupt that ends it closes the port."""
+    command = [*ONGGI, "registry", "serve", "--address", "127.0.0.1:0"]
+    with subprocess.Popen(command, env=engine.environment, stdout=subprocess.PIPE, text=True) as process:
+        address = process.stdout.readline().rpartition("http://")[2].strip()
+        host, _, port = address.partition(":")
+        with contextlib.closing(
+            http.client.HTTPConnection(host, int(port), timeout=DEADLINE_S)
+        ) as connection:
+            connection.request("GET", "/v2/busybox/tags/list")
+            assert json.loads(connection.getresponse().read())["tags"] == ["latest"]
+        assert "GET /v2/busybox/tags/list" in process.stdout.readline()
+        process.send_signal(signal.SIGINT)
+        assert process.wait(DEADLINE_S) == 130
+    wait_until(lambda: not accepts(address), "the port to be closed")

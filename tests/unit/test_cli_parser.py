@@ -111,7 +111,7 @@ def test_help_beats_what_is_missing() -> None:
 
 
 def commands() -> list[str]:
-    later = {"daemon", "doctor", "try"}
+    later = {"daemon", "doctor", "registry serve", "try"}
     return [
         row[0] for row in registry.ROWS if row[1] and row[0] not in later and registry.about(row[0]) != "-"
     ]
