@@ -22,6 +22,8 @@ class Rights(NamedTuple):
 
 WRITER = Rights(("CHOWN", "DAC_OVERRIDE", "FOWNER", "FSETID", "MKNOD", "SETFCAP"))
 READER = Rights(("DAC_OVERRIDE", "DAC_READ_SEARCH"), files=2304)  # one for each directory on the deepest path
+# To read overlay's marks takes SYS_ADMIN; each directory on a path is open once in every layer that has it.
+DIFFER = Rights((*READER.capabilities, "SYS_ADMIN"), files=1 << 16)
 _MAX_MEMORY = 1 << 30  # address space of the fork; a reader's buffers are 1 MiB
 _SECONDS = 6 * 3600  # of processor time
 

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import os
 from collections.abc import Callable
 from typing import Any
 
+from onggi.archive import diff
 from onggi.archive import pack as packing
-from onggi.archive.confine import READER, WRITER, confine, take_rights
+from onggi.archive.base import Base
+from onggi.archive.confine import DIFFER, READER, WRITER, confine, take_rights
 from onggi.archive.extract import Limits, extract
 from onggi.archive.overlay import COPY, OVERLAY, Marks, mark_opaque
-from onggi.archive.walk import Opener
+from onggi.archive.walk import Found, Opener
 
 Json = Any
+_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 _PIPE = 1 << 20  # bytes; 16 times the default saves as many changes between two processes
 
 
@@ -73,6 +77,40 @@ def pack(fds: list[int], arguments: Json) -> Json:
     return packing.pack(root_fd, out_fd, arguments["path"], arguments["name"], opener)
 
 
+def pack_layer(fds: list[int], arguments: Json) -> Json:
+    """Write what a container changed as an image layer: ``fds`` is the pipe.
+
+    ``arguments`` has ``trees``: each with ``top`` (an upper directory of overlay or, with ``whole``, a tree
+    that has everything), ``lowers`` (directories of layers, top first), ``place`` (where it lies in the
+    container) and ``masks`` ((kind, path) of what is hidden of the last of ``lowers``); paths of ours, never
+    of a container. The answer has ``entries`` and ``bytes``.
+    """
+    trees, opener = _enter_trees(fds, arguments)
+    return diff.pack_layer(trees, fds[0], opener)
+
+
+def changes(fds: list[int], arguments: Json) -> Json:
+    """Write what a container changed as docker's JSON; arguments as of ``pack_layer``."""
+    trees, opener = _enter_trees(fds, arguments)
+    return {"entries": diff.write_changes(trees, fds[0], opener)}
+
+
+def _enter_trees(fds: list[int], arguments: Json) -> tuple[list[diff.Tree], Opener]:
+    _widen(fds[0])
+    trees, opener = [_open_tree(tree) for tree in arguments["trees"]], Opener()
+    confine(trees[0].top.fd, DIFFER)
+    return trees, opener
+
+
+def _open_tree(tree: Json) -> diff.Tree:
+    opened = [os.open(path, _DIRECTORY) for path in (tree["top"], *tree["lowers"])]
+    top, *lowers = opened
+    masks = {os.fsencode(path): kind for kind, path in tree["masks"]}
+    base = Base(lowers, masks=masks, lowest=lowers[-1] if masks else -1)
+    found = Found(b"", -1, b"", os.fstat(top), top)
+    return diff.Tree(found, base, os.fsencode(tree["place"].strip("/")), bool(tree["whole"]))
+
+
 def _widen(pipe_fd: int) -> None:
     with contextlib.suppress(OSError):  # no pipe, or more than this user may have
         fcntl.fcntl(pipe_fd, fcntl.F_SETPIPE_SZ, _PIPE)
@@ -83,4 +121,6 @@ TABLE: dict[str, Callable[[list[int], Json], Json]] = {
     "unpack_layer": unpack_layer,
     "unpack_layer_to_copy": unpack_layer_to_copy,
     "pack": pack,
+    "pack_layer": pack_layer,
+    "changes": changes,
 }
