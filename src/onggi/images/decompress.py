@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import bz2
 import lzma
+import os
 import zlib
 from collections.abc import Callable, Iterator
 from importlib import import_module
@@ -90,6 +91,22 @@ _FORMATS: tuple[tuple[bytes, str, Callable[[], Any]], ...] = (
 def is_compressed(head: bytes) -> bool:
     """Whether some content begins like one of the formats that are decompressed here."""
     return any(head.startswith(magic) for magic, _, _ in _FORMATS)
+
+
+def plain_size(fd: int) -> int:
+    """How many bytes a compressed file will give as far as it says so itself; 0 where it does not.
+
+    gzip tells the size modulo 4 GiB in its last four bytes (RFC 1952), zstd in its first frame's header.
+    """
+    head = os.pread(fd, 32, 0)
+    if head.startswith(_FORMATS[0][0]):
+        return int.from_bytes(os.pread(fd, 4, max(0, os.fstat(fd).st_size - 4)), "little")
+    if head.startswith(_FORMATS[1][0]) and _zstd_module is not None:
+        try:
+            return int(_zstd_module.get_frame_info(head).decompressed_size or 0)
+        except _ERRORS:
+            return 0  # whoever decompresses it will say what is wrong
+    return 0
 
 
 class Decompressor:

@@ -16,10 +16,11 @@ from typing import NamedTuple
 
 from onggi.errors import DataLoss
 from onggi.images.compress import Gzip
-from onggi.images.decompress import Decompressor
+from onggi.images.decompress import Decompressor, plain_size
 from onggi.images.progress import Transfer
 from onggi.images.streams import PIECE, Chunks, batched
 from onggi.oci import media
+from onggi.store import space
 from onggi.store.content import Content, Lease
 from onggi.store.ingest import BlobWriter
 from onggi.store.layers import Layer, Layers
@@ -70,6 +71,7 @@ class Intake:
         transfer.total = (await asyncio.to_thread(os.stat, path)).st_size
         fd = await asyncio.to_thread(os.open, path, os.O_RDONLY | os.O_CLOEXEC)
         try:
+            space.require(os.path.dirname(path), plain_size(fd), f"layer {digest}")
             async with self._layers.unpack(_from_file(fd, transfer)) as layer:
                 yield Arrival(layer, digest, media_type, digest)
         finally:

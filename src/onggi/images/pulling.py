@@ -7,13 +7,15 @@ download is continued: whatever ends a pull, the next one goes on where it stopp
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Callable, Sequence
-from contextlib import suppress
+from contextlib import AsyncExitStack, suppress
 from functools import partial
 from typing import Any, NamedTuple, TypeVar
 
 from onggi.errors import DataLoss, InvalidArgument, Unsupported
 from onggi.images.flights import Locks
+from onggi.images.layering import Arrival
 from onggi.images.progress import Progress, Transfer
 from onggi.images.recording import Config, NewImage, parse_config
 from onggi.images.tools import Tools
@@ -28,6 +30,8 @@ from onggi.registry.failures import Transient
 from onggi.registry.repository import Fetched, Repository
 from onggi.registry.session import Session
 from onggi.registry.settings import Settings
+from onggi.store import space
+from onggi.store.blobs import MAX_DOCUMENT
 from onggi.store.content import Lease
 
 Json = Any
@@ -52,6 +56,7 @@ class Puller:
         self.settings = settings
         self.locks = Locks()
         self.turns = asyncio.Semaphore(settings.downloads)
+        self.unpacking = asyncio.Semaphore(os.cpu_count() or 1)
 
     async def pull(self, wish: PullWish, progress: Progress) -> str:
         """Pull one image; returns its id."""
@@ -119,6 +124,8 @@ class _Pull:
         raise InvalidArgument(f"manifest lists are nested deeper than {_MAX_DEPTH}")
 
     async def _config(self, manifest: Manifest) -> Config:
+        if manifest.config.size > MAX_DOCUMENT:
+            raise InvalidArgument(f"image configuration of {manifest.config.size} bytes: too large")
         await self._download(manifest.config, Transfer(), "")
         config = parse_config(await self._puller.content.read(manifest.config.digest))
         if len(config.diff_ids) != len(manifest.layers):
@@ -131,23 +138,52 @@ class _Pull:
         return config
 
     async def _layers(self, manifest: Manifest, config: Config) -> None:
+        """Have every layer here. Downloads and unpacking overlap; rows are written base first."""
         chain = chain_ids(config.diff_ids)
         missing = [number for number in range(len(chain)) if not await self._lease.have_layer(chain[number])]
         for number, layer in enumerate(manifest.layers):
             status = "Pulling fs layer" if number in missing else "Already exists"
             self._progress.say(status, shown(layer.digest))
-        downloads = {number: self._begin(manifest.layers[number]) for number in missing}
+        self._check_room([manifest.layers[number] for number in missing], manifest.config)
+        tasks: list[asyncio.Task[None]] = []
+        for number in missing:
+            work = self._layer(manifest.layers[number], config.diff_ids[: number + 1], tasks[-1:])
+            tasks.append(asyncio.ensure_future(work))
         try:
-            for number in missing:
-                await downloads[number]
-                await self._unpack(manifest.layers[number], chain[number], config.diff_ids[: number + 1])
+            await asyncio.gather(*tasks)
         finally:
-            for task in downloads.values():
+            for task in tasks:
                 task.cancel()
-            await asyncio.gather(*downloads.values(), return_exceptions=True)
+            await asyncio.gather(*tasks, return_exceptions=True)
 
-    def _begin(self, layer: Descriptor) -> asyncio.Task[None]:
-        return asyncio.ensure_future(self._download(layer, Transfer(layer.size), shown(layer.digest)))
+    def _check_room(self, layers: Sequence[Descriptor], config: Descriptor) -> None:
+        """A disk that cannot even hold what is to be downloaded is told before the first byte."""
+        place = os.path.dirname(self._puller.content.path(config.digest))
+        space.require(place, sum(layer.size for layer in layers), self._wish.reference.familiar)
+
+    async def _layer(
+        self, layer: Descriptor, diff_ids: Sequence[str], below: Sequence[asyncio.Task[None]]
+    ) -> None:
+        """Download and unpack a layer, and give it its row behind the one ``below``."""
+        name, chain_id = shown(layer.digest), chain_ids(diff_ids)[-1]
+        await self._download(layer, Transfer(layer.size), name)
+        async with AsyncExitStack() as stack:
+            await stack.enter_async_context(self._puller.locks.hold(chain_id))
+            arrival = None
+            if not await self._lease.have_layer(chain_id):
+                arrival = await self._unpacked(layer, name, stack)
+            await asyncio.gather(*below)
+            if arrival is not None:
+                failpoint("images.pull.before_layer")
+                await self._puller.intake.record(arrival, diff_ids[:-1], diff_ids[-1])
+        self._progress.say("Pull complete", name)
+
+    async def _unpacked(self, layer: Descriptor, name: str, stack: AsyncExitStack) -> Arrival:
+        async with self._puller.unpacking:
+            transfer = Transfer(layer.size)
+            self._progress.move("Extracting", name, transfer)
+            blob = self._puller.intake.from_blob(layer.digest, layer.media_type, transfer)
+            return await stack.enter_async_context(blob)
 
     async def _download(self, descriptor: Descriptor, transfer: Transfer, shown_as: str) -> None:
         """Have a blob here. Whoever wants one that is on its way waits for it, and goes on if that ends."""
@@ -196,16 +232,6 @@ class _Pull:
             await self._lease.commit(writer)
         finally:
             await asyncio.to_thread(writer.close)
-
-    async def _unpack(self, layer: Descriptor, chain_id: str, diff_ids: Sequence[str]) -> None:
-        name, transfer = shown(layer.digest), Transfer(layer.size)
-        async with self._puller.locks.hold(chain_id):
-            if not await self._lease.have_layer(chain_id):
-                self._progress.move("Extracting", name, transfer)
-                async with self._puller.intake.from_blob(layer.digest, layer.media_type, transfer) as arrival:
-                    failpoint("images.pull.before_layer")
-                    await self._puller.intake.record(arrival, diff_ids[:-1], diff_ids[-1])
-        self._progress.say("Pull complete", name)
 
     async def _known(self, image_id: str) -> bool:
         """Whether the name stands for this image already."""
