@@ -114,6 +114,7 @@ class Layers:
     def __init__(self, layout: Layout, snapshots: Snapshots, run_job: RunJob) -> None:
         self._layout, self._snapshots, self._run_job = layout, snapshots, run_job
         self.driver_name = snapshots.driver.name
+        self._writing: dict[int, asyncio.Task[None]] = {}  # by number: on its way to the disk
 
     @asynccontextmanager
     async def unpack(self, source: Source, *, whole: bool = False) -> AsyncIterator[Layer]:
@@ -128,12 +129,14 @@ class Layers:
             make_private(self._layout.snapshot(number))
             yield await self._fill(number, source, "unpack" if whole else self._snapshots.driver.job)
         finally:
+            await asyncio.gather(*filter(None, [self._writing.pop(number, None)]), return_exceptions=True)
             await self._snapshots.drop_unless_recorded(number)
 
     async def settle(self, layer: Layer, parents: Sequence[str]) -> Layer:
-        """Give directories that the layer only implies what they are in its ``parents`` (diff ids, base
-        first), which have their rows. Comes before ``record``.
+        """Make the layer durable, with directories that it only implies as they are in its ``parents``
+        (diff ids, base first), which have their rows. Comes before ``record``.
         """
+        await self._writing.pop(layer.number)
         chain = list(reversed(chain_ids(parents)))
         if layer.implied and chain:
             below = await self._snapshots.database.run(lambda it: self.directories(it, chain))
@@ -171,6 +174,7 @@ class Layers:
         root_fd = os.open(f"{self._layout.snapshot(layer.number)}/fs", os.O_RDONLY | os.O_DIRECTORY)
         try:
             implied.adopt(root_fd, below, layer.implied)
+            sync_tree(root_fd)
         finally:
             os.close(root_fd)
 
@@ -181,9 +185,10 @@ class Layers:
         root_fd = os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
             feed, answer = await self._pump(root_fd, source, job)
-            await asyncio.to_thread(sync_tree, root_fd)
         finally:
             os.close(root_fd)
+        # It goes to the disk while the next layer is unpacked; ``settle`` waits for it.
+        self._writing[number] = asyncio.create_task(asyncio.to_thread(_write_out, root))
         return Layer(number, feed.diff_id(), int(answer["bytes"]), answer.get("implied") or [])
 
     async def _pump(self, root_fd: int, source: Source, name: str) -> tuple[Feed, Json]:
@@ -194,8 +199,10 @@ class Layers:
         job = running[0]
         try:
             async for pieces, compressed in source:
+                # What comes next is read while this is hashed and compressed.
+                await asyncio.gather(*map(asyncio.shield, running[1:]))
                 running[1:] = [asyncio.ensure_future(asyncio.to_thread(feed.write, pieces, compressed))]
-                await asyncio.shield(running[1])
+            await asyncio.gather(*map(asyncio.shield, running[1:]))
             await asyncio.to_thread(feed.finish)
             return feed, await job
         except _JobEnded:
@@ -213,3 +220,11 @@ class Layers:
             return await self._run_job(name, limits, [read_fd, root_fd])
         finally:
             os.close(read_fd)
+
+
+def _write_out(path: str) -> None:
+    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        sync_tree(fd)
+    finally:
+        os.close(fd)
