@@ -53,11 +53,17 @@ class FakeRegistry:
         self.manifests: dict[str, tuple[str, bytes]] = {}
         self.calls: list[Call] = []
         self.scripts: list[tuple[str, re.Pattern[str], Callable[[Call], Reply | None]]] = []
+        self.uploads: dict[str, bytes] = {}
+        self.break_after: list[
+            int
+        ] = []  # of the next uploads, so many bytes are taken before the line is cut
+        self.resumable = True
         self.released = threading.Event()  # ends what hangs
         fake = self
 
         class Handler(BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
+            disable_nagle_algorithm = True
             do_GET = do_HEAD = do_POST = do_PUT = do_PATCH = do_DELETE = lambda self: fake._serve(self)
 
             def log_message(self, *_args) -> None:
@@ -130,11 +136,13 @@ class FakeRegistry:
     def _serve(self, handler: BaseHTTPRequestHandler) -> None:
         url = urlsplit(handler.path)
         length = int(handler.headers.get("content-length") or 0)
-        body = handler.rfile.read(length)
+        cut = self.break_after and length > self.break_after[0] and handler.command in ("PATCH", "PUT")
+        body = handler.rfile.read(self.break_after.pop(0) if cut else length)
         headers = {name.lower(): value for name, value in handler.headers.items()}
         call = Call(handler.command, url.path, parse_qs(url.query), headers, body, self.port, handler)
         self.calls.append(call)
-        self._send(handler, self._scripted(call) or self._stored(call))
+        reply = self._scripted(call) or self._stored(call)
+        self._send(handler, Reply(raw=b"") if cut else reply)
 
     def _scripted(self, call: Call) -> Reply | None:
         for method, pattern, answer in self.scripts:
@@ -148,16 +156,57 @@ class FakeRegistry:
         if call.path == "/v2/":
             return Reply(200, b"{}")
         if match := re.fullmatch(r"/v2/(.+)/manifests/([^/]+)", call.path):
-            kind, data = self.manifests.get(f"{match[1]}/{match[2]}", ("", b""))
-            if not kind:
-                return error(404, "MANIFEST_UNKNOWN", "manifest unknown")
-            return Reply(200, data, {"Content-Type": kind, "Docker-Content-Digest": digest_of(data)})
+            return self._manifest(call, match[1], match[2])
+        if match := re.fullmatch(r"/v2/(.+)/blobs/uploads/([^/]*)", call.path):
+            return self._upload(call, match[1], match[2])
         if match := re.fullmatch(r"/v2/(.+)/blobs/([^/]+)", call.path):
             data = self.blobs.get(match[2])
-            return (
-                error(404, "BLOB_UNKNOWN", "blob unknown to registry") if data is None else ranged(call, data)
-            )
+            missing = error(404, "BLOB_UNKNOWN", "blob unknown to registry")
+            return missing if data is None else ranged(call, data)
+        if match := re.fullmatch(r"/v2/(.+)/tags/list", call.path):
+            names = sorted(key.split("/")[-1] for key in self.manifests if key.startswith(f"{match[1]}/"))
+            body = {"name": match[1], "tags": [it for it in names if ":" not in it]}
+            return Reply(200, json.dumps(body).encode())
         return error(404, "NAME_UNKNOWN", "repository name not known to registry")
+
+    def _manifest(self, call: Call, name: str, wanted: str) -> Reply:
+        if call.method == "PUT":
+            self.add_manifest(name, call.body, wanted, call.headers["content-type"])
+            return Reply(201, b"", {"Docker-Content-Digest": digest_of(call.body)})
+        kind, data = self.manifests.get(f"{name}/{wanted}", ("", b""))
+        if not kind:
+            return error(404, "MANIFEST_UNKNOWN", "manifest unknown")
+        return Reply(200, data, {"Content-Type": kind, "Docker-Content-Digest": digest_of(data)})
+
+    def _upload(self, call: Call, name: str, upload: str) -> Reply:
+        """A fake of docker's registry: an upload's place changes with every answer, and is relative."""
+        if call.method == "POST":
+            if call.query.get("mount", [""])[0] in self.blobs:
+                return Reply(201, b"", {"Location": f"/v2/{name}/blobs/{call.query['mount'][0]}"})
+            upload = f"u{len(self.calls)}"
+            self.uploads[upload] = b""
+            return self._standing(202, name, upload)
+        if upload not in self.uploads or (call.method == "GET" and not self.resumable):
+            return error(404, "BLOB_UPLOAD_UNKNOWN", "blob upload unknown to registry")
+        if call.method == "GET":
+            return self._standing(204, name, upload)
+        wanted = call.headers.get("content-range", "").partition("-")[0]
+        if wanted and int(wanted) != len(self.uploads[upload]):
+            return error(416, "RANGE_INVALID", "invalid content range")
+        self.uploads[upload] += call.body
+        if call.method == "PATCH":
+            return self._standing(202, name, upload)
+        return self._complete(call, self.uploads.pop(upload))
+
+    def _standing(self, status: int, name: str, upload: str) -> Reply:
+        place = f"/v2/{name}/blobs/uploads/{upload}?_state={len(self.calls)}"
+        last = max(0, len(self.uploads[upload]) - 1)
+        return Reply(status, b"", {"Location": place, "Range": f"0-{last}"})
+
+    def _complete(self, call: Call, data: bytes) -> Reply:
+        if call.query["digest"] != [digest_of(data)]:
+            return error(400, "DIGEST_INVALID", "provided digest did not match uploaded content")
+        return Reply(201, b"", {"Docker-Content-Digest": self.add_blob(data)})
 
     def _send(self, handler: BaseHTTPRequestHandler, reply: Reply) -> None:
         if reply.raw is not None:

@@ -82,11 +82,15 @@ class Client:
         return attempt(lambda: self._stream(request, scope, cancel), self._limits, cancel)
 
     def location(self, found: Document) -> str:
-        """The URL of an answer's ``Location``, judged like a redirect."""
-        return self._judged(addresses.follow(found.url, found.header("location")))
+        """The URL of an answer's ``Location``."""
+        return self.place(found.url, found.header("location"))
+
+    def place(self, base: str, target: str) -> str:
+        """The URL that an answer of ``base`` names, judged like a redirect."""
+        return self._judged(addresses.follow(base, target))
 
     def _ping(self, cancel: Cancel) -> None:
-        with self._exchange(Request("GET", f"{self.url}/v2/"), cancel, self._limits.document_s) as it:
+        with self._exchange(Request("GET", f"{self.url}/v2/"), cancel) as it:
             self._is_public = self._looks_public(it.peer)
             _raise_trouble(it)
             if it.status == 401:
@@ -98,26 +102,26 @@ class Client:
         return addresses.is_public(peer)
 
     def _document(self, request: Request, scope: str, cancel: Cancel) -> Document:
-        with self._authorized(request, scope, cancel, self._limits.document_s) as answer:
+        with self._authorized(request, scope, cancel) as answer:
             return _read(answer, self._limits.document_bytes)
 
     def _stream(self, request: Request, scope: str, cancel: Cancel) -> Answer | Document:
-        answer = self._authorized(request, scope, cancel, self._limits.document_s)
+        answer = self._authorized(request, scope, cancel)
         if answer.status < 300:
             answer.unlimited()
             return answer
         with answer:
             return _read(answer, self._limits.document_bytes)
 
-    def _authorized(self, request: Request, scope: str, cancel: Cancel, limit_s: float) -> Answer:
+    def _authorized(self, request: Request, scope: str, cancel: Cancel) -> Answer:
         """Send with what proves who we are; once more, freshly proven, if the registry asks for it."""
-        answer = self._follow(self._with_proof(request, scope, cancel), cancel, limit_s)
+        answer = self._follow(self._with_proof(request, scope, cancel), cancel)
         if answer.status == 401 and addresses.origin(answer.url) == addresses.origin(self.url):
             self.authorizer.learn(challenges.parse(answer.headers.getlist("www-authenticate")))
             self.authorizer.forget(scope)
             if self.authorizer.is_challenged and _can_repeat(request):
                 answer.close()
-                answer = self._follow(self._with_proof(request, scope, cancel), cancel, limit_s)
+                answer = self._follow(self._with_proof(request, scope, cancel), cancel)
         _raise_trouble(answer)
         return answer
 
@@ -128,10 +132,10 @@ class Client:
         headers = {**request.headers, "Authorization": proof} if proof else request.headers
         return msgspec.structs.replace(request, headers=headers)
 
-    def _follow(self, request: Request, cancel: Cancel, limit_s: float) -> Answer:
+    def _follow(self, request: Request, cancel: Cancel) -> Answer:
         seen = {request.url}
         while True:
-            answer = self._exchange(request, cancel, limit_s)
+            answer = self._exchange(request, cancel)
             if answer.status not in _REDIRECTS or not answer.header("location"):
                 return answer
             with answer:
@@ -142,7 +146,7 @@ class Client:
 
     def _next(self, request: Request, answer: Answer) -> Request:
         """The request that a redirect asks for, if it may be made."""
-        target = self._judged(addresses.follow(answer.url, answer.header("location")))
+        target = self.place(answer.url, answer.header("location"))
         elsewhere = addresses.origin(target) != addresses.origin(answer.url)
         if not _may_move(request, answer.status, elsewhere=elsewhere):
             raise Unavailable(
@@ -159,10 +163,11 @@ class Client:
             addresses.refuse(addresses.host_of(target))
         return target
 
-    def _exchange(self, request: Request, cancel: Cancel, limit_s: float) -> Answer:
+    def _exchange(self, request: Request, cancel: Cancel) -> Answer:
         """One request; every connection of a public registry's conversation must be to the internet."""
         permit = addresses.refuse_private if self._is_public else None
-        limit = limit_s if _can_repeat(request) else None
+        # A large body takes its time; its every piece has a limit of its own.
+        limit = max(self._limits.document_s, request.patience_s) if _can_repeat(request) else None
         guard = Guard(cancel, limit, permit).__enter__()
         try:
             return self._transport.exchange(request, guard)
@@ -175,7 +180,7 @@ class Client:
         self._judged(request.url)
 
         def ask() -> Reply:
-            with self._follow(request, cancel, self._limits.document_s) as answer:
+            with self._follow(request, cancel) as answer:
                 _raise_trouble(answer)
                 found = _read(answer, self._limits.document_bytes)
                 return Reply(found.status, found.data, found.refused)
@@ -193,8 +198,13 @@ def attempt(
         except Transient as error:
             if final is not None and isinstance(error, final):
                 raise
-        cancel.sleep(min(limits.backoff_s * 2 ** (number - 1), _LONGEST_PAUSE_S))
+        cancel.sleep(pause_s(limits, number))
     return action()
+
+
+def pause_s(limits: Limits, failures: int) -> float:
+    """How long to wait after so many failures in a row."""
+    return min(limits.backoff_s * float(2 ** (failures - 1)), _LONGEST_PAUSE_S)
 
 
 def _may_move(request: Request, status: int, *, elsewhere: bool) -> bool:

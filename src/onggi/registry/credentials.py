@@ -56,11 +56,17 @@ class Keyring:
     """Credentials by registry; each is for its own registry and for no other."""
 
     def __init__(self, by_domain: Mapping[str, AuthConfig] | None = None) -> None:
-        self._by_domain = dict(by_domain or {})
+        self._by_domain = {domain: auth for domain, auth in (by_domain or {}).items() if auth}
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Keyring) and self._by_domain == other._by_domain
+
+    def __hash__(self) -> int:
+        return hash(frozenset(self._by_domain.items()))
 
     def of(self, domain: str) -> AuthConfig | None:
         """The credentials for a registry as it stands in references, if there are some."""
-        return self._by_domain.get(domain.lower()) or None
+        return self._by_domain.get(domain.lower())
 
 
 def for_registry(header: str, domain: str) -> Keyring:

@@ -15,7 +15,14 @@ from onggi.registry.client import Document
 Json = Any
 PAGE = 1000
 _MAX_PAGES, _MAX_TAGS = 1000, 1_000_000
-_NEXT = re.compile(r'<([^<>]{1,2000})>\s*;[^,]*\brel="?next"?', re.IGNORECASE)
+_TAG = re.compile(r"\w[\w.-]{0,127}", re.ASCII)
+_LINK = re.compile(
+    r'<([^<>]*)>[ \t]*((?:;[ \t]*[\w*-]+[ \t]*(?:=[ \t]*(?:"[^"]*"|[^",; \t]+))?[ \t]*)*)(?:,|$)'
+)
+_NEXT = re.compile(
+    r';[ \t]*rel[ \t]*=[ \t]*(?:"(?:[^"]*[ \t])?next(?:[ \t][^"]*)?"|next(?=[ \t;]|$))', re.IGNORECASE
+)
+_MAX_LINK = 16 << 10
 
 
 class _Tags(msgspec.Struct):
@@ -38,17 +45,28 @@ def tags(first: str, read: Callable[[str], Document]) -> list[str]:
 
 def _parse(page: Document) -> list[str]:
     try:
-        return msgspec.json.decode(page.data, type=_Tags).tags or []
+        found = msgspec.json.decode(page.data, type=_Tags).tags or []
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        raise DataLoss(f"{addresses.shown(page.url)}: the answer is no list of tags") from None
+        found = [""]
+    if not all(map(_TAG.fullmatch, found)):
+        raise DataLoss(f"{addresses.shown(page.url)}: the answer is no list of tags")
+    return found
 
 
 def _next(page: Document) -> str:
     """The URL of the next page; always of the same registry."""
-    match = _NEXT.search(page.header("link"))
-    if match is None:
+    further = following(page.header("link"))
+    if not further:
         return ""
-    target = addresses.follow(page.url, match[1])
+    target = addresses.follow(page.url, further)
     if addresses.origin(target) != addresses.origin(page.url):
         raise DataLoss(f"{addresses.shown(page.url)}: the list of tags goes on elsewhere")
     return target
+
+
+def following(link: str) -> str:
+    """The target of a Link header's ``next``, empty if there is none."""
+    for match in _LINK.finditer(link[:_MAX_LINK]):
+        if _NEXT.search(match[2]):
+            return match[1]
+    return ""

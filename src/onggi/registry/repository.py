@@ -12,10 +12,11 @@ import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, TypeVar
+from urllib.parse import urlencode
 
 import msgspec
 
-from onggi.errors import DataLoss, OnggiError, Unavailable, Unsupported
+from onggi.errors import DataLoss, Forbidden, NotFound, OnggiError, Unauthenticated, Unavailable, Unsupported
 from onggi.oci import digest as digests
 from onggi.oci import manifest, media
 from onggi.oci.reference import Reference
@@ -24,6 +25,7 @@ from onggi.registry.cancel import Cancel, Cancelled
 from onggi.registry.client import Client, Document
 from onggi.registry.settings import Limits
 from onggi.registry.transport import Answer, Request
+from onggi.registry.uploads import OpenReader, Progress, Source, Upload, UploadTarget
 
 if TYPE_CHECKING:
     from onggi.registry.session import Session
@@ -52,14 +54,18 @@ class Opened(msgspec.Struct, frozen=True):
 
 
 class Repository:
-    """What can be read of one repository. Any thread may use it; setting ``cancel`` ends all its calls."""
+    """One repository, to read or to push to. Any thread may use it; its ``cancel`` ends all its calls."""
 
-    def __init__(self, session: Session, reference: Reference, cancel: Cancel, limits: Limits) -> None:
+    def __init__(
+        self, session: Session, reference: Reference, cancel: Cancel, limits: Limits, *, pushing: bool = False
+    ) -> None:
         self.reference = reference
+        self.pushing = pushing
         self._session = session
         self._cancel = cancel
         self._limits = limits
         self._failed: set[int] = set()  # mirrors that could not be used
+        self._begun: dict[str, str] = {}  # digest -> upload that a registry offered in place of a mount
 
     def resolve(self, wanted: str = "") -> Fetched:
         """The manifest or index of a tag or digest (of the reference's own where none is given).
@@ -122,16 +128,58 @@ class Repository:
 
         return iter(self._read(ask))
 
+    def mount(self, digest: str, from_path: str) -> bool:
+        """Whether the registry took a blob over from another of its repositories; if not, ``upload`` it."""
+        digests.check(digest)
+        query = urlencode({"mount": digest, "from": from_path})
+        scope = f"{self._scope} repository:{from_path}:pull"
+        client = self._client()
+        request = Request("POST", f"{self._url(client, 'blobs', 'uploads')}/?{query}")
+        try:
+            found = client.document(request, scope, self._cancel)
+        except (Unauthenticated, Forbidden, NotFound):
+            return False  # no right to the other repository: that is no reason to fail
+        if found.status == 202 and found.header("location"):
+            self._begun[digest] = client.location(found)
+        return found.status == 201
+
+    def upload(
+        self, digest: str, size: int, open_reader: OpenReader, progress: Progress | None = None
+    ) -> None:
+        """Send a blob. ``open_reader`` opens its bytes for one attempt; ``progress`` hears how many went.
+
+        An upload that breaks is continued where the registry says it stands, or begun again.
+        """
+        client = self._client()
+        target = UploadTarget(client, self._url(client, "blobs"), self._scope, self._cancel, self._limits)
+        blob = Source(digests.check(digest), size, open_reader, progress or _nobody)
+        Upload(target, blob, self._begun.pop(digest, "")).run()
+
+    def put_manifest(self, wanted: str, data: bytes, media_type: str) -> str:
+        """Send a manifest or index under a tag or its digest; returns its digest."""
+        client, digest = self._client(), digests.sha256(data)
+        request = Request("PUT", self._url(client, "manifests", wanted), {"Content-Type": media_type}, data)
+        told = client.document(request, self._scope, self._cancel).accepted().header("docker-content-digest")
+        if told.startswith("sha256:") and told != digest:
+            raise DataLoss(f"the registry took the manifest {digest} for {told}")
+        return digest
+
     @property
     def _scope(self) -> str:
-        return f"repository:{self.reference.path}:pull"
+        return f"repository:{self.reference.path}:{'pull,push' if self.pushing else 'pull'}"
+
+    def _client(self) -> Client:
+        """The registry itself, never a mirror."""
+        endpoint = self._session.endpoints(self.reference.domain, self._cancel, pushing=True)[-1]
+        return self._session.client(self.reference.domain, endpoint, self._cancel)
 
     def _url(self, client: Client, *path: str) -> str:
         return "/".join((client.url, "v2", self.reference.path, *path))
 
     def _read(self, action: Callable[[Client], T]) -> T:
         """The result of the first endpoint that gives one; a mirror that fails is not asked again."""
-        listed = list(enumerate(self._session.endpoints(self.reference.domain, self._cancel)))
+        found = self._session.endpoints(self.reference.domain, self._cancel, pushing=self.pushing)
+        listed = list(enumerate(found))
         for number, endpoint in listed[:-1]:
             if number in self._failed:
                 continue
@@ -147,9 +195,9 @@ class Repository:
         return action(self._session.client(self.reference.domain, listed[-1][1], self._cancel))
 
     def _checked(self, found: Document) -> Document:
-        if found.refused is not None:
+        if found.refused is not None and not self.pushing:
             raise failures.pull_error(found.refused, self.reference)
-        return found
+        return found.accepted()
 
     def _resolve(self, client: Client, wanted: str) -> Fetched:
         if ":" in wanted:
@@ -223,3 +271,7 @@ def _bounded(answer: Answer, most: int | None) -> Iterator[bytes]:
         if most is not None and size > most:
             raise DataLoss(f"{answer.url}: the registry sends more bytes than the manifest says")
         yield chunk
+
+
+def _nobody(_sent: int) -> None:
+    """Progress that nobody wants to hear of."""

@@ -20,18 +20,27 @@ from onggi.registry.transport import Transport
 
 
 class Session:
-    """Opens repositories. Any thread may use it; ``close`` it in the end."""
+    """Opens repositories. Any thread may use it; ``close`` it in the end.
 
-    def __init__(self, settings: Settings, keyring: Keyring | None = None) -> None:
+    ``offline`` asks for identity tokens, as a log-in does.
+    """
+
+    def __init__(self, settings: Settings, keyring: Keyring | None = None, *, offline: bool = False) -> None:
+        self._offline = offline
         self._settings = settings
         self._keyring = keyring or Keyring()
         self._transport = Transport(settings)
         self._lock = threading.Lock()
         self._clients: dict[tuple[str, Endpoint], Client] = {}
 
-    def repository(self, reference: Reference, cancel: Cancel | None = None) -> Repository:
-        """The repository of a reference. Nothing is asked yet; setting ``cancel`` ends all its calls."""
-        return Repository(self, reference, cancel or Cancel(), self._settings.limits)
+    def repository(
+        self, reference: Reference, cancel: Cancel | None = None, *, pushing: bool = False
+    ) -> Repository:
+        """The repository of a reference, to read from, or to push to: then mirrors are not asked.
+
+        Nothing is asked yet. Setting ``cancel`` ends all its calls.
+        """
+        return Repository(self, reference, cancel or Cancel(), self._settings.limits, pushing=pushing)
 
     def endpoints(self, domain: str, cancel: Cancel, *, pushing: bool = False) -> list[Endpoint]:
         """The endpoints of a registry, for ``client``."""
@@ -65,7 +74,7 @@ class Session:
         auth = None if endpoint.is_mirror else self._keyring.of(domain)
         failure: OnggiError | None = None
         for url in endpoint.urls:
-            client = Client(self._transport, self._settings.limits, url, auth)
+            client = Client(self._transport, self._settings.limits, url, auth, offline=self._offline)
             try:
                 client.connect(cancel)
                 return client

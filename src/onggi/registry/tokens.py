@@ -137,9 +137,10 @@ class Authorizer:
 
     def _get(self, realm: str, service: str, scope: str) -> Request:
         query = {"account": self._auth.username, "client_id": CLIENT_ID if self._offline else ""}
-        query |= {"offline_token": "true" if self._offline else "", "scope": scope, "service": service}
+        query |= {"offline_token": "true" if self._offline else "", "service": service}
         parts = urlsplit(realm)
         pairs = [*parse_qsl(parts.query), *((name, value) for name, value in query.items() if value)]
+        pairs += [("scope", one) for one in scope.split()]
         url = urlunsplit(parts._replace(query=urlencode(pairs), fragment=""))
         return Request("GET", url, {"Authorization": self._auth.basic} if self._auth.basic else {})
 

@@ -32,12 +32,16 @@ AGENT = f"onggi/{version.VERSION}"
 
 
 class Request(msgspec.Struct, frozen=True):
-    """What is sent. A ``body`` that is no bytes can be sent once only, and needs a Content-Length."""
+    """What is sent. A ``body`` that is no bytes can be sent once only, and needs a Content-Length.
+
+    ``patience_s``: how long the answer may take to begin, where the server has much to do first.
+    """
 
     method: str
     url: str
     headers: dict[str, str] = {}
     body: bytes | Iterable[bytes] | None = None
+    patience_s: float = 0
 
 
 class Answer:
@@ -200,7 +204,9 @@ class Transport:
                     redirect=False,
                     preload_content=False,
                     decode_content=False,
-                    timeout=urllib3.Timeout(connect=limits.connect_s, read=limits.read_s),
+                    timeout=urllib3.Timeout(
+                        connect=limits.connect_s, read=max(limits.read_s, request.patience_s)
+                    ),
                 )
         except (HTTPError, http.client.HTTPException, OSError, OnggiError, ValueError) as error:
             raise _translated(error, guard, request.method, request.url) from None

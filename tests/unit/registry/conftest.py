@@ -40,11 +40,13 @@ def opened():
     """A function: Repository of ``name`` at a registry (``host:port``); its session is closed at the end."""
     with contextlib.ExitStack() as stack:
 
-        def open_repository(host, name="library/thing:latest", *, auth=None, cancel=None, **settings):
+        def open_repository(
+            host, name="library/thing:latest", *, auth=None, cancel=None, pushing=False, **settings
+        ):
             settings.setdefault("limits", QUICK)
             keyring = Keyring({host: auth}) if auth else None
             session = stack.enter_context(Session(Settings(**settings), keyring))
-            return session.repository(reference.parse(f"{host}/{name}"), cancel)
+            return session.repository(reference.parse(f"{host}/{name}"), cancel, pushing=pushing)
 
         yield open_repository
 

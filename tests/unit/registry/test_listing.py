@@ -6,6 +6,7 @@ import pytest
 from fake_registry import Reply, error
 
 from onggi.errors import DataLoss, Forbidden, NotFound
+from onggi.registry import listing
 
 TAGS = "/v2/library/thing/tags/list"
 
@@ -48,7 +49,9 @@ def test_tags_of_nothing(fake, opened):
 
 
 @pytest.mark.parametrize(
-    "body", [b"<html>", b"[]", b'{"tags":"a"}', b'{"tags":[1]}', b"[" * 100_000, b"\xff"], ids=range(6)
+    "body",
+    [b"<html>", b"[]", b'{"tags":"a"}', b'{"tags":[1]}', b"[" * 100_000, b"\xff", b'{"tags":["../x"]}'],
+    ids=range(7),
 )
 def test_what_is_no_list(fake, opened, body):
     fake.on("GET", TAGS, Reply(200, body))
@@ -68,3 +71,25 @@ def test_a_list_that_goes_on_elsewhere(fake, opened, target):
     fake.on("GET", TAGS, page(["a"], f'<{target}>; rel="next"'))
     with pytest.raises((DataLoss, Forbidden), match="elsewhere"):
         opened(fake.host).tags()
+
+
+@pytest.mark.parametrize(
+    ("link", "further"),
+    [
+        ("", ""),
+        ("</a>", ""),
+        ('</a>; rel="prev"', ""),
+        ('</a>; rel="next"', "/a"),
+        ("</a>; rel=next", "/a"),
+        ('</a>;rel="last next"', "/a"),
+        ('</a>; rel="prev", </b>; REL="NEXT"', "/b"),
+        ('</a>; title="rel=next"', ""),
+        ('</a>; title="x, </b>; rel=next"', ""),
+        ("</a>; rel=nextish", ""),
+        ("<" * 10_000, ""),
+        ("</a>" + "; x" * 5_000, ""),
+        ("</a>" + " " * 10_000 + ";" * 5_000, ""),
+    ],
+)
+def test_links(link, further):
+    assert listing.following(link) == further
