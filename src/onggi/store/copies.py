@@ -10,8 +10,9 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 
+from onggi.archive import merging
 from onggi.errors import KernelError, Unsupported
-from onggi.store import merging, space
+from onggi.store import space
 from onggi.store.durable import sync_tree
 from onggi.store.layout import make_private
 from onggi.store.rootfs import Overlay, Rootfs

@@ -31,9 +31,19 @@ def merge(layers: Sequence[str], target: str) -> None:
         _Merge(target_fd).directory([_opened(stack, layer) for layer in layers], target_fd, "")
 
 
+def copy_directory(source_fd: int, target_fd: int) -> None:
+    """Fill an empty directory with what another has, and make it as that one is. Raises OSError.
+
+    Attributes that the target's file system, or our rights, do not allow are left out.
+    """
+    _Merge(target_fd, (errno.ENOTSUP, errno.EPERM)).directory([source_fd], target_fd, "")
+
+
 class _Merge:
-    def __init__(self, root_fd: int) -> None:
-        self._root_fd = root_fd
+    """``without``: errors for which an extended attribute is left out."""
+
+    def __init__(self, root_fd: int, without: Sequence[int] = ()) -> None:
+        self._root_fd, self._without = root_fd, without
         self._links: dict[tuple[int, int], str] = {}  # files of several names, by their first in the target
 
     def directory(self, sources: Sequence[int], target_fd: int, path: str) -> None:
@@ -47,7 +57,7 @@ class _Merge:
                 self._below(layers, target_fd, name, inside)
             else:
                 self._leaf(layers[0], target_fd, name, inside, status)
-        _adjust(sources[0], target_fd)
+        self._adjust(sources[0], target_fd)
 
     def _names(self, sources: Sequence[int]) -> dict[str, list[int]]:
         """Which layers have each name, top first."""
@@ -80,7 +90,7 @@ class _Merge:
             )
             return
         if stat.S_ISREG(status.st_mode):
-            _copy_file(source, target_fd, name)
+            self._file(source, target_fd, name)
         elif stat.S_ISLNK(status.st_mode):
             os.symlink(os.readlink(name, dir_fd=source), name, dir_fd=target_fd)
             _dress(target_fd, name, status)
@@ -91,15 +101,31 @@ class _Merge:
         if status.st_nlink > 1:
             self._links[key] = path
 
+    def _file(self, source: int, target_fd: int, name: str) -> None:
+        with contextlib.ExitStack() as stack:
+            read_fd = os.open(name, _SOURCE, dir_fd=source)
+            stack.callback(os.close, read_fd)
+            write_fd = os.open(name, _TARGET, 0o600, dir_fd=target_fd)
+            stack.callback(os.close, write_fd)
+            _copy_data(read_fd, write_fd)
+            self._adjust(read_fd, write_fd)
 
-def _copy_file(source: int, target_fd: int, name: str) -> None:
-    with contextlib.ExitStack() as stack:
-        read_fd = os.open(name, _SOURCE, dir_fd=source)
-        stack.callback(os.close, read_fd)
-        write_fd = os.open(name, _TARGET, 0o600, dir_fd=target_fd)
-        stack.callback(os.close, write_fd)
-        _copy_data(read_fd, write_fd)
-        _adjust(read_fd, write_fd)
+    def _adjust(self, from_fd: int, to_fd: int) -> None:
+        """Owner, then mode (a change of owner takes set-id bits away), attributes and times."""
+        status = os.fstat(from_fd)
+        os.fchown(to_fd, status.st_uid, status.st_gid)
+        os.fchmod(to_fd, stat.S_IMODE(status.st_mode))
+        for name in os.listxattr(from_fd):
+            if not name.startswith(_OVERLAY):
+                self._attribute(from_fd, to_fd, name)
+        os.utime(to_fd, ns=(status.st_atime_ns, status.st_mtime_ns))
+
+    def _attribute(self, from_fd: int, to_fd: int, name: str) -> None:
+        try:
+            os.setxattr(to_fd, name, os.getxattr(from_fd, name))
+        except OSError as error:
+            if error.errno not in self._without:
+                raise
 
 
 def _copy_data(read_fd: int, write_fd: int) -> None:
@@ -120,17 +146,6 @@ def _copy_data(read_fd: int, write_fd: int) -> None:
             view = memoryview(data)
             while view:
                 view = view[os.write(write_fd, view) :]
-
-
-def _adjust(from_fd: int, to_fd: int) -> None:
-    """Owner, then mode (a change of owner takes set-id bits away), attributes and times."""
-    status = os.fstat(from_fd)
-    os.fchown(to_fd, status.st_uid, status.st_gid)
-    os.fchmod(to_fd, stat.S_IMODE(status.st_mode))
-    for name in os.listxattr(from_fd):
-        if not name.startswith(_OVERLAY):
-            os.setxattr(to_fd, name, os.getxattr(from_fd, name))
-    os.utime(to_fd, ns=(status.st_atime_ns, status.st_mtime_ns))
 
 
 def _dress(directory_fd: int, name: str, status: os.stat_result) -> None:
