@@ -37,9 +37,10 @@ LAYERS: dict[str, set[str]] = {
     "store": {"kernel", "oci", "archive"},
     "registry": {"oci"},
     "images": FOUNDATIONS | MECHANISMS,
-    "containers": FOUNDATIONS | MECHANISMS | {"images"},
+    "volumes": {"kernel", "archive", "store"},
+    "containers": FOUNDATIONS | MECHANISMS | {"images", "volumes"},
     "api": FOUNDATIONS | {"store", "registry", "logs", "images", "containers"},
-    "daemon": FOUNDATIONS | MECHANISMS | {"images", "containers", "api"},
+    "daemon": FOUNDATIONS | MECHANISMS | {"images", "volumes", "containers", "api"},
     "client": set(),
     "cli": {"client"},
 }

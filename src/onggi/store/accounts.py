@@ -50,7 +50,7 @@ def measure(layout: Layout, layers: Mapping[int, int | None]) -> Measured:
     result.sizes["other"] = _own(layout.root)
     for name, path in _entries(layout.root):
         if name in _WHOLE:
-            _add(result, name, len(_entries(path)), tree(path))
+            _add(result, name, len([it for it, _ in _entries(path) if it[0] != "."]), tree(path))
         elif name == "ingest":
             result.downloads.update((partial, _own(file)) for partial, file in _entries(path))
             _add(result, "downloads", len(result.downloads), sum(result.downloads.values()) + _own(path))
