@@ -25,6 +25,7 @@ from onggi.runtime.plan import (
     Join,
     LoopbackUp,
     Op,
+    Part,
     Plan,
     ReadOnlyPath,
     RemountReadOnly,
@@ -170,7 +171,10 @@ class _Mounts:
         options = mountopts.parse(mount.get("options") or ())
         if mount.get("uidMappings") or mount.get("gidMappings"):
             raise Unsupported(f"mounts: id mapped mount at {target} is not supported")
-        if self.is_bind(mount):
+        if mount.get("made"):
+            self._made(target, mount, options)
+        elif self.is_bind(mount):
+            self._part(mount, len(self.sources))
             self._bind(target, mount.get("source") or "", options)
         elif mount.get("type") in ("cgroup", "cgroup2"):
             self._cgroup(target, options)
@@ -192,6 +196,22 @@ class _Mounts:
         self.ops.append(
             Bind(target, index, o.set, o.clear, o.recursive_set, o.recursive_clear, o.propagation)
         )
+
+    def _made(self, target: str, mount: Json, o: mountopts.MountOptions) -> None:
+        """What our engine asks for beyond the specification: a bind of what is mounted for this container
+        alone, layers of an image or a file system of a volume's options.
+        """
+        made = mountopts.parse(mount["made"].get("options") or ())
+        attributes = made.set | made.recursive_set
+        lowers = tuple(mount["made"].get("lowers") or ())
+        source = Source(mount.get("source") or "", False, mount["made"].get("type") or "", made.data)
+        self._part(mount, len(self.sources))
+        self.ops.append(Bind(target, len(self.sources), o.set, o.clear, 0, 0, o.propagation))
+        self.sources.append(source._replace(attributes=attributes, lowers=lowers))
+
+    def _part(self, mount: Json, source: int) -> None:
+        if mount.get("subpath"):
+            self.ops.append(Part(source, mount["subpath"]))
 
     def _cgroup(self, target: str, o: mountopts.MountOptions) -> None:
         dirs = self.environment.cgroup_dirs

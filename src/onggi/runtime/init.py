@@ -182,7 +182,7 @@ class _Steps:
             with contextlib.suppress(KernelError):
                 syscalls.join_session_keyring()
         self._step = "bind source"
-        sources = clone_sources(plan.sources)
+        sources = clone_sources(plan.sources, plan.root.overlay_append)
         self._step = "namespaces"
         self._enter_namespaces()
         builder = self.builder = Builder(sources, self._console, self.prepared.shelf)

@@ -53,10 +53,16 @@ class Root(NamedTuple):
 
 
 class Source(NamedTuple):
-    """A host tree that a bind shows; cloned before the mount namespace is left."""
+    """A tree that a bind shows, there before the mount namespace is left: a host tree that is cloned, or a
+    new mount of ``fstype`` from ``path``, or a read-only view of layers (``lowers``, top first).
+    """
 
     path: str
     recursive: bool
+    fstype: str = ""
+    options: tuple[tuple[str, str], ...] = ()
+    attributes: int = 0
+    lowers: tuple[str, ...] = ()
 
 
 class Filesystem(NamedTuple):
@@ -82,6 +88,13 @@ class Bind(NamedTuple):
     recursive_set: int
     recursive_clear: int
     propagation: int
+
+
+class Part(NamedTuple):
+    """Let the ``source``-th tree be what lies at ``path`` in it; no link leads out (CVE-2017-1002101)."""
+
+    source: int
+    path: str
 
 
 class Symlink(NamedTuple):
@@ -160,6 +173,7 @@ class LoopbackUp(NamedTuple):
 Op = (
     Filesystem
     | Bind
+    | Part
     | Symlink
     | Device
     | Console
@@ -264,6 +278,7 @@ _OPS: dict[str, type[Any]] = {
     for kind in (
         Filesystem,
         Bind,
+        Part,
         Symlink,
         Device,
         Console,
@@ -290,8 +305,8 @@ def load(raw: Json) -> Plan:
         unshare=raw["unshare"],
         joins=tuple(Join(*join) for join in raw["joins"]),
         time_offsets=tuple(tuple(offset) for offset in raw["time_offsets"]),
-        root=_load_root(raw["root"]),
-        sources=tuple(Source(*source) for source in raw["sources"]),
+        root=load_root(raw["root"]),
+        sources=tuple(_load_source(source) for source in raw["sources"]),
         ops=tuple(_OPS[name](*fields) for name, *fields in raw["ops"]),
         process=load_process(raw["process"]),
         cgroup=raw["cgroup"],
@@ -303,7 +318,15 @@ def load(raw: Json) -> Plan:
     )
 
 
-def _load_root(raw: Json) -> Root:
+def _load_source(raw: Json) -> Source:
+    source = Source(*raw)
+    return source._replace(
+        options=tuple((key, value) for key, value in source.options), lowers=tuple(source.lowers)
+    )
+
+
+def load_root(raw: Json) -> Root:
+    """A root from its JSON list."""
     root = Root(*raw)
     overlays = (Overlay(*overlay) for overlay in root.overlays)
     return root._replace(
@@ -338,7 +361,7 @@ def load_shape(raw: Json) -> Shape:
 def describe(plan: Plan) -> str:
     """The plan as text, one step a line: what ``onggi-runtime plan`` prints and golden tests compare."""
     lines = [f"cgroup {plan.cgroup or '(none)'} {json.dumps(plan.resources, sort_keys=True)}"]
-    lines += [f"clone {source.path}{' recursive' if source.recursive else ''}" for source in plan.sources]
+    lines += [_describe_source(source) for source in plan.sources]
     lines += [f"join {join.flag:#x} {join.path}" for join in plan.joins]
     lines += [f"unshare {plan.unshare:#x}"]
     lines += [f"root {_fields(plan.root)}"]
@@ -348,6 +371,14 @@ def describe(plan: Plan) -> str:
     )
     lines += [f"process.{name} {value!r}" for name, value in shown._asdict().items()]
     return "\n".join(lines) + "\n"
+
+
+def _describe_source(source: Source) -> str:
+    if source.lowers:
+        return f"layers {' '.join(source.lowers)}"
+    if source.fstype:
+        return f"mount {source.fstype} {source.path} {source.options} {source.attributes:#x}"
+    return f"clone {source.path}{' recursive' if source.recursive else ''}"
 
 
 def _fields(record: NamedRecord) -> str:

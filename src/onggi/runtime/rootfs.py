@@ -16,7 +16,8 @@ from typing import Any
 
 from onggi.errors import InvalidArgument, KernelError, OnggiError
 from onggi.kernel import mounts, netns, syscalls, terminal
-from onggi.kernel.paths import make_dirs_in, make_file_in, open_in
+from onggi.kernel.files import read_small
+from onggi.kernel.paths import make_dirs_in, make_file_in, open_beneath, open_in
 from onggi.runtime import masks, sysctl
 from onggi.runtime.plan import (
     Bind,
@@ -29,6 +30,7 @@ from onggi.runtime.plan import (
     LoopbackUp,
     Op,
     Overlay,
+    Part,
     ReadOnlyPath,
     RemountReadOnly,
     Root,
@@ -43,16 +45,49 @@ _NODE_TYPES = {"c": stat.S_IFCHR, "b": stat.S_IFBLK, "p": stat.S_IFIFO}
 _STRICT = syscalls.RESOLVE_IN_ROOT | syscalls.RESOLVE_NO_SYMLINKS
 
 
-def clone_sources(sources: Sequence[Source]) -> list[int]:
-    """Detached copies of the host trees that binds will show."""
-    return [_clone_source(source) for source in sources]
+def clone_sources(sources: Sequence[Source], overlay_append: bool) -> list[int]:
+    """Detached mounts of what binds will show."""
+    return [_clone_source(source, overlay_append) for source in sources]
 
 
-def _clone_source(source: Source) -> int:
+def _clone_source(source: Source, overlay_append: bool) -> int:
+    if source.lowers:
+        return _layers(source.lowers, overlay_append)
+    if source.fstype:
+        return _mount_outside(source)
     words = source.path.split("/", 4)
     if len(words) == 5 and words[1] == "proc" and words[2].isdigit() and words[3] == "root":
         return _clone_foreign(int(words[2]), f"/{words[4]}", source.recursive)
     return mounts.clone_tree(source.path, recursive=source.recursive)
+
+
+def _layers(lowers: Sequence[str], append: bool) -> int:
+    """A read-only view of layers; the kernel takes no overlay of one that has no upper directory."""
+    if len(lowers) > 1:
+        return mounts.overlay(lowers, append=append)
+    tree = mounts.clone_tree(lowers[0], recursive=False)
+    mounts.set_attributes(tree, syscalls.MOUNT_ATTR_RDONLY)
+    return tree
+
+
+def _mount_outside(source: Source) -> int:
+    """A new mount that speaks through the engine's network (NFS), which a spare has left already."""
+    status = read_small("/proc/self/status").decode()
+    parent = next(line.split()[1] for line in status.splitlines() if line.startswith("PPid:"))
+    places = (f"/proc/{parent}/ns/net", "/proc/self/ns/net")
+    outside, own = (os.open(place, os.O_RDONLY | os.O_CLOEXEC) for place in places)
+    try:
+        syscalls.setns(outside, syscalls.CLONE_NEWNET)
+        try:
+            return mounts.filesystem(source.fstype, source.path, source.options, source.attributes)
+        finally:
+            syscalls.setns(own, syscalls.CLONE_NEWNET)
+    except KernelError as error:
+        reason = os.strerror(error.errno).lower()
+        raise InvalidArgument(f"failed to mount local volume: mount {source.path}: {reason}") from None
+    finally:
+        os.close(outside)
+        os.close(own)
 
 
 def _clone_foreign(pid: int, path: str, recursive: bool) -> int:
@@ -90,7 +125,7 @@ class Builder:
 
     def build(self, root: Root, ops: Sequence[Op]) -> None:
         """Mount the root and execute every operation; KernelError.step names the one that failed."""
-        self.root_fd = _mount_root(root)
+        self.root_fd = mount_root(root)
         for op in ops:
             self.step = type(op).__name__.lower()
             _EXECUTE[type(op)](self, op)
@@ -273,9 +308,27 @@ class Builder:
         netns.loopback_up()
 
 
+def _narrow(builder: Builder, op: Part) -> None:
+    # Only what is attached can be cloned in part: the tree lies on the root meanwhile, seen by nobody.
+    tree = builder.sources[op.source]
+    mounts.attach(tree, builder.root_fd)
+    try:
+        fd = open_beneath(tree, op.path, os.O_PATH)
+        builder.sources[op.source] = mounts.clone_tree("", fd)
+        os.close(fd)
+    except KernelError as error:
+        outside = error.errno == errno.EXDEV
+        reason = "path escapes base directory" if outside else os.strerror(error.errno).lower()
+        raise InvalidArgument(f"cannot access path {op.path}: {reason}") from None
+    finally:
+        syscalls.umount(f"/proc/self/fd/{tree}", syscalls.MNT_DETACH)
+        os.close(tree)
+
+
 _EXECUTE: dict[type[Any], Callable[[Builder, Any], None]] = {
     Filesystem: Builder.filesystem,
     Bind: Builder.bind,
+    Part: _narrow,
     HidePath: Builder.hide,
     ReadOnlyPath: Builder.readonly_path,
     RemountReadOnly: Builder.remount_readonly,
@@ -290,8 +343,8 @@ _EXECUTE: dict[type[Any], Callable[[Builder, Any], None]] = {
 }
 
 
-def _mount_root(root: Root) -> int:
-    """Attach the root at its target and return its descriptor."""
+def mount_root(root: Root) -> int:
+    """Attach the root at its target, in the caller's mount namespace, and return its descriptor."""
     if root.directory:
         fd = mounts.clone_tree(root.directory)
         _attach_at(fd, root.target)
