@@ -161,6 +161,22 @@ class FakeImages:
         return {"ImagesDeleted": [], "SpaceReclaimed": 0}
 
 
+class FakeVolumes:
+    """Whatever is asked for exists."""
+
+    async def list(self, filters):
+        return []
+
+    async def create(self, body):
+        return {"Name": body["Name"]}
+
+    async def inspect(self, name):
+        return {"Name": name}
+
+    async def prune(self, filters):
+        return {"VolumesDeleted": [], "SpaceReclaimed": 0}
+
+
 class FakeTransfers:
     """Counts what is imported."""
 
@@ -193,4 +209,5 @@ class FakeEngine:
     def __init__(self):
         self.events = EventBus()
         self.containers = FakeContainers(self.events)
+        self.volumes = FakeVolumes()
         self.images, self.transfers, self.system = FakeImages(), FakeTransfers(), FakeSystem()

@@ -215,7 +215,6 @@ def test_images(engine):
 
 def test_what_is_not_there_yet_is_refused_by_name(engine):
     for arguments in (
-        ["volume", "create", "v1"],
         ["network", "create", "n1"],
         ["commit", "x"],
         ["save", "busybox"],

@@ -33,8 +33,6 @@ REFUSED: dict[str, tuple[list[str], str]] = {
     "--publish": (["-p", "8080:80"], f"published ports: {NETWORKS}"),
     "--publish-all": (["-P"], f"published ports: {NETWORKS}"),
     "--storage-opt": (["--storage-opt", "size=1g"], "option storage-opt is not supported"),
-    "--volume-driver": (["--volume-driver", "nfs"], "option volume-driver is not supported"),
-    "--volumes-from": (["--volumes-from", "other"], "option volumes-from is not supported"),
 }
 
 

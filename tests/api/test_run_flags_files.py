@@ -1,6 +1,7 @@
 """Flags of ``run`` about files and devices: each by its effect."""
 
 import os
+import socket
 import stat
 
 import pytest
@@ -22,7 +23,6 @@ def test_flag_volume(run, tmp_path):
     assert refused == "touch: /data/x: Read-only file system"
     run("-v", f"{tmp_path}/made:/data")
     assert (tmp_path / "made").is_dir()
-    assert "volume named: named volumes are not supported yet" in run.refused("-v", "named:/data")
     assert "invalid mode: nosuch" in run.refused("-v", f"{tmp_path}:/data:nosuch")
 
 
@@ -52,9 +52,39 @@ def test_flag_mount(run, tmp_path):
     assert "bind source path does not exist: /nosuch" in run.refused(
         "--mount", "type=bind,src=/nosuch,dst=/data"
     )
-    assert "mount of type volume at /data: not supported yet" in run.refused(
-        "--mount", "type=volume,dst=/data"
-    )
+    assert "mount of type npipe at /data: not supported" in run.refused("--mount", "type=npipe,dst=/data")
+
+
+def test_flag_volume_driver(run):
+    assert run("--volume-driver", "local", "-v", "/data", sh="grep -c ' /data ' /proc/mounts") == "1"
+    refused = run.refused("--volume-driver", "other", "-v", "/data")
+    assert 'error looking up volume plugin other: plugin "other" not found' in refused
+
+
+def test_flag_volumes_from(run, tmp_path):
+    (tmp_path / "in").write_text("from the host")
+    other = run.start("-v", f"{tmp_path}:/data")
+    assert run("--volumes-from", other, sh="cat /data/in") == "from the host"
+    assert "Read-only" in run("--volumes-from", f"{other}:ro", sh="touch /data/x 2>&1; true")
+    assert "invalid mode: rshared" in run.refused("--volumes-from", f"{other}:rshared")
+
+
+def test_sources_that_are_no_directories(run, tmp_path):
+    (tmp_path / "file").write_text("a file")
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(tmp_path / "sock"))
+        flags = [
+            "-v",
+            f"{tmp_path}/file:/f",
+            "-v",
+            f"{tmp_path}/sock:/s:z",
+            "-v",
+            f"{tmp_path}/file:/new/f:Z,ro",
+        ]
+        assert run(*flags, sh="cat /f /new/f; stat -c %F /s") == "a filea filesocket"
+    assert "not a directory" in run.done("-v", f"{tmp_path}/file:/etc").stderr.decode().lower()
+    (tmp_path / "dangling").symlink_to("nowhere")
+    assert run.done("-v", f"{tmp_path}/dangling:/d").returncode != 0
 
 
 def test_recursion_of_mounts(run, tmp_path, mounted):
@@ -125,3 +155,10 @@ def test_flag_use_api_socket(run):
         assert "--use-api-socket" in run.refused("--use-api-socket")
     else:
         assert run("--use-api-socket", sh="test -e /var/run/docker.sock && echo bound") == "bound"
+
+
+def test_mounts_that_make_their_source(ours, tmp_path):
+    """docker's CLI 28.2 does not know the key yet."""
+    created = f"type=bind,src={tmp_path}/made/here,dst=/m,bind-create-src"
+    assert ours("--mount", created, sh="ls -A /m") == ""
+    assert (tmp_path / "made/here").is_dir()

@@ -16,6 +16,10 @@ from onggi.store.database import Database
 from onggi.store.rootfs import Overlay, Rootfs
 from onggi.store.snapshots import Draft, Release
 from onggi.store.spares import Spares
+from onggi.volumes import schema as volumes
+from onggi.volumes.holding import Holding
+from onggi.volumes.registry import Registry
+from onggi.volumes.service import Volumes
 
 CAPABILITIES = (
     "CAP_CHOWN CAP_DAC_OVERRIDE CAP_DAC_READ_SEARCH CAP_FOWNER CAP_FSETID CAP_KILL CAP_SETGID CAP_SETUID "
@@ -132,7 +136,10 @@ class FakeSnapshots:
     def __init__(self, lower):
         self.lower, self.prepared = lower, set()
 
-    async def draft(self, container_id, image, *, host_show=(), volatile=False):
+    async def layers(self, image):
+        return [self.lower]
+
+    async def draft(self, container_id, image, *, host_show=(), volatile=False, beside=()):
         self.prepared.add(container_id)
         rootfs = Rootfs("overlay", [Overlay(target="/", lowers=[self.lower])])
         return Draft(rootfs, None, lambda connection: None)
@@ -151,7 +158,7 @@ class World:
     """A container service over fakes in a directory; ``reopen`` is a new engine on the same database."""
 
     def __init__(self, root, image_config=None):
-        self.root = root
+        self.root, self.copied = root, []
         self.runtime, self.images = FakeRuntime(), FakeImages(image_config)
         self.snapshots = FakeSnapshots(str(root / "image"))
         (root / "image/etc").mkdir(parents=True)
@@ -162,18 +169,29 @@ class World:
         self.open()
 
     def open(self):
-        self.database = Database(str(self.root / "meta.db"), MIGRATIONS)
+        migrations = [*MIGRATIONS, *volumes.MIGRATIONS]
+        self.database = Database(str(self.root / "meta.db"), migrations)
         self.events = EventBus(self.database)
+        self.registry = Registry(self.database, str(self.root / "volumes"), self.events.publish)
+        self.registry.recover()
+        self.volumes = Volumes(self.registry)
         self.context = Context(
             database=self.database, images=self.images, snapshots=self.snapshots, runtime=self.runtime,
             events=self.events, host=MACHINE, seccomp=lambda profile, caps: b"bpf",
             data_root=str(self.root / "data"), exec_root=str(self.root / "run"),
-            spares=Spares(str(self.root / "spares")),
+            spares=Spares(str(self.root / "spares")), volumes=Holding(self.registry), copy_up=self.copy_up,
         )  # fmt: skip
         self.containers = Containers(self.context)
 
+    async def copy_up(self, rootfs, path, target):
+        self.copied.append(path)
+        fd = os.open("copied", os.O_WRONLY | os.O_CREAT, dir_fd=target)
+        os.close(fd)
+        return {"kind": "directory"}
+
     async def close(self):
         await self.containers.close()
+        self.registry.directories.trash.close()
         self.database.close()
 
     async def reopen(self):

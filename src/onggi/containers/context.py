@@ -13,7 +13,8 @@ import contextlib
 import os
 import shutil
 import time
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from sqlite3 import Connection
 from typing import Any, Protocol, TypeVar
 
@@ -31,6 +32,10 @@ from onggi.oci.image import Image
 from onggi.store.rootfs import Rootfs
 from onggi.store.snapshots import Draft, Release
 from onggi.store.spares import Spares
+from onggi.volumes.filling import Content
+from onggi.volumes.holding import Departure
+from onggi.volumes.model import Volume, Wish
+from onggi.volumes.options import Source
 
 Json = Any
 T = TypeVar("T")
@@ -55,8 +60,16 @@ class Snapshots(Protocol):
     """What this room needs of ``store.snapshots.Snapshots``."""
 
     async def draft(
-        self, container_id: str, image: Image, *, host_show: Sequence[str] = (), volatile: bool = False
+        self,
+        container_id: str,
+        image: Image,
+        *,
+        host_show: Sequence[str] = (),
+        volatile: bool = False,
+        beside: Sequence[Image] = (),
     ) -> Draft: ...
+
+    async def layers(self, image: Image) -> list[str]: ...
 
     def release(self, container_id: str) -> Release | None: ...
 
@@ -71,6 +84,37 @@ class Images(Protocol):
     async def get(self, ref: str) -> Image: ...
 
 
+class Volumes(Protocol):
+    """What this room needs of ``volumes.holding.Holding``."""
+
+    async def take(self, wish: Wish, container_id: str) -> Volume: ...
+
+    async def draft(self, wish: Wish, container_id: str) -> Volume: ...
+
+    async def share(self, name: str, container_id: str) -> None: ...
+
+    async def sync(self, drafts: Sequence[Volume]) -> None: ...
+
+    async def fill(self, name: str, subpath: str, content: Content) -> None: ...
+
+    def hold(self, name: str, container_id: str) -> None: ...
+
+    def record(self, drafts: Sequence[Volume]) -> Callable[[Connection], None]: ...
+
+    def recorded(self, drafts: Sequence[Volume], *, durable: bool) -> None: ...
+
+    def leaving(
+        self, container_id: str, anonymous: Sequence[str]
+    ) -> AbstractAsyncContextManager[Departure]: ...
+
+    def publish(self, action: str, name: str, **attributes: str) -> None: ...
+
+    def mountpoint(self, name: str) -> str: ...
+
+    def source(self, name: str) -> Source: ...
+
+
+CopyUp = Callable[[Rootfs, str, int], Awaitable[Json]]  # root, directory in it, target -> {"kind", "entries"}
 Seccomp = Callable[[str, frozenset[str]], bytes]  # (profile text or "" for the default, capabilities) -> BPF
 
 
@@ -90,6 +134,8 @@ class Context(msgspec.Struct, kw_only=True, eq=False):
     data_root: str
     exec_root: str
     spares: Spares
+    volumes: Volumes
+    copy_up: CopyUp
     containers: dict[str, Container] = {}
     names: dict[str, str] = {}
     tombstones: dict[str, tuple[int, int]] = {}
@@ -172,9 +218,15 @@ class Context(msgspec.Struct, kw_only=True, eq=False):
         if container.stored:
             await self.database.run(repository.save_state(container), durable=durable)
             return
-        statement = repository.insert(container, container.draft and container.draft.record)
-        await self.database.run(statement, durable=not container.spec.host_config.auto_remove)
-        container.stored, container.draft = True, None
+        durable, drafts = not container.spec.host_config.auto_remove, container.volumes
+        beside = [container.draft.record] if container.draft else []
+        beside += [self.volumes.record(drafts)] if drafts else []
+        await self.database.run(
+            repository.insert(container, *beside),
+            durable=durable,
+            after=lambda _: self.volumes.recorded(drafts, durable=durable),
+        )
+        container.stored, container.draft, container.volumes = True, None, []
 
     def save_behind(self, container: Container) -> None:
         """Write the row of a container that has a record (``records``) unless it is soon removed."""
@@ -197,8 +249,13 @@ class Context(msgspec.Struct, kw_only=True, eq=False):
             else:
                 image = await self.images.get(container.spec.image_id)
                 host = container.spec.host_config
+                mounted = [point.source for point in container.spec.mounts if point.type == "image"]
                 draft = await self.snapshots.draft(
-                    container.id, image, host_show=host.host_show or [], volatile=host.auto_remove
+                    container.id,
+                    image,
+                    host_show=host.host_show or [],
+                    volatile=host.auto_remove,
+                    beside=[await self.images.get(image_id) for image_id in mounted],
                 )
                 container.rootfs, container.draft = draft.rootfs, draft
         rootfs: Rootfs = container.rootfs

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import time
 from typing import Any
@@ -10,8 +11,8 @@ from onggi.containers import names, validate
 from onggi.containers.context import Context
 from onggi.containers.merge import command_line, complete, merge_image
 from onggi.containers.model import Container, Spec, State
-from onggi.containers.request import CreateRequest, HostConfig, parse_create
-from onggi.containers.spec_mounts import MountPoint, mount_points
+from onggi.containers.mounting import Mounting
+from onggi.containers.request import CreateRequest, parse_create
 from onggi.errors import InvalidArgument, NotFound
 from onggi.kernel.failpoints import failpoint
 
@@ -22,7 +23,7 @@ class Creator:
     """``docker create``."""
 
     def __init__(self, context: Context) -> None:
-        self._context = context
+        self._context, self._mounting = context, Mounting(context)
 
     async def create(
         self, name: str | None, body: Json, *, platform: str | None = None
@@ -30,7 +31,7 @@ class Creator:
         """Create and commit a container; its id and docker's warnings."""
         container, warnings = await self.prepare(name, body, platform=platform)
         try:
-            await self._context.rootfs(container)
+            await self.furnish(container)
             failpoint("containers.create.before_row")
             await self._context.save(container)
             failpoint("containers.create.after_row")
@@ -52,9 +53,8 @@ class Creator:
         container_id = names.new_id(context.containers.__contains__)
         complete(request, container_id, context.host.log_driver, os.uname().nodename)
         warnings = validate.check_request(request, context.host)
-        warnings += validate.check_image_volumes(list(image_config.get("Volumes") or {}))
         command_line(request.config)
-        points = _checked_points(request.host)
+        points = await self._mounting.plan(request)
         self._join(request)
         spec = Spec(
             image=request.config.image,
@@ -75,6 +75,10 @@ class Creator:
         context.adopt(container)
         return container, warnings
 
+    async def furnish(self, container: Container) -> None:
+        """The root and the volumes of a prepared container; cheap the second time."""
+        await self._mounting.furnish(container)
+
     async def discard(self, container: Container) -> None:
         """Undo ``prepare``; each step may already be undone."""
         context = self._context
@@ -82,6 +86,10 @@ class Creator:
         if not container.spec.host_config.rootfs_directory:
             await context.snapshots.remove(container.id)
         context.remove_directory(container)
+        drafts = [volume.name for volume in container.volumes]
+        async with self._mounting.leaving(container, drafts) as departure:
+            if departure is not None:
+                await asyncio.to_thread(departure.discard)  # there are no rows yet
         container.drop_attachments()
         context.drop(container)
 
@@ -115,16 +123,6 @@ class Creator:
                         f"can't join IPC of container {other.id}: non-shareable IPC (hint: use "
                         "IpcMode:shareable for the donor container)"
                     )
-
-
-def _checked_points(host: HostConfig) -> list[MountPoint]:
-    points = mount_points(host)
-    for point in points:
-        if point.type == "bind" and not point.make_source and not os.path.lexists(point.source):
-            raise InvalidArgument(
-                f'invalid mount config for type "bind": bind source path does not exist: {point.source}'
-            )
-    return points
 
 
 def _check_platform(ref: str, config: Json, platform: str | None) -> None:

@@ -13,6 +13,7 @@ from onggi.containers.context import Context
 from onggi.containers.failures import exit_code_of
 from onggi.containers.host import Host
 from onggi.containers.model import Container, Health, State
+from onggi.containers.mounting import Mounting, check_source
 from onggi.containers.request import HostConfig
 from onggi.containers.rootview import RootView, layers
 from onggi.containers.runtime import Started, StartRequest, StdinMode
@@ -35,7 +36,7 @@ class Launcher:
     """One run from a stopped container to a running program; the caller holds the container's lock."""
 
     def __init__(self, context: Context) -> None:
-        self._context = context
+        self._context, self._mounting = context, Mounting(context)
         self._identities: dict[tuple[object, ...], Identity] = {}
         self._known_host, self._generation = context.host, 0
 
@@ -88,6 +89,7 @@ class Launcher:
             files=self._files(container),
             devices=hostdevices.look_up,
             joined=joined,
+            sources=await self._mounting.sources(spec.mounts),
         )
         _make_sources(container)
         seccomp = self._seccomp(spec.host_config)
@@ -123,6 +125,8 @@ class Launcher:
         modes = (host.network_mode, host.ipc_mode, host.pid_mode)
         if any(mode.startswith("container:") for mode in modes) or looks_at_devices(host):
             return None
+        if any(point.type == "image" for point in container.spec.mounts):
+            return None  # layers may come again in other directories
         text = repository.encode(container.spec).replace(container.id.encode(), _ID)
         # ``host`` facts are replaced as a whole when the engine is configured anew.
         return text.replace(container.id[:12].encode(), _SHORT_ID), identity, self._facts(self._context.host)
@@ -205,13 +209,9 @@ def _check_workdir(view: RootView, container: Container) -> None:
 def _make_sources(container: Container) -> None:
     """docker's ``-v`` makes a directory of a source that does not exist."""
     for point in container.spec.mounts:
-        if point.type != "bind" or os.path.lexists(point.source):
-            continue
-        if not point.make_source:
-            raise InvalidArgument(
-                f'invalid mount config for type "bind": bind source path does not exist: {point.source}'
-            )
-        os.makedirs(point.source, 0o755, exist_ok=True)
+        check_source(point)
+        if point.type == "bind" and not os.path.lexists(point.source):
+            os.makedirs(point.source, 0o755, exist_ok=True)
 
 
 def _stdin(container: Container) -> StdinMode:

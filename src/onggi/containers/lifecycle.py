@@ -171,7 +171,7 @@ class Lifecycle:
     async def remove(
         self, ref: str, *, force: bool = False, volumes: bool = False, link: bool = False
     ) -> None:
-        """``docker rm``; ``volumes`` has nothing to do while there are no anonymous volumes."""
+        """``docker rm``; with ``volumes`` the anonymous ones go too that nobody else holds."""
         if link:
             raise Unsupported("links: networks are not supported yet")
         container = self._context.find(ref)
@@ -179,7 +179,7 @@ class Lifecycle:
             raise Conflict(f"removal of container {ref} is already in progress")
         if container.state.running and not force:
             raise Conflict(_refuse_removal(container))
-        container.removing = True
+        container.removing, container.remove_volumes = True, volumes
         try:
             if container.state.running:
                 await self._stop_for_removal(container)

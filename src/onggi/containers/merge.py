@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from onggi.containers.mount_points import image_volumes
 from onggi.containers.request import SHM_SIZE, ContainerConfig, CreateRequest, HealthConfig, HostConfig, words
 from onggi.errors import InvalidArgument
 
@@ -76,6 +77,8 @@ def merge_image(config: ContainerConfig, image: Json) -> None:
     config.working_dir = config.working_dir or image.get("WorkingDir") or ""
     config.stop_signal = config.stop_signal or image.get("StopSignal") or ""
     config.exposed_ports = {**(image.get("ExposedPorts") or {}), **config.exposed_ports}
+    volumes = image_volumes(image.get("Volumes") or {}) | (config.volumes or {})
+    config.volumes = volumes or None
     config.healthcheck = _merge_health(config.healthcheck, image.get("Healthcheck"))
     labels = {
         key: value

@@ -14,10 +14,11 @@ from typing import Any
 
 import msgspec
 
+from onggi.containers.mount_points import MountPoint
 from onggi.containers.request import ContainerConfig, HostConfig
 from onggi.containers.runtime import Attach
-from onggi.containers.spec_mounts import MountPoint
 from onggi.store.snapshots import Draft
+from onggi.volumes.model import Volume
 
 Json = Any
 Statement = Callable[[Connection], None]
@@ -81,6 +82,8 @@ class Container:
         self.stored = False  # a row exists
         self.rootfs: Any = None
         self.draft: Draft | None = None  # the snapshot whose row is to be written with ours
+        self.volumes: list[Volume] = []  # made for this one, their rows are to be written with ours
+        self.remove_volumes = False  # the anonymous ones, when it is removed
         self.save_timer: asyncio.TimerHandle | None = None
         self.lock = asyncio.Lock()
         self.attachments: list[Attach] = []  # clients that attached before the start

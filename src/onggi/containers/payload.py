@@ -21,6 +21,7 @@ from onggi.kernel.features import Features
 from onggi.launch.request import raw_request
 from onggi.runtime import compile as compiler
 from onggi.runtime import plan as plans
+from onggi.store.rootfs import Rootfs
 
 Json = Any
 _MOST = 256  # shapes remembered
@@ -71,7 +72,7 @@ class Payloads:
                     self._compiled.clear()
                 self._compiled[key] = compiled
         compiled = compiled.of(request.id)
-        root = compiled.root._replace(overlays=_overlays(request))
+        root = compiled.root._replace(overlays=_overlays(request.rootfs))
         return Payload(
             _joined(encode(_of_this_run(request)), compiled.request),
             _joined(encode({"root": root}), compiled.plan),
@@ -92,6 +93,18 @@ class Payloads:
             config["process"]["consoleSize"] = {"height": request.size[0], "width": request.size[1]}
         return compiler.compile_plan(config, environment)
 
+    def root_without_upper(self, rootfs: Rootfs) -> plans.Root:
+        """A read-only root, for whoever mounts it beside containers; the kernel takes no overlay of a single
+        layer.
+        """
+        directory = rootfs.path if rootfs.kind == "directory" else ""
+        overlays = tuple(overlay._replace(upper="", work="") for overlay in _overlays(rootfs))
+        if len(overlays) == 1 and len(overlays[0].lowers) == 1 and not overlays[0].masks:
+            directory, overlays = overlays[0].lowers[0], ()
+        return plans.Root(
+            self._mount_point, directory, overlays, True, 0, self._features.overlay_append, False
+        )
+
     def _compile(self, request: StartRequest) -> _Compiled:
         plan = self.plan(request)
         dumped = plans.dump(plan)
@@ -101,7 +114,7 @@ class Payloads:
     def _root(self, request: StartRequest) -> plans.Root:
         directory = request.rootfs.path if request.rootfs.kind == "directory" else ""
         append = self._features.overlay_append
-        return plans.Root(self._mount_point, directory, _overlays(request), False, 0, append, False)
+        return plans.Root(self._mount_point, directory, _overlays(request.rootfs), False, 0, append, False)
 
 
 def encode(value: Json) -> bytes:
@@ -117,7 +130,7 @@ def _joined(first: bytes, second: bytes) -> bytes:
     return first[:-1] + b"," + second[1:]
 
 
-def _overlays(request: StartRequest) -> tuple[plans.Overlay, ...]:
+def _overlays(rootfs: Rootfs) -> tuple[plans.Overlay, ...]:
     return tuple(
         plans.Overlay(
             target=overlay.target,
@@ -128,7 +141,7 @@ def _overlays(request: StartRequest) -> tuple[plans.Overlay, ...]:
             nested=overlay.nested,
             volatile=overlay.volatile,
         )
-        for overlay in request.rootfs.overlays
+        for overlay in rootfs.overlays
     )
 
 

@@ -5,7 +5,8 @@ still there by then; until then a file beside the run says what the row would. I
 engine as the row would, and like the monitor's own files it ends with the boot, which such a container does
 too.
 
-    <exec-root>/containers/<id>/<n>/record.json     [row of the container, row of its snapshot or null]
+    <exec-root>/containers/<id>/<n>/record.json     [row of the container, row of its
+                                                    snapshot or null, volumes made for it]
 """
 
 from __future__ import annotations
@@ -20,15 +21,18 @@ from onggi.containers import repository
 from onggi.containers.model import Container
 from onggi.containers.repository import Row
 from onggi.store import snapshots
+from onggi.volumes import repository as volumes
+from onggi.volumes.model import Volume
 
 NAME = "record.json"
 _encode = msgspec.json.Encoder().encode
-_decode = msgspec.json.Decoder(tuple[Row, snapshots.Row | None]).decode
+_split = msgspec.json.Decoder(list[msgspec.Raw]).decode
 
 
 def record_of(container: Container) -> bytes:
     """What is to be kept beside the run."""
-    return _encode((repository.row_of(container), container.draft.row if container.draft else None))
+    snapshot = container.draft.row if container.draft else None
+    return _encode((repository.row_of(container), snapshot, container.volumes))
 
 
 def write(run_dir: str, record: bytes) -> None:
@@ -46,9 +50,20 @@ def adopt(connection: sqlite3.Connection, exec_root: str) -> None:
         with open(path, "rb") as file:
             text = file.read()
         try:
-            container, snapshot = _decode(text)
-        except msgspec.DecodeError:
+            container, snapshot, drafts = _decode(text)
+        except (msgspec.DecodeError, ValueError):
             continue
         if snapshot is not None:
             snapshots.insert_row(connection, snapshot)
+        volumes.insert(drafts)(connection)
         repository.insert_missing(connection, container)
+
+
+def _decode(text: bytes) -> tuple[Row, snapshots.Row | None, list[Volume]]:
+    """The rows of a record; those of engines without volumes have two parts."""
+    container, snapshot, *drafts = _split(text)
+    return (
+        msgspec.json.decode(container, type=Row),
+        msgspec.json.decode(snapshot, type=snapshots.Row | None),
+        msgspec.json.decode(drafts[0], type=list[Volume]) if drafts else [],
+    )

@@ -42,6 +42,9 @@ class Recovery:
         containers: list[Container] = await self._context.database.run(repository.load_all)
         for container in containers:
             self._context.adopt(container)
+            for point in container.spec.mounts:
+                if point.type == "volume":
+                    self._context.volumes.hold(point.name, container.id)
         self._context.drop_strays()
         for container in containers:
             await self._recover_one(container, rebooted)

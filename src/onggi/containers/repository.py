@@ -26,12 +26,12 @@ _decode_spec = msgspec.json.Decoder(Spec).decode
 _decode_state = msgspec.json.Decoder(State).decode
 
 
-def insert(container: Container, beside: Statement | None = None) -> Statement:
+def insert(container: Container, *beside: Statement) -> Statement:
     """Write the whole row, and what belongs ``beside`` it. What is written is fixed now, on the caller's
     thread.
     """
     row = row_of(container)
-    return lambda connection: _execute(connection, _INSERT, row, beside)
+    return lambda connection: _execute(connection, _INSERT, row, *beside)
 
 
 def row_of(container: Container) -> Row:
@@ -72,17 +72,17 @@ def save_state(container: Container) -> Statement:
     return lambda connection: _execute(connection, _STATE, row)
 
 
-def delete(container_id: str, beside: Statement | None = None) -> Statement:
+def delete(container_id: str, *beside: Statement) -> Statement:
     """Drop the row, and what belongs ``beside`` it."""
     query = "DELETE FROM containers WHERE id = ?"
-    return lambda connection: _execute(connection, query, (container_id,), beside)
+    return lambda connection: _execute(connection, query, (container_id,), *beside)
 
 
 def _execute(
-    connection: sqlite3.Connection, statement: str, row: tuple[Any, ...], beside: Statement | None = None
+    connection: sqlite3.Connection, statement: str, row: tuple[Any, ...], *beside: Statement
 ) -> None:
-    if beside is not None:
-        beside(connection)
+    for other in beside:
+        other(connection)
     connection.execute(statement, row)
 
 

@@ -100,6 +100,22 @@ class BindOptions(_Wire, omit_defaults=True):
     read_only_force_recursive: bool = False
 
 
+class VolumeDriver(_Wire, omit_defaults=True):
+    name: str = ""
+    options: dict[str, str] | None = None
+
+
+class VolumeOptions(_Wire, omit_defaults=True):
+    no_copy: bool = False
+    labels: dict[str, str] | None = None
+    driver_config: VolumeDriver | None = None
+    subpath: str = ""
+
+
+class ImageOptions(_Wire, omit_defaults=True):
+    subpath: str = ""
+
+
 class TmpfsOptions(_Wire, omit_defaults=True):
     size_bytes: int = 0
     mode: int = 0
@@ -113,8 +129,8 @@ class Mount(_Wire, omit_defaults=True):
     read_only: bool = False
     consistency: str = ""
     bind_options: BindOptions | None = None
-    volume_options: Json = None
-    image_options: Json = None
+    volume_options: VolumeOptions | None = None
+    image_options: ImageOptions | None = None
     tmpfs_options: TmpfsOptions | None = None
 
 

@@ -18,6 +18,7 @@ from onggi.store.rootfs import Rootfs
 
 _LIMIT = 1 << 20
 _MAX_LINKS = 40
+_OVERLAYS_OWN = ("trusted.overlay.", "user.overlay.")
 _OPAQUE = ("trusted.overlay.opaque", "user.overlay.opaque")
 
 
@@ -65,6 +66,28 @@ class RootView:
         """The file type bits (``stat.S_IFDIR`` …) of what ``path`` leads to, 0 if it is absent."""
         found = self._resolve(path)
         return stat.S_IFMT(os.fstat(found[0]).st_mode) if found else 0
+
+    def status(self, path: str) -> os.stat_result | None:
+        """What ``path`` leads to; None if it is absent."""
+        found = self._resolve(path)
+        return os.fstat(found[0]) if found else None
+
+    def is_empty(self, path: str) -> bool:
+        """Whether a directory has no entries, and no attributes but overlay's own."""
+        shown: set[str] = set()
+        hidden: set[str] = set()
+        for fd in self._resolve(path):
+            place = f"/proc/self/fd/{fd}"
+            if any(not name.startswith(_OVERLAYS_OWN) for name in os.listxattr(place)):
+                return False
+            with os.scandir(place) as entries:
+                for entry in entries:
+                    status = entry.stat(follow_symlinks=False)
+                    whiteout = stat.S_ISCHR(status.st_mode) and status.st_rdev == 0
+                    (hidden if whiteout else shown).add(entry.name)
+            if shown - hidden:
+                return False
+        return True
 
     def _own(self, fd: int) -> int:
         self._stack.callback(os.close, fd)

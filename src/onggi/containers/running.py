@@ -68,6 +68,7 @@ class Runner:
             request.name or None, request.config, platform=request.platform or None
         )
         try:
+            await self._creator.furnish(container)  # whatever can fail cheaply fails before the 101
             life = _Life(self._context, self._runs, container, warnings, request.trace)
             if request.attach is None or hijack is None:
                 return await self._alone(life, request.wait)
@@ -89,7 +90,6 @@ class Runner:
         if wish.tty is not None:
             check_size(wish.tty.rows, wish.tty.cols)
             container.size = (wish.tty.rows, wish.tty.cols)
-        await self._context.rootfs(container)  # whatever can fail cheaply fails before the 101
         fd, early = await hijack()
         container.attachments.append(_stream(container, wish, fd, early, keys))
         copy = container.run_client = ClientCopy(fd)

@@ -16,10 +16,12 @@ from onggi.containers.failures import exit_code_of
 from onggi.containers.health import HealthMonitor
 from onggi.containers.launching import Launcher
 from onggi.containers.model import Container, settle
+from onggi.containers.mounting import Mounting, anonymous_volumes
 from onggi.containers.runtime import ExitRecord, Started
 from onggi.errors import OnggiError
 from onggi.kernel.failpoints import failpoint
 from onggi.store.snapshots import Release
+from onggi.volumes.holding import Departure
 
 Json = Any
 
@@ -29,6 +31,7 @@ class Runs:
 
     def __init__(self, context: Context, launcher: Launcher, health: HealthMonitor) -> None:
         self._context, self._launcher, self._health = context, launcher, health
+        self._mounting = Mounting(context)
 
     async def begin(self, container: Container) -> Started:
         """Launch, watch and tell; the lock is held. A failed start of an --rm container removes it."""
@@ -42,6 +45,7 @@ class Runs:
                 await self.erase(container)
             raise
         self.watch(container)
+        self._mounting.tell(container, "mount")
         self._context.publish(container, "start", started.started_ns)
         self._health.begin(container)
         return started
@@ -64,6 +68,7 @@ class Runs:
                 return
             self._health.end(container)
             again = self._book(container, record)
+            self._mounting.tell(container, "unmount")
             self._publish_end(container, record)
             answer = {"StatusCode": record.code, "Error": {"Message": record.error} if record.error else None}
             if container.spec.host_config.auto_remove and not again:
@@ -145,6 +150,18 @@ class Runs:
         container.removal_waiters.append(future)
         return future
 
+    async def _drop(self, container: Container, releases: list[Release | Departure]) -> None:
+        context = self._context
+        if not container.stored:
+            context.sweeper.put(lambda: _remove_files(context, container, releases))
+            return
+        await context.database.run(
+            repository.delete(container.id, *(release.drop for release in releases)),
+            durable=not container.spec.host_config.auto_remove,
+            after=lambda _: _remove_files(context, container, releases),
+        )
+        container.stored = False
+
     async def erase(self, container: Container) -> None:
         """Rows first, in one transaction; then files. The lock is held and nothing runs.
 
@@ -156,16 +173,11 @@ class Runs:
         self.cancel_restart(container)
         if container.save_timer is not None:
             container.save_timer.cancel()
-        release = context.snapshots.release(container.id)
-        if container.stored:
-            await context.database.run(
-                repository.delete(container.id, release and release.drop),
-                durable=not container.spec.host_config.auto_remove,
-                after=lambda _: _remove_files(context, container, release),
-            )
-            container.stored = False
-        else:
-            context.sweeper.put(lambda: _remove_files(context, container, release))
+        with_volumes = container.remove_volumes or container.spec.host_config.auto_remove
+        going = anonymous_volumes(container) if with_volumes else []
+        async with self._mounting.leaving(container, going) as departure:
+            releases = (context.snapshots.release(container.id), departure)
+            await self._drop(container, [release for release in releases if release is not None])
         container.drop_attachments()
         failpoint("containers.remove.after_row")
         if container.run:
@@ -177,8 +189,8 @@ class Runs:
         settle(container.removal_waiters, answer)
 
 
-def _remove_files(context: Context, container: Container, release: Release | None) -> None:
+def _remove_files(context: Context, container: Container, releases: list[Release | Departure]) -> None:
     """What no row names any more."""
-    if release is not None:
+    for release in releases:
         release.discard()
     context.remove_directory(container)

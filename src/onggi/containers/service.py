@@ -13,6 +13,7 @@ from onggi.containers.launching import Launcher
 from onggi.containers.lifecycle import Lifecycle
 from onggi.containers.listing import Listing
 from onggi.containers.logs import ContainerLogs
+from onggi.containers.model import Spec
 from onggi.containers.queries import Queries
 from onggi.containers.recovering import Recovery
 from onggi.containers.running import Runner
@@ -77,7 +78,7 @@ class Containers:
 
     def uses_image(self, image_id: str) -> list[str]:
         """Ids of the containers made from an image: it cannot be removed while there are any."""
-        return [entry.id for entry in self.context.containers.values() if entry.spec.image_id == image_id]
+        return [entry.id for entry in self.context.containers.values() if _stands_on(entry.spec, image_id)]
 
     async def close(self) -> None:
         """Let go: containers go on, timers and probes end with this engine."""
@@ -90,3 +91,8 @@ class Containers:
         await asyncio.gather(*tasks, return_exceptions=True)
         self.context.sweeper.close()
         await self.context.events.close()
+
+
+def _stands_on(spec: Spec, image_id: str) -> bool:
+    mounted = (point.source for point in spec.mounts if point.type == "image")
+    return image_id in (spec.image_id, *mounted)

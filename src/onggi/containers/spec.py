@@ -13,10 +13,11 @@ import msgspec
 from onggi.containers import spec_mounts, spec_resources, spec_security
 from onggi.containers.host import Host
 from onggi.containers.merge import command_line
+from onggi.containers.mount_points import MountPoint
 from onggi.containers.request import ContainerConfig, HostConfig
-from onggi.containers.spec_mounts import MountPoint
 from onggi.containers.spec_resources import DeviceLookup, DeviceNode
 from onggi.containers.users import Identity
+from onggi.volumes.options import Source
 
 Json = Any
 DEFAULT_PATH = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -45,6 +46,7 @@ class Joined(msgspec.Struct, frozen=True):
 class SpecInput(msgspec.Struct, frozen=True):
     """All that the config of one run depends on.
 
+    ``sources`` says by destination what is mounted there where that is not the mount point's own source.
     ``files`` maps destinations (``/etc/hosts`` …) to generated files on the host; ``devices`` looks at
     nodes of the host.
     """
@@ -58,6 +60,7 @@ class SpecInput(msgspec.Struct, frozen=True):
     files: dict[str, str]
     devices: DeviceLookup
     joined: Joined = Joined()
+    sources: dict[str, Source] = {}
 
 
 def environment(config: ContainerConfig) -> list[str]:
@@ -155,7 +158,11 @@ def mounts(source: SpecInput) -> list[Json]:
     shm = spec_mounts.shm_mount(host_config, source.joined.ipc)
     base += [shm] if shm else []
     base += spec_mounts.file_mounts(source.files, host_config.readonly_rootfs)
-    return spec_mounts.in_order(base + [spec_mounts.point_mount(point) for point in source.mounts])
+    points = [
+        spec_mounts.point_mount(point, source.sources.get(point.destination) or Source(point.source))
+        for point in source.mounts
+    ]
+    return spec_mounts.in_order(base + points)
 
 
 def _device(node: DeviceNode) -> Json:

@@ -1,238 +1,14 @@
-"""Mounts of a container: docker's defaults, binds, ``--mount`` and tmpfs. Pure.
-
-A ``MountPoint`` is docker's inspect entry with what the runtime needs; the caller looks at sources on the
-host.
-"""
+"""Mounts of a container as OCI mounts: docker's defaults, generated files, and what was asked for. Pure."""
 
 from __future__ import annotations
 
-import posixpath
-import re
 from typing import Any
 
-import msgspec
-
-from onggi.containers.request import HostConfig, Mount
-from onggi.errors import InvalidArgument, Unsupported
+from onggi.containers.mount_points import MountPoint
+from onggi.containers.request import HostConfig
+from onggi.volumes.options import Source
 
 Json = Any
-_PROPAGATION = frozenset(("private", "rprivate", "shared", "rshared", "slave", "rslave"))
-_MODES = frozenset(("rw", "ro", "z", "Z", "nocopy", "cached", "delegated", "consistent")) | _PROPAGATION
-_TMPFS_FLAGS = frozenset(
-    [
-        "ro",
-        "rw",
-        "nodev",
-        "dev",
-        "noexec",
-        "exec",
-        "nosuid",
-        "suid",
-        "noatime",
-        "atime",
-        "nodiratime",
-        "diratime",
-        "relatime",
-        "norelatime",
-        "strictatime",
-        "nostrictatime",
-        "async",
-        "sync",
-        "dirsync",
-        "remount",
-        "mand",
-        "nomand",
-        "private",
-        "rprivate",
-        "shared",
-        "rshared",
-        "slave",
-        "rslave",
-        "unbindable",
-        "runbindable",
-    ]
-)
-_TMPFS_DATA = frozenset(["size", "mode", "uid", "gid", "nr_inodes", "nr_blocks", "mpol"])
-# Files that lxcfs and its like provide; nothing else below /proc may be covered.
-_PROC_NAMES = ("cpuinfo", "diskstats", "meminfo", "stat", "swaps", "uptime", "loadavg", "slabinfo")
-_PROC_FILES = frozenset(f"/proc/{name}" for name in _PROC_NAMES)
-_TMPFS_VALUE = re.compile(r"[A-Za-z0-9%:_,=.-]+")
-
-
-class MountPoint(msgspec.Struct, kw_only=True):
-    """One mount that was asked for.
-
-    ``make_source``: a missing source becomes a directory (docker's ``-v``).
-    """
-
-    type: str
-    destination: str
-    source: str = ""
-    mode: str = ""
-    writable: bool = True
-    propagation: str = ""
-    recursive: bool = True
-    recursive_read_only: bool = True
-    make_source: bool = False
-    options: list[str] = []
-
-
-def _clean(path: str) -> str:
-    """An absolute path without ``.``, ``..`` and doubled slashes."""
-    return "/" + posixpath.normpath("/" + path).lstrip("/")
-
-
-def check_destination(path: str) -> str:
-    """A clean destination.
-
-    Docker's words for a relative one or ``/``, and nothing may cover /proc (CVE-2019-16884).
-    """
-    if not path.startswith("/"):
-        raise InvalidArgument(f"invalid mount path: '{path}' mount path must be absolute")
-    if "\0" in path or len(path) > 4095:
-        raise InvalidArgument(f"invalid mount path: '{path[:64]}'")
-    clean = _clean(path)
-    if clean == "/":
-        raise InvalidArgument(f"invalid volume specification: '{path}': destination can't be '/'")
-    if clean == "/proc" or (clean.startswith("/proc/") and clean not in _PROC_FILES):
-        raise InvalidArgument(
-            f'check proc-safe mount: "{clean}" cannot be mounted because it is inside /proc'
-        )
-    return clean
-
-
-def parse_bind(text: str) -> MountPoint:
-    """docker's ``source:destination[:options]``; named volumes are refused by name."""
-    parts = text.split(":")
-    if len(parts) < 2 or len(parts) > 3 or not parts[0] or not parts[1]:
-        raise InvalidArgument(f"invalid volume specification: '{text}'")
-    source, destination = parts[0], check_destination(parts[1])
-    if not source.startswith("/"):
-        raise Unsupported(f"volume {source}: named volumes are not supported yet")
-    mode = parts[2] if len(parts) == 3 else ""
-    options = mode.split(",") if mode else []
-    propagation = [option for option in options if option in _PROPAGATION]
-    if (
-        any(option not in _MODES for option in options)
-        or len(propagation) > 1
-        or {"ro", "rw"} <= set(options)
-    ):
-        raise InvalidArgument(f"invalid mode: {mode}")
-    if "nocopy" in options:
-        raise InvalidArgument(f"invalid volume specification: '{text}': nocopy is for named volumes")
-    if "z" in options or "Z" in options:
-        raise Unsupported(f"mount option {mode}: SELinux labels are not supported yet")
-    return MountPoint(
-        type="bind",
-        source=_clean(source),
-        destination=destination,
-        mode=mode,
-        writable="ro" not in options,
-        propagation=propagation[0] if propagation else "rprivate",
-        make_source=True,
-    )
-
-
-def _mount_error(mount: Mount, reason: str) -> InvalidArgument:
-    return InvalidArgument(f'invalid mount config for type "{mount.type}": {reason}')
-
-
-def parse_mount(mount: Mount) -> MountPoint:
-    """One entry of ``HostConfig.Mounts``."""
-    if not mount.target:
-        raise _mount_error(mount, "field Target must not be empty")
-    match mount.type:
-        case "bind":
-            return _parse_bind_mount(mount)
-        case "tmpfs":
-            return _parse_tmpfs_mount(mount)
-        case "volume" | "image" | "cluster" | "npipe":
-            raise Unsupported(f"mount of type {mount.type} at {mount.target}: not supported yet")
-        case _:
-            raise _mount_error(mount, "mount type unknown")
-
-
-def _parse_bind_mount(mount: Mount) -> MountPoint:
-    options = mount.bind_options
-    if not mount.source:
-        raise _mount_error(mount, "field Source must not be empty")
-    if not mount.source.startswith("/"):
-        raise _mount_error(mount, f"invalid mount path: '{mount.source}' mount path must be absolute")
-    propagation = (options.propagation if options else "") or "rprivate"
-    if propagation not in _PROPAGATION:
-        raise _mount_error(mount, f"invalid propagation mode: {propagation}")
-    return MountPoint(
-        type="bind",
-        source=_clean(mount.source),
-        destination=check_destination(mount.target),
-        writable=not mount.read_only,
-        propagation=propagation,
-        recursive=not (options and options.non_recursive),
-        recursive_read_only=not (options and options.read_only_non_recursive),
-        make_source=bool(options and options.create_mountpoint),
-    )
-
-
-def _parse_tmpfs_mount(mount: Mount) -> MountPoint:
-    if mount.source:
-        raise _mount_error(mount, "field Source must not be specified")
-    options = ["nosuid", "nodev", "noexec"]
-    asked = mount.tmpfs_options
-    if asked is not None:
-        for entry in asked.options:
-            if len(entry) not in (1, 2):
-                raise _mount_error(mount, f"invalid option array length: {entry}")
-            options = merge_tmpfs_options(options, "=".join(entry))
-        if asked.size_bytes < 0:
-            raise _mount_error(mount, "size must be a positive number")
-        options += [f"size={asked.size_bytes}"] if asked.size_bytes else []
-        options += [f"mode={asked.mode:o}"] if asked.mode else []
-    if mount.read_only:
-        options.append("ro")
-    return MountPoint(
-        type="tmpfs",
-        destination=check_destination(mount.target),
-        writable=not mount.read_only,
-        options=options,
-    )
-
-
-def merge_tmpfs_options(base: list[str], text: str) -> list[str]:
-    """``base`` with the options of ``text``; an option drops its opposite.
-
-    Raises InvalidArgument in docker's words.
-    """
-    merged = list(base)
-    for option in text.split(",") if text else []:
-        key, equals, value = option.partition("=")
-        known = key in _TMPFS_DATA and _TMPFS_VALUE.fullmatch(value) if equals else option in _TMPFS_FLAGS
-        if not known:
-            raise InvalidArgument(f'invalid tmpfs option ["{option}"]')
-        opposite = option[2:] if option.startswith("no") else f"no{option}"
-        opposites = {opposite, {"ro": "rw", "rw": "ro"}.get(option, "")}
-        merged = [entry for entry in merged if entry not in opposites and entry != option]
-        merged.append(option)
-    return merged
-
-
-def mount_points(host: HostConfig) -> list[MountPoint]:
-    """Everything asked for, by destination; raises InvalidArgument for two at one place."""
-    points = [parse_bind(text) for text in host.binds or []]
-    points += [parse_mount(mount) for mount in host.mounts]
-    for destination, text in (host.tmpfs or {}).items():
-        options = merge_tmpfs_options(["noexec", "nosuid", "nodev"], text)
-        points.append(
-            MountPoint(
-                type="tmpfs", destination=check_destination(destination), mode=text, options=options,
-                writable="ro" not in options,
-            )
-        )  # fmt: skip
-    seen: set[str] = set()
-    for point in points:
-        if point.destination in seen:
-            raise InvalidArgument(f"Duplicate mount point: {point.destination}")
-        seen.add(point.destination)
-    return points
 
 
 def _mount(destination: str, kind: str, source: str, options: str) -> Json:
@@ -264,8 +40,10 @@ def shm_mount(host: HostConfig, joined_pid: int) -> Json | None:
     return _mount("/dev/shm", "tmpfs", "shm", f"nosuid,noexec,nodev,mode=1777,size={host.shm_size}")
 
 
-def point_mount(point: MountPoint) -> Json:
-    """The OCI mount of one mount point."""
+def point_mount(point: MountPoint, source: Source) -> Json:
+    """The OCI mount of one mount point from ``source``; beyond the specification it may say ``subpath``, and
+    ``made``: what is mounted for this container alone.
+    """
     if point.type == "tmpfs":
         return {
             "destination": point.destination,
@@ -273,12 +51,23 @@ def point_mount(point: MountPoint) -> Json:
             "source": "tmpfs",
             "options": point.options,
         }
-    options = ["rbind" if point.recursive else "bind", point.propagation]
+    recursive = point.recursive and source.recursive
+    options = ["rbind" if recursive else "bind", point.propagation or "rprivate"]
+    mount: Json = {"destination": point.destination, "type": "bind", "source": source.device}
+    if source.fstype or source.lowers:
+        mount["made"] = {
+            "type": source.fstype,
+            "options": list(source.options),
+            "lowers": list(source.lowers),
+        }
+        options = ["bind"]
+    else:
+        options += source.options
     if not point.writable:
         options.append("ro")
-        if point.recursive and point.recursive_read_only:
+        if recursive and point.recursive_read_only:
             options.append("rro")
-    return {"destination": point.destination, "type": "bind", "source": point.source, "options": options}
+    return {**mount, "options": options, **({"subpath": point.subpath} if point.subpath else {})}
 
 
 def file_mounts(files: dict[str, str], read_only: bool) -> list[Json]:
@@ -308,8 +97,10 @@ def inspect_entry(point: MountPoint) -> Json:
     """docker's ``MountPoint``."""
     return {
         "Type": point.type,
+        **({"Name": point.name} if point.name else {}),
         "Source": point.source,
         "Destination": point.destination,
+        **({"Driver": point.driver} if point.driver else {}),
         "Mode": point.mode,
         "RW": point.writable,
         "Propagation": point.propagation,

@@ -36,6 +36,7 @@ from onggi.launch.start import SPARES
 from onggi.runtime import compile as compiler
 from onggi.runtime import plan as plans
 from onggi.runtime.process import compile_process
+from onggi.store.rootfs import Rootfs
 from onggi.store.spares import Spares
 
 Json = Any
@@ -91,6 +92,14 @@ class Supervisor:
             await asyncio.to_thread(shutil.rmtree, request.run_dir, True)
             raise start_error(event["failure"])
         return Started(event["pid"], event["started_ns"], event.get("warnings", []), event.get("trace", []))
+
+    async def copy_up(self, rootfs: Rootfs, path: str, target: int) -> Json:
+        """Copy a directory of a root that no container runs on into the empty directory ``target``.
+
+        Answers {"kind": "directory", "other" or "absent"}. Raises KernelError.
+        """
+        root = self.payloads.root_without_upper(rootfs)
+        return await self.launcher.job("copy_up", {"root": root, "path": path}, [target])
 
     async def _started(self, request: StartRequest) -> Json:
         """What became of a launch; of another one if a launcher died with the request unread."""

@@ -8,7 +8,7 @@ import ipaddress
 import re
 from typing import Any
 
-from onggi.containers import clamps, spec_mounts, spec_security
+from onggi.containers import clamps, spec_security
 from onggi.containers.host import Host
 from onggi.containers.request import (
     ContainerConfig,
@@ -48,7 +48,6 @@ def check_request(request: CreateRequest, host: Host) -> list[str]:
     check_restart_policy(host_config.restart_policy)
     _check_log(host_config)
     _check_security(host_config, host)
-    _refuse_volumes(config, host_config)
     for text in host_config.device_cgroup_rules or []:
         parse_device_rule(text)
     rlimits(host_config.ulimits, {})
@@ -179,8 +178,6 @@ def _refuse_networks(config: ContainerConfig, host: HostConfig, networking: Netw
 def _refuse_later(host: HostConfig) -> None:
     refused = {
         "storage-opt": host.storage_opt,
-        "volumes-from": host.volumes_from,
-        "volume-driver": host.volume_driver,
         "kernel-memory": host.kernel_memory or host.kernel_memory_tcp,
         "cpu-count": host.cpu_count,
         "cpu-percent": host.cpu_percent,
@@ -200,14 +197,6 @@ def _refuse_later(host: HostConfig) -> None:
         raise InvalidArgument(f"unknown or invalid runtime name: {host.runtime}")
     if ".." in host.cgroup_parent.split("/") or host.cgroup_parent.endswith(".slice"):
         raise InvalidArgument(f"invalid cgroup parent: {host.cgroup_parent}")
-
-
-def _refuse_volumes(config: ContainerConfig, host: HostConfig) -> None:
-    """A path that a mount covers needs no volume; clients name those too."""
-    covered = {point.destination for point in spec_mounts.mount_points(host)}
-    for path in config.volumes or {}:
-        if spec_mounts.check_destination(path) not in covered:
-            raise Unsupported(f"volume at {path}: anonymous volumes are not supported yet")
 
 
 def check_restart_policy(policy: RestartPolicy) -> None:
@@ -247,12 +236,3 @@ def _network_warnings(host: HostConfig) -> list[str]:
             f"network {host.network_mode}: networks are not supported yet, the container has loopback only"
         ]
     return []
-
-
-def check_image_volumes(paths: list[str]) -> list[str]:
-    """Warnings for the image's ``VOLUME`` paths; one over /proc or the root is refused (CVE-2019-16884)."""
-    clean = [spec_mounts.check_destination(path if path.startswith("/") else f"/{path}") for path in paths]
-    return [
-        f"image volume {path} is kept in the container's own layer: volumes are not supported yet"
-        for path in clean
-    ]

@@ -38,7 +38,7 @@ class DataRoot:
             "LayersSize": found.layers,
             "Images": images,
             "Containers": containers,
-            "Volumes": [],
+            "Volumes": await services.volumes.usage(),
             "BuildCache": [],
         }
 

@@ -34,6 +34,7 @@ from onggi.errors import OnggiError
 from onggi.images.service import Images
 from onggi.images.transfers import Transfers
 from onggi.kernel import syscalls
+from onggi.volumes.service import Volumes
 
 Json = Any
 logger = logging.getLogger("onggid")
@@ -47,6 +48,7 @@ class Engine:
         self.images: Images = services.images
         self.registries = services.registries
         self.transfers: Transfers = services.transfers
+        self.volumes: Volumes = services.volumes
         self.events = services.events
         self.system = system
         self.data_root = data_root

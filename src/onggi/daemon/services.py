@@ -36,6 +36,10 @@ from onggi.store.snapshots import Snapshots
 from onggi.store.spares import Spares
 from onggi.store.trash import Trash
 from onggi.version import build_id
+from onggi.volumes import schema as volumes
+from onggi.volumes.holding import Holding
+from onggi.volumes.registry import Registry
+from onggi.volumes.service import Volumes
 
 _UNLIMITED = 2**64 - 1
 
@@ -47,7 +51,8 @@ class Services:
         self._stack = AsyncExitStack()
         self.layout = Layout(config.data_root)
         self.layout.create()
-        self.database = Database(self.layout.database, [*MIGRATIONS, *pushed.MIGRATIONS, *schema.MIGRATIONS])
+        own = (*pushed.MIGRATIONS, *schema.MIGRATIONS, *volumes.MIGRATIONS)
+        self.database = Database(self.layout.database, [*MIGRATIONS, *own])
         self._stack.callback(self.database.close)
         self.database.run_blocking(lambda it: records.adopt(it, config.exec_root))
         self._open_store(config)
@@ -67,6 +72,7 @@ class Services:
         """Work that may wait: look at the machine's tree, delete what was put aside."""
         await asyncio.to_thread(self.host_view.refresh)
         await asyncio.to_thread(self.trash.empty)
+        await asyncio.to_thread(self._volume_trash.empty)
 
     def started_at_boot(self) -> int:
         """How many containers are to be started when the machine comes up."""
@@ -102,6 +108,13 @@ class Services:
         self.collector = Collector(self.content, self.snapshots, [pushed.keep])
         self.collector.recover()
 
+    def _open_volumes(self, config: Config) -> Registry:
+        registry = Registry(self.database, f"{config.data_root}/volumes", self.events.publish)
+        self._stack.push_async_callback(asyncio.to_thread, registry.directories.trash.close)
+        registry.recover()
+        self.volumes, self._volume_trash = Volumes(registry), registry.directories.trash
+        return registry
+
     def _open_containers(self, config: Config, born: Birth) -> None:
         features_ = features.probe()
         hierarchies = cgroups.detect()
@@ -116,6 +129,7 @@ class Services:
         self._stack.callback(self.transfers.close)
         self.events = EventBus(self.database)
         self.images.on_event = self.events.publish
+        registry = self._open_volumes(config)
         context = Context(
             database=self.database,
             images=self.images,
@@ -127,6 +141,8 @@ class Services:
             data_root=config.data_root,
             exec_root=config.exec_root,
             spares=Spares(f"{config.data_root}/spares"),
+            volumes=Holding(registry),
+            copy_up=self.supervisor.copy_up,
         )
         self.containers = Containers(context)
         self._stack.push_async_callback(self.containers.close)

@@ -189,7 +189,12 @@ def _engine_fields(config: Config) -> Json:
         "Driver": config.storage_driver,
         "DriverStatus": [["Backing Filesystem", _backing(config.data_root)], ["Supports d_type", "true"]],
         "DockerRootDir": config.data_root,
-        "Plugins": {"Volume": [], "Network": ["host", "null"], "Authorization": None, "Log": list(DRIVERS)},
+        "Plugins": {
+            "Volume": ["local"],
+            "Network": ["host", "null"],
+            "Authorization": None,
+            "Log": list(DRIVERS),
+        },
         "BridgeNfIptables": False,
         "BridgeNfIp6tables": False,
         "Debug": config.debug,

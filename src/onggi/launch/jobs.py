@@ -18,10 +18,11 @@ from onggi.errors import NotFound
 from onggi.kernel import sealed, syscalls
 from onggi.kernel.sockets import send_message
 from onggi.launch import protocol
+from onggi.launch.copy_up import copy_up
 
 Json = Any
 Job = Callable[[list[int], Json], Json]
-TABLE: dict[str, Job] = dict(archive_jobs.TABLE)
+TABLE: dict[str, Job] = {**archive_jobs.TABLE, "copy_up": copy_up}
 
 
 def main(name: str, fds: list[int]) -> NoReturn:

@@ -140,10 +140,10 @@ def _reached_blobs(connection: sqlite3.Connection) -> set[str]:
 
 
 def _stood_on(connection: sqlite3.Connection) -> set[str]:
-    """The topmost layers of containers."""
+    """The topmost layers of containers, and of images mounted in them."""
     rows = connection.execute("SELECT spec FROM snapshots WHERE kind = 'container'").fetchall()
     specs = (msgspec.json.decode(row[0], type=Spec) for row in rows)
-    return {spec.chain[-1] for spec in specs if spec.chain}
+    return {chain[-1] for spec in specs for chain in (spec.chain, *spec.beside) if chain}
 
 
 def _first(connection: sqlite3.Connection, query: str) -> set[str]:

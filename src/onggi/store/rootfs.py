@@ -49,8 +49,9 @@ class Rootfs(msgspec.Struct, frozen=True):
 
 
 class Spec(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What a container's snapshot stands on; kept in its row."""
+    """What a container's snapshot stands on; kept in its row. ``beside``: chains of images it mounts."""
 
     chain: list[str] = []  # chain ids, base first
     base: str | None = None
     show: list[str] = []
+    beside: list[list[str]] = []

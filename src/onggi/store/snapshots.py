@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import os
 import sqlite3
 from collections.abc import Callable, Iterable, Sequence
@@ -18,7 +19,7 @@ from typing import NamedTuple
 import msgspec
 
 from onggi.archive import trees
-from onggi.errors import DataLoss, KernelError, NotFound
+from onggi.errors import DataLoss, KernelError, NotFound, Unsupported
 from onggi.oci.digest import chain_ids
 from onggi.oci.image import HOST, Image
 from onggi.store.database import Database
@@ -92,12 +93,22 @@ class Snapshots:
         return draft.rootfs
 
     async def draft(
-        self, container_id: str, image: Image, *, host_show: Sequence[str] = (), volatile: bool = False
+        self,
+        container_id: str,
+        image: Image,
+        *,
+        host_show: Sequence[str] = (),
+        volatile: bool = False,
+        beside: Sequence[Image] = (),
     ) -> Draft:
-        """``prepare`` for a caller who writes the row together with his own, and may have a volatile root."""
+        """``prepare`` for a caller who writes the row together with his own, and may have a volatile root.
+
+        The layers of images ``beside`` are kept too.
+        """
         if container_id in self._numbers:
             return Draft(_volatile(await self.rootfs(container_id), volatile), None, _nothing)
-        spec = Spec(chain_ids(image.layers), image.base, list(host_show))
+        chains = [chain_ids(other.layers) for other in beside]
+        spec = Spec(chain_ids(image.layers), image.base, list(host_show), chains)
         view = await self._view(spec)
         number = self._numbers[container_id] = self.number()
         try:
@@ -116,6 +127,14 @@ class Snapshots:
         number, spec = await self.database.run(lambda it: self._row(it, container_id))
         view = await self._view(spec)
         return await self._plan(await self._directories(spec.chain), number, view)
+
+    async def layers(self, image: Image) -> list[str]:
+        """The directories of an image that a container mounts, top first. Raises Unsupported, DataLoss."""
+        if self.driver.name == "copy":
+            raise Unsupported("image mounts need overlays, which the storage driver copy does without")
+        if image.base or not image.layers:
+            raise Unsupported(f"image {image.id} has no layers that could be mounted")
+        return await self._directories(chain_ids(image.layers))
 
     async def remove(self, container_id: str, *, durable: bool = True) -> None:
         """Delete a container's snapshot. Idempotent.
@@ -190,7 +209,7 @@ class Snapshots:
 
     def _record(self, connection: sqlite3.Connection, spec: Spec, row: Row) -> None:
         """Raises DataLoss if a layer was removed since the snapshot was planned."""
-        for chain_id in spec.chain:
+        for chain_id in itertools.chain(spec.chain, *spec.beside):
             self._layer(connection, chain_id)
         insert_row(connection, row)
 

@@ -102,7 +102,7 @@ async def test_refusals_leave_nothing(world):
     for host, error in (
         ({"NetworkMode": "mine"}, Unsupported),
         ({"PortBindings": {"80/tcp": [{"HostPort": "1"}]}}, Unsupported),
-        ({"Binds": ["vol:/data"]}, Unsupported),
+        ({"Binds": ["v/:/data"]}, InvalidArgument),
         ({"Memory": 1000}, InvalidArgument),
         ({"CapAdd": ["NOPE"]}, InvalidArgument),
     ):

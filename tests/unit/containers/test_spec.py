@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from onggi.containers.merge import complete, merge_image
+from onggi.containers.mount_points import mount_points
 from onggi.containers.request import parse_create
 from onggi.containers.spec import Command, SpecInput, build_config, first_process, process
-from onggi.containers.spec_mounts import mount_points
 from onggi.containers.spec_resources import DeviceNode
 from onggi.containers.users import Identity
 from onggi.errors import InvalidArgument

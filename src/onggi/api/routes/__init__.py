@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from onggi.api.router import Route
-from onggi.api.routes import containers, execs, images, later, private, streams, system, transfers
+from onggi.api.routes import containers, execs, images, later, private, streams, system, transfers, volumes
 
 
 def all_routes() -> list[Route]:
@@ -15,6 +15,7 @@ def all_routes() -> list[Route]:
         *execs.ROUTES,
         *transfers.ROUTES,
         *images.ROUTES,
+        *volumes.ROUTES,
         *private.ROUTES,
         *later.ROUTES,
     ]

@@ -44,8 +44,6 @@ REFUSED = (
     ("POST", "/networks/{id}/connect", "connecting a container to a network", _SUPPORTED_NETWORKS),
     ("POST", "/networks/{id}/disconnect", "disconnecting a container from a network", _SUPPORTED_NETWORKS),
     ("DELETE", "/networks/{id}", "removal of predefined networks", _SUPPORTED_NETWORKS),
-    ("POST", "/volumes/create", "named volumes", "use a bind mount: -v /host/path:/path"),
-    ("PUT", "/volumes/{name}", "cluster volumes", "use a bind mount: -v /host/path:/path"),
     ("POST", "/swarm/init", "swarm mode", "run containers with `run`"),
     ("POST", "/swarm/join", "swarm mode", "run containers with `run`"),
     ("POST", "/swarm/unlock", "swarm mode", "run containers with `run`"),
@@ -134,11 +132,6 @@ async def inspect_network(engine: Engine, request: Request) -> Answer:
     raise NotFound(f"network {request.params['id']} not found")
 
 
-async def no_volume(engine: Engine, request: Request) -> Answer:
-    """GET and DELETE /volumes/{name}: none exists."""
-    raise NotFound(f"get {request.params['name']}: no such volume")
-
-
 async def no_plugin(engine: Engine, request: Request) -> Answer:
     """GET and DELETE of a plugin: none exists."""
     raise NotFound(f'plugin "{request.params["name"]}" not found')
@@ -148,11 +141,7 @@ ROUTES = [
     Route("GET", "/networks", list_networks),
     Route("GET", "/networks/{id}", inspect_network),
     Route("POST", "/networks/prune", _constant({"NetworksDeleted": []})),
-    Route("GET", "/volumes", _constant({"Volumes": [], "Warnings": []})),
-    Route("POST", "/volumes/prune", _constant({"VolumesDeleted": [], "SpaceReclaimed": 0})),
     Route("POST", "/build/prune", _constant({"CachesDeleted": [], "SpaceReclaimed": 0})),
-    Route("GET", "/volumes/{name}", no_volume),
-    Route("DELETE", "/volumes/{name}", no_volume),
     Route("GET", "/plugins", _constant([])),
     Route("GET", "/plugins/{name*}/json", no_plugin),
     Route("DELETE", "/plugins/{name*}", no_plugin),

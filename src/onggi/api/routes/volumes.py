@@ -1,0 +1,55 @@
+"""/volumes."""
+
+from __future__ import annotations
+
+from onggi.api.engine import Engine
+from onggi.api.http.message import Request
+from onggi.api.query import Query
+from onggi.api.router import Answer, Route
+from onggi.api.routes.answers import NO_CONTENT, answer
+from onggi.errors import Unavailable
+
+
+async def list_(engine: Engine, request: Request) -> Answer:
+    """GET /volumes."""
+    volumes = await engine.volumes.list(Query(request.query).filters())
+    return answer({"Volumes": volumes, "Warnings": None})
+
+
+async def create(engine: Engine, request: Request) -> Answer:
+    """POST /volumes/create."""
+    return answer(await engine.volumes.create(await request.json()), 201)
+
+
+async def inspect(engine: Engine, request: Request) -> Answer:
+    """GET /volumes/{name}."""
+    return answer(await engine.volumes.inspect(request.params["name"]))
+
+
+async def update(engine: Engine, request: Request) -> Answer:
+    """PUT /volumes/{name}: only volumes of a swarm can be changed."""
+    raise Unavailable("volume update only valid for cluster volumes, but swarm is unavailable")
+
+
+async def remove(engine: Engine, request: Request) -> Answer:
+    """DELETE /volumes/{name}."""
+    await engine.volumes.remove(request.params["name"], force=Query(request.query).flag("force"))
+    return NO_CONTENT
+
+
+async def prune(engine: Engine, request: Request) -> Answer:
+    """POST /volumes/prune; before 1.42 it took volumes with a name too."""
+    filters = Query(request.query).filters()
+    if request.api_version < (1, 42):
+        filters.setdefault("all", ["true"])
+    return answer(await engine.volumes.prune(filters))
+
+
+ROUTES = [
+    Route("GET", "/volumes", list_),
+    Route("POST", "/volumes/create", create),
+    Route("POST", "/volumes/prune", prune, since=(1, 25)),
+    Route("GET", "/volumes/{name}", inspect),
+    Route("PUT", "/volumes/{name}", update),
+    Route("DELETE", "/volumes/{name}", remove),
+]
