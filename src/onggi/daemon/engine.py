@@ -49,6 +49,7 @@ class Engine:
         self.registries = services.registries
         self.transfers: Transfers = services.transfers
         self.volumes: Volumes = services.volumes
+        self.questions = services.transfers.questions
         self.events = services.events
         self.system = system
         self.data_root = data_root

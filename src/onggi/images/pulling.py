@@ -68,6 +68,15 @@ class Puller:
         finally:
             session.close()
 
+    async def tags(self, wish: PullWish) -> list[str]:
+        """Every tag of a repository, for ``pull -a``."""
+        session, cancel = Session(self.settings, wish.keyring), Cancel()
+        try:
+            repository = session.repository(wish.reference, cancel)
+            return await self.workers.run(lambda: list(repository.tags()), cancel.set)
+        finally:
+            session.close()
+
 
 class _Pull:
     """One image on its way in."""

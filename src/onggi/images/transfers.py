@@ -7,7 +7,10 @@ first. A client that leaves ends the work, unless others ask for the same.
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Coroutine, Sequence
-from typing import Any, TypeVar
+from contextlib import aclosing
+from typing import Any, TypeVar, cast
+
+import msgspec
 
 from onggi.errors import InvalidArgument
 from onggi.images import layouts
@@ -19,6 +22,8 @@ from onggi.images.layering import Intake
 from onggi.images.loading import Loader
 from onggi.images.progress import Progress
 from onggi.images.pulling import Puller, PullWish
+from onggi.images.pushing import Pusher, PushWish
+from onggi.images.questions import Questions
 from onggi.images.saving import Saver
 from onggi.images.service import Images
 from onggi.images.streams import Chunks
@@ -49,7 +54,8 @@ class Transfers:
         tools = Tools(content, Intake(content, layers), images, self._workers, Seals(seal_key))
         self._importer, self._committer = Importer(tools), Committer(tools)
         self._loader, self._saver = Loader(tools), Saver(tools)
-        self._puller = Puller(tools, registries)
+        self._puller, self._pusher = Puller(tools, registries), Pusher(tools, registries)
+        self.questions = Questions(registries, self._workers)
 
     def close(self) -> None:
         """Let go of threads."""
@@ -84,12 +90,27 @@ class Transfers:
         reference = _tagged(name, tag)
         keyring = for_registry(auth, reference.domain)
         wish = PullWish(reference, platforms.parse(platform) if platform else None, keyring)
-        return self._pull(wish._replace(reference=reference.with_default_tag()))
+        if not reference.tag and not reference.digest:
+            return self._pull_all(wish, auth)
+        return self._pull(wish, auth)
 
-    def _pull(self, wish: PullWish) -> AsyncIterator[Json]:
+    def _pull(self, wish: PullWish, auth: str) -> AsyncIterator[Json]:
         """Two who want the same with the same rights share one pull."""
-        key = (wish.reference, wish.platform, wish.keyring)
+        key = (wish.reference, wish.platform, auth)
         return self._own.follow(key, lambda progress: self._puller.pull(wish, progress))
+
+    async def _pull_all(self, wish: PullWish, auth: str) -> AsyncIterator[Json]:
+        for tag in await self._puller.tags(wish):
+            one = wish._replace(reference=msgspec.structs.replace(wish.reference, tag=tag))
+            async with aclosing(cast(Any, self._pull(one, auth))) as messages:
+                async for message in messages:
+                    yield message
+
+    def push(self, name: str, tag: str = "", *, auth: str = "") -> AsyncIterator[Json]:
+        """Push a tag of a repository, or all of them where none is given; like ``pull``."""
+        reference = _tagged(name, tag)
+        wish = PushWish(reference, for_registry(auth, reference.domain))
+        return self._own.follow(object(), lambda progress: self._pusher.push(wish, progress))
 
     def load(self, chunks: Chunks, platform: Platform | None = None) -> AsyncIterator[Json]:
         """Take in the images of an archive. Raises what the archive earns."""

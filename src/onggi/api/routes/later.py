@@ -23,7 +23,6 @@ _BUILD = "build elsewhere and bring the root file system in with `import`"
 
 # (method, pattern, what is refused, what to do instead)
 REFUSED = (
-    ("POST", "/auth", "login to a registry", "images come by `import` until registries are supported"),
     ("GET", "/containers/{id}/archive", "copying from a container", _COPY),
     ("HEAD", "/containers/{id}/archive", "copying from or to a container", _COPY),
     ("PUT", "/containers/{id}/archive", "copying to a container", _COPY),
@@ -37,9 +36,6 @@ REFUSED = (
     ("POST", "/build/cancel", "build", _BUILD),
     ("POST", "/session", "build sessions", _BUILD),
     ("POST", "/grpc", "build sessions", _BUILD),
-    ("GET", "/images/search", "search in a registry", "images come by `import`"),
-    ("POST", "/images/{name*}/push", "push to a registry", "keep the tar that was imported"),
-    ("GET", "/distribution/{name*}/json", "asking a registry", "images come by `import`"),
     ("POST", "/networks/create", "creation of networks", _SUPPORTED_NETWORKS),
     ("POST", "/networks/{id}/connect", "connecting a container to a network", _SUPPORTED_NETWORKS),
     ("POST", "/networks/{id}/disconnect", "disconnecting a container from a network", _SUPPORTED_NETWORKS),

@@ -14,7 +14,7 @@ from onggi.api.errors import message_of
 from onggi.api.http.message import Request, Stream
 from onggi.api.query import Query
 from onggi.api.router import Answer, Route
-from onggi.api.routes.answers import json_line
+from onggi.api.routes.answers import answer, json_line
 from onggi.errors import InvalidArgument, Unsupported
 from onggi.oci.platform import Platform
 
@@ -32,6 +32,40 @@ async def create(engine: Engine, request: Request) -> Answer:
     return await progress(
         engine.transfers.pull(image, query.text("tag"), platform=query.text("platform"), auth=auth)
     )
+
+
+async def push(engine: Engine, request: Request) -> Answer:
+    """POST /images/{name}/push."""
+    query = Query(request.query)
+    if query.text("platform"):
+        raise Unsupported("push of one platform is not supported: an image here has one platform")
+    auth = request.headers.get("x-registry-auth", "")
+    return await progress(engine.transfers.push(request.params["name"], query.text("tag"), auth=auth))
+
+
+async def log_in(engine: Engine, request: Request) -> Answer:
+    """POST /auth."""
+    return answer(await engine.questions.log_in(await request.json()))
+
+
+async def search(engine: Engine, request: Request) -> Answer:
+    """GET /images/search."""
+    query = Query(request.query)
+    limit = query.integer("limit", 0) or 0
+    auth = request.headers.get("x-registry-auth", "")
+    return answer(await engine.questions.search(query.text("term"), limit, query.filters(), auth))
+
+
+async def distribution(engine: Engine, request: Request) -> Answer:
+    """GET /distribution/{name}/json."""
+    auth = request.headers.get("x-registry-auth", "")
+    return answer(await engine.questions.distribution(request.params["name"], auth))
+
+
+async def manifest(engine: Engine, request: Request) -> Answer:
+    """GET /onggi/v1/manifests/{name}: what docker's own command asks a registry for itself."""
+    auth, every = request.headers.get("x-registry-auth", ""), Query(request.query).flag("every")
+    return answer(await engine.questions.manifest(request.params["name"], auth, every=every))
 
 
 async def load(engine: Engine, request: Request) -> Answer:
@@ -119,6 +153,11 @@ async def _quiet(messages: AsyncIterator[Json]) -> AsyncIterator[Json]:
 
 ROUTES = [
     Route("POST", "/images/create", create, until_eof=True),
+    Route("POST", "/images/{name*}/push", push, until_eof=True),
+    Route("POST", "/auth", log_in, until_eof=True),
+    Route("GET", "/images/search", search, until_eof=True),
+    Route("GET", "/distribution/{name*}/json", distribution, since=(1, 30), until_eof=True),
+    Route("GET", "/onggi/v1/manifests/{name*}", manifest, until_eof=True),
     Route("POST", "/images/load", load, until_eof=False),
     Route("GET", "/images/get", save, until_eof=True),
     Route("GET", "/images/{name*}/get", save, until_eof=True),
