@@ -165,6 +165,7 @@ class Answer:
         return b"".join(pieces), None
 
     def _piece(self, most: int) -> bytes:
+        self._guard.cancel.check()
         try:
             return self._response.read1(most) or b""
         except (HTTPError, http.client.HTTPException, OSError) as error:
