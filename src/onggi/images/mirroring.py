@@ -20,9 +20,11 @@ from onggi.images.flights import Workers
 from onggi.images.following import Download
 from onggi.images.pushed import Kept
 from onggi.images.serving import Serving
+from onggi.kernel.failpoints import failpoint
 from onggi.oci.reference import DEFAULT_DOMAIN
 from onggi.registry.cancel import Cancel
 from onggi.registry.failures import Transient
+from onggi.registry.listing import Referrer as Found
 from onggi.registry.repository import Fetched, Opened
 from onggi.registry.server import documents, names
 from onggi.registry.server.documents import Referrer
@@ -50,6 +52,7 @@ class Upstream(Protocol):
     ) -> AbstractContextManager[Opened]: ...
     def has_blob(self, digest: str) -> int | None: ...
     def tags(self) -> Iterator[str]: ...
+    def referrers(self, digest: str) -> list[Found]: ...
 
 
 Connect = Callable[[str, Cancel], Upstream]
@@ -116,8 +119,23 @@ class Mirror:
             return sorted(here)
 
     async def referrers(self, repository: str, digest: str) -> list[Referrer]:
-        """Not offered: clients then ask for the tag by which referrers are listed without this operation."""
-        raise NoSuchPage(message="a mirror does not list referrers")
+        """See ``storage.Reading``. Raises NoSuchPage where upstream does not list them: clients then ask for
+        the tag that lists them without this operation.
+        """
+        try:
+            found = await self._present(repository, lambda it: it.referrers(digest))
+        except Unavailable:
+            here = await self._run(lambda it: pushed.referrers(it, self._key(repository), digest))
+            if not here:
+                raise
+            return here
+        if found is None:
+            raise NoSuchPage(message="the mirrored registry does not list referrers")
+        entries = [
+            Referrer(it.media_type, it.digest, it.size, it.artifact_type, it.annotations or {})
+            for it in found
+        ]
+        return sorted(entries, key=lambda it: it.digest)
 
     async def repositories(self) -> list[str]:
         """See ``storage.Reading``: those of which something is here."""
@@ -190,6 +208,7 @@ class Mirror:
                     await self._receive(download, lease, repository, wanted)
                 else:
                     download.open(self._content.path(wanted.digest), wanted.size)
+                failpoint("images.mirror.before_link")
                 kept = Kept(*wanted)
                 await self._run(lambda it: pushed.link(it, self._key(repository), wanted.digest, kept))
         finally:
@@ -206,6 +225,7 @@ class Mirror:
             cancel = Cancel()
             source = _Source(self._connect(self._path(repository), cancel), cancel)
             await self._workers.run(lambda: source.copy(wanted, writer, download.advance), cancel.set)
+            failpoint("images.mirror.before_commit")
             await lease.commit(writer)
         finally:
             await asyncio.to_thread(writer.close)

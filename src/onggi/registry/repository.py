@@ -121,12 +121,20 @@ class Repository:
         """Every tag, in the registry's order. Raises as ``resolve``."""
 
         def ask(client: Client) -> list[str]:
-            def read(url: str) -> Document:
-                return self._checked(client.document(Request("GET", url), self._scope, self._cancel))
-
-            return listing.tags(self._url(client, "tags", f"list?n={listing.PAGE}"), read)
+            first = self._url(client, "tags", f"list?n={listing.PAGE}")
+            return listing.tags(first, lambda url: self._page(client, url))
 
         return iter(self._read(ask))
+
+    def referrers(self, digest: str) -> list[listing.Referrer]:
+        """The documents whose subject is ``digest``. Raises NotFound where the registry lists none of any."""
+        digests.check(digest)
+
+        def ask(client: Client) -> list[listing.Referrer]:
+            first = self._url(client, "referrers", digest)
+            return listing.referrers(first, lambda url: self._page(client, url))
+
+        return self._read(ask)
 
     def mount(self, digest: str, from_path: str) -> bool:
         """Whether the registry took a blob over from another of its repositories; if not, ``upload`` it."""
@@ -163,6 +171,9 @@ class Repository:
         if told.startswith("sha256:") and told != digest:
             raise DataLoss(f"the registry took the manifest {digest} for {told}")
         return digest
+
+    def _page(self, client: Client, url: str) -> Document:
+        return self._checked(client.document(Request("GET", url), self._scope, self._cancel))
 
     @property
     def _scope(self) -> str:

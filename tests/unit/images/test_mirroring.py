@@ -1,5 +1,6 @@
 """The pull-through cache over the real client: one download for many, tags asked again, upstream down."""
 
+import json
 import os
 import threading
 import time
@@ -249,10 +250,43 @@ def test_sha512_is_not_asked_upstream(world, upstream):
     run(scene)
 
 
-def test_referrers_are_refused_so_that_clients_ask_for_the_tag(world, upstream):
+def test_referrers(world, upstream):
+    entry = {"mediaType": media.OCI_MANIFEST, "digest": DIGEST, "size": 5, "annotations": {"k": "v"}}
+    body = json.dumps(
+        {"schemaVersion": 2, "manifests": [entry | {"digest": digest_of(b"x")}, entry]}
+    ).encode()
+
     async def scene():
         async with world.mirror(upstream.url) as mirror:
-            with pytest.raises(NoSuchPage):
+            with pytest.raises(NoSuchPage):  # so that clients ask for the tag
+                await mirror.referrers("team/app", DIGEST)
+            upstream.on("GET", ".*/referrers/.*", Reply(200, body))
+            found = await mirror.referrers("team/app", DIGEST)
+            assert [it.digest for it in found] == sorted([DIGEST, digest_of(b"x")])
+            assert {it.annotations["k"] for it in found} == {"v"}
+
+    run(scene)
+
+
+def test_referrers_that_are_here(world, upstream):
+    subject = {"mediaType": media.OCI_MANIFEST, "digest": upstream.image, "size": 9}
+    config = {"mediaType": media.OCI_EMPTY, "digest": upstream.add_blob(b"{}"), "size": 2}
+    document = {
+        "schemaVersion": 2,
+        "mediaType": media.OCI_MANIFEST,
+        "config": config,
+        "layers": [],
+        "subject": subject,
+    }
+    upstream.add_manifest("team/app", document, "signature")
+
+    async def scene():
+        async with world.mirror(upstream.url) as mirror:
+            stored = await mirror.manifest("team/app", "signature")
+        upstream.close()
+        async with world.mirror(upstream.url) as mirror:
+            assert [it.digest for it in await mirror.referrers("team/app", upstream.image)] == [stored.digest]
+            with pytest.raises(Unavailable):
                 await mirror.referrers("team/app", DIGEST)
 
     run(scene)

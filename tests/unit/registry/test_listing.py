@@ -5,7 +5,7 @@ import json
 import pytest
 from fake_registry import Reply, error
 
-from onggi.errors import DataLoss, Forbidden, NotFound
+from onggi.errors import DataLoss, Forbidden, InvalidArgument, NotFound
 from onggi.registry import listing
 
 TAGS = "/v2/library/thing/tags/list"
@@ -55,7 +55,7 @@ def test_tags_of_nothing(fake, opened):
 )
 def test_what_is_no_list(fake, opened, body):
     fake.on("GET", TAGS, Reply(200, body))
-    with pytest.raises(DataLoss, match="no list of tags"):
+    with pytest.raises(DataLoss, match="not the list asked for"):
         opened(fake.host).tags()
 
 
@@ -93,3 +93,37 @@ def test_a_list_that_goes_on_elsewhere(fake, opened, target):
 )
 def test_links(link, further):
     assert listing.following(link) == further
+
+
+def test_referrers(fake, opened):
+    digest = "sha256:" + "a" * 64
+    entry = {
+        "mediaType": "m",
+        "digest": digest,
+        "size": 9,
+        "artifactType": "t",
+        "annotations": {"k": "v"},
+        "x": 1,
+    }
+    pages = {"0": ([entry], '<?last=1>; rel="next"'), "1": ([entry | {"artifactType": ""}], "")}
+
+    def answer(call):
+        entries, link = pages[call.query.get("last", ["0"])[0]]
+        return Reply(200, json.dumps({"manifests": entries}).encode(), {"Link": link} if link else {})
+
+    fake.on("GET", "/v2/library/thing/referrers/.*", answer)
+    found = opened(fake.host).referrers(digest)
+    assert [(it.digest, it.size, it.artifact_type) for it in found] == [(digest, 9, "t"), (digest, 9, "")]
+    assert found[0].annotations == {"k": "v"}
+
+
+def test_referrers_that_are_none(fake, opened):
+    digest = "sha256:" + "a" * 64
+    with pytest.raises(NotFound):
+        opened(fake.host).referrers(digest)
+    wrong = {"manifests": [{"mediaType": "m", "digest": "sha256:../x", "size": 1}]}
+    fake.on("GET", ".*referrers.*", Reply(200, json.dumps(wrong).encode()))
+    with pytest.raises(DataLoss, match="not the list asked for"):
+        opened(fake.host).referrers(digest)
+    with pytest.raises(InvalidArgument, match="invalid digest"):
+        opened(fake.host).referrers("../x")
