@@ -133,6 +133,22 @@ def test_a_body_that_does_not_come(storage, monkeypatch):
     run(scene)
 
 
+def test_a_body_that_trickles(storage, monkeypatch):
+    monkeypatch.setattr(registry_site, "STALL_S", 0.2)
+
+    async def scene():
+        async with connected(storage) as (_, reader, writer):
+            post = f"POST /v2/b/blobs/uploads/?digest={DIGEST} HTTP/1.1\r\nHost: x\r\nContent-Length: 99999"
+            writer.write(f"{post}\r\n\r\n".encode())
+            answered = asyncio.ensure_future(answer(reader))
+            while not answered.done():
+                writer.write(b"x")
+                await asyncio.sleep(0.01)
+            assert answered.result()[0] == 408
+
+    run(scene)
+
+
 def test_a_client_that_takes_no_bytes_is_cut(storage, monkeypatch):
     monkeypatch.setattr(registry_site, "STALL_S", 0.05)
     read = []

@@ -24,7 +24,8 @@ log = logging.getLogger(__name__)
 
 STANDING_HEADERS = "Docker-Distribution-Api-Version: registry/2.0\r\nX-Content-Type-Options: nosniff\r\n"
 MAX_CONNECTIONS = 512
-STALL_S = 60.0  # without a byte, in either direction
+STALL_S = 60.0  # without a byte, in either direction; a body that brings less than so many is given up
+STALL_BYTES = 16 << 10
 CLOSE_TIMEOUT_S = 1.0
 HOUSEKEEPING_S = 60.0
 _MAX_FIELDS = 1000
@@ -120,14 +121,20 @@ def _call(request: Request) -> Call:
 
 
 async def _arriving(body: Body) -> AsyncIterator[bytes]:
-    """The body's pieces. Raises TimeoutError if none comes for long."""
+    """The body's pieces. Raises TimeoutError if none comes for long, or next to nothing."""
     pieces = aiter(body.chunks())
+    got, since = 0, time.monotonic()
     while True:
         try:
             async with asyncio.timeout(STALL_S):
                 piece = await anext(pieces)
         except StopAsyncIteration:
             return
+        got += len(piece)
+        if time.monotonic() - since > STALL_S:
+            if got < STALL_BYTES:
+                raise TimeoutError("the body comes too slowly")
+            got, since = 0, time.monotonic()
         yield piece
 
 
