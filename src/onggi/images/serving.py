@@ -19,6 +19,7 @@ from onggi.images import manifests, pushed
 from onggi.images.catalog import Catalog
 from onggi.images.pushed import Kept
 from onggi.images.streams import PIECE
+from onggi.kernel.failpoints import failpoint
 from onggi.oci import reference as references
 from onggi.oci.image import Image
 from onggi.registry.server import names
@@ -100,7 +101,10 @@ class Serving:
 
         async with self._content.lease() as lease:
             content = await lease.put(document.data)
-            return await self._content.database.run(write, durable=True)
+            failpoint("images.serve.before_row")
+            missing = await self._content.database.run(write, durable=True)
+        failpoint("images.serve.after_row")
+        return missing
 
     async def untag(self, repository: str, tag: str) -> bool:
         """See ``storage.Manifests``. Raises Denied for names of images."""
@@ -257,9 +261,11 @@ class Incoming:
             except DataLoss:
                 raise WrongDigest(digest) from None
             named = found.digest if native else await asyncio.to_thread(self._hash, found.digest, digest)
+            failpoint("images.serve.before_link")
             if named == digest:
                 kept = Kept(found.digest, found.size)
                 await self._content.database.run(lambda it: pushed.link(it, self._repository, digest, kept))
+        failpoint("images.serve.after_link")
         if named != digest:
             raise WrongDigest(digest)
 
