@@ -170,6 +170,11 @@ class Connection(asyncio.Protocol):
         elif self._request is not None:
             self._request.keep_alive = False
 
+    def cut_stream(self) -> None:
+        """End what only serves its client; a handler that has begun something goes on."""
+        if self._request is not None and self._request.until_eof:
+            self.abort()
+
     def abort(self) -> None:
         """End at once."""
         if self._task is not None:

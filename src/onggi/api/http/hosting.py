@@ -13,6 +13,7 @@ from onggi.api.listen import Listener
 MAX_CONNECTIONS = 4096
 SWEEP_S = 5.0
 CLOSE_TIMEOUT_S = 10.0
+STREAM_TIMEOUT_S = 1.0  # for streams, which may have no end (events, logs that are followed)
 
 Handle = Callable[[Request], Awaitable[Response | Stream | None]]
 
@@ -57,14 +58,20 @@ class Hosting:
             self._sweeper.cancel()
         for connection in list(self.connections):
             connection.close()
-        if self._tasks:
-            await asyncio.wait(self._tasks, timeout=timeout_s)
+        await self._settle(min(timeout_s, STREAM_TIMEOUT_S))
+        for connection in list(self.connections):
+            connection.cut_stream()
+        await self._settle(timeout_s)
         for connection in list(self.connections):
             connection.abort()
         for task in list(self._tasks):
             task.cancel()
+        await self._settle(CLOSE_TIMEOUT_S)
+
+    async def _settle(self, timeout_s: float) -> None:
+        """Wait for handlers, but not longer."""
         if self._tasks:
-            await asyncio.wait(self._tasks, timeout=CLOSE_TIMEOUT_S)
+            await asyncio.wait(self._tasks, timeout=timeout_s)
 
     # what connections ask
 
