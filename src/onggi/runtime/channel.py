@@ -56,11 +56,13 @@ def failure_of(error: BaseException, step: str) -> Failure:
 
 def receive(outer: socket.socket) -> tuple[bytes, bytes, list[int]]:
     """(kind, payload, descriptors); kind is empty at EOF."""
-    try:
-        message, fds = receive_message(outer, _LIMIT, 2)
-    except ConnectionResetError:
-        return b"", b"", []
-    return message[:1], message[1:], fds
+    for _ in range(2):
+        try:
+            message, fds = receive_message(outer, _LIMIT, 2)
+        except ConnectionResetError:
+            continue  # it ended without reading all; said once, before what it sent
+        return message[:1], message[1:], fds
+    return b"", b"", []
 
 
 def parse_failure(payload: bytes) -> Failure:
