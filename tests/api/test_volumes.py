@@ -317,3 +317,30 @@ def test_nothing_is_mounted_by_the_engine(engine, run, volume, tmp_path):
     engine.docker("volume", "create", "-o", "type=tmpfs", "-o", "device=tmpfs", volume, check=True)
     run.start("-v", f"{volume}:/t", "-v", "/data")
     assert Path("/proc/self/mountinfo").read_text() == before
+
+
+def test_our_volume_commands(engine, ours, volume, tmp_path):
+    options = [
+        "-o",
+        "type=none",
+        "-o",
+        "o=bind",
+        "-o",
+        f"device={tmp_path}",
+        "--label",
+        "a=b",
+        "--label",
+        "c",
+    ]
+    assert ours.command("volume", "create", *options, volume).stdout.decode() == f"{volume}\n"
+    facts = inspect(engine, volume)
+    assert (facts["Options"]["device"], facts["Labels"]) == (str(tmp_path), {"a": "b", "c": ""})
+    assert volume in ours.command("volume", "ls", "-q", "-f", "label=a=b").stdout.decode().split()
+    shown = json.loads(ours.command("volume", "inspect", volume).stdout)
+    assert shown == json.loads(engine.docker("volume", "inspect", volume).stdout)
+    refused = ours.command("volume", "create", "--scope", "multi", volume)
+    assert (refused.returncode, b"--scope: cluster volumes need a swarm" in refused.stderr) == (1, True)
+    assert ours.command("volume", "update", volume).returncode == 1
+    assert ours.command("volume", "rm", volume).stdout.decode() == f"{volume}\n"
+    assert ours.command("volume", "rm", volume).returncode == 1
+    assert ours.command("volume", "rm", "-f", volume).returncode == 0

@@ -74,6 +74,12 @@ IMAGES = [
      "SharedSize": -1, "Containers": -1},
 ]  # fmt: skip
 
+VOLUMES = [
+    {"CreatedAt": "2026-01-02T03:04:05Z", "Driver": "local", "Labels": {"b": "c"} if name == "v2" else None,
+     "Mountpoint": f"/v/{name}/_data", "Name": name, "Options": None, "Scope": "local"}
+    for name in ("v10", "v2", "data")
+]  # fmt: skip
+
 
 def output(connection: socket.socket, request: Request) -> None:
     upgrade(connection)
@@ -95,6 +101,12 @@ def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FakeEngine]:
         "POST /images/create": (200, b'{"status":"sha256:abc"}\r\n'), "POST /containers/zen/stop": (204, b""),
         "DELETE /images/bb": (200, [{"Untagged": "bb:latest"}, {"Deleted": "sha256:x"}]),
         "POST /containers/prune": (200, {"ContainersDeleted": ["a", "b"], "SpaceReclaimed": 12345}),
+        "GET /volumes": (200, {"Volumes": VOLUMES, "Warnings": None}),
+        "GET /volumes/v2": (200, VOLUMES[1]), "POST /volumes/create": (201, VOLUMES[1]),
+        "DELETE /volumes/v2": (204, b""),
+        "POST /volumes/prune": (200, {"VolumesDeleted": ["v2", "v10"], "SpaceReclaimed": 2345}),
+        "GET /volumes/*": (404, {"message": "get nosuch: no such volume"}),
+        "DELETE /volumes/*": (409, {"message": "remove used: volume is in use - [abc]"}),
         "GET /containers/*": (404, {"message": "No such container: nosuch"}),
         "POST /containers/*": (404, {"message": "No such container: nosuch"}),
         "GET /images/*": (404, {"message": "No such image: nosuch"}),
@@ -158,6 +170,27 @@ update nosuch
 update --cpus 1 nosuch
 restart -t 0 nosuch
 top nosuch aux
+volume ls
+volume ls -q
+volume ls --format json
+volume ls --format "{{.Name}} {{.Labels}} {{.Label \"b\"}} {{.Mountpoint}} {{.Links}}"
+volume ls --format raw
+volume ls -f dangling=true -f name=v -f name=w
+volume ls --format "{{.Foo}}"
+volume inspect v2
+volume inspect -f "{{.Mountpoint}} {{json .Labels}}" v2 nosuch
+volume create
+volume create --label a=b --label c -o type=tmpfs -o device=tmpfs -d other v2
+volume rm v2
+volume rm used
+volume rm -f v2
+volume prune -f
+volume prune -af --filter label=x
+volume prune -a --filter all=true
+volume prune
+inspect --type volume v2
+inspect v2
+system prune --volumes --filter until=1h
 """.strip().splitlines()
 
 

@@ -101,9 +101,16 @@ def disk_usage(usage: Json) -> list[Row]:
     return [
         _row("Images", len(images), len(used), total, total - kept),
         _row("Containers", len(containers), len(alive), written, written - living),
-        _row("Local Volumes", len(volumes), 0, 0, 0),
+        _volumes_row(volumes),
         _row("Build Cache", len(cache), 0, 0, 0),
     ]
+
+
+def _volumes_row(volumes: list[Json]) -> Row:
+    used = [item.get("UsageData") or {"Size": 0, "RefCount": 0} for item in volumes]
+    idle = sum(each["Size"] for each in used if each["RefCount"] == 0)
+    total = sum(each["Size"] for each in used)
+    return _row("Local Volumes", len(used), sum(each["RefCount"] > 0 for each in used), total, idle)
 
 
 def account_table(accounts: Json) -> str:

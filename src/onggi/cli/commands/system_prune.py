@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from onggi.cli.command import Command, Options
+from onggi.cli.command import Command, Failure, Options
 from onggi.cli.filters import prune_filters
 from onggi.cli.times import human_size
 
@@ -24,8 +24,13 @@ FLAGS = (
 
 
 def run(cli: Cli, options: Options, arguments: list[str]) -> int:
-    """Remove stopped containers and unused images after a question."""
-    warning = f"WARNING! This will remove:\n  - all stopped containers\n  - {unused(options)}\n"
+    """Remove stopped containers, unused images and, if asked to, volumes, after a question."""
+    if options.on("volumes") and any(text.startswith("until=") for text in options.many("filter")):
+        raise Failure('ERROR: The "until" filter is not supported with "--volumes"')
+    volumes = (
+        "  - all anonymous volumes not used by at least one container\n" if options.on("volumes") else ""
+    )
+    warning = f"WARNING! This will remove:\n  - all stopped containers\n{volumes}  - {unused(options)}\n"
     if not options.on("force") and not confirmed(warning):
         return 0
     wanted = prune_filters(cli.config(), options.many("filter"))
@@ -33,11 +38,17 @@ def run(cli: Cli, options: Options, arguments: list[str]) -> int:
     deleted = answer.get("ContainersDeleted") or []
     if deleted:
         cli.out("Deleted Containers:\n" + "\n".join(deleted) + "\n")
-    freed = int(answer.get("SpaceReclaimed") or 0) + prune_images(cli, options)
-    if options.on("volumes"):
-        freed += int(cli.engine.post("/volumes/prune", {"filters": wanted}).get("SpaceReclaimed") or 0)
+    freed = int(answer.get("SpaceReclaimed") or 0)
+    freed += _volumes(cli, options) if options.on("volumes") else 0
+    freed += prune_images(cli, options)
     cli.out(f"Total reclaimed space: {human_size(freed)}")
     return 0
+
+
+def _volumes(cli: Cli, options: Options) -> int:
+    from onggi.cli.commands.volume_prune import prune_volumes
+
+    return prune_volumes(cli, options.many("filter"))
 
 
 def unused(options: Options) -> str:
