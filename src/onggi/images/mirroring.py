@@ -14,7 +14,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
 from contextlib import AbstractContextManager, aclosing
 from typing import Protocol, TypeVar, cast
 
-from onggi.errors import Forbidden, NotFound, Unauthenticated, Unavailable
+from onggi.errors import Forbidden, NotFound, OnggiError, Unauthenticated, Unavailable
 from onggi.images import pushed
 from onggi.images.flights import Workers
 from onggi.images.following import Download
@@ -105,7 +105,7 @@ class Mirror:
         asked = (repository, reference)
         if asked not in self._asking:
             task = self._asking[asked] = asyncio.ensure_future(self._manifest(repository, reference))
-            task.add_done_callback(lambda _: self._asking.pop(asked, None))
+            task.add_done_callback(lambda it: self._answered(asked, it))
         return await asyncio.shield(self._asking[asked])
 
     async def tags(self, repository: str) -> list[str] | None:
@@ -144,13 +144,18 @@ class Mirror:
 
     # documents
 
+    def _answered(self, asked: tuple[str, str], task: asyncio.Task[Stored | None]) -> None:
+        self._asking.pop(asked, None)
+        if not task.cancelled():
+            task.exception()  # askers are told; they may have gone
+
     async def _manifest(self, repository: str, reference: str) -> Stored | None:
         here = await self._here(repository, reference)
         if here and (names.is_digest(reference) or self._clock() < self._quiet_until):
             return here
         try:
             return await self._asked(repository, reference, here)
-        except Unavailable as error:
+        except OnggiError as error:  # down, or saying nonsense, as a captive portal does
             if here is None:
                 raise
             log.warning("mirror: %s:%s is served from the cache: %s", repository, reference, error)

@@ -123,6 +123,20 @@ def test_a_registry_that_limits_requests(world, upstream):
     run(scene)
 
 
+def test_a_network_that_answers_for_upstream(world, upstream):
+    """A captive portal: a page for everything, with status 200."""
+
+    async def scene():
+        async with world.mirror(upstream.url) as mirror:
+            stored = await mirror.manifest("team/app", "1")
+            upstream.on("*", ".*", Reply(200, b"<html>log in</html>", {"Content-Type": "text/html"}))
+            assert await mirror.manifest("team/app", "1") == stored
+            with pytest.raises(OnggiError):
+                await mirror.manifest("team/app", "2")
+
+    run(scene)
+
+
 @pytest.mark.parametrize(("status", "code"), [(404, "NAME_UNKNOWN"), (401, "UNAUTHORIZED"), (403, "DENIED")])
 def test_what_upstream_does_not_show_is_absent(world, upstream, status, code):
     """The client must not be asked to log in here: its password would be for somebody else."""
