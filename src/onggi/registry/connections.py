@@ -7,8 +7,12 @@ address that was judged must be the one that is used.
 
 from __future__ import annotations
 
+import errno
+import os
+import select
 import socket
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -71,10 +75,8 @@ def _dial(host: str, port: int, timeout_s: float, *, judged: bool) -> socket.soc
         connection = socket.socket(family, kind, protocol)
         try:
             guard.adopt(connection)
-            connection.settimeout(timeout_s)
-            connection.connect(address)
+            _connect(connection, address, timeout_s, guard)
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            guard.check()
             return connection
         except OSError as error:
             connection.close()
@@ -85,6 +87,26 @@ def _dial(host: str, port: int, timeout_s: float, *, judged: bool) -> socket.soc
             connection.close()
             raise
     raise failure
+
+
+def _connect(connection: socket.socket, address: Any, timeout_s: float, guard: Guard) -> None:  # noqa: ANN401
+    """``connect`` that the guard can end: it is looked at again and again, since a socket that is not
+    connected yet cannot be shut down.
+    """
+    connection.setblocking(False)
+    number = connection.connect_ex(address)
+    poll, end = select.poll(), time.monotonic() + timeout_s
+    poll.register(connection, select.POLLOUT)
+    while number == errno.EINPROGRESS:
+        if poll.poll(_RELOOK_S * 1000):
+            number = connection.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+            break
+        guard.check()
+        if time.monotonic() > end:
+            raise TimeoutError
+    if number:
+        raise OSError(number, os.strerror(number))
+    connection.settimeout(timeout_s)
 
 
 def _timeout_s(connection: HTTPConnection) -> float:

@@ -3,7 +3,7 @@
 import re
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from onggi.registry.challenges import Challenge, parse
@@ -70,6 +70,7 @@ def written(challenge):
 PARAMETERS = st.dictionaries(TOKENS.map(str.lower), VALUES, min_size=1, max_size=4)
 
 
+@settings(max_examples=40)  # text of a pattern is dear
 @given(st.lists(st.tuples(TOKENS, PARAMETERS), max_size=4))
 def test_what_is_written_by_the_grammar_is_read(challenges):
     line = ", ".join(map(written, challenges))

@@ -1,6 +1,7 @@
 """Manifests and blobs read from a registry, well-behaved or not."""
 
 import json
+import socket
 import threading
 
 import msgspec
@@ -8,7 +9,7 @@ import pytest
 from fake_registry import Reply, digest_of, error, silent_port
 
 from onggi.errors import DataLoss, NotFound, OnggiError, Unavailable, Unsupported
-from onggi.registry.cancel import Cancel, Cancelled
+from onggi.registry.cancel import Cancel, Cancelled, Guard
 from onggi.registry.failures import Transient, Unreachable
 from onggi.registry.settings import Limits
 from onggi.registry.transport import CHUNK
@@ -323,6 +324,40 @@ def test_cancel_ends_a_silent_answer(fake, opened, head):
     assert isinstance(cancelled(lambda: read_blob(repository, digest), cancel, asked), Cancelled)
     with pytest.raises(Cancelled):
         repository.resolve()
+
+
+@pytest.fixture
+def full_port():
+    """A port that answers no more connections: its queue is full."""
+    listener = socket.socket()
+    listener.bind(("127.0.0.1", 0))
+    listener.listen(0)
+    waiting = []
+    for _ in range(8):
+        waiting.append(socket.socket())
+        waiting[-1].setblocking(False)
+        waiting[-1].connect_ex(listener.getsockname())
+    yield listener.getsockname()[1]
+    for each in (*waiting, listener):
+        each.close()
+
+
+def test_connecting_has_an_end(opened, full_port):
+    with pytest.raises(Unreachable, match=f"dial tcp 127.0.0.1:{full_port}: connect: i/o timeout"):
+        opened(f"127.0.0.1:{full_port}", limits=replaced(connect_s=0.2)).resolve()
+
+
+def test_cancel_ends_a_connection_that_is_not_taken(opened, full_port, monkeypatch):
+    connecting, cancel = threading.Event(), Cancel()
+    adopt = Guard.adopt
+
+    def watched(guard, connection):
+        adopt(guard, connection)
+        connecting.set()
+
+    monkeypatch.setattr(Guard, "adopt", watched)
+    repository = opened(f"127.0.0.1:{full_port}", cancel=cancel, limits=replaced(connect_s=600))
+    assert isinstance(cancelled(repository.resolve, cancel, connecting), Cancelled)
 
 
 def test_cancel_ends_a_handshake(opened):
