@@ -148,7 +148,8 @@ class Onggi:
         with open("/proc/self/mountinfo") as file:
             mounts = [line for line in file if str(self._scratch) in line]
         groups = [path for path in CGROUPS.glob(f"*/{self.group}/c/*") if path.is_dir()]
-        groups = [str(path) for path in groups if path.name not in listed]
+        waiting = os.listdir(self._scratch / "run/waiting")  # groups of spares, not of containers
+        groups = [str(path) for path in groups if path.name not in [*listed, *waiting]]
         return {"containers": listed, "mounts": mounts, "cgroups": groups}
 
     def memory(self, count: int) -> dict[str, float]:

@@ -41,9 +41,10 @@ def remove_group(name: str) -> None:
     deadline = time.monotonic() + 30
     for group in [*CGROUPS.glob(f"*/{name}"), CGROUPS / name]:
         for directory, _, _ in os.walk(group, topdown=False):
-            while Path(directory, "cgroup.procs").read_text() and time.monotonic() < deadline:
-                time.sleep(0.01)
-            os.rmdir(directory)
+            with contextlib.suppress(FileNotFoundError):  # spares that end remove their own
+                while Path(directory, "cgroup.procs").read_text() and time.monotonic() < deadline:
+                    time.sleep(0.01)
+                os.rmdir(directory)
 
 
 class Worker:

@@ -8,6 +8,7 @@ of these, descriptors of onggid and launcher, and its files. tests/api/test_leak
 
 import argparse
 import collections
+import contextlib
 import glob
 import http.client
 import json
@@ -81,7 +82,8 @@ def processes_of(engine):
     """Pid -> name and state of all in the engine's groups, and of their children wherever they are."""
     pids = set()
     for directory in groups_of(engine):
-        pids |= set(map(int, Path(directory, "cgroup.procs").read_text().split()))
+        with contextlib.suppress(OSError):  # a spare's, that just ended
+            pids |= set(map(int, Path(directory, "cgroup.procs").read_text().split()))
     pids.add(engine.process.pid)
     found = {}
     for path in glob.glob("/proc/[0-9]*/stat"):
@@ -135,6 +137,13 @@ def files_of(engine):
     return {name for name in found if not name.startswith(("meta.db", "host-masks"))}
 
 
+def nameless(engine, names):
+    """Names counted, with the ids of the spares that wait left out: these come and go."""
+    ids = os.listdir(engine.exec_root / "waiting")
+    pattern = re.compile("|".join(ids) or "none waits")
+    return collections.Counter(pattern.sub("SPARE", name) for name in names)
+
+
 class Census:
     """What the engine holds now."""
 
@@ -144,14 +153,14 @@ class Census:
         self.mounts = collections.Counter(
             line.partition(" ")[2] for line in Path(f"/proc/{pid}/mountinfo").read_text().splitlines()
         )
-        self.groups = collections.Counter(groups_of(engine))
+        self.groups = nameless(engine, groups_of(engine))
         self.processes = collections.Counter(processes.values())
         self.namespaces = collections.Counter({"namespaces": len(namespaces(processes))})
         self.descriptors = collections.Counter(
             {(who, kind): count for who, of in (("onggid", pid), ("launcher", launcher))
              for kind, count in descriptors(of).items()}
         )  # fmt: skip
-        self.files = collections.Counter(files_of(engine))
+        self.files = nameless(engine, files_of(engine))
         self.memory = {"onggid": rss_kb(pid), "launcher": rss_kb(launcher)}
 
     def left(self, before) -> dict[str, list[str]]:

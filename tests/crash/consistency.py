@@ -103,9 +103,10 @@ class Consistency:
             if len(names(self.run / "containers" / key)) != 1:
                 yield f"run directories of {key}: {sorted(names(self.run / 'containers' / key))}"
         for path in self._groups("/c"):
-            yield from differ(
-                f"groups below {path}", {entry.name for entry in path.iterdir() if entry.is_dir()}, alive
-            )
+            groups = {entry.name for entry in path.iterdir() if entry.is_dir()}
+            yield from differ(f"groups below {path}", groups - names(self.run / "waiting"), alive)
+        if len(names(self.run / "waiting")) > 2 * POOL:
+            yield f"spares: {names(self.run / 'waiting')}"
         for key in alive:
             if not states[key]["Pid"] or gone(states[key]["Pid"]):
                 yield f"{key} has no process {states[key]['Pid']}"

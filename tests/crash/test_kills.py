@@ -84,6 +84,33 @@ def flags_of(mode: str) -> list[str]:
 both_modes = pytest.mark.parametrize("mode", ["foreground", "on demand"])
 
 
+def test_killed_spares_leave_nothing_and_are_replaced(engine: RunningEngine, consistent: Consistency) -> None:
+    engine.start()
+    waiting = Path(engine.exec_root, "waiting")
+    before = wait_for("two spares", lambda: found if len(found := set(os.listdir(waiting))) == 2 else None)
+    wait_for("their monitors", lambda: len(named(engine, "onggi-monitor")) >= 2)
+    for pid in named(engine, "onggi-monitor"):
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+    wait_for("two others", lambda: len(found := set(os.listdir(waiting))) == 2 and not found & before)
+    begin(engine, create(engine, "true"))
+
+
+def test_what_a_dead_spare_left_goes_at_the_next_start(
+    engine: RunningEngine, consistent: Consistency
+) -> None:
+    engine.start()
+    left = "ab" * 32
+    group = Group(cgroups.detect(), f"{engine.group}/c/{left}")
+    group.create()
+    wait_for("the first spare", lambda: os.path.isdir(f"{engine.exec_root}/waiting"))
+    Path(engine.exec_root, "waiting", left).touch()
+    kill_engine(engine)
+    engine.start()
+    assert not group.exists()
+    assert left not in os.listdir(f"{engine.exec_root}/waiting")
+
+
 def test_an_adopted_rm_container_can_be_restarted(engine: RunningEngine, consistent: Consistency) -> None:
     """Its root was mounted volatile by the last engine, which the kernel mounts no second time."""
     engine.start()

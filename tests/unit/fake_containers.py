@@ -41,6 +41,9 @@ class FakeRuntime:
         self.forgotten = []
         self._exits, self._flushed, self._execs = {}, {}, {}
 
+    def prepared_id(self):
+        return ""
+
     async def start(self, request):
         self.requests.append(request)
         for attach in request.attach:

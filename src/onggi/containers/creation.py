@@ -50,7 +50,7 @@ class Creator:
         name = validate.check_name(name) if name else None
         image_id, image_config = await self._image(request, platform)
         merge_image(request.config, image_config)
-        container_id = names.new_id(context.containers.__contains__)
+        container_id = names.new_id(context.containers.__contains__, context.runtime.prepared_id())
         complete(request, container_id, context.host.log_driver, os.uname().nodename)
         warnings = validate.check_request(request, context.host)
         command_line(request.config)

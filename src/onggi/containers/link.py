@@ -9,6 +9,7 @@ import asyncio
 import contextlib
 import os
 import socket
+from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -98,9 +99,10 @@ class Link:
 class LauncherLink:
     """The connection to the launcher; ``open`` it again when its process has ended."""
 
-    def __init__(self, exec_root: str, build: str, monitors_group: str, spares: int) -> None:
-        self.exec_root, self.build, self.monitors_group = exec_root, build, monitors_group
+    def __init__(self, exec_root: str, build: str, cgroup_parent: str, spares: int) -> None:
+        self.exec_root, self.build, self.cgroup_parent = exec_root, build, cgroup_parent
         self.spares = spares
+        self.ids: deque[str] = deque()  # of containers that it would start at once
         self.pid = 0
         self._sock: socket.socket | None = None
         self._replaced = asyncio.Event()
@@ -116,7 +118,7 @@ class LauncherLink:
         try:
             sock = self._greet(connect_unix(path, socket.SOCK_SEQPACKET))
         except (OSError, Unavailable):
-            start_launcher(self.exec_root, self.build, self.monitors_group, log_fd, self.spares)
+            start_launcher(self.exec_root, self.build, self.cgroup_parent, log_fd, self.spares)
             sock = self._greet(connect_unix(path, socket.SOCK_SEQPACKET))
         sock.setblocking(False)
         self._sock = sock
@@ -151,7 +153,7 @@ class LauncherLink:
         if self._sock is None:
             raise Unavailable("the launcher is not running")
         try:
-            protocol.send_header(self._sock, protocol.Header(verb, 1, name), fds)
+            protocol.send_header(self._sock, protocol.Header(verb, 1, name, len(self.ids)), fds)
         except OSError as error:
             raise Unavailable(f"the launcher does not answer: {error.strerror}") from None
 
@@ -184,6 +186,7 @@ class LauncherLink:
             asyncio.get_running_loop().remove_reader(self._sock.fileno())
             self._sock.close()
             self._sock = None
+            self.ids.clear()
 
     def _ready(self) -> None:
         """Answers say only that a fork was made; the end of the connection means the launcher died."""
@@ -196,6 +199,8 @@ class LauncherLink:
                 answer = None
             if answer is None:
                 self.close()
+            elif answer.verb == protocol.SPARE:
+                self.ids.append(protocol.id_of(answer.name))
 
 
 def _receive(sock: socket.socket) -> tuple[Json, list[int]]:

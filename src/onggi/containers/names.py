@@ -160,8 +160,10 @@ def generate(taken: Callable[[str], bool]) -> str:
     return f"onggi_{secrets.token_hex(8)}"
 
 
-def new_id(taken: Callable[[str], bool]) -> str:
+def new_id(taken: Callable[[str], bool], proposed: str = "") -> str:
     """64 hexadecimal digits; the first twelve are never all decimal (they serve as a hostname)."""
+    if proposed and not taken(proposed):
+        return proposed
     while True:
         candidate = secrets.token_hex(32)
         if not candidate[:12].isdigit() and not taken(candidate):

@@ -123,6 +123,9 @@ class Runtime(Protocol):
 
     on_event: Callable[[str, Json], None]
 
+    def prepared_id(self) -> str:
+        """An id for a new container whose start is prepared, or empty; each once, but for other engines."""
+
     async def start(self, request: StartRequest) -> Started:
         """Start one run.
 

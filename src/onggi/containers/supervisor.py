@@ -32,6 +32,7 @@ from onggi.kernel.failpoints import failpoint
 from onggi.kernel.features import Features
 from onggi.kernel.sockets import connect_unix
 from onggi.launch import protocol
+from onggi.launch.spare import Seats
 from onggi.launch.start import SPARES
 from onggi.runtime import compile as compiler
 from onggi.runtime import plan as plans
@@ -71,13 +72,17 @@ class Supervisor:
         self.exec_root, self.build, self.cgroup_parent = exec_root, build, cgroup_parent
         self.features, self.hierarchies = features, hierarchies
         self.on_event: EventHandler = lambda _id, _event: None
-        self.launcher = LauncherLink(exec_root, build, f"{cgroup_parent}/monitors", spares)
+        self.launcher = LauncherLink(exec_root, build, cgroup_parent, spares)
         self._runs: dict[str, Run] = {}
         os.makedirs(f"{exec_root}/root", 0o700, exist_ok=True)
         self.payloads = Payloads(features, hierarchies, f"{exec_root}/root")
         self._spares = Spares(f"{exec_root}/spares")
 
     # -- Runtime -------------------------------------------------------------------------------------------
+
+    def prepared_id(self) -> str:
+        """The id of the spare that waits longest, at most once; empty if none does."""
+        return self.launcher.ids.popleft() if self.launcher.ids else ""
 
     async def start(self, request: StartRequest) -> Started:
         """Compile the plan, hand it to the launcher, wait until the program runs."""
@@ -130,7 +135,8 @@ class Supervisor:
         try:
             self._follow(run, ours)
             clients = [attach.fd for attach in request.attach]
-            self.launcher.send(protocol.RUN, "", [memfd, plan_fd, theirs.fileno(), *clients])
+            name = protocol.name_of(request.id)
+            self.launcher.send(protocol.RUN, name, [memfd, plan_fd, theirs.fileno(), *clients])
         except BaseException:
             self._runs.pop(request.id, None)
             if run.link:
@@ -230,6 +236,9 @@ class Supervisor:
         for directory in iglob(f"{escape(self.exec_root)}/containers/*"):
             with contextlib.suppress(OSError):
                 os.rmdir(directory)
+        for seat in Seats(self.exec_root, f"{self.cgroup_parent}/c").left(self.hierarchies):
+            if seat.id not in alive:
+                seat.clear()
 
     def ended_execs(self, container_id: str, run: int) -> dict[str, int]:
         """Exit codes of execs that ended while no engine listened, from a run whose monitor is gone."""

@@ -15,14 +15,14 @@ import select
 import signal
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple, NoReturn
 
 from onggi.errors import OnggiError
 from onggi.kernel import cgroup_mounts, cgroups, door, syscalls
 from onggi.kernel.sockets import bind_unix, peer_credentials
 from onggi.launch import jobs, monitor, protocol, request, spare
-from onggi.launch.protocol import HELLO, JOB, RUN, STAT, STOP, Header
+from onggi.launch.protocol import HELLO, JOB, RUN, SPARE, STAT, STOP, Header
 from onggi.runtime.spare import sample
 
 _RESTARTS_PER_MINUTE, _MINUTE_S = 5, 60.0
@@ -36,18 +36,22 @@ class Spare(NamedTuple):
 
     sock: socket.socket
     pid: int
+    seat: spare.Seat
     ready: bool = False
 
 
 class Launcher:
     """One poll loop over the listening socket, connections, children and the engine's process."""
 
-    def __init__(self, exec_root: str, build: str, spares: int) -> None:
+    def __init__(self, exec_root: str, build: str, containers_group: str, spares: int) -> None:
         self.exec_root, self.build, self.pool_size = exec_root, build, spares
+        self.seats = spare.Seats(exec_root, containers_group)
+        self.seats.open()
         self.hierarchies = cgroup_mounts.detect()
         self.listener = bind_unix(f"{exec_root}/launcher.sock", socket.SOCK_SEQPACKET)
         self.poll = select.epoll()
         self.connections: dict[int, socket.socket] = {}
+        self.greeted: list[socket.socket] = []  # who has said HELLO, and hears of spares
         self.children: dict[int, int] = {}  # pidfd -> pid
         self.engines: dict[int, int] = {}  # pidfd -> pid of an onggid that is connected
         self.spares: dict[int, Spare] = {}  # descriptor of our end -> spare
@@ -71,14 +75,18 @@ class Launcher:
     def _fill(self) -> None:
         """Fork one spare."""
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_CLOEXEC)
+        seat = self.seats.new(self.hierarchies)
 
-        def become() -> NoReturn:
+        def become(fds: list[int], warm: spare.Warm) -> NoReturn:
+            monitor.main(fds, self.hierarchies, warm)
+
+        def wait() -> NoReturn:
             ours.close()
-            spare.main(theirs, self.rehearsal, lambda fds, warm: monitor.main(fds, self.hierarchies, warm))
+            spare.main(theirs, seat, self.rehearsal, become)
 
-        pid = self._fork(become)
+        pid = self._fork(wait)
         theirs.close()
-        self.spares[ours.fileno()] = Spare(ours, pid)
+        self.spares[ours.fileno()] = Spare(ours, pid, seat)
         self.poll.register(ours, select.EPOLLIN)
 
     def _ready(self, fd: int) -> None:
@@ -129,6 +137,16 @@ class Launcher:
                 os.close(fd)
         with contextlib.suppress(OSError):
             protocol.send_header(sock, answer)
+            if header.verb == HELLO:
+                self.greeted.append(sock)
+                for waiting in self.spares.values():
+                    self._announce(waiting, [sock])
+
+    @staticmethod
+    def _announce(waiting: Spare, to: Iterable[socket.socket]) -> None:
+        for sock in to if waiting.ready else ():
+            with contextlib.suppress(OSError):
+                protocol.send_header(sock, Header(SPARE, 0, protocol.name_of(waiting.seat.id)))
 
     def _answer(self, header: Header, fds: list[int]) -> Header:
         if header.verb == HELLO:
@@ -146,13 +164,19 @@ class Launcher:
         )  # ENOSYS: an unknown verb
 
     def _run(self, header: Header, fds: list[int]) -> int:
-        """Pass a request on to a spare that is ready, or fork a monitor for it; returns the monitor's pid."""
-        for fd, candidate in list(self.spares.items()):
-            if candidate.ready:
+        """Pass a request on to the spare with the container's id, or fork a monitor for it; returns the
+        monitor's pid.
+        """
+        ready = [(fd, waiting) for fd, waiting in self.spares.items() if waiting.ready]
+        for fd, waiting in ready:
+            if protocol.name_of(waiting.seat.id) == header.name:
                 self._forget_spare(fd)
-                with contextlib.suppress(OSError), candidate.sock:
-                    protocol.send_header(candidate.sock, header, fds)
-                    return candidate.pid
+                with contextlib.suppress(OSError), waiting.sock:
+                    protocol.send_header(waiting.sock, header, fds)
+                    return waiting.pid
+        if ready and not header.value:
+            # The engine gave its id to a container that nobody started: the oldest makes room.
+            self._forget_spare(ready[0][0]).sock.close()
         return self._fork(lambda: monitor.main(fds, self.hierarchies))
 
     def _spare_spoke(self, fd: int) -> None:
@@ -163,8 +187,11 @@ class Launcher:
             word = b""
         if word == spare.READY:
             self.spares[fd] = self.spares[fd]._replace(ready=True)
+            self._announce(self.spares[fd], self.greeted)
         else:
-            self._forget_spare(fd).sock.close()
+            dead = self._forget_spare(fd)
+            dead.sock.close()
+            self._fork(dead.seat.clear_and_exit)
 
     def _forget_spare(self, fd: int) -> Spare:
         self.poll.unregister(fd)
@@ -203,6 +230,8 @@ class Launcher:
 
     def _disconnect(self, sock: socket.socket) -> None:
         self.connections.pop(sock.fileno(), None)
+        if sock in self.greeted:
+            self.greeted.remove(sock)
         self.poll.unregister(sock)
         sock.close()
 
@@ -276,7 +305,9 @@ class Launcher:
         os._exit(1)
 
 
-def main(exec_root: str, build: str, ready_fd: int, monitors_group: str, spares: int) -> None:
+def main(
+    exec_root: str, build: str, ready_fd: int, monitors_group: str, containers_group: str, spares: int
+) -> None:
     """Entry of the launcher's interpreter; ``ready_fd`` gets one byte when the socket is served."""
     syscalls.set_name("onggi-launcher")
     # A fork may stay inside a container as its init: the engine's paths are not for it to read.
@@ -287,7 +318,7 @@ def main(exec_root: str, build: str, ready_fd: int, monitors_group: str, spares:
         group = cgroups.Group(cgroup_mounts.detect(), monitors_group)
         group.create()
         group.place(os.getpid())
-    launcher = Launcher(exec_root, build, spares)
+    launcher = Launcher(exec_root, build, containers_group, spares)
     door.close()
     os.write(ready_fd, b"1")
     os.close(ready_fd)

@@ -88,7 +88,8 @@ class Monitor:
         self.request, self._warm = request, warm
         self.loop = warm.loop if warm else Loop()
         self.children = warm.children if warm else Children(self.loop)
-        self.group = Group(hierarchies, request.cgroup)
+        self._seated = bool(warm and warm.seat.group.path == request.cgroup)
+        self.group = warm.seat.group if warm and self._seated else Group(hierarchies, request.cgroup)
         self.log = open_writer(
             request.log["driver"],
             request.log["directory"],
@@ -122,16 +123,16 @@ class Monitor:
     def _start(self, plan_fd: int) -> None:
         self._mark("monitor")
         ends = self._open_streams()
-        if self._warm and spare.suits(self.request.shape):
+        if self._warm and self._seated and spare.suits(self.request.shape):
             self.pid, self._outer = self._warm.pid, self._warm.outer
-            # It reads its plan while we make its cgroup.
+            # It reads its plan while we set its limits.
             spare.send_plan(self._outer, plan_fd, ends.stdio)
-            self._make_group()
-            self.group.place(self.pid)
-            send_message(self._outer, channel.PLACED)
+            self._limit()
+            send_message(self._outer, channel.LIMITED)
         else:
             self._leave_warm()
-            self._make_group()
+            self.group.create()
+            self._limit()
             self._outer, inner = channel.pair()
             ends_of_channel = (self._outer, inner)
             self.pid = spare.fork_reader(self.request.shape, plan_fd, ends.stdio, ends_of_channel, self.group)
@@ -154,11 +155,11 @@ class Monitor:
     def _leave_warm(self) -> None:
         """The spare's first process is of no use for this plan: it ends as its channel closes."""
         if self._warm:
-            self.children.expect(self._warm.pid, _nothing)
+            left = _nothing if self._seated else self._warm.seat.group_left
+            self.children.expect(self._warm.pid, left)
             self._warm.outer.close()
 
-    def _make_group(self) -> None:
-        self.group.create()
+    def _limit(self) -> None:
         self.warnings += self.group.apply(self.request.resources)
         self.oom = OomWatch(self.group)
         if self.oom.fileno() >= 0:
@@ -219,6 +220,8 @@ class Monitor:
             {"event": "started", **self.state(), "warnings": self.warnings, "trace": self._trace}
         )
         self._settle()
+        if self._warm:
+            self._warm.seat.leave()
 
     def _mark(self, step: str) -> None:
         self._trace.append((step, time.clock_gettime_ns(time.CLOCK_MONOTONIC)))
@@ -351,6 +354,8 @@ class Monitor:
             self.group.kill()
             self.group.remove()
         self.peers.broadcast({"event": "failed", "failure": failure._asdict()})
+        if self._warm:
+            self._warm.seat.leave()
         self.loop.stop()
 
 

@@ -4,9 +4,10 @@ To the launcher: a fixed 64-byte header and descriptors. It never reads what it 
 container's secrets would be found in the memory of every later monitor (seen). To a monitor: JSON objects
 over SEQPACKET; unknown fields are ignored and never reused, each verb exists for ever.
 
-Launcher verbs: ``HELLO`` (name: build id), ``RUN`` + [request memfd, plan memfd, control socket,
-clients...], ``JOB`` (name: which) + [arguments memfd, answer socket, descriptors...], ``STAT``, ``STOP``.
-Answers carry the request's number.
+Launcher verbs: ``HELLO`` (name: build id), ``RUN`` (name: the container's id, value: how many spares the
+engine knows of) + [request memfd, plan memfd, control socket, clients...], ``JOB`` (name: which) +
+[arguments memfd, answer socket, descriptors...], ``STAT``, ``STOP``. Answers carry the request's number.
+The launcher says ``SPARE`` (name: id) unasked: a container of this id would be started at once.
 """
 
 from __future__ import annotations
@@ -23,9 +24,9 @@ from onggi.kernel.sockets import receive_message, send_message
 
 Json = Any
 
-LAUNCHER_PROTOCOL = 1
+LAUNCHER_PROTOCOL = 2
 MONITOR_PROTOCOL = 1
-HELLO, RUN, JOB, STAT, STOP = range(5)
+HELLO, RUN, JOB, STAT, STOP, SPARE = range(6)
 MAX_FDS = 64
 
 _MAGIC = b"ONGG"
@@ -46,8 +47,18 @@ class Header(NamedTuple):
 
     def pack(self) -> bytes:
         """64 bytes."""
-        name = self.name.encode()[:32]
+        name = self.name.encode("latin-1")[:32]
         return _HEADER.pack(_MAGIC, self.protocol, self.verb, 0, self.number, name, self.value, self.errno)
+
+
+def name_of(container_id: str) -> str:
+    """An id of 64 hexadecimal digits as the name of a header; empty for any other."""
+    return bytes.fromhex(container_id).decode("latin-1").rstrip("\0") if len(container_id) == 64 else ""
+
+
+def id_of(name: str) -> str:
+    """The id that ``name_of`` made a name of."""
+    return name.encode("latin-1").ljust(32, b"\0").hex()
 
 
 def unpack(raw: bytes) -> Header:
@@ -55,7 +66,7 @@ def unpack(raw: bytes) -> Header:
     if len(raw) != _HEADER.size or not raw.startswith(_MAGIC):
         raise Unavailable("the launcher's socket carried a message of unknown shape")
     _, protocol, verb, _, number, name, value, errno = _HEADER.unpack(raw)
-    return Header(verb, number, name.rstrip(b"\0").decode("utf-8", "replace"), value, errno, protocol)
+    return Header(verb, number, name.rstrip(b"\0").decode("latin-1"), value, errno, protocol)
 
 
 def send_header(sock: socket.socket, header: Header, fds: Sequence[int] = ()) -> None:

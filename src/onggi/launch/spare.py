@@ -1,19 +1,25 @@
-"""A monitor forked before it is needed, with its first process already waiting in namespaces of its own.
+"""A monitor forked before it is needed, with its first process already waiting in namespaces and a control
+group of its own.
 
-The launcher keeps a few; a request is passed on to one as it came, and the pool is filled again while that
-container starts. A spare knows nothing of any container until then. It ends when the launcher's end of its
-socket closes.
+The launcher keeps a few; a request is passed on as it came to the one that has the container's id, and the
+pool is filled again while that container starts. A spare knows nothing of any container until then. It ends
+when the launcher's end of its socket closes.
+
+    <exec-root>/waiting/<id>    locked while a spare of this id waits; what is left of a dead one, otherwise
 """
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import os
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import NamedTuple, NoReturn
 
 from onggi.errors import OnggiError
 from onggi.kernel import syscalls
+from onggi.kernel.cgroups import Group, Hierarchies
 from onggi.launch import protocol
 from onggi.launch.children import Children
 from onggi.launch.loop import Loop
@@ -23,13 +29,85 @@ from onggi.runtime import channel, spare
 READY = b"1"
 
 
+class Seat(NamedTuple):
+    """The id of a container to come, its control group, and the file that tells of both."""
+
+    id: str
+    group: Group
+    path: str
+
+    def take(self) -> None:
+        """Make the file, locked for as long as this process lives, and the group."""
+        fd = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        fcntl.flock(fd, fcntl.LOCK_EX)
+        self.group.create()
+
+    def leave(self) -> None:
+        """The group is a container's, or gone: nothing is to be told. Idempotent."""
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(self.path)
+
+    def clear(self) -> None:
+        """End what is in the group, and remove it; a failure is left to the next engine."""
+        with contextlib.suppress(OnggiError):
+            self.group.kill()
+            self.group.remove()
+            self.leave()
+
+    def clear_and_exit(self) -> NoReturn:
+        """``clear`` in a process of its own."""
+        self.clear()
+        os._exit(0)
+
+    def group_left(self, _code: int, _signal: int) -> None:
+        """The first process has ended, and its container lives elsewhere."""
+        self.clear()
+
+
+class Seats(NamedTuple):
+    """The seats of one exec root and its cgroup."""
+
+    exec_root: str
+    parent: str
+
+    def open(self) -> None:
+        """Make the place for the files."""
+        os.makedirs(self._directory, 0o700, exist_ok=True)
+
+    def new(self, hierarchies: Hierarchies) -> Seat:
+        """A seat with a random id, not taken yet; its first twelve digits can be a hostname."""
+        while (container_id := os.urandom(32).hex())[:12].isdigit():
+            continue
+        return self._seat(hierarchies, container_id)
+
+    def left(self, hierarchies: Hierarchies) -> Iterator[Seat]:
+        """Seats that no living spare has."""
+        with contextlib.suppress(FileNotFoundError):
+            for name in os.listdir(self._directory):
+                with open(f"{self._directory}/{name}", "rb") as file, contextlib.suppress(BlockingIOError):
+                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    yield self._seat(hierarchies, name)
+
+    @property
+    def _directory(self) -> str:
+        return f"{self.exec_root}/waiting"
+
+    def _seat(self, hierarchies: Hierarchies, container_id: str) -> Seat:
+        return Seat(
+            container_id,
+            Group(hierarchies, f"{self.parent}/{container_id}"),
+            f"{self._directory}/{container_id}",
+        )
+
+
 class Warm(NamedTuple):
-    """What a monitor has before it has a container: loop, reaper, and a waiting first process with its
+    """What a monitor has before it has a container: loop, reaper, seat, and a waiting first process with its
     channel.
     """
 
     loop: Loop
     children: Children
+    seat: Seat
     pid: int
     outer: socket.socket
 
@@ -41,19 +119,19 @@ class Rehearsal(NamedTuple):
     plan: bytes
 
 
-def prepare(rehearsal: Rehearsal) -> Warm:
+def prepare(rehearsal: Rehearsal, seat: Seat) -> Warm:
     """Fork the first process of a container to come; both rehearse."""
     loop = Loop()
     children = Children(loop)
     outer, inner = channel.pair()
-    pid = spare.fork_spare((outer, inner), rehearsal.plan)
+    pid = spare.fork_spare((outer, inner), rehearsal.plan, seat.group)
     inner.close()
     parse(rehearsal.request, [])
-    return Warm(loop, children, pid, outer)
+    return Warm(loop, children, seat, pid, outer)
 
 
 def main(
-    sock: socket.socket, rehearsal: Rehearsal, become: Callable[[list[int], Warm], NoReturn]
+    sock: socket.socket, seat: Seat, rehearsal: Rehearsal, become: Callable[[list[int], Warm], NoReturn]
 ) -> NoReturn:
     """Run in a fork of the launcher: get ready, wait for one request and ``become`` its monitor. Never
     returns.
@@ -62,12 +140,21 @@ def main(
         os.setsid()
         syscalls.set_name("onggi-monitor")
         syscalls.prctl(syscalls.PR_SET_CHILD_SUBREAPER, 1)
-        warm = prepare(rehearsal)
+        seat.take()
+        warm = prepare(rehearsal, seat)
         sock.send(READY)
         header, fds = protocol.receive_header(sock)
         sock.close()
     except (OnggiError, OSError):
-        os._exit(1)
+        seat.clear_and_exit()
     if header is None:
-        os._exit(0)
+        _end(warm)
     become(fds, warm)
+
+
+def _end(warm: Warm) -> NoReturn:
+    """Nobody will ask."""
+    warm.outer.close()
+    with contextlib.suppress(ChildProcessError):
+        os.waitpid(warm.pid, 0)
+    warm.seat.clear_and_exit()

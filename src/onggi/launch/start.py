@@ -17,11 +17,11 @@ _PROGRAM = (
 )
 
 
-def start_launcher(exec_root: str, build: str, monitors_group: str, log_fd: int, spares: int = SPARES) -> int:
+def start_launcher(exec_root: str, build: str, cgroup_parent: str, log_fd: int, spares: int = SPARES) -> int:
     """Start a launcher and return its pid once it serves ``<exec-root>/launcher.sock``.
 
-    ``log_fd`` takes what it prints; ``spares`` monitors are kept ready. Raises Unavailable if it ends before
-    it is ready.
+    It lives in ``monitors`` below the ``cgroup_parent``; ``log_fd`` takes what it prints; ``spares`` monitors
+    are kept ready. Raises Unavailable if it ends before it is ready.
     """
     memfd, path = sealed.interpreter()
     ready, ready_child = os.pipe2(os.O_CLOEXEC)
@@ -32,7 +32,8 @@ def start_launcher(exec_root: str, build: str, monitors_group: str, log_fd: int,
         "exec_root": exec_root,
         "build": build,
         "ready_fd": 3,
-        "monitors_group": monitors_group,
+        "monitors_group": f"{cgroup_parent}/monitors",
+        "containers_group": f"{cgroup_parent}/c",
         "spares": spares,
     }
     try:

@@ -1,8 +1,8 @@
 """The conversation between a first process and whoever waits outside for it.
 
 A SEQPACKET socket pair, close-on-exec at the inner end. From outside: ``b"1"`` placed in its cgroups,
-``b"G"`` go. From inside: ``T`` (with the terminal's master), ``P`` prepared, ``F`` + JSON failed; EOF
-means exec succeeded, unless a failure came first.
+``b"L"`` limits are in force, ``b"G"`` go. From inside: ``T`` (with the terminal's master), ``P`` prepared,
+``F`` + JSON failed; EOF means exec succeeded, unless a failure came first.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import NamedTuple
 from onggi.errors import InvalidArgument, KernelError, Unavailable
 from onggi.kernel.sockets import receive_message, send_message
 
-PLACED, GO = b"1", b"G"
+PLACED, LIMITED, GO = b"1", b"L", b"G"
 TERMINAL, PREPARED, FAILED, PID = b"T", b"P", b"F", b"I"
 _LIMIT = 8192
 

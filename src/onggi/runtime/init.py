@@ -47,12 +47,14 @@ class Stages(NamedTuple):
 class Prepared(NamedTuple):
     """What a first process has done before it got its plan: namespaces entered, mounts on a shelf.
 
-    ``group`` is the one that it was forked for; without it somebody outside places it.
+    ``group`` is the one that it was forked for; without it somebody outside places it. If that group's
+    ``limits_follow``, it is told when they are in force.
     """
 
     entered: int
     shelf: Shelf
     group: Group | None = None
+    limits_follow: bool = False
 
 
 def fork_first(
@@ -185,6 +187,10 @@ class _Steps:
         sources = clone_sources(plan.sources, plan.root.overlay_append)
         self._step = "namespaces"
         self._enter_namespaces()
+        if self.prepared.limits_follow:
+            # From here on it uses memory and devices.
+            self._step = "limits"
+            channel.expect(self.inner, channel.LIMITED)
         builder = self.builder = Builder(sources, self._console, self.prepared.shelf)
         builder.build(plan.root, plan.ops)
         self.prepared.shelf.clear()

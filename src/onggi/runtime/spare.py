@@ -2,8 +2,8 @@
 asks.
 
 It saves a start what every container has in common. It holds nothing of any container: fresh PID, time,
-network, IPC and UTS namespaces, and detached mounts that were never attached anywhere. The mount namespace
-is not among them: one copied early would miss what the host mounts later.
+network, IPC and UTS namespaces, a control group without limits, and detached mounts that were never attached
+anywhere. The mount namespace is not among them: one copied early would miss what the host mounts later.
 """
 
 from __future__ import annotations
@@ -58,17 +58,20 @@ def sample() -> bytes:
     return json.dumps(plans.dump(plan)).encode()
 
 
-def fork_spare(ends: tuple[socket.socket, socket.socket], rehearsal: bytes) -> int:
+def fork_spare(ends: tuple[socket.socket, socket.socket], rehearsal: bytes, group: Group) -> int:
     """Fork a waiting first process, which rehearses on a ``sample``; returns its pid.
+
+    It is born in the v2 ``group``; v1's it enters with its plan, so that what it uses until then is not the
+    container's.
 
     It ends when the other end of the channel closes.
     """
     outer, inner = ends
-    pid = fork_inside(Shape(NAMESPACES, (), ()), None)
+    pid = fork_inside(Shape(NAMESPACES, (), ()), group)
     if pid == 0:
         outer.close()
         close_all_but([inner.fileno()])
-        _wait(inner, rehearsal)
+        _wait(inner, rehearsal, group)
     return pid
 
 
@@ -90,7 +93,7 @@ def fork_reader(
     return pid
 
 
-def _wait(inner: socket.socket, rehearsal: bytes) -> NoReturn:
+def _wait(inner: socket.socket, rehearsal: bytes, group: Group) -> NoReturn:
     shelf = Shelf()
     try:
         syscalls.prctl(syscalls.PR_SET_DUMPABLE, 0)
@@ -103,7 +106,7 @@ def _wait(inner: socket.socket, rehearsal: bytes) -> NoReturn:
         os._exit(1)
     if message != _PLAN:
         os._exit(0)  # whoever forked us ended: nobody will ask
-    _execute(inner, fds[0], Stdio(*fds[1:]) if fds[1:] else None, Prepared(NAMESPACES, shelf))
+    _execute(inner, fds[0], Stdio(*fds[1:]) if fds[1:] else None, Prepared(NAMESPACES, shelf, group, True))
 
 
 def _execute(inner: socket.socket, plan_fd: int, stdio: Stdio | None, prepared: Prepared) -> NoReturn:
