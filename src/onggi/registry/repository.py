@@ -16,9 +16,19 @@ from urllib.parse import urlencode
 
 import msgspec
 
-from onggi.errors import DataLoss, Forbidden, NotFound, OnggiError, Unauthenticated, Unavailable, Unsupported
+from onggi.errors import (
+    DataLoss,
+    Forbidden,
+    InvalidArgument,
+    NotFound,
+    OnggiError,
+    Unauthenticated,
+    Unavailable,
+    Unsupported,
+)
 from onggi.oci import digest as digests
 from onggi.oci import manifest, media
+from onggi.oci import reference as references
 from onggi.oci.reference import Reference
 from onggi.registry import failures, listing
 from onggi.registry.cancel import Cancel, Cancelled
@@ -34,6 +44,7 @@ _log = logging.getLogger(__name__)
 T = TypeVar("T")
 ACCEPT = ", ".join((*media.MANIFESTS, *media.INDEXES))
 _VAGUE_TYPES = ("", "application/json", "application/octet-stream", "text/plain")
+_TAG = re.compile(r"\w[\w.-]{0,127}", re.ASCII)
 _RANGE = re.compile(r"bytes (\d{1,19})-(\d{1,19})/(\d{1,19}|\*)", re.ASCII)
 _HASHES = {"sha256": 64, "sha384": 96, "sha512": 128}
 
@@ -74,12 +85,14 @@ class Repository:
         for.
         """
         own = self.reference.digest or self.reference.tag or "latest"
-        return self._read(lambda client: self._resolve(client, wanted or own))
+        name = _tag_or_digest(wanted or own)
+        return self._read(lambda client: self._resolve(client, name))
 
     def current(self, tag: str) -> str:
         """The digest that a tag has now, by HEAD, which the hub does not count as a pull; by GET where the
         registry's answer to HEAD does not say. Raises as ``resolve``.
         """
+        _tag_or_digest(tag)
 
         def ask(client: Client) -> str:
             request = Request("HEAD", self._url(client, "manifests", tag), {"Accept": ACCEPT})
@@ -139,6 +152,7 @@ class Repository:
     def mount(self, digest: str, from_path: str) -> bool:
         """Whether the registry took a blob over from another of its repositories; if not, ``upload`` it."""
         digests.check(digest)
+        _check_path(from_path)
         query = urlencode({"mount": digest, "from": from_path})
         scope = f"{self._scope} repository:{from_path}:pull"
         client = self._client()
@@ -158,13 +172,15 @@ class Repository:
 
         An upload that breaks is continued where the registry says it stands, or begun again.
         """
+        digests.check(digest)
         client = self._client()
         target = UploadTarget(client, self._url(client, "blobs"), self._scope, self._cancel, self._limits)
-        blob = Source(digests.check(digest), size, open_reader, progress or _nobody)
+        blob = Source(digest, size, open_reader, progress or _nobody)
         Upload(target, blob, self._begun.pop(digest, "")).run()
 
     def put_manifest(self, wanted: str, data: bytes, media_type: str) -> str:
         """Send a manifest or index under a tag or its digest; returns its digest."""
+        _tag_or_digest(wanted)
         client, digest = self._client(), digests.sha256(data)
         request = Request("PUT", self._url(client, "manifests", wanted), {"Content-Type": media_type}, data)
         told = client.document(request, self._scope, self._cancel).accepted().header("docker-content-digest")
@@ -211,8 +227,6 @@ class Repository:
         return found.accepted()
 
     def _resolve(self, client: Client, wanted: str) -> Fetched:
-        if ":" in wanted:
-            digests.check(wanted)
         request = Request("GET", self._url(client, "manifests", wanted), {"Accept": ACCEPT})
         found = self._checked(client.document(request, self._scope, self._cancel))
         told = found.header("content-type").partition(";")[0].strip().lower()
@@ -237,6 +251,20 @@ class Repository:
         except BaseException:
             answer.close()
             raise
+
+
+def _tag_or_digest(wanted: str) -> str:
+    """``wanted`` itself if it can stand in a URL (CVE-2024-3727)."""
+    if ":" in wanted:
+        return digests.check(wanted)
+    if not _TAG.fullmatch(wanted):
+        raise InvalidArgument(f"invalid tag: {wanted[:200]!r}")
+    return wanted
+
+
+def _check_path(path: str) -> None:
+    if references.parse(f"localhost/{path}").name != f"localhost/{path}":
+        raise InvalidArgument(f"invalid repository: {path[:200]!r}")
 
 
 def _check_type(told: str, url: str) -> None:

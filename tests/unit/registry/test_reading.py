@@ -1,5 +1,6 @@
 """Manifests and blobs read from a registry, well-behaved or not."""
 
+import io
 import json
 import socket
 import threading
@@ -8,7 +9,7 @@ import msgspec
 import pytest
 from fake_registry import Reply, digest_of, error, silent_port
 
-from onggi.errors import DataLoss, NotFound, OnggiError, Unavailable, Unsupported
+from onggi.errors import DataLoss, InvalidArgument, NotFound, OnggiError, Unavailable, Unsupported
 from onggi.registry.cancel import Cancel, Cancelled, Guard
 from onggi.registry.failures import Transient, Unreachable
 from onggi.registry.settings import Limits
@@ -81,6 +82,36 @@ def test_a_manifest_that_is_not_what_was_asked_for(fake, opened):
     fake.on("GET", MANIFESTS, Reply(200, other, {"Content-Type": OCI}))
     with pytest.raises(DataLoss, match=f"manifest verification failed for digest {digest}"):
         opened(fake.host).resolve(digest)
+
+
+MALFORMED = [
+    "sha256:",
+    "sha256:../../x",
+    f"sha256:{'a' * 63}",
+    f"sha256:{'A' * 64}",
+    f"sha256:{'a' * 64}/../x",
+]
+
+
+@pytest.mark.parametrize(
+    "digest", [*MALFORMED, "../blobs/x", "a/b", "a?b", "a b", "a\n", "", "-a", "a" * 129]
+)
+def test_cve_2024_3727_malformed_digests_are_refused_before_any_request(fake, opened, digest):
+    repository = opened(fake.host, pushing=True)
+    calls = [
+        lambda: read_blob(repository, digest),
+        lambda: repository.has_blob(digest),
+        lambda: repository.mount(digest, "a/b"),
+        lambda: repository.mount(digest_of(b"x"), f"a/b {digest}"),
+        lambda: repository.upload(digest, 1, lambda: io.BytesIO(b"x")),
+        lambda: repository.put_manifest(digest, b"{}", OCI),
+    ]
+    if digest:  # an empty one is the reference's own
+        calls += [lambda: repository.resolve(digest), lambda: repository.current(digest)]
+    for call in calls:
+        with pytest.raises(InvalidArgument):
+            call()
+    assert not fake.calls
 
 
 @pytest.mark.parametrize("told", [f"sha256:{'0' * 64}", "sha256:short", "md5:0", f"sha512:{'0' * 128}"])
