@@ -1,6 +1,7 @@
 """``system df``: docker's rows out of the engine's answer."""
 
 from onggi.cli.commands.system_df import account_table, disk_usage
+from onggi.cli.commands.system_fsck import line, summary
 
 
 def test_what_no_container_uses_is_reclaimable():
@@ -37,3 +38,16 @@ def test_the_accounts_end_with_their_sum():
     assert lines[0] == "Disk usage of /data:"
     assert [line.split("  ")[0] for line in lines[2:]] == ["TYPE", "Image layers", "Image archives", "Total"]
     assert lines[-1].split() == ["Total", "3", "3kB", "1kB", "(33%)"]
+
+
+def test_a_finding_is_a_line_that_says_what_a_repair_does():
+    finding = {"Object": "blob x", "Problem": "its file is missing", "Remedy": "it is removed"}
+    assert line(finding | {"Repaired": False}) == "blob x: its file is missing; with --repair: it is removed"
+    assert line(finding | {"Repaired": True}) == "blob x: its file is missing; repaired: it is removed"
+    assert line(finding | {"Repaired": False, "Remedy": ""}) == "blob x: its file is missing"
+
+
+def test_the_summary_counts():
+    counts = {"Blobs": 2, "Bytes": 3000, "Layers": 1, "Findings": 0, "Repaired": 0}
+    assert summary(counts) == "checked 2 blobs (3kB) and 1 layers: 0 problems"
+    assert summary(counts | {"Findings": 2, "Repaired": 1}).endswith(": 2 problems, 1 repaired")

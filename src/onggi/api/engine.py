@@ -137,6 +137,7 @@ class DataRoot(Protocol):
     """The engine's files as a whole."""
 
     async def accounts(self) -> Json: ...
+    def fsck(self, *, repair: bool) -> AsyncIterator[Json]: ...
 
 
 class Registries(Protocol):

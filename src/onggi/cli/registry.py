@@ -107,6 +107,7 @@ ROWS: tuple[tuple[str, str, str, str], ...] = (
     ("volume remove", "volume_rm", "-", ""),
     ("volume update", "volume_update", "Refused: only volumes of a swarm can be changed", ""),
     ("system df", "system_df", "Show what takes space on the disk", ""),
+    ("system fsck", "system_fsck", "Verify digests, rows and files of everything that is kept", ""),
     ("system info", "info", "", ""),
     ("system prune", "system_prune", "Remove what nothing uses", ""),
 )

@@ -1,15 +1,17 @@
-"""The data root as a whole: what it takes of the disk."""
+"""The data root as a whole: what it takes of the disk, and whether it is sound."""
 
 from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
 from typing import TYPE_CHECKING, Any
 
+from onggi.images.restoring import Restorer
 from onggi.images.sharing import sharing
 from onggi.store import accounts
 from onggi.store.accounts import Account, Measured
+from onggi.store.fsck import Check, Store
 from onggi.store.gc import Garbage
 
 if TYPE_CHECKING:
@@ -57,7 +59,7 @@ class DataRoot:
         fresh = {number: size for number, size in measured.layers.items() if layers[number] is None}
         if fresh:
             await self._database.run(lambda it: accounts.remember(it, fresh))
-        found = _accounts(measured, garbage, self._removable())
+        found = _accounts(measured, garbage, await self._removable())
         return {
             "DataRoot": services.layout.root,
             "Size": sum(account.size for account in found),
@@ -68,10 +70,27 @@ class DataRoot:
             "Usage": await self.usage(),
         }
 
-    def _removable(self) -> dict[str, int]:
+    async def fsck(self, *, repair: bool) -> AsyncIterator[Json]:
+        """``{"Finding": {"Object", "Problem", "Remedy", "Repaired"}}`` for each, last ``{"Checked": …}``."""
+        services = self._services
+        restorer = Restorer(services.content, services.layers)
+        store = Store(
+            services.layout, services.content, services.snapshots, services.collector, restorer.restore
+        )
+        check = Check(store, repair=repair)
+        async for finding, repaired in check.run():
+            if repaired:
+                services.images.forget()
+            told = {"Object": finding.object, "Problem": finding.problem, "Remedy": finding.remedy}
+            yield {"Finding": told | {"Repaired": repaired}}
+        yield {"Checked": check.counts}
+
+    async def _removable(self) -> dict[str, int]:
         """Containers that a prune would remove, with the numbers of their snapshots (-1 for none)."""
-        containers, snapshots = self._services.containers.context.containers, self._services.snapshots
-        return {it.id: snapshots.number_of(it.id) for it in containers.values() if not it.state.running}
+        query = "SELECT key, number FROM snapshots WHERE kind = 'container'"
+        numbers = dict(await self._database.run(lambda it: it.execute(query).fetchall()))
+        containers = self._services.containers.context.containers.values()
+        return {it.id: numbers.get(it.id, -1) for it in containers if not it.state.running}
 
 
 def _accounts(measured: Measured, garbage: Garbage, removable: Mapping[str, int]) -> list[Account]:

@@ -88,6 +88,7 @@ class Daemon:
         self._handle_signals()
         self._leave_word()
         self._in_background(self.services.tidy)
+        self._in_background(self.services.collector.keep_house)
         gc.freeze()  # what was loaded stays: no collection looks at it again
 
     async def serve(self) -> None:

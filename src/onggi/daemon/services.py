@@ -122,7 +122,7 @@ class Services:
             config.exec_root, build_id(), config.cgroup_parent, features_, hierarchies, config.spares
         )
         self._stack.callback(self.supervisor.close)
-        layers = Layers(self.layout, self.snapshots, self.supervisor.launcher.job)
+        self.layers = layers = Layers(self.layout, self.snapshots, self.supervisor.launcher.job)
         self.images = Images(self.content, self.collector, layers, self.host_view, self._in_use)
         self.registries = Registries(self.content, self.collector, self.images.catalog, config.registries)
         self.transfers = Transfers(self.content, layers, self.images, self.layout.host_key, config.registries)

@@ -26,6 +26,10 @@ class Catalog:
         self._blobs = blobs
         self._configs: dict[str, Json] = {}
 
+    def forget(self) -> None:
+        """Read every config anew."""
+        self._configs.clear()
+
     def find(self, connection: sqlite3.Connection, text: str) -> Image:
         """By full id, reference, or unique id prefix, in docker's order. Raises NotFound or
         InvalidArgument.

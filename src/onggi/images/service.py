@@ -91,6 +91,11 @@ class Images:
         finally:
             self._found = {}
 
+    def forget(self) -> None:
+        """Rows of images were changed by others."""
+        self._found = {}
+        self.catalog.forget()
+
     async def list(self, filters: Mapping[str, Sequence[str]] | None = None, all: bool = False) -> Records:
         """docker's image summaries, newest first. ``all`` adds nothing: there are no intermediate images."""
         images = await self._database.run(lambda it: self._filtered(it, filters or {}))
@@ -181,26 +186,27 @@ class Images:
         return records
 
     async def prune(self, filters: Mapping[str, Sequence[str]] | None = None) -> Json:
-        """Delete images that no container uses: untagged ones, or all with the filter ``dangling=false``."""
+        """Delete images that no container uses: untagged ones, or all with the filter ``dangling=false``.
+
+        What operations left that are over goes too: partial downloads, and what they brought.
+        """
         asked = dict(filters or {})
         dangling = asked.pop("dangling", ["true"])[0].lower() not in ("false", "0")
 
         found = await self._database.run(lambda it: self._filtered(it, asked))
         free = {it.id for it in found if not list(self.in_use(it.id))}
 
-        size = 0
-
         def drop(connection: sqlite3.Connection) -> Removed:
-            nonlocal size
             images = [it for it in self.catalog.every(connection) if it.id in free]
-            unused = [it for it in images if not (dangling and (it.tags or it.digests))]
+            unused = [it for it in images if not (dangling and it.tags)]
             records = [it for image in unused for it in self._delete(connection, removal.whole(image))]
-            size = sum(image.size for image in unused)
-            return self._collected(connection, records)
+            return self._collected(connection, records, abandoned=True)
 
-        records, _ = await self._change(drop, self._discard)
-        self.on_event("image", "prune", "", {"reclaimed": str(size)})
-        return {"ImagesDeleted": records or None, "SpaceReclaimed": size}
+        ingest = self._content.ingest
+        partial = await asyncio.to_thread(ingest.size)
+        records, garbage = await self._change(drop, self._discard)
+        freed = garbage.size + max(0, partial - await asyncio.to_thread(ingest.size))
+        return {"ImagesDeleted": records or None, "SpaceReclaimed": freed}
 
     def new_reference(self, text: str) -> Reference:
         """A name that an image may be given. Raises InvalidArgument, or Conflict for the name of the view."""
@@ -234,8 +240,10 @@ class Images:
         deleted = [{"Deleted": plan.delete}] if plan.delete else []
         return [*({"Untagged": tag} for tag in plan.untag), *deleted]
 
-    def _collected(self, connection: sqlite3.Connection, records: Records) -> Removed:
-        garbage = self._collector.collect(connection)
+    def _collected(
+        self, connection: sqlite3.Connection, records: Records, *, abandoned: bool = False
+    ) -> Removed:
+        garbage = self._collector.collect(connection, abandoned=abandoned)
         return [*records, *({"Deleted": chain_id} for chain_id, _ in garbage.layers)], garbage
 
     def _discard(self, removed: Removed) -> None:

@@ -31,9 +31,10 @@ class Content:
     """All blobs of one store."""
 
     def __init__(self, database: Database, layout: Layout, trash: Trash) -> None:
-        self._trash = trash
+        self.trash = trash
         self.database, self.blobs, self.ingest = database, Blobs(layout), Ingest(layout.ingest)
         self.held: set[str] = set()  # leases of operations in progress: they do not expire
+        self.spent = asyncio.Event()  # there is garbage that nothing else will have collected
         self._tasks: set[asyncio.Task[Any]] = set()
 
     def recover(self) -> None:
@@ -43,12 +44,12 @@ class Content:
         known = {self.blobs.path(row[0]) for row in rows}
         for path in self.blobs.files():
             if path not in known:
-                self._trash.put_aside(path)
+                self.trash.put_aside(path)
 
     def discard(self, digests: Iterable[str]) -> None:
         """Have the files of blobs deleted, whose rows are durably gone. On the database's thread."""
         for digest in digests:
-            self._trash.put(self.blobs.path(digest))
+            self.trash.put(self.blobs.path(digest))
 
     async def close(self) -> None:
         """Wait for commits in progress, whose callers may have gone."""
@@ -68,7 +69,7 @@ class Content:
         """A lease for one operation, given back when it succeeds.
 
         After a failure or a crash it stays until it expires, so that a second try finds what the first
-        brought.
+        brought. With ``ttl_s=0`` nobody tries a second time, and ``spent`` is set.
         """
         key = uuid.uuid4().hex
         expires_ns = time.time_ns() + int(ttl_s * 1e9)
@@ -79,6 +80,10 @@ class Content:
             )
             yield Lease(self, key)
             await self.database.run(lambda it: it.execute("DELETE FROM leases WHERE id = ?", (key,)))
+        except BaseException:
+            if not ttl_s:
+                self.spent.set()
+            raise
         finally:
             self.held.discard(key)
 

@@ -6,10 +6,12 @@ documents its names once named, and its layers; a layer to the layer below and t
 
 from __future__ import annotations
 
+import asyncio
 import sqlite3
 import time
 from collections.abc import Callable, Collection, Iterable, Sequence
 from collections.abc import Set as AbstractSet
+from contextlib import suppress
 from typing import NamedTuple
 
 import msgspec
@@ -19,15 +21,19 @@ from onggi.store.content import Content
 from onggi.store.rootfs import Spec
 from onggi.store.snapshots import Snapshots
 
+_PERIOD_S = 3600.0
 Keeper = Callable[[sqlite3.Connection], AbstractSet[str]]  # the blobs that rows of another room refer to
 
 
 class Garbage(NamedTuple):
-    """What lost its rows: layers (chain id, number) and blobs; ``leased`` are blobs somebody waits for."""
+    """What lost its rows: layers (chain id, number) and blobs, in all ``size`` bytes; ``leased`` are blobs
+    that somebody waits for.
+    """
 
     layers: list[tuple[str, int]]
     blobs: list[str]
     leased: set[str]
+    size: int
 
 
 class Collector:
@@ -42,15 +48,17 @@ class Collector:
         self._snapshots.recover()
         self._content.recover()
 
-    async def run(self, *, abandoned: bool = False) -> Garbage:
-        """Collect now. ``abandoned``: leases of operations that are over are not waited for."""
+    async def run(self) -> Garbage:
+        """Collect now."""
+        return await self._content.database.run(self.collect, durable=True, after=self.discard)
 
-        def rows(connection: sqlite3.Connection) -> Garbage:
-            if abandoned:
-                expire(connection, float("inf"), self._content.held)
-            return self.collect(connection)
-
-        return await self._content.database.run(rows, durable=True, after=self.discard)
+    async def keep_house(self) -> None:
+        """Collect what failed operations leave, soon, and what has expired, now and then; for ever."""
+        while True:
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._content.spent.wait(), _PERIOD_S)
+            self._content.spent.clear()
+            await self.run()
 
     def preview(
         self, connection: sqlite3.Connection, images: AbstractSet[str], containers: AbstractSet[str]
@@ -68,9 +76,12 @@ class Collector:
             connection.execute("ROLLBACK TO preview")
             connection.execute("RELEASE preview")
 
-    def collect(self, connection: sqlite3.Connection) -> Garbage:
-        """Drop rows, in the caller's transaction, which must be durable and have ``discard`` behind it."""
-        expire(connection, time.time_ns(), self._content.held)
+    def collect(self, connection: sqlite3.Connection, *, abandoned: bool = False) -> Garbage:
+        """Drop rows, in the caller's transaction, which must be durable and have ``discard`` behind it.
+
+        ``abandoned``: leases of operations that are over are not waited for.
+        """
+        expire(connection, float("inf") if abandoned else time.time_ns(), self._content.held)
         self._snapshots.forget_layers()
         garbage = drop_unused(connection, self._kept(connection))
         failpoint("store.gc.before_commit")
@@ -100,16 +111,19 @@ def drop_unused(connection: sqlite3.Connection, kept: AbstractSet[str] = frozens
         connection.execute(f"DELETE FROM {table} WHERE image_id NOT IN (SELECT id FROM images)")
     leased = _first(connection, "SELECT key FROM lease_items WHERE kind = 'blob'")
     layers = _unused_layers(connection)
+    query = "SELECT coalesce(disk, size) FROM layers WHERE chain_id = ?"
+    size = _sum(connection, query, [chain_id for chain_id, _ in layers])
     for chain_id, number in layers:
         connection.execute("DELETE FROM layers WHERE chain_id = ?", (chain_id,))
         connection.execute("DELETE FROM snapshots WHERE number = ?", (number,))
     blobs = sorted(
         _first(connection, "SELECT digest FROM blobs") - _reached_blobs(connection) - leased - kept
     )
+    size += _sum(connection, "SELECT size FROM blobs WHERE digest = ?", blobs)
     for digest in blobs:
         connection.execute("DELETE FROM blobs WHERE digest = ?", (digest,))
         connection.execute("DELETE FROM layer_blobs WHERE digest = ?", (digest,))
-    return Garbage(layers, blobs, leased)
+    return Garbage(layers, blobs, leased, size)
 
 
 def _unused_layers(connection: sqlite3.Connection) -> list[tuple[str, int]]:
@@ -144,6 +158,10 @@ def _stood_on(connection: sqlite3.Connection) -> set[str]:
     rows = connection.execute("SELECT spec FROM snapshots WHERE kind = 'container'").fetchall()
     specs = (msgspec.json.decode(row[0], type=Spec) for row in rows)
     return {chain[-1] for spec in specs for chain in (spec.chain, *spec.beside) if chain}
+
+
+def _sum(connection: sqlite3.Connection, query: str, keys: Iterable[str]) -> int:
+    return sum(int(connection.execute(query, (key,)).fetchone()[0]) for key in keys)
 
 
 def _first(connection: sqlite3.Connection, query: str) -> set[str]:

@@ -13,6 +13,7 @@ import threading
 import uuid
 from collections.abc import Callable
 from collections.abc import Set as AbstractSet
+from contextlib import suppress
 from functools import partial
 from hashlib import sha256
 from typing import NamedTuple
@@ -158,12 +159,11 @@ class Ingest:
         with self._lock:
             free = name not in self._busy
             self._busy.add(name)
-        path = f"{self._directory}/{name}" if free else self._temporary()
-        return BlobWriter(path, Blob(digest, size), partial(self._release, name) if free else _nothing)
+        return self._open(name, Blob(digest, size)) if free else self._temporary(Blob(digest, size))
 
     def stream(self) -> BlobWriter:
         """A writer of content whose digest is known at its end."""
-        return BlobWriter(self._temporary(), None, _nothing)
+        return self._temporary(None)
 
     def recover(self) -> None:
         """At start: delete what no writer can continue."""
@@ -171,19 +171,35 @@ class Ingest:
             if not _PARTIAL.fullmatch(name):
                 _unlink(f"{self._directory}/{name}")
 
-    def drop(self, wanted: AbstractSet[str]) -> int:
-        """Delete partial blobs that are not ``wanted`` (digests) and have no writer; returns their bytes."""
-        freed = 0
+    def drop(self, wanted: AbstractSet[str]) -> None:
+        """Delete partial blobs that are not ``wanted`` (digests) and have no writer."""
         for name in os.listdir(self._directory):
             with self._lock:
                 if _PARTIAL.fullmatch(name) and name not in self._busy and f"sha256:{name}" not in wanted:
-                    path = f"{self._directory}/{name}"
-                    freed += os.stat(path).st_blocks * 512
-                    _unlink(path)
-        return freed
+                    _unlink(f"{self._directory}/{name}")
 
-    def _temporary(self) -> str:
-        return f"{self._directory}/tmp-{uuid.uuid4().hex}"
+    def size(self) -> int:
+        """Bytes on disk of all partial blobs."""
+        total = 0
+        for name in os.listdir(self._directory):
+            with suppress(FileNotFoundError):  # published or given up meanwhile
+                total += os.stat(f"{self._directory}/{name}").st_blocks * 512
+        return total
+
+    def unwanted(self, wanted: AbstractSet[str]) -> list[str]:
+        """Names of files that have no writer and are not ``wanted`` (digests)."""
+        listed = sorted(os.listdir(self._directory))
+        with self._lock:
+            return [name for name in listed if name not in self._busy and f"sha256:{name}" not in wanted]
+
+    def _temporary(self, expected: Blob | None) -> BlobWriter:
+        name = f"tmp-{uuid.uuid4().hex}"
+        with self._lock:
+            self._busy.add(name)
+        return self._open(name, expected)
+
+    def _open(self, name: str, expected: Blob | None) -> BlobWriter:
+        return BlobWriter(f"{self._directory}/{name}", expected, partial(self._release, name))
 
     def _release(self, name: str) -> None:
         with self._lock:
@@ -195,7 +211,3 @@ def _unlink(path: str) -> None:
         os.unlink(path)
     except FileNotFoundError:
         return  # gone already
-
-
-def _nothing() -> None:
-    """A temporary file has no name that another writer waits for."""

@@ -124,13 +124,13 @@ class Layers:
         ``whole``: it is a root file system, in which whiteouts have no place. Whatever is not recorded when
         the body ends is removed again. Raises the job's errors.
         """
-        number = self._snapshots.number()
+        number = self._snapshots.begin_layer()
         try:
             make_private(self._layout.snapshot(number))
             yield await self._fill(number, source, "unpack" if whole else self._snapshots.driver.job)
         finally:
             await asyncio.gather(*filter(None, [self._writing.pop(number, None)]), return_exceptions=True)
-            await self._snapshots.drop_unless_recorded(number)
+            await self._snapshots.end_layer(number)
 
     async def settle(self, layer: Layer, parents: Sequence[str]) -> Layer:
         """Make the layer durable, with directories that it only implies as they are in its ``parents``
@@ -157,6 +157,14 @@ class Layers:
             row = (chain[-1], parent, layer.diff_id, layer.number, layer.size, time.time_ns())
             connection.execute("INSERT INTO layers VALUES (?, ?, ?, ?, ?, ?, NULL)", row)
         return chain[-1]
+
+    def replace(self, connection: sqlite3.Connection, chain_id: str, layer: Layer) -> None:
+        """Let a settled layer take the place of one of the same content whose directory is gone."""
+        change = "UPDATE layers SET number = ?, disk = NULL WHERE chain_id = ?"
+        connection.execute(change, (layer.number, chain_id))
+        change = "UPDATE snapshots SET number = ? WHERE kind = 'layer' AND key = ?"
+        connection.execute(change, (layer.number, chain_id))
+        self._snapshots.forget_layers()
 
     def directories(self, connection: sqlite3.Connection, chain: Sequence[str]) -> list[str]:
         """Where layers lie, in the order asked for."""

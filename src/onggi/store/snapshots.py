@@ -63,6 +63,8 @@ class Snapshots:
         self._layers: dict[str, str] = {}  # chain id -> directory
         self._numbers: dict[str, int] = {}  # container id -> number
         self._next = 1
+        self._unpacking: set[int] = set()  # layers that have no row yet
+        self._leaving: set[int] = set()  # containers whose files are being deleted
         self._background: set[asyncio.Task[object]] = set()
 
     def recover(self) -> None:
@@ -110,7 +112,7 @@ class Snapshots:
         chains = [chain_ids(other.layers) for other in beside]
         spec = Spec(chain_ids(image.layers), image.base, list(host_show), chains)
         view = await self._view(spec)
-        number = self._numbers[container_id] = self.number()
+        number = self._numbers[container_id] = self._number()
         try:
             rootfs = await self._plan(await self._directories(spec.chain), number, view)
         except BaseException:
@@ -151,12 +153,8 @@ class Snapshots:
         number = self._numbers.pop(container_id, None)
         if number is None:
             return None
-        path = self._layout.snapshot(number)
-        return Release(lambda it: _drop(it, number), lambda: self._discard(path))
-
-    def number_of(self, container_id: str) -> int:
-        """The number of a container's snapshot; -1 if it has none."""
-        return self._numbers.get(container_id, -1)
+        self._leaving.add(number)
+        return Release(lambda it: _drop(it, number), lambda: self._discard(number))
 
     async def usage(self, container_id: str) -> int:
         """Bytes on disk that the container wrote. Raises NotFound."""
@@ -170,17 +168,23 @@ class Snapshots:
         if self._background:
             await asyncio.wait(self._background)
 
-    def number(self) -> int:
-        """A number for a new snapshot."""
-        number, self._next = self._next, self._next + 1
+    def begin_layer(self) -> int:
+        """A number for a new layer; ``end_layer`` is owed."""
+        number = self._number()
+        self._unpacking.add(number)
         return number
 
-    async def drop_unless_recorded(self, number: int) -> None:
-        """Delete a directory that did not become a layer."""
+    async def end_layer(self, number: int) -> None:
+        """Delete the directory if it did not become a layer."""
+        self._unpacking.discard(number)
         query = "SELECT 1 FROM snapshots WHERE number = ?"
         recorded = await self.database.run(lambda it: it.execute(query, (number,)).fetchone())
         if recorded is None:
             await asyncio.to_thread(self._abandon, self._layout.snapshot(number))
+
+    def in_progress(self, number: int) -> bool:
+        """Whether somebody is at work on a snapshot, so that files without a row are no fault."""
+        return number in self._unpacking | self._leaving or number in self._numbers.values()
 
     def discard(self, numbers: Iterable[int]) -> None:
         """Have the files of layers deleted, whose rows are durably gone. From any thread."""
@@ -234,10 +238,12 @@ class Snapshots:
             self._layers[chain_id] = f"{self._layout.snapshot(row[0])}/fs"
         return self._layers[chain_id]
 
-    def _discard(self, path: str) -> None:
+    def _discard(self, number: int) -> None:
         """Delete a small tree; put a large one aside for another thread."""
+        path = self._layout.snapshot(number)
         if not _remove_empty(path) and not trees.remove(path, _QUICK_ENTRIES):
             self._trash.put(path)
+        self._leaving.discard(number)
 
     def _abandon(self, path: str) -> None:
         try:
@@ -245,6 +251,10 @@ class Snapshots:
         except KernelError:
             # A job that is just ending still writes there: the next start deletes it.
             self._trash.put_aside(path)
+
+    def _number(self) -> int:
+        number, self._next = self._next, self._next + 1
+        return number
 
     def _keep(self, task: asyncio.Task[object]) -> None:
         self._background.add(task)

@@ -18,6 +18,7 @@ class Trash:
     def __init__(self, directory: str) -> None:
         self._directory = directory
         self._queue: queue.SimpleQueue[str] = queue.SimpleQueue()
+        self._pending: set[str] = set()  # what is being deleted, or will be
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
         self._deleting = threading.Lock()
@@ -28,6 +29,7 @@ class Trash:
         if not aside:
             return
         with self._lock:
+            self._pending.add(aside)
             self._queue.put(aside)
             if self._thread is None:
                 self._thread = threading.Thread(target=self._main, name="trash", daemon=True)
@@ -46,8 +48,14 @@ class Trash:
 
     def empty(self) -> None:
         """Delete everything, also of earlier processes. As long as it takes: for a worker thread."""
-        for name in os.listdir(self._directory):
-            self._delete(f"{self._directory}/{name}")
+        paths = self._paths()
+        self._pending.update(paths)
+        for path in paths:
+            self._delete(path)
+
+    def left(self) -> list[str]:
+        """What lies here and nobody is going to delete."""
+        return [path for path in self._paths() if path not in self._pending]
 
     def close(self) -> None:
         """Wait until everything that was ``put`` is deleted. Further calls are allowed."""
@@ -66,5 +74,11 @@ class Trash:
                 self._delete(path)
 
     def _delete(self, path: str) -> None:
-        with self._deleting:
-            trees.remove(path)
+        try:
+            with self._deleting:
+                trees.remove(path)
+        finally:
+            self._pending.discard(path)
+
+    def _paths(self) -> list[str]:
+        return [f"{self._directory}/{name}" for name in sorted(os.listdir(self._directory))]

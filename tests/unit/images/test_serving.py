@@ -61,7 +61,7 @@ def test_wrong_digest(world, digest):
         await upload.cancel()
         assert await world.serving.blob("a", digest) is None
         assert await world.serving.blob("a", DIGEST) is None
-        await world.collector.run(abandoned=True)
+        await world.collector.run()
         assert world.blobs() == set()
         assert os.listdir(world.content.ingest._directory) == []
 

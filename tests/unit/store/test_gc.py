@@ -128,7 +128,8 @@ def test_abandoned_leases_may_go_at_once_but_none_in_progress(store):
     async def scenario():
         async with store.content.lease(ttl_s=0) as lease:
             kept = await lease.put(b"kept")
-            garbage = await store.collector.run(abandoned=True)
+            collect = store.collector.collect
+            garbage = await store.database.run(lambda it: collect(it, abandoned=True), durable=True)
             assert store.rows() == {kept}
             return garbage
 

@@ -11,7 +11,7 @@ from onggi.api.engine import Engine
 from onggi.api.http.message import Request, Stream
 from onggi.api.query import Query
 from onggi.api.router import Answer, Route
-from onggi.api.routes.answers import answer, json_line
+from onggi.api.routes.answers import answer, json_line, json_lines
 from onggi.api.routes.transfers import platform_of, progress
 from onggi.api.wire import MULTIPLEXED_STREAM
 from onggi.errors import InvalidArgument
@@ -83,6 +83,17 @@ async def disk_usage(engine: Engine, request: Request) -> Answer:
     return answer(await engine.data_root.accounts())
 
 
+async def fsck(engine: Engine, request: Request) -> Answer:
+    """POST /onggi/v1/fsck: verify the store and, with ``{"Repair": true}``, mend it.
+
+    Answers with JSON lines, one for each finding as soon as there is one, the last is ``{"Checked": ...}``.
+    """
+    body = await request.json(optional=True) or {}
+    if not isinstance(body, dict) or not isinstance(repair := body.get("Repair", False), bool):
+        raise InvalidArgument("invalid JSON: expected an object with the member Repair, true or false")
+    return Stream(json_lines(engine.data_root.fsck(repair=repair)))
+
+
 ROUTES = [
     Route("POST", "/onggi/v1/run", run),
     Route("POST", "/onggi/v1/registry/serve", serve_registry, until_eof=True),
@@ -90,4 +101,5 @@ ROUTES = [
     Route("POST", "/onggi/v1/oci/push", push_layout, until_eof=True),
     Route("GET", "/onggi/v1/doctor", doctor),
     Route("GET", "/onggi/v1/system/df", disk_usage),
+    Route("POST", "/onggi/v1/fsck", fsck, until_eof=True),
 ]
