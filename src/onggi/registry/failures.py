@@ -6,6 +6,7 @@ says.
 
 from __future__ import annotations
 
+import os
 import ssl
 from http import HTTPStatus
 from typing import Any
@@ -188,13 +189,21 @@ def tls_words(error: ssl.SSLError) -> str:
     """What failed in a TLS handshake."""
     if isinstance(error, ssl.SSLCertVerificationError):
         if error.verify_code in _UNKNOWN_AUTHORITY:
-            reason = "certificate signed by unknown authority"
+            reason = "certificate signed by unknown authority" + _advice_on_authorities()
         else:
             reason = _X509.get(error.verify_code) or error.verify_message.rstrip(".").lower()
         return f"tls: failed to verify certificate: x509: {reason}"
     if error.reason in _NO_TLS:
         return "http: server gave HTTP response to HTTPS client"
     return f"tls: {(error.reason or str(error)).lower().replace('_', ' ')}"
+
+
+def _advice_on_authorities() -> str:
+    """What to do on a machine that trusts nobody: a minimal system has no list of authorities."""
+    paths = ssl.get_default_verify_paths()
+    if paths.cafile or (paths.capath and os.listdir(paths.capath)):
+        return ""
+    return " (this machine has no list of authorities: install ca-certificates)"
 
 
 def os_words(error: OSError) -> str:

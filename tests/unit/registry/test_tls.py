@@ -54,12 +54,20 @@ def test_cve_2014_5277_a_tls_failure_does_not_lead_to_http(opened, strict):
     assert set(heard) == {b"\x16"}  # handshakes, all of them
 
 
-def test_cve_2025_6032_an_unknown_authority_is_refused(registries, opened, strict):
+def paths_to(file):
+    return ssl.DefaultVerifyPaths(str(file) if file else None, None, "", "", "", "")
+
+
+def test_cve_2025_6032_an_unknown_authority_is_refused(registries, opened, strict, monkeypatch):
     fake = registries(tls=True)
+    monkeypatch.setattr(ssl, "get_default_verify_paths", lambda: paths_to(TLS / "ca.pem"))
     with pytest.raises(Unreachable) as failed:
         opened(fake.host).resolve()
     words = "tls: failed to verify certificate: x509: certificate signed by unknown authority"
     assert str(failed.value) == f'Get "https://{fake.host}/v2/": {words}'
+    monkeypatch.setattr(ssl, "get_default_verify_paths", lambda: paths_to(None))
+    with pytest.raises(Unreachable, match="install ca-certificates"):
+        opened(fake.host).resolve()
     assert not fake.calls
 
 
