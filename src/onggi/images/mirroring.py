@@ -37,7 +37,9 @@ from onggi.store.ingest import BlobWriter
 T = TypeVar("T")
 _OFFICIAL = "library/"
 log = logging.getLogger(__name__)
-_DOWNLOADS, _ATTEMPTS = 8, 3  # at once; without progress between two
+_DOWNLOADS, _QUESTIONS = 5, 3  # at once
+_ATTEMPTS = 3  # without progress between two
+_MOST_SIZES = 10_000
 _QUIET_S = 15.0  # after a failure, in which upstream is not asked for what is here
 _ABSENT = (NotFound, Unauthenticated, Forbidden)
 
@@ -71,10 +73,11 @@ class Mirror:
     ) -> None:
         self._content, self._serving, self._connect, self._clock = content, serving, connect, clock
         self._prefix, self._is_hub = f"{pushed.MIRROR}{domain}/", domain == DEFAULT_DOMAIN
-        self._workers = Workers(2 * _DOWNLOADS)
+        self._workers = Workers(_DOWNLOADS + _QUESTIONS)
         self._turns = asyncio.Semaphore(_DOWNLOADS)
         self._downloads: dict[str, Download] = {}
         self._asking: dict[tuple[str, str], asyncio.Task[Stored | None]] = {}
+        self._sizes: dict[tuple[str, str], int] = {}  # blobs that upstream has said it has
         self._quiet_until = 0.0
 
     async def close(self) -> None:
@@ -94,9 +97,12 @@ class Mirror:
             return self._serving.opened(kept)
         if not digest.startswith("sha256:"):
             return None
-        size = await self._present(repository, lambda it: it.has_blob(digest))
+        size = self._sizes.get((repository, digest))
         if size is None:
-            return None
+            size = await self._present(repository, lambda it: it.has_blob(digest))
+            if size is None:
+                return None
+            self._remember(repository, digest, size)
         wanted = Wanted(digest, size)
         return Blob(size, lambda start, end: self._stream(repository, wanted, start, end))
 
@@ -193,6 +199,12 @@ class Mirror:
         return Stored(found[0], found[2], await self._content.read(found[1])) if found else None
 
     # blobs
+
+    def _remember(self, repository: str, digest: str, size: int) -> None:
+        """What has a digest never changes: it need not be asked about again."""
+        if len(self._sizes) >= _MOST_SIZES:
+            self._sizes.clear()
+        self._sizes[repository, digest] = size
 
     async def _stream(self, repository: str, wanted: Wanted, start: int, end: int) -> AsyncIterator[bytes]:
         while (download := self._downloads.get(wanted.digest)) and download.leaving:

@@ -184,6 +184,7 @@ def test_several_readers_share_one_download_as_it_comes(world, upstream):
             rest = [b"".join([it async for it in stream]) for stream in streams]
             assert [a + b for a, b in zip(first, rest, strict=True)] == [DATA] * 3
             assert len(upstream.seen("GET", "blobs")) == 1
+            assert len(upstream.seen("HEAD", "blobs")) == 1
             assert world.blobs() == {DIGEST}
 
     run(scene)
