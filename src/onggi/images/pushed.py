@@ -22,6 +22,8 @@ from onggi.store.schema import Migration
 
 MIRROR = "mirror:"
 _HOUR_NS = 3600 * 10**9
+# Not so if it was damaged and a repair has dropped it: then it can be pushed, or mirrored, again.
+_HERE = "EXISTS (SELECT 1 FROM blobs b WHERE b.digest = content)"
 _UNNEEDED_NS, _UNUSED_NS = 24 * _HOUR_NS, 7 * 24 * _HOUR_NS
 
 MIGRATIONS: list[Migration] = [
@@ -116,7 +118,7 @@ def needed(connection: sqlite3.Connection, repository: str, digest: str) -> Kept
 
 def blob(connection: sqlite3.Connection, repository: str, digest: str) -> Kept | None:
     """A blob that a repository has; with an empty name, that any has."""
-    query = "SELECT content, size FROM registry_blobs WHERE digest = ? AND ? IN (repository, '')"
+    query = f"SELECT content, size FROM registry_blobs WHERE digest = ? AND ? IN (repository, '') AND {_HERE}"
     row = connection.execute(query, (digest, repository)).fetchone()
     return Kept(str(row[0]), int(row[1])) if row else None
 
@@ -137,7 +139,10 @@ def manifest(connection: sqlite3.Connection, repository: str, reference: str) ->
     """Digest, content and media type of a document, by tag or digest."""
     query = "SELECT digest FROM registry_tags WHERE repository = ? AND tag = ?"
     row = connection.execute(query, (repository, reference)).fetchone()
-    query = "SELECT digest, content, media_type FROM registry_manifests WHERE repository = ? AND digest = ?"
+    query = (
+        "SELECT digest, content, media_type FROM registry_manifests "
+        f"WHERE repository = ? AND digest = ? AND {_HERE}"
+    )
     found: tuple[str, str, str] | None = connection.execute(
         query, (repository, row[0] if row else reference)
     ).fetchone()

@@ -259,3 +259,23 @@ def test_what_was_pushed_outlives_the_process(world, tmp_path):
         assert await whole(await world.serving.blob("a", LONG)) == DATA
 
     run(scene)
+
+
+def test_what_a_repair_dropped_can_be_pushed_again(world):
+    async def push():
+        await world.push(b"{}"), await world.push(DATA, digest=LONG)
+        return await world.serving.keep("a", manifest(b"{}", LONG), ["x"])
+
+    async def scene():
+        await push()
+        document = (await world.serving.manifest("a", "x")).digest
+        for digest in (DIGEST, document):
+            world.execute("DELETE FROM blobs WHERE digest = ?", digest)
+            os.unlink(world.content.path(digest))
+        assert await world.serving.blob("a", LONG) is None
+        assert await world.serving.manifest("a", "x") is None
+        assert await world.serving.keep("a", manifest(b"{}", LONG), ["x"]) == [LONG]
+        assert await push() == []
+        assert await whole(await world.serving.blob("a", LONG)) == DATA
+
+    run(scene)
