@@ -6,9 +6,10 @@ import errno
 import os
 import signal
 from collections.abc import Iterable, Mapping, Sequence
+from typing import NamedTuple
 
 from onggi.errors import KernelError
-from onggi.kernel import syscalls
+from onggi.kernel import sealed, syscalls
 from onggi.kernel.files import read_small
 
 _STARTTIME_FIELD = 19  # of the fields after the command name in proc_pid_stat(5)
@@ -94,3 +95,44 @@ def spawn(
         )
     except OSError as error:
         raise KernelError("posix_spawn", error.errno or 0, program) from None
+
+
+class Finished(NamedTuple):
+    """How a program ended: its exit code (or minus the signal) and what it said."""
+
+    code: int
+    output: bytes
+    errors: bytes
+
+
+_awaited: set[object] = set()  # programs whose exit code somebody waits for
+
+
+def reap() -> None:
+    """Collect every ended child, unless the exit code of one is awaited: its waiter calls this again."""
+    try:
+        while not _awaited and os.waitpid(-1, os.WNOHANG)[0]:
+            continue
+    except ChildProcessError:
+        return
+
+
+def run(argv: Sequence[str], *, input: bytes = b"", env: Mapping[str, str] | None = None) -> Finished:
+    """Run a short program to its end; blocking. Raises KernelError if it cannot be started."""
+    token = object()
+    _awaited.add(token)
+    files = [sealed.data("onggi-input", input), *(os.memfd_create(name) for name in ("output", "errors"))]
+    os.lseek(files[0], 0, os.SEEK_SET)
+    try:
+        pid = spawn(argv, env=env or _CLEAN, fds=dict(enumerate(files)))
+        _, status = os.waitpid(pid, 0)
+        output, errors = (os.pread(fd, os.fstat(fd).st_size, 0) for fd in files[1:])
+    finally:
+        _awaited.discard(token)
+        for fd in files:
+            os.close(fd)
+        reap()
+    return Finished(os.waitstatus_to_exitcode(status), output, errors)
+
+
+_CLEAN = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C.UTF-8"}

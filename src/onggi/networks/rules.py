@@ -1,0 +1,215 @@
+"""The packet filter that networks want, and the text for nft(8) that makes it so. Pure.
+
+One table of ours per family; nothing of anybody else's is touched. Its chains::
+
+    guard      raw prerouting: what arrives for a container without having been sent to a published port (R21)
+    publish    published ports to container addresses, for packets from outside and for our own
+    inward     what may be forwarded to a container
+    leave      source addresses of what leaves, of hairpins and of the machine's loopback
+
+The guard is about subnets, not containers: a container that starts changes nothing here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from onggi.networks import model
+from onggi.networks.model import Network
+
+
+class Segment(NamedTuple):
+    """One bridge and one of its subnets, as far as packets are concerned."""
+
+    bridge: str
+    subnet: str
+    gateway: str
+    internal: bool
+    masquerade: bool
+    guarded: bool
+
+    @property
+    def six(self) -> bool:
+        return ":" in self.subnet
+
+
+class Published(NamedTuple):
+    """Traffic to ``address`` (empty for all of the machine's) and ``port`` goes to ``target``."""
+
+    protocol: str
+    address: str
+    port: int
+    target: str
+    target_port: int
+
+    @property
+    def six(self) -> bool:
+        return ":" in self.target
+
+
+class Ruleset(NamedTuple):
+    """Everything; ``closed`` refuses to forward for others, on a machine that did not before us."""
+
+    segments: tuple[Segment, ...] = ()
+    published: frozenset[Published] = frozenset()
+    closed: bool = False
+
+
+def segments(networks: Iterable[Network]) -> tuple[Segment, ...]:
+    """What the filter has to know of these networks."""
+    found = []
+    for network in networks:
+        for entry in network.subnets:
+            mode = network.options.get(model.GATEWAY_MODE6 if entry.six else model.GATEWAY_MODE4, "nat")
+            found.append(
+                Segment(
+                    network.bridge,
+                    entry.subnet,
+                    entry.gateway,
+                    network.internal,
+                    network.on(model.MASQUERADE) and not network.internal,
+                    mode != "nat-unprotected",
+                )
+            )
+    return tuple(sorted(found))
+
+
+def transaction(table: str, old: Ruleset | None, new: Ruleset) -> str:
+    """The commands that lead from ``old`` (None: unknown) to ``new``, as one transaction; empty for none."""
+    if old == new:
+        return ""
+    if old is None or old._replace(published=new.published) != new:
+        return "".join(_replaced(table, new, six) for six in (False, True))
+    gone, fresh = old.published - new.published, new.published - old.published
+    return _elements(table, "delete", gone) + _elements(table, "add", fresh)
+
+
+def removal(table: str) -> str:
+    """The commands that leave nothing of ours."""
+    return "".join(f"table {family} {table}\ndelete table {family} {table}\n" for family in ("ip", "ip6"))
+
+
+def _family(six: bool) -> str:
+    return "ip6" if six else "ip"
+
+
+def _replaced(table: str, rules: Ruleset, six: bool) -> str:
+    family = _family(six)
+    own = [entry for entry in rules.segments if entry.six == six]
+    # Named first, so that deleting it never fails.
+    text = f"table {family} {table}\ndelete table {family} {table}\n"
+    if not own and not any(entry.six == six for entry in rules.published):
+        return text
+    return f"{text}table {family} {table} {{\n{''.join(_chains(rules, own, six))}}}\n" + _elements(
+        table, "add", {entry for entry in rules.published if entry.six == six}
+    )
+
+
+def _chains(rules: Ruleset, own: list[Segment], six: bool) -> list[str]:
+    family = _family(six)
+    kind = "ipv6_addr" if six else "ipv4_addr"
+    key = f"{family} daddr . meta l4proto . th dport"
+    return [
+        _block("set bridges", ["type ifname", *_members(own)]),
+        _block("map published", [f"type {kind} . inet_proto . inet_service : {kind} . inet_service"]),
+        _block("map everywhere", [f"type inet_proto . inet_service : {kind} . inet_service"]),
+        _block(
+            "chain guard", ["type filter hook prerouting priority raw; policy accept;", *_guard(own, six)]
+        ),
+        _block(
+            "chain publish",
+            [
+                f"dnat {family} to {key} map @published",
+                f"dnat {family} to meta l4proto . th dport map @everywhere",
+            ],
+        ),
+        _block(
+            "chain arrive",
+            ["type nat hook prerouting priority dstnat; policy accept;", "fib daddr type local jump publish"],
+        ),
+        _block(
+            "chain emit",
+            ["type nat hook output priority -100; policy accept;", "fib daddr type local jump publish"],
+        ),
+        _block("chain inward", ["ct state established,related accept", "ct status dnat accept", "drop"]),
+        _block(
+            "chain forward",
+            ["type filter hook forward priority filter; policy accept;", *_forward(rules, own)],
+        ),
+        _block(
+            "chain leave",
+            ["type nat hook postrouting priority srcnat; policy accept;", *_leave(own, six)],
+        ),
+    ]
+
+
+def _block(head: str, lines: list[str]) -> str:
+    return f"\t{head} {{\n" + "".join(f"\t\t{line}\n" for line in lines) + "\t}\n"
+
+
+def _members(own: list[Segment]) -> list[str]:
+    names = sorted({entry.bridge for entry in own})
+    return [f"elements = {{ {', '.join(map(_quoted, names))} }}"] if names else []
+
+
+def _quoted(name: str) -> str:
+    return f'"{name}"'
+
+
+def _guard(own: list[Segment], six: bool) -> list[str]:
+    # Loopback addresses are routed on our bridges, for published ports: nobody else may use that
+    # (CVE-2020-8558).
+    lines = [] if six else ['iifname != "lo" ip daddr 127.0.0.0/8 drop']
+    for entry in own:
+        if entry.guarded:
+            family = _family(six)
+            beside = f" {family} daddr != {entry.gateway}" if entry.gateway else ""
+            other = f'iifname != {{ "lo", {_quoted(entry.bridge)} }}'
+            lines.append(f"{other} {family} daddr {entry.subnet}{beside} drop")
+    return lines
+
+
+def _forward(rules: Ruleset, own: list[Segment]) -> list[str]:
+    lines = []
+    for entry in sorted({(entry.bridge, entry.internal, entry.guarded) for entry in own}):
+        bridge, internal, guarded = _quoted(entry[0]), entry[1], entry[2]
+        if internal:
+            lines += [
+                f"iifname {bridge} oifname != {bridge} drop",
+                f"oifname {bridge} iifname != {bridge} drop",
+            ]
+        elif guarded:
+            lines.append(f"oifname {bridge} iifname != {bridge} jump inward")
+    if rules.closed:
+        lines.append("iifname != @bridges oifname != @bridges drop")
+    return lines
+
+
+def _leave(own: list[Segment], six: bool) -> list[str]:
+    lines, family = [], _family(six)
+    for entry in own:
+        bridge = _quoted(entry.bridge)
+        if entry.internal:
+            continue
+        if entry.masquerade:
+            lines.append(f"{family} saddr {entry.subnet} oifname != {bridge} masquerade")
+        # To a published port of a neighbour, or one's own: the answer has to come back this way.
+        lines.append(f"{family} saddr {entry.subnet} oifname {bridge} ct status dnat masquerade")
+    if not six:
+        lines.append("oifname @bridges ip saddr 127.0.0.0/8 masquerade")
+    return lines
+
+
+def _elements(table: str, verb: str, published: Iterable[Published]) -> str:
+    groups: dict[tuple[str, str], list[str]] = {}
+    for entry in sorted(published):
+        name = "published" if entry.address else "everywhere"
+        address = f"{entry.address} . " if entry.address else ""
+        key = f"{address}{entry.protocol} . {entry.port}"
+        row = f"{key} : {entry.target} . {entry.target_port}"
+        groups.setdefault((_family(entry.six), name), []).append(row)
+    return "".join(
+        f"{verb} element {family} {table} {name} {{ {', '.join(rows)} }}\n"
+        for (family, name), rows in groups.items()
+    )

@@ -1,0 +1,91 @@
+"""Flags of ``run`` about networks, each by its effect; networks as such are in ``test_networks``."""
+
+import json
+
+import pytest
+
+
+@pytest.fixture
+def network(engine):
+    name = "flagged"
+    engine.docker("network", "create", "--ipv6", "--subnet", "10.94.0.0/24", name, check=True)
+    yield name
+    found = engine.docker("ps", "-aq", "--filter", f"network={name}").stdout.decode().split()
+    if found:
+        engine.docker("rm", "-f", *found)
+    engine.docker("network", "rm", name, check=True)
+
+
+def endpoint(run, name, network):
+    return run.inspect(name)["NetworkSettings"]["Networks"][network]
+
+
+def test_flag_network(run):
+    count = "ls /sys/class/net"
+    assert run(sh=count) == "lo"
+    assert run(network="bridge", sh=count).split() == ["eth0", "lo"]
+    assert run(network="default", sh=count).split() == ["eth0", "lo"]
+    other = run.start()
+    inside = run.exec(other, "readlink /proc/self/ns/net")
+    assert run(network=f"container:{other}", sh="readlink /proc/self/ns/net") == inside
+    assert "network mine not found" in run.refused(network="mine")
+
+
+def test_flag_ip(run, network):
+    assert "inet 10.94.0.77/24" in run("--ip", "10.94.0.77", network=network, sh="ip addr show eth0")
+
+
+def test_flag_ip6(run, network, engine):
+    subnet = json.loads(engine.docker("network", "inspect", network).stdout)[0]["IPAM"]["Config"][1]["Subnet"]
+    refused = run.refused("--ip6", "2001:db8::9", network=network)
+    assert "invalid endpoint settings" in refused
+    six = "six"
+    engine.docker("network", "create", "--ipv6", "--subnet", "2001:db8:94::/64", six, check=True)
+    try:
+        shown = run("--ip6", "2001:db8:94::9", network=six, sh="ip addr show eth0")
+        assert "inet6 2001:db8:94::9/64" in shown
+    finally:
+        engine.docker("network", "rm", six, check=True)
+    assert subnet.startswith("fd")
+
+
+def test_flag_mac_address(run, network):
+    shown = run("--mac-address", "92:d0:c6:0a:29:33", network=network, sh="cat /sys/class/net/eth0/address")
+    assert shown == "92:d0:c6:0a:29:33"
+    assert "is not a valid mac address" in run.refused("--mac-address", "xx", network=network)
+
+
+def test_flag_link_local_ip(run, network):
+    shown = run("--link-local-ip", "169.254.1.9", network=network, sh="ip addr show eth0")
+    assert "inet 169.254.1.9/16" in shown
+
+
+def test_flag_network_alias(run, network):
+    name = run.start("--network-alias", "other", network=network)
+    entry = endpoint(run, name, network)
+    assert entry["Aliases"] == ["other"]
+    assert entry["DNSNames"][:2] == [name, "other"]
+    words = "network-scoped aliases are only supported for user-defined networks"
+    assert words in run.refused("--network-alias", "other", network="bridge")
+
+
+def test_flag_link(run):
+    other = run.start(network="bridge")
+    address = endpoint(run, other, "bridge")["IPAddress"]
+    hosts = run("--link", f"{other}:db", network="bridge", sh="cat /etc/hosts")
+    assert f"{address}\tdb " in hosts
+    assert other in hosts
+
+
+def test_flag_publish(run):
+    name = run.start("-p", "127.0.0.1:18080:80", "-p", "18081-18082:81-82/udp", network="bridge")
+    ports = run.inspect(name)["NetworkSettings"]["Ports"]
+    assert ports["80/tcp"] == [{"HostIp": "127.0.0.1", "HostPort": "18080"}]
+    assert {"HostIp": "0.0.0.0", "HostPort": "18082"} in ports["82/udp"]
+    assert run.command("port", name, "80").stdout == b"127.0.0.1:18080\n"
+
+
+def test_flag_publish_all(run):
+    name = run.start("-P", "--expose", "80", network="bridge")
+    (first, *_) = run.inspect(name)["NetworkSettings"]["Ports"]["80/tcp"]
+    assert int(first["HostPort"]) >= 1024

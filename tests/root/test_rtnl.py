@@ -1,0 +1,193 @@
+"""Our rtnetlink against pyroute2's view of the same kernel, in network namespaces of the test's own."""
+
+import errno
+import os
+import socket
+
+import pytest
+from pyroute2 import IPRoute
+
+from onggi.errors import KernelError
+from onggi.kernel import netlink, nft, rtnl, syscalls
+from onggi.kernel.netlink import Netlink
+
+
+class Room:
+    """A network namespace, entered by this thread while in a ``with``."""
+
+    def __init__(self):
+        own = os.open("/proc/thread-self/ns/net", os.O_RDONLY)
+        syscalls.unshare(syscalls.CLONE_NEWNET)
+        self.fd = os.open("/proc/thread-self/ns/net", os.O_RDONLY)
+        syscalls.setns(own, syscalls.CLONE_NEWNET)
+        os.close(own)
+
+    def __enter__(self):
+        self._own = os.open("/proc/thread-self/ns/net", os.O_RDONLY)
+        syscalls.setns(self.fd, syscalls.CLONE_NEWNET)
+        return self
+
+    def __exit__(self, *_):
+        syscalls.setns(self._own, syscalls.CLONE_NEWNET)
+        os.close(self._own)
+
+
+@pytest.fixture
+def room():
+    room = Room()
+    with room:
+        yield room
+    os.close(room.fd)
+
+
+@pytest.fixture
+def other():
+    room = Room()
+    yield room
+    os.close(room.fd)
+
+
+@pytest.fixture
+def ours(room):
+    with Netlink() as found:
+        yield found
+
+
+@pytest.fixture
+def oracle(room):
+    with IPRoute() as found:
+        yield found
+
+
+def bridge(name):
+    return rtnl.add_bridge(name, "02:00:00:00:00:01")
+
+
+def seen(oracle, name):
+    """The oracle's message of a link."""
+    return oracle.get_links(ifname=name)[0]
+
+
+def test_a_bridge_with_a_container_on_it(ours, oracle, other):
+    ours.change([rtnl.add_bridge("br7", "02:00:00:00:00:07", 1400)])
+    bridge = rtnl.link(ours, "br7")
+    peer = rtnl.Peer("eth0", "02:00:00:00:00:08", other.fd)
+    ours.change(
+        [
+            rtnl.add_veth("veth7", bridge.number, peer, 1400),
+            rtnl.set_port("veth7", hairpin=True, isolated=True),
+            rtnl.set_up_silent("veth7"),
+        ]
+    )
+    shown = seen(oracle, "br7")
+    assert shown.get("address") == "02:00:00:00:00:07"
+    assert shown.get("mtu") == 1400
+    assert shown.get("state") == "up"
+    assert shown.get(("linkinfo", "kind")) == "bridge"
+    port = seen(oracle, "veth7")
+    assert port.get("master") == shown["index"] == bridge.number
+    assert port.get("state") == "up"
+    flags = port.get(("linkinfo", "slave_data"))
+    assert (flags.get_attr("IFLA_BRPORT_ISOLATED"), flags.get_attr("IFLA_BRPORT_MODE")) == (1, 1)
+    assert oracle.get_addr(index=port["index"]) == ()
+    with other, IPRoute() as inside:
+        inner = seen(inside, "eth0")
+        assert (inner.get("address"), inner.get("mtu")) == ("02:00:00:00:00:08", 1400)
+
+
+def test_addresses_and_routes(ours, oracle, room, other):
+    ours.change([rtnl.add_bridge("br7", "02:00:00:00:00:07")])
+    peer = rtnl.Peer("eth0", "02:00:00:00:00:08", other.fd)
+    ours.change([rtnl.add_veth("veth7", rtnl.link(ours, "br7").number, peer), rtnl.set_up("veth7")])
+    with other, Netlink() as inner, IPRoute() as oracle:
+        number = rtnl.link(inner, "eth0").number
+        inner.change(
+            [
+                rtnl.set_up("eth0"),
+                rtnl.add_address(number, "192.0.2.9/24"),
+                rtnl.add_address(number, "2001:db8::9/64"),
+                rtnl.add_default_route(number, "192.0.2.1"),
+                rtnl.add_default_route(number, "2001:db8::1"),
+                rtnl.add_neighbour(number, "192.0.2.77", "02:00:00:00:00:77"),
+            ]
+        )
+        shown = {
+            (entry.get("address"), entry["prefixlen"], entry.get("broadcast")) for entry in oracle.get_addr()
+        }
+        assert ("192.0.2.9", 24, "192.0.2.255") in shown
+        assert ("2001:db8::9", 64, None) in shown
+        routes = {route.get("gateway") for route in oracle.get_default_routes()}
+        assert routes == {"192.0.2.1", "2001:db8::1"}
+        assert rtnl.neighbours(inner, number)["192.0.2.77"] == "02:00:00:00:00:77"
+        assert ("192.0.2.0/24", "") in {(entry.destination, entry.gateway) for entry in rtnl.routes(inner)}
+        assert rtnl.Address(number, "2001:db8::9/64") in rtnl.addresses(inner)
+        inner.change([rtnl.delete_default_route(socket.AF_INET), rtnl.delete_address(number, "192.0.2.9/24")])
+        assert {route.get("gateway") for route in oracle.get_default_routes()} == {"2001:db8::1"}
+
+
+def test_devices_on_a_parent(ours, oracle, other):
+    ours.change([bridge("base")])
+    parent = rtnl.link(ours, "base").number
+    ours.change([rtnl.add_macvlan(parent, rtnl.Peer("eth0", "02:00:00:00:00:09", other.fd), "bridge")])
+    with other, IPRoute() as inside:
+        shown = seen(inside, "eth0")
+        assert shown.get(("linkinfo", "kind")) == "macvlan"
+        assert shown.get(("linkinfo", "data")).get_attr("IFLA_MACVLAN_MODE") == "bridge"
+        assert shown.get("address") == "02:00:00:00:00:09"
+    for message in (
+        rtnl.add_ipvlan(parent, rtnl.Peer("eth1", "", other.fd), "l3"),
+        rtnl.add_vlan("base.7", parent, 7),
+    ):
+        assert attempted(ours, message) in (0, errno.EOPNOTSUPP)  # a kernel without them says so
+
+
+def attempted(netlink, message):
+    """The error number of a change, 0 for none."""
+    try:
+        netlink.change([message])
+    except KernelError as error:
+        return error.errno
+    return 0
+
+
+def test_a_failed_batch_names_the_command_and_goes_on(ours):
+    messages = [rtnl.delete_link("nosuch"), bridge("d1"), bridge("d1")]
+    with pytest.raises(KernelError, match="ip link del nosuch") as caught:
+        ours.change(messages)
+    assert netlink.is_missing(caught.value)
+    assert rtnl.link(ours, "d1").up
+    with pytest.raises(KernelError, match="ip link add d1") as caught:
+        ours.change([bridge("d1")])
+    assert netlink.exists(caught.value)
+    assert rtnl.link(ours, "nosuch") is None
+    assert rtnl.statistics(ours, "nosuch") is None
+
+
+def test_links_are_those_the_oracle_sees(ours, oracle):
+    ours.change([bridge(f"d{number}") for number in range(120)])
+    found = {(entry.number, entry.name, entry.up) for entry in rtnl.links(ours)}
+    assert found == {
+        (link["index"], link.get("ifname"), link.get("state") == "up") for link in oracle.get_links()
+    }
+
+
+def test_a_transaction_of_the_filter_is_all_or_nothing(room):
+    nft.apply("table ip t1 {\n set s { type ipv4_addr; }\n}\nadd element ip t1 s { 192.0.2.1 }\n")
+    with pytest.raises(KernelError, match="nft"):
+        nft.apply("add element ip t1 s { 192.0.2.2 }\nadd element ip t1 nosuch { 192.0.2.2 }\n")
+    shown = nft.run(["list", "table", "ip", "t1"]).output.decode()
+    assert "192.0.2.1" in shown
+    assert "192.0.2.2" not in shown
+
+
+def test_losses_of_a_table_are_counted(room):
+    watch = nft.Watch("t1")
+    nft.apply("table ip t1 {\n chain c { }\n}\ntable ip t2 {\n}\n")
+    nft.apply("delete table ip t2\n")
+    assert watch.losses() == 0
+    nft.apply("table ip t1\ndelete table ip t1\ntable ip t1 {\n chain c { }\n}\n")
+    assert watch.losses() == 1
+    nft.apply("flush ruleset\n")
+    assert watch.losses() == 1
+    assert watch.losses() == 0
+    watch.close()
