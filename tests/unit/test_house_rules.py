@@ -38,9 +38,10 @@ LAYERS: dict[str, set[str]] = {
     "registry": {"oci"},
     "images": FOUNDATIONS | MECHANISMS,
     "volumes": {"kernel", "archive", "store"},
-    "containers": FOUNDATIONS | MECHANISMS | {"images", "volumes"},
-    "api": FOUNDATIONS | {"store", "registry", "logs", "images", "containers"},
-    "daemon": FOUNDATIONS | MECHANISMS | {"images", "volumes", "containers", "api"},
+    "networks": {"kernel", "store"},
+    "containers": FOUNDATIONS | MECHANISMS | {"images", "volumes", "networks"},
+    "api": FOUNDATIONS | {"store", "registry", "logs", "images", "networks", "containers"},
+    "daemon": FOUNDATIONS | MECHANISMS | {"images", "volumes", "networks", "containers", "api"},
     "client": set(),
     "cli": {"client"},
 }
