@@ -10,7 +10,6 @@ import pytest
 from test_run_flags_limits import SETS, THROTTLES
 
 HERE = Path(__file__).parent
-NETWORKS = "networks are not supported yet"
 # What later versions will do, and what is for Windows: refused by name, never accepted and ignored.
 REFUSED: dict[str, tuple[list[str], str]] = {
     **{
@@ -21,17 +20,6 @@ REFUSED: dict[str, tuple[list[str], str]] = {
         for name in ("cpu-count", "cpu-percent", "io-maxbandwidth", "io-maxiops")
     },
     "--gpus": (["--gpus", "all"], 'could not select device driver "" with capabilities: [[gpu]]'),
-    "--ip": (["--ip", "192.0.2.9"], NETWORKS),
-    "--ip6": (["--ip6", "2001:db8::9"], NETWORKS),
-    "--link": (["--link", "other"], f"links: {NETWORKS}"),
-    "--link-local-ip": (["--link-local-ip", "169.254.1.9"], NETWORKS),
-    "--mac-address": (["--mac-address", "92:d0:c6:0a:29:33"], NETWORKS),
-    "--network-alias": (
-        ["--network-alias", "other"],
-        "network-scoped aliases are only supported for user-defined networks",
-    ),
-    "--publish": (["-p", "8080:80"], f"published ports: {NETWORKS}"),
-    "--publish-all": (["-P"], f"published ports: {NETWORKS}"),
     "--storage-opt": (["--storage-opt", "size=1g"], "option storage-opt is not supported"),
 }
 

@@ -58,17 +58,6 @@ def test_flag_userns(run):
     assert "invalid USER mode" in run.refused("--userns", "nosuch")
 
 
-def test_flag_network(run):
-    count = "ls /sys/class/net"
-    assert run(sh=count) == "lo"
-    assert run(network="host", sh="readlink /proc/self/ns/net") == namespace("net")
-    assert run(network="bridge", sh=f"{count}; cat /sys/class/net/lo/flags") == "lo\n0x9"
-    other = run.start()
-    inside = run.exec(other, "readlink /proc/self/ns/net")
-    assert run(network=f"container:{other}", sh="readlink /proc/self/ns/net") == inside
-    assert "network mine: networks are not supported yet" in run.refused(network="mine")
-
-
 def test_flag_add_host(run):
     lines = run(
         "--add-host", "one.example:192.0.2.7", "--add-host", "six=2001:db8::1", sh="cat /etc/hosts"
@@ -92,6 +81,6 @@ def test_flag_dns_search(run):
 
 
 def test_flag_expose(run):
-    """Without networks a note for others, and nothing else: docker's inspect has it."""
+    """A note for others, and nothing else: docker's inspect has it."""
     name = run.start("--expose", "80", "--expose", "90-91/udp")
     assert set(run.inspect(name)["Config"]["ExposedPorts"]) == {"80/tcp", "90/udp", "91/udp"}

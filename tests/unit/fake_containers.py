@@ -4,6 +4,8 @@ import asyncio
 import os
 import time
 
+from fake_networks import fake_networks
+
 from onggi.containers.context import Context
 from onggi.containers.events import EventBus
 from onggi.containers.host import Host
@@ -11,6 +13,7 @@ from onggi.containers.runtime import ExitRecord, Started
 from onggi.containers.schema import MIGRATIONS
 from onggi.containers.service import Containers
 from onggi.errors import NotFound
+from onggi.networks import repository
 from onggi.oci.image import Image
 from onggi.store.database import Database
 from onggi.store.rootfs import Overlay, Rootfs
@@ -172,17 +175,19 @@ class World:
         self.open()
 
     def open(self):
-        migrations = [*MIGRATIONS, *volumes.MIGRATIONS]
+        migrations = [*MIGRATIONS, *volumes.MIGRATIONS, *repository.MIGRATIONS]
         self.database = Database(str(self.root / "meta.db"), migrations)
         self.events = EventBus(self.database)
         self.registry = Registry(self.database, str(self.root / "volumes"), self.events.publish)
         self.registry.recover()
         self.volumes = Volumes(self.registry)
+        self.networks = fake_networks(self.database, self.events, self.root / "run")
         self.context = Context(
             database=self.database, images=self.images, snapshots=self.snapshots, runtime=self.runtime,
             events=self.events, host=MACHINE, seccomp=lambda profile, caps: b"bpf",
             data_root=str(self.root / "data"), exec_root=str(self.root / "run"),
-            spares=Spares(str(self.root / "spares")), volumes=Holding(self.registry), copy_up=self.copy_up,
+            spares=Spares(str(self.root / "spares")), networks=self.networks,
+            volumes=Holding(self.registry), copy_up=self.copy_up,
         )  # fmt: skip
         self.containers = Containers(self.context)
 
@@ -195,6 +200,7 @@ class World:
     async def close(self):
         await self.containers.close()
         self.registry.directories.trash.close()
+        await self.networks.close()
         self.database.close()
 
     async def reopen(self):

@@ -28,6 +28,7 @@ from onggi.containers.runtime import Runtime
 from onggi.containers.sweeper import Sweeper
 from onggi.errors import Conflict, NotFound
 from onggi.logs.files import log_path
+from onggi.networks.service import Networks
 from onggi.oci.image import Image
 from onggi.store.rootfs import Rootfs
 from onggi.store.snapshots import Draft, Release
@@ -136,6 +137,7 @@ class Context(msgspec.Struct, kw_only=True, eq=False):
     spares: Spares
     volumes: Volumes
     copy_up: CopyUp
+    networks: Networks
     containers: dict[str, Container] = {}
     names: dict[str, str] = {}
     tombstones: dict[str, tuple[int, int]] = {}

@@ -12,6 +12,7 @@ from onggi.containers.context import Context
 from onggi.containers.merge import command_line, complete, merge_image
 from onggi.containers.model import Container, Spec, State
 from onggi.containers.mounting import Mounting
+from onggi.containers.networking import Networking
 from onggi.containers.request import CreateRequest, parse_create
 from onggi.errors import InvalidArgument, NotFound
 from onggi.kernel.failpoints import failpoint
@@ -22,8 +23,8 @@ Json = Any
 class Creator:
     """``docker create``."""
 
-    def __init__(self, context: Context) -> None:
-        self._context, self._mounting = context, Mounting(context)
+    def __init__(self, context: Context, networking: Networking) -> None:
+        self._context, self._mounting, self._networking = context, Mounting(context), networking
 
     async def create(
         self, name: str | None, body: Json, *, platform: str | None = None
@@ -56,6 +57,7 @@ class Creator:
         command_line(request.config)
         points = await self._mounting.plan(request)
         self._join(request)
+        wishes = self._networking.wishes_of(request)
         spec = Spec(
             image=request.config.image,
             image_id=image_id,
@@ -63,6 +65,7 @@ class Creator:
             host_config=request.host,
             mounts=points,
             log_directory=context.directory(container_id),
+            networks=wishes,
         )
         name = name or names.generate(context.names.__contains__)
         context.reserve(name, container_id)

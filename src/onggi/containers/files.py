@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ipaddress
 import os
+from typing import NamedTuple
 
 from onggi.containers.request import ContainerConfig, HostConfig
 from onggi.containers.validate import split_extra_host
@@ -22,15 +23,36 @@ _HOSTS = (
     "ff02::2\tip6-allrouters\n"
 )
 _FALLBACK_RESOLVERS = ("8.8.8.8", "8.8.4.4")
+RESOLVER = "127.0.0.11"
 _LIMIT = 1 << 16
 DESTINATIONS = {"/etc/resolv.conf": "resolv.conf", "/etc/hostname": "hostname", "/etc/hosts": "hosts"}
 
 
-def hosts_text(host: HostConfig, machine: str) -> str:
+class NameFacts(NamedTuple):
+    """What the networks of a container mean for its files.
+
+    ``lines`` are (address, names); ``gateway`` stands for ``host-gateway``; with ``resolver`` names are
+    asked of us.
+    """
+
+    lines: tuple[tuple[str, str], ...] = ()
+    gateway: tuple[str, ...] = ()
+    resolver: bool = False
+
+
+_ALONE = NameFacts()
+
+
+def hosts_text(host: HostConfig, machine: str, facts: NameFacts = _ALONE) -> str:
     """docker's hosts file; with the host's network it starts from the machine's own."""
     base = machine if host.network_mode == "host" else _HOSTS
-    extra = (split_extra_host(entry) for entry in host.extra_hosts or [])
-    return base + "".join(f"{address}\t{name}\n" for name, _, address in extra)
+    extra = [split_extra_host(entry) for entry in host.extra_hosts or []]
+    rows = [
+        (real, name)
+        for name, _, address in extra
+        for real in (facts.gateway if address == "host-gateway" else (address,))
+    ]
+    return base + "".join(f"{address}\t{names}\n" for address, names in [*rows, *facts.lines])
 
 
 def _is_loopback(address: str) -> bool:
@@ -40,7 +62,7 @@ def _is_loopback(address: str) -> bool:
         return True
 
 
-def resolv_text(host: HostConfig, machine: str) -> str:
+def resolv_text(host: HostConfig, machine: str, resolver: bool = False) -> str:
     """docker's resolv.conf: the machine's without loopback resolvers in an own network, changed by --dns*."""
     own = host.network_mode != "host"
     rows = [line.split() for line in machine.splitlines() if line.strip() and line.strip()[0] not in "#;"]
@@ -52,6 +74,9 @@ def resolv_text(host: HostConfig, machine: str) -> str:
     servers = host.dns or found or list(_FALLBACK_RESOLVERS)
     search = host.dns_search or [word for row in rows if row[0] in ("search", "domain") for word in row[1:]]
     options = host.dns_options or [word for row in rows if row[0] == "options" for word in row[1:]]
+    if resolver:
+        servers = [RESOLVER]
+        options = options if any(word.startswith("ndots:") for word in options) else [*options, "ndots:0"]
     lines = [f"nameserver {server}" for server in servers]
     lines += [f"search {' '.join(search)}"] if search and search != ["."] else []
     lines += [f"options {' '.join(options)}"] if options else []
@@ -77,17 +102,24 @@ def _write(path: str, text: str) -> None:
         os.close(fd)
 
 
-def write_files(directory: str, config: ContainerConfig, host: HostConfig) -> dict[str, str]:
+def write_files(
+    directory: str, config: ContainerConfig, host: HostConfig, facts: NameFacts = _ALONE
+) -> dict[str, str]:
     """Write the three files; returns their path on the host by destination."""
     name = f"{config.hostname}.{config.domainname}" if config.domainname else config.hostname
     texts = {
-        "hosts": hosts_text(host, _machine_file("/etc/hosts") if host.network_mode == "host" else ""),
+        "hosts": hosts_text(host, _machine_file("/etc/hosts") if host.network_mode == "host" else "", facts),
         "hostname": name + "\n",
-        "resolv.conf": resolv_text(host, _machine_file("/etc/resolv.conf")),
+        "resolv.conf": resolv_text(host, _machine_file("/etc/resolv.conf"), facts.resolver),
     }
     for file, text in texts.items():
         _write(f"{directory}/{file}", text)
     return paths(directory)
+
+
+def write_hosts(directory: str, host: HostConfig, facts: NameFacts) -> None:
+    """Write the hosts file again, for a container that runs."""
+    _write(f"{directory}/hosts", hosts_text(host, "", facts))
 
 
 def paths(directory: str) -> dict[str, str]:

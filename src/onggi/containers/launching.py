@@ -14,6 +14,7 @@ from onggi.containers.failures import exit_code_of
 from onggi.containers.host import Host
 from onggi.containers.model import Container, Health, State
 from onggi.containers.mounting import Mounting, check_source
+from onggi.containers.networking import Networking
 from onggi.containers.request import HostConfig
 from onggi.containers.rootview import RootView, layers
 from onggi.containers.runtime import Started, StartRequest, StdinMode
@@ -24,6 +25,7 @@ from onggi.containers.users import Identity
 from onggi.errors import Conflict, InvalidArgument
 from onggi.kernel.failpoints import failpoint
 from onggi.logs.options import attributes
+from onggi.networks.model import Sandbox
 from onggi.store.rootfs import Rootfs
 from onggi.store.snapshots import mount_again
 
@@ -35,8 +37,8 @@ _ID, _SHORT_ID = b"\0id\0", b"\0short\0"  # no JSON text holds a control charact
 class Launcher:
     """One run from a stopped container to a running program; the caller holds the container's lock."""
 
-    def __init__(self, context: Context) -> None:
-        self._context, self._mounting = context, Mounting(context)
+    def __init__(self, context: Context, networking: Networking) -> None:
+        self._context, self._mounting, self._networking = context, Mounting(context), networking
         self._identities: dict[tuple[object, ...], Identity] = {}
         self._known_host, self._generation = context.host, 0
 
@@ -79,6 +81,7 @@ class Launcher:
         rootfs = await context.rootfs(container)
         if container.run:
             mount_again(rootfs)
+        sandbox = await self._networking.reserve(container)
         source = SpecInput(
             id=container.id,
             config=spec.config,
@@ -86,7 +89,7 @@ class Launcher:
             mounts=spec.mounts,
             identity=self.identity(container, rootfs, spec.config.user),
             host=context.host,
-            files=self._files(container),
+            files=self._files(container, sandbox),
             devices=hostdevices.look_up,
             joined=joined,
             sources=await self._mounting.sources(spec.mounts),
@@ -106,10 +109,12 @@ class Launcher:
             seccomp=seccomp,
             size=container.size or _size(spec.host_config),
             shape=self._shape(container, source.identity),
+            wire=self._networking.wire_of(container, sandbox),
         )
 
     async def _unwind(self, container: Container, before: State, error: BaseException) -> None:
         container.drop_attachments()
+        self._context.networks.sandboxes.release(container.id)
         before.running = before.restarting = before.paused = False
         before.exit_code = exit_code_of(error)
         before.error = str(error)
@@ -151,13 +156,14 @@ class Launcher:
             raise Conflict(f"cannot join {what} of a non running container: {other.id}")
         return other.state.pid
 
-    def _files(self, container: Container) -> dict[str, str]:
+    def _files(self, container: Container, sandbox: Sandbox | None) -> dict[str, str]:
         """The generated files; a joined network brings those of its owner."""
         context, host = self._context, container.spec.host_config
         if host.network_mode.startswith("container:"):
             owner = context.find(host.network_mode.partition(":")[2])
             return files.paths(context.directory(owner.id))
-        written = files.write_files(context.directory(container.id), container.spec.config, host)
+        facts = self._networking.name_facts(container, sandbox)
+        written = files.write_files(context.directory(container.id), container.spec.config, host, facts)
         covered = {point.destination for point in container.spec.mounts}
         return {destination: path for destination, path in written.items() if destination not in covered}
 

@@ -166,6 +166,7 @@ class Lifecycle:
                 self._context.names.pop(name, None)
                 raise
             self._context.names.pop(old, None)
+            self._context.networks.sandboxes.rename(container.id, old, name)
         self._context.publish(container, "rename", oldName=f"/{old}")
 
     async def remove(

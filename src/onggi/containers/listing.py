@@ -11,7 +11,8 @@ from typing import Any
 from onggi.containers.context import Context
 from onggi.containers.merge import command_line
 from onggi.containers.model import Container
-from onggi.containers.queries import Queries, networks
+from onggi.containers.networking import Networking
+from onggi.containers.queries import Queries
 from onggi.containers.spec_mounts import inspect_entry
 from onggi.containers.times import human
 from onggi.errors import InvalidArgument, OnggiError
@@ -44,8 +45,8 @@ _NAMES = frozenset(
 class Listing:
     """Answers the list."""
 
-    def __init__(self, context: Context, queries: Queries) -> None:
-        self._context, self._queries = context, queries
+    def __init__(self, context: Context, queries: Queries, networking: Networking) -> None:
+        self._context, self._queries, self._networking = context, queries, networking
 
     async def summaries(
         self, *, all: bool = False, limit: int = 0, size: bool = False, filters: Filters | None = None
@@ -63,8 +64,30 @@ class Listing:
         answers = []
         for container in found[: limit or None]:
             sizes = await self._queries.sizes(container) if size else {}
-            answers.append(summary(container) | sizes)
+            answers.append(summary(container) | self._network_part(container) | sizes)
         return answers
+
+    def _network_part(self, container: Container) -> Json:
+        shown = self._networking.networks(container)
+        ports = _ports(container, self._networking.ports(container))
+        return {"Ports": ports, "NetworkSettings": {"Networks": shown}}
+
+    def _on_network(self, container: Container, value: str) -> bool:
+        shown = self._networking.networks(container)
+        return value in shown or any(entry["NetworkID"] == value for entry in shown.values())
+
+    def _publishes(self, container: Container, value: str) -> bool:
+        ports, _, protocol = value.partition("/")
+        first, _, last = ports.partition("-")
+        if not first.isdigit() or not (last or first).isdigit():
+            raise InvalidArgument(f"invalid port range: '{value}'")
+        wanted = range(int(first), int(last or first) + 1)
+        bindings = container.spec.host_config.port_bindings
+        return any(
+            name.partition("/")[2] in ("", protocol or "tcp") and _published(entry, wanted)
+            for name, entries in bindings.items()
+            for entry in entries or ()
+        )
 
     async def _image_id(self, ref: str) -> str:
         try:
@@ -78,12 +101,18 @@ class Listing:
         tests: list[Callable[[Container], bool]] = [
             _test(name, values) for name, values in filters.items() if values and name in _TESTS
         ]
+        tests += [_any(self._on_network, filters["network"])] if filters.get("network") else []
+        tests += [_any(self._publishes, filters["publish"])] if filters.get("publish") else []
         if ancestors:
             given = filters["ancestor"]
             tests.append(lambda entry: entry.spec.image_id in ancestors or entry.spec.image in given)
         for name, newer in (("before", False), ("since", True)):
             tests += [_by_age(self._context.find(ref), newer) for ref in filters.get(name, [])]
         return lambda entry: all_of(tests, entry)
+
+
+def _any(test: Callable[[Container, str], bool], values: list[str]) -> Callable[[Container], bool]:
+    return lambda entry: any(test(entry, value) for value in values)
 
 
 def all_of(tests: list[Callable[[Container], bool]], container: Container) -> bool:
@@ -156,9 +185,7 @@ _TESTS: dict[str, Callable[[Container, str], bool]] = {
     "health": lambda entry, value: _health(entry) == value,
     "exited": _exited,
     "volume": _uses,
-    "network": lambda entry, value: value in networks(entry),
     "expose": _exposes,
-    "publish": lambda entry, value: False,
     "is-task": lambda entry, value: value.lower() not in ("1", "true"),
     "isolation": lambda entry, value: value == (entry.spec.host_config.isolation or "default"),
 }
@@ -182,12 +209,10 @@ def summary(container: Container) -> Json:
         "ImageID": spec.image_id,
         "Command": _command(command_line(spec.config)),
         "Created": container.created_ns // 1_000_000_000,
-        "Ports": _ports(container),
         "Labels": spec.config.labels,
         "State": container.status,
         "Status": status_text(container),
         "HostConfig": host,
-        "NetworkSettings": {"Networks": networks(container)},
         "Mounts": [inspect_entry(point) for point in spec.mounts],
     }
 
@@ -202,13 +227,25 @@ def _command(argv: list[str]) -> str:
     )
 
 
-def _ports(container: Container) -> list[Json]:
+def _published(binding: Json, wanted: range) -> bool:
+    port = str(binding.get("HostPort") or "")
+    return port.isdigit() and int(port) in wanted
+
+
+def _ports(container: Container, ports: Json) -> list[Json]:
     if not container.alive:
         return []
-    parts = (port.partition("/") for port in container.spec.config.exposed_ports)
-    return [
-        {"PrivatePort": int(number), "Type": kind or "tcp"} for number, _, kind in parts if number.isdigit()
-    ]
+    rows: list[Json] = []
+    for name, bindings in ports.items():
+        number, _, kind = name.partition("/")
+        if not bindings and number.isdigit():
+            rows.append({"PrivatePort": int(number), "Type": kind})
+        for binding in bindings or ():
+            public = int(binding["HostPort"])
+            rows.append(
+                {"IP": binding["HostIp"], "PrivatePort": int(number), "PublicPort": public, "Type": kind}
+            )
+    return rows
 
 
 def status_text(container: Container) -> str:

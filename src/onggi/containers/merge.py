@@ -94,7 +94,9 @@ def complete(request: CreateRequest, container_id: str, log_driver: str, machine
     if not config.hostname and not host.network_mode.startswith("container:"):
         shares = "host" in (host.network_mode, host.uts_mode)
         config.hostname = machine_name if shares else container_id[:12]
-    host.network_mode = host.network_mode or "default"
+    if config.network_disabled:
+        host.network_mode = "none"
+    host.network_mode = "bridge" if host.network_mode in ("", "default") else host.network_mode
     host.shm_size = host.shm_size or SHM_SIZE
     host.ipc_mode = host.ipc_mode or "private"
     host.cgroupns_mode = host.cgroupns_mode or "private"

@@ -17,6 +17,7 @@ import msgspec
 from onggi.containers.mount_points import MountPoint
 from onggi.containers.request import ContainerConfig, HostConfig
 from onggi.containers.runtime import Attach
+from onggi.networks.model import Wish
 from onggi.store.snapshots import Draft
 from onggi.volumes.model import Volume
 
@@ -34,6 +35,7 @@ class Spec(msgspec.Struct, kw_only=True):
     mounts: list[MountPoint]
     log_directory: str
     platform: str = "linux"
+    networks: dict[str, Wish] = {}
 
 
 class ProbeResult(msgspec.Struct):

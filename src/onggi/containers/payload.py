@@ -152,7 +152,7 @@ def _of_this_run(request: StartRequest) -> Json:
         "run_dir": request.run_dir,
         "stdin": request.stdin,
         "log": request.log,
-        "auto_go": request.auto_go,
+        "auto_go": request.wire is None,
         "attach": [attach_arguments(attach) for attach in request.attach],
     }
 

@@ -11,6 +11,7 @@ from onggi.containers import files, processes
 from onggi.containers.context import Context
 from onggi.containers.merge import command_line
 from onggi.containers.model import Container, Health
+from onggi.containers.networking import Networking
 from onggi.containers.spec_mounts import inspect_entry
 from onggi.containers.times import ZERO, rfc3339
 from onggi.errors import Conflict, OnggiError
@@ -24,8 +25,8 @@ _builtins = msgspec.to_builtins
 class Queries:
     """Reads; changes nothing."""
 
-    def __init__(self, context: Context) -> None:
-        self._context = context
+    def __init__(self, context: Context, networking: Networking) -> None:
+        self._context, self._networking = context, networking
 
     async def inspect(self, ref: str, size: bool = False) -> Json:
         """docker's ``ContainerInspectResponse``."""
@@ -73,7 +74,7 @@ class Queries:
             "GraphDriver": self._graph_driver(container),
             "Mounts": [inspect_entry(point) for point in spec.mounts],
             "Config": _config(container),
-            "NetworkSettings": _network_settings(container),
+            "NetworkSettings": self._networking.settings(container),
         }
 
     def _graph_driver(self, container: Container) -> Json:
@@ -106,8 +107,7 @@ class Queries:
             sample = await self._context.runtime.call(container.id, "stats", {})
             system_ns, cpus = system_cpu()
             sample["cpu_stats"] |= {"system_cpu_usage": system_ns, "online_cpus": cpus}
-        # An own namespace has loopback alone, which docker does not count either.
-        own = container.spec.host_config.network_mode in ("default", "bridge")
+        sample |= await self._networking.counters(container)
         return {
             "name": f"/{container.name}",
             "id": container.id,
@@ -120,7 +120,6 @@ class Queries:
             "cpu_stats": {},
             "precpu_stats": {},
             "memory_stats": {},
-            **({"networks": {}} if own else {}),
             **sample,
         }
 
@@ -215,55 +214,3 @@ def _config(container: Container) -> Json:
 def _log_path(container: Container) -> str:
     driver = container.spec.host_config.log_config.type
     return log_path(driver, container.spec.log_directory) if driver == "json-file" else ""
-
-
-def endpoint(mode: str) -> Json:
-    """docker's ``EndpointSettings`` of a network without addresses."""
-    return {
-        "IPAMConfig": None,
-        "Links": None,
-        "Aliases": None,
-        "MacAddress": "",
-        "DriverOpts": None,
-        "GwPriority": 0,
-        "NetworkID": "",
-        "EndpointID": "",
-        "Gateway": "",
-        "IPAddress": "",
-        "IPPrefixLen": 0,
-        "IPv6Gateway": "",
-        "GlobalIPv6Address": "",
-        "GlobalIPv6PrefixLen": 0,
-        "DNSNames": None,
-    }
-
-
-def networks(container: Container) -> Json:
-    """The networks by name; a joined one belongs to its owner."""
-    mode = container.spec.host_config.network_mode
-    if mode.startswith("container:"):
-        return {}
-    return {"bridge" if mode == "default" else mode: endpoint(mode)}
-
-
-def _network_settings(container: Container) -> Json:
-    return {
-        "Bridge": "",
-        "SandboxID": "",
-        "SandboxKey": f"/proc/{container.state.pid}/ns/net" if container.alive else "",
-        "Ports": {},
-        "HairpinMode": False,
-        "LinkLocalIPv6Address": "",
-        "LinkLocalIPv6PrefixLen": 0,
-        "SecondaryIPAddresses": None,
-        "SecondaryIPv6Addresses": None,
-        "EndpointID": "",
-        "Gateway": "",
-        "GlobalIPv6Address": "",
-        "GlobalIPv6PrefixLen": 0,
-        "IPAddress": "",
-        "IPPrefixLen": 0,
-        "IPv6Gateway": "",
-        "MacAddress": "",
-        "Networks": networks(container),
-    }

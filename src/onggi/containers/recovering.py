@@ -46,14 +46,20 @@ class Recovery:
                 if point.type == "volume":
                     self._context.volumes.hold(point.name, container.id)
         self._context.drop_strays()
+        await self._context.networks.load()
         for container in containers:
-            await self._recover_one(container, rebooted)
+            await self._recover_one(container)
+        await self._context.networks.recover()
+        for container in containers:
+            await self._go_on(container, rebooted)
         known = self._context.containers.values()
         self._context.runtime.sweep({entry.id: entry.run for entry in known if entry.alive})
 
-    async def _recover_one(self, container: Container, rebooted: bool) -> None:
+    async def _recover_one(self, container: Container) -> None:
         if container.state.running and not container.state.restarting:
             await self._recover_run(container)
+
+    async def _go_on(self, container: Container, rebooted: bool) -> None:
         if container.id not in self._context.containers:
             return
         if container.removing or _forgotten_removal(container, rebooted):
@@ -82,6 +88,8 @@ class Recovery:
         if has_probe(container):
             state.health = state.health or Health()
         self._execs.adopt(container, found.execs, found.ended_execs)
+        directory = self._context.run_directory(container)
+        self._context.networks.sandboxes.adopt(container.id, container.name, directory)
         self._runs.watch(container)
         self._health.begin(container)
 

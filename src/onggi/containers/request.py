@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from onggi.errors import InvalidArgument
+from onggi.networks.request import EndpointSettings
 
 Json = Any
 T = TypeVar("T")
@@ -222,7 +223,7 @@ class HostConfig(Resources):
 
 
 class NetworkingConfig(_Wire):
-    endpoints_config: dict[str, dict[str, Json]] = {}
+    endpoints_config: dict[str, EndpointSettings] = {}
 
 
 class CreateRequest(msgspec.Struct):

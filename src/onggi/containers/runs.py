@@ -70,6 +70,7 @@ class Runs:
             again = self._book(container, record)
             self._mounting.tell(container, "unmount")
             self._publish_end(container, record)
+            self._leave_networks(container)
             answer = {"StatusCode": record.code, "Error": {"Message": record.error} if record.error else None}
             if container.spec.host_config.auto_remove and not again:
                 settle(container.exit_waiters, answer)
@@ -108,6 +109,13 @@ class Runs:
         context.publish(
             container, "die", state.finished_ns, exitCode=str(record.code), execDuration=str(duration_s)
         )
+
+    def _leave_networks(self, container: Container) -> None:
+        sandboxes = self._context.networks.sandboxes
+        sandbox = sandboxes.get(container.id)
+        if sandbox is not None:
+            sandboxes.release(container.id)
+            sandboxes.tell_end(sandbox)
 
     def schedule(self, container: Container) -> None:
         """Arm the timer of the next start."""

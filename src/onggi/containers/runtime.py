@@ -8,7 +8,7 @@ to the runtime from the moment of the call.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Hashable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import msgspec
@@ -46,9 +46,10 @@ class StartRequest(msgspec.Struct):
     Requests of equal ``shape`` have configurations that differ in the container's id, and its first twelve
     digits, alone; None if that cannot be said.
     ``log`` has the keys ``driver``, ``directory`` and ``options``. ``run_dir`` is the directory of this run,
-    ``<exec-root>/containers/<id>/<run>``. ``auto_go`` says that nothing is to be wired between ``prepared``
-    and ``go``. ``size`` is (rows, columns) of the terminal. ``seccomp`` is the compiled BPF program, empty
-    when unconfined; it stands in for ``linux.seccomp`` and holds for exec'd processes too (R16). ``record``
+    ``<exec-root>/containers/<id>/<run>``. ``wire`` is called with the network namespace between ``prepared``
+    and ``go``; None where nothing is to be wired. ``size`` is (rows, columns) of the terminal. ``seccomp`` is
+    the compiled BPF program, empty when unconfined; it stands in for ``linux.seccomp`` and holds for exec'd
+    processes too (R16). ``record``
     is kept in the run directory, see ``records``.
     """
 
@@ -64,7 +65,7 @@ class StartRequest(msgspec.Struct):
     seccomp: bytes = b""
     size: tuple[int, int] | None = None
     attach: list[Attach] = msgspec.field(default_factory=list)
-    auto_go: bool = True
+    wire: Callable[[int], Awaitable[None]] | None = None
     shape: Hashable = None
     record: bytes = b""
 
@@ -117,8 +118,8 @@ class Runtime(Protocol):
     detach_keys, early} + client fd, early and detach_keys hexadecimal · ``exec`` {id, process, tty, stdin,
     size, detach_keys, framed, stdout, stderr, early} + client fd or none -> {pid} · ``exec_wait`` {id} ->
     {code, error}, answered when it ends · ``exec_signal`` {id, signal} · ``exec_resize`` {id, rows, cols} ·
-    ``state`` · ``stats`` · ``pids`` -> {pids} · ``update`` {resources} -> {warnings} · ``root`` -> {fd},
-    owned by the caller.
+    ``state`` · ``stats`` · ``pids`` -> {pids} · ``update`` {resources} -> {warnings} · ``root`` and
+    ``netns`` -> {fd}, owned by the caller.
     """
 
     on_event: Callable[[str, Json], None]

@@ -14,6 +14,7 @@ from onggi.containers.lifecycle import Lifecycle
 from onggi.containers.listing import Listing
 from onggi.containers.logs import ContainerLogs
 from onggi.containers.model import Spec
+from onggi.containers.networking import Networking
 from onggi.containers.queries import Queries
 from onggi.containers.recovering import Recovery
 from onggi.containers.running import Runner
@@ -30,13 +31,14 @@ class Containers:
 
     def __init__(self, context: Context) -> None:
         self.context = context
-        launcher = Launcher(context)
+        networking = Networking(context)
+        launcher = Launcher(context, networking)
         execs = Execs(context, launcher)
         health = HealthMonitor(context, execs)
         runs = Runs(context, launcher, health)
         lifecycle = Lifecycle(context, runs)
-        creator = Creator(context)
-        queries = Queries(context)
+        creator = Creator(context, networking)
+        queries = Queries(context, networking)
         logs = ContainerLogs(context)
         attacher = Attacher(context, logs)
         updating = Updating(context, lifecycle)
@@ -49,7 +51,8 @@ class Containers:
         self.rename, self.remove = lifecycle.rename, lifecycle.remove
         self.update, self.prune = updating.update, updating.prune
         self.inspect, self.top, self.stats = queries.inspect, queries.top, queries.stats
-        self.list = Listing(context, queries).summaries
+        self.list = Listing(context, queries, networking).summaries
+        self.network_connect, self.network_disconnect = networking.connect, networking.disconnect
         self.wait = Waiting(context).wait
         self.logs = logs.logs
         self.attach, self.resize, self.is_tty = attacher.attach, attacher.resize, attacher.is_tty

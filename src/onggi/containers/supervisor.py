@@ -13,7 +13,7 @@ import os
 import shutil
 import socket
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from glob import escape, iglob
 from typing import Any
 
@@ -24,7 +24,7 @@ from onggi.containers.failures import exit_code_of, start_error
 from onggi.containers.link import LauncherLink, Link
 from onggi.containers.payload import Payloads, encode
 from onggi.containers.runtime import ExitRecord, MonitorState, Started, StartRequest
-from onggi.errors import NotFound, OnggiError, Unavailable
+from onggi.errors import KernelError, NotFound, OnggiError, Unavailable
 from onggi.kernel import process, sealed
 from onggi.kernel.cgroup_mounts import Hierarchies
 from onggi.kernel.cgroups import Group
@@ -54,6 +54,8 @@ class Run:
         self.exited: asyncio.Future[ExitRecord] = loop.create_future()
         self.flushed: asyncio.Future[None] = loop.create_future()
         self.link: Link | None = None
+        self.wire: Callable[[int], Awaitable[None]] | None = None
+        self.wiring: asyncio.Task[None] | None = None
         self.seccomp = b""
 
 
@@ -89,6 +91,9 @@ class Supervisor:
         taken = [attach.fd for attach in request.attach]
         try:
             event = await self._started(request)
+        except OnggiError:
+            await self._abandon(request)
+            raise
         finally:
             for fd in taken:
                 os.close(fd)
@@ -105,6 +110,35 @@ class Supervisor:
         """
         root = self.payloads.root_without_upper(rootfs)
         return await self.launcher.job("copy_up", {"root": root, "path": path}, [target])
+
+    async def _abandon(self, request: StartRequest) -> None:
+        """End a run that was launched and cannot be wired."""
+        run = self._runs.pop(request.id, None)
+        if run is None or run.link is None:
+            return
+        with contextlib.suppress(OnggiError):
+            await run.link.call("kill", {})
+            await asyncio.wait([run.exited], timeout=_ABANDON_S)
+        run.link.close()
+        self._clean_up(run)
+        await asyncio.to_thread(shutil.rmtree, request.run_dir, True)
+
+    async def _wire(self, run: Run, netns: int) -> None:
+        """What stands between ``prepared`` and ``go``; a failure is the start's."""
+        assert run.wire
+        assert run.link
+        try:
+            await run.wire(netns)
+            failpoint("containers.start.after_wire")
+            await run.link.call("go", {})
+        except OnggiError as error:
+            if not run.started.done():
+                run.started.set_exception(error)
+        except OSError as error:
+            if not run.started.done():
+                run.started.set_exception(KernelError("wire", error.errno or 0, run.id))
+        finally:
+            os.close(netns)
 
     async def _started(self, request: StartRequest) -> Json:
         """What became of a launch; of another one if a launcher died with the request unread."""
@@ -130,7 +164,7 @@ class Supervisor:
             records.write(request.run_dir, request.record)
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_CLOEXEC)
         run = Run(request.id, request.run, payload.cgroup, request.run_dir)
-        run.seccomp = request.seccomp
+        run.seccomp, run.wire = request.seccomp, request.wire
         memfd, plan_fd = sealed.data("onggi-run", payload.request), sealed.data("onggi-plan", payload.plan)
         try:
             self._follow(run, ours)
@@ -153,9 +187,11 @@ class Supervisor:
         self._runs[run.id] = run
 
     def _event(self, run: Run, event: Json, fds: list[int]) -> None:
+        kind = event["event"]
+        if kind == "prepared" and run.wire and len(fds) == 2:
+            run.wiring = asyncio.get_running_loop().create_task(self._wire(run, fds.pop()))
         for fd in fds:
             os.close(fd)
-        kind = event["event"]
         if kind in ("started", "failed") and not run.started.done():
             run.started.set_result(event)
         elif kind == "failed" and not run.exited.done():
@@ -219,6 +255,10 @@ class Supervisor:
             state = await known.link.call(
                 "hello", {"protocol": protocol.MONITOR_PROTOCOL, "build": self.build}
             )
+            if state.get("wired") is False:
+                # The engine that was to wire it is gone: nobody knows how far it came.
+                await known.link.call("kill", {})
+                return await known.exited
         except NotFound:
             return await known.exited  # it ended while it was asked
         return msgspec.convert(state, MonitorState)
@@ -318,6 +358,7 @@ class Supervisor:
 
 
 _RUN_FILES = ("state.json", "exit.json", "monitor.sock", records.NAME)
+_ABANDON_S = 30.0
 _NO_ROOT = plans.Root("", "", (), False, 0, False, False)
 
 

@@ -14,7 +14,6 @@ from onggi.containers.request import (
     ContainerConfig,
     CreateRequest,
     HostConfig,
-    NetworkingConfig,
     RestartPolicy,
 )
 from onggi.containers.signals import parse_signal
@@ -22,6 +21,7 @@ from onggi.containers.spec_resources import parse_device_rule, rlimits
 from onggi.containers.validate_resources import check_resources
 from onggi.errors import InvalidArgument, Unsupported
 from onggi.logs.options import validate as validate_log
+from onggi.networks.ports import split_port, wishes
 
 Json = Any
 RUNTIMES = ("onggi", "runc")  # one runtime; clients know it by the name of docker's default too
@@ -43,7 +43,7 @@ def check_request(request: CreateRequest, host: Host) -> list[str]:
     _check_config(config)
     _check_modes(host_config)
     _check_conflicts(config, host_config)
-    _refuse_networks(config, host_config, request.networking)
+    check_ports(config, host_config)
     _refuse_later(host_config)
     check_restart_policy(host_config.restart_policy)
     _check_log(host_config)
@@ -51,8 +51,7 @@ def check_request(request: CreateRequest, host: Host) -> list[str]:
     for text in host_config.device_cgroup_rules or []:
         parse_device_rule(text)
     rlimits(host_config.ulimits, {})
-    said = check_resources(host_config, host) + clamps.warnings(host_config, host)
-    return said + _network_warnings(host_config)
+    return check_resources(host_config, host) + clamps.warnings(host_config, host)
 
 
 def _check_config(config: ContainerConfig) -> None:
@@ -69,8 +68,6 @@ def _check_config(config: ContainerConfig) -> None:
         raise InvalidArgument(f"invalid domainname format: {config.domainname}")
     if config.stop_signal:
         parse_signal(config.stop_signal)
-    if config.mac_address:
-        raise Unsupported("mac address: networks are not supported yet")
     _check_health(config)
 
 
@@ -138,8 +135,6 @@ def _check_extra_host(entry: str) -> None:
         raise InvalidArgument(f'bad format for add-host: "{entry}"')
     if address != "host-gateway":
         _check_address(address, f'invalid IP address in add-host: "{address}"')
-    else:
-        raise Unsupported("host-gateway: networks are not supported yet")
 
 
 def split_extra_host(entry: str) -> tuple[str, str, str]:
@@ -156,23 +151,11 @@ def _check_address(address: str, message: str) -> None:
         raise InvalidArgument(message) from None
 
 
-def _refuse_networks(config: ContainerConfig, host: HostConfig, networking: NetworkingConfig) -> None:
-    mode = host.network_mode
-    if mode not in ("default", "bridge", "none", "host") and not mode.startswith("container:"):
-        raise Unsupported(f"network {mode}: networks are not supported yet")
-    refused = {
-        "published ports": host.port_bindings or host.publish_all_ports,
-        "links": host.links,
-    }
-    for what, given in refused.items():
-        if given:
-            raise Unsupported(f"{what}: networks are not supported yet")
-    for name, endpoint in networking.endpoints_config.items():
-        if name not in ("default", "bridge", "none", "host") and name != mode:
-            raise Unsupported(f"network {name}: networks are not supported yet")
-        for key in ("IPAMConfig", "Links", "Aliases", "MacAddress", "DriverOpts"):
-            if endpoint.get(key):
-                raise Unsupported(f"{key} of network {name}: networks are not supported yet")
+def check_ports(config: ContainerConfig, host: HostConfig) -> None:
+    """Ports that are exposed or published are ports."""
+    for text in config.exposed_ports:
+        split_port(text)
+    wishes(host.port_bindings, config.exposed_ports, host.publish_all_ports)
 
 
 def _refuse_later(host: HostConfig) -> None:
@@ -228,11 +211,3 @@ def _check_security(host: HostConfig, machine: Host) -> None:
         own_ipc=host.ipc_mode != "host",
         own_uts=host.uts_mode != "host",
     )
-
-
-def _network_warnings(host: HostConfig) -> list[str]:
-    if host.network_mode in ("default", "bridge"):
-        return [
-            f"network {host.network_mode}: networks are not supported yet, the container has loopback only"
-        ]
-    return []

@@ -12,6 +12,7 @@ from typing import Any
 
 import msgspec
 
+from onggi.daemon import network_options
 from onggi.daemon.options import FLAGS, Options
 from onggi.errors import InvalidArgument, KernelError, OnggiError, Unsupported
 from onggi.launch.start import SPARES
@@ -21,6 +22,7 @@ from onggi.registry.settings import Settings
 from onggi.store import drivers
 
 Json = Any
+DATA_ROOT = "/var/lib/onggi"
 DEFAULT_FILE = "/etc/onggi/daemon.json"
 DOCKER_SOCKET = "/var/run/docker.sock"
 LEVELS = ("debug", "info", "warn", "error", "fatal")
@@ -35,6 +37,9 @@ _TYPES: dict[str, type] = {
     **{flag.key: _KINDS[flag.kind] for flag in FLAGS if flag.key},
     "log-opts": dict,
     "live-restore": bool,
+    "icc": bool,
+    "ip-forward": bool,
+    "default-address-pools": list,
     "proxies": dict,
 }
 
@@ -45,7 +50,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     ``on_demand`` engines end after ``idle_timeout_s``; ``here`` accepts the caller's namespaces.
     """
 
-    data_root: str = "/var/lib/onggi"
+    data_root: str = DATA_ROOT
     exec_root: str = "/run/onggi"
     hosts: tuple[str, ...] = ()
     cgroup_parent: str = "/onggi"
@@ -61,6 +66,13 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     here: bool = False
     idle_timeout_s: int = 300
     spares: int = SPARES
+    bridge: str = ""
+    bip: str = ""
+    mtu: int = 0
+    ip: str = ""
+    icc: bool = True
+    ip_forward: bool = True
+    address_pools: tuple[tuple[str, int], ...] = ()
     registries: Settings = Settings()
     storage_driver: str = ""
 
@@ -130,7 +142,7 @@ def build(values: Mapping[str, Json]) -> Config:
     """The configuration of values by dockerd's keys. Raises InvalidArgument or Unsupported."""
     level = "debug" if values.get("debug") else str(values.get("log-level", "info"))
     config = Config(
-        data_root=_absolute(values.get("data-root", "/var/lib/onggi")),
+        data_root=_absolute(values.get("data-root", DATA_ROOT)),
         exec_root=_absolute(values.get("exec-root", "/run/onggi")),
         hosts=tuple(map(_host, values.get("hosts", ()))),
         cgroup_parent="/" + str(values.get("cgroup-parent", "/onggi")).strip("/"),
@@ -143,6 +155,13 @@ def build(values: Mapping[str, Json]) -> Config:
         docker_socket=bool(values.get("docker-socket", False)),
         idle_timeout_s=int(values.get("idle-timeout", 300)),
         spares=int(values.get("spares", SPARES)),
+        bridge=str(values.get("bridge", "")),
+        bip=str(values.get("bip", "")),
+        mtu=int(values.get("mtu", 0)),
+        ip=str(values.get("ip", "")),
+        icc=bool(values.get("icc", True)),
+        ip_forward=bool(values.get("ip-forward", True)),
+        address_pools=network_options.pools(values.get("default-address-pools", [])),
         storage_driver=str(values.get("storage-driver", "")),
     )
     _validate(config)
@@ -181,7 +200,9 @@ def _checked(values: dict[str, Json], path: str) -> dict[str, Json]:
     for key, value in values.items():
         if not isinstance(value, _TYPES[key]) or (_TYPES[key] is int and isinstance(value, bool)):
             raise InvalidArgument(f"unable to configure the daemon with file {path}: {key} has a wrong type")
-        if isinstance(value, (list, dict)) and not all(isinstance(item, str) for item in _items(value)):
+        if key == "default-address-pools":
+            network_options.pools(value)
+        elif isinstance(value, (list, dict)) and not all(isinstance(item, str) for item in _items(value)):
             raise InvalidArgument(f"unable to configure the daemon with file {path}: {key} must hold strings")
     if values.get("live-restore") is False:
         raise Unsupported("live-restore=false is not supported: containers always outlive the engine")
@@ -227,6 +248,7 @@ def _validate(config: Config) -> None:
         raise InvalidArgument(f"invalid spares: {config.spares} is not between 0 and 64")
     if ".." in config.cgroup_parent.split("/") or config.cgroup_parent == "/":
         raise InvalidArgument(f"invalid cgroup-parent: {config.cgroup_parent}")
+    network_options.validate(config.bridge, config.bip, config.mtu, config.ip)
     for label in config.labels:
         if "=" not in label:
             raise InvalidArgument(f"bad attribute format: {label}")

@@ -22,7 +22,7 @@ Status = Literal["ok", "limited", "missing", "note"]
 _CAPABILITY_USES = {
     "CAP_SYS_RESOURCE": "hard limits cannot be raised (--ulimit), oom scores not lowered: both are clamped",
     "CAP_SYS_ADMIN": "no container can be started",
-    "CAP_NET_ADMIN": "loopback in a container cannot be brought up",
+    "CAP_NET_ADMIN": "containers have no network, not even a loopback",
     "CAP_MKNOD": "devices are bind-mounted instead of made",
     "CAP_SETFCAP": "images with file capabilities cannot be imported",
 }
@@ -180,7 +180,7 @@ def _security(found: Findings) -> Iterator[Check]:
 def _engine(found: Findings) -> Iterator[Check]:
     python = ".".join(map(str, found.python))
     yield Check("engine", "python", "ok", python)
-    detail = "networks between containers need it later; loopback, host and none do not"
+    detail = "networks of containers need it; --network host and none do not"
     yield _verdict(found.nft, "engine", "nft", detail, "apt install nftables", "limited")
     if found.always and not found.boots:
         detail = f"{found.always} container(s) with a restart policy will not be started after a boot"

@@ -33,7 +33,8 @@ from onggi.daemon.watch import LauncherWatch
 from onggi.errors import OnggiError
 from onggi.images.service import Images
 from onggi.images.transfers import Transfers
-from onggi.kernel import syscalls
+from onggi.kernel import process, syscalls
+from onggi.networks.service import Networks
 from onggi.volumes.service import Volumes
 
 Json = Any
@@ -50,6 +51,7 @@ class Engine:
         self.transfers: Transfers = services.transfers
         self.volumes: Volumes = services.volumes
         self.questions = services.transfers.questions
+        self.networks: Networks = services.networks
         self.events = services.events
         self.system = system
         self.data_root = data_root
@@ -107,7 +109,7 @@ class Daemon:
     def _adopt_orphans(self) -> None:
         """Monitors of a dead launcher become our children: somebody has to reap them (DECISIONS 12)."""
         syscalls.prctl(syscalls.PR_SET_CHILD_SUBREAPER, 1)
-        asyncio.get_running_loop().add_signal_handler(signal.SIGCHLD, _reap)
+        asyncio.get_running_loop().add_signal_handler(signal.SIGCHLD, process.reap)
 
     def _watch_launcher(self) -> None:
         launcher = self.services.supervisor.launcher
@@ -177,15 +179,6 @@ class Daemon:
             images=len(await self.services.images.list({}, False)),
             always=self.services.started_at_boot(),
         )
-
-
-def _reap() -> None:
-    """Collect every ended child; whoever cares about one watches it by pidfd."""
-    try:
-        while os.waitpid(-1, os.WNOHANG)[0]:
-            continue
-    except ChildProcessError:
-        return
 
 
 def _open_log(path: str) -> int:

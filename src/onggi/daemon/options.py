@@ -49,6 +49,11 @@ FLAGS = (
     Flag("on-demand", "bool", "", "Started by a command: end when there is nothing to look after"),
     Flag("idle-timeout", "int", "idle-timeout", "Seconds without work after which an on-demand engine ends"),
     Flag("spares", "int", "spares", "Monitors kept ready before they are asked for (default 2)"),
+    Flag("bridge", "text", "bridge", "Name of the default network's bridge (default onggi0)", "b"),
+    Flag("bip", "text", "bip", "Address and subnet of the default network's bridge, 172.17.0.1/16"),
+    Flag("mtu", "int", "mtu", "MTU of the default network (default 1500)"),
+    Flag("ip", "text", "ip", "Address that ports are published on unless told otherwise (default all)"),
+    Flag("default-address-pool", "list", "default-address-pools", "Automatic subnets, base=CIDR,size=BITS"),
     Flag("ready-fd", "int", "", "Descriptor to write one byte to when the engine serves"),
     Flag("detached", "bool", "", "Internal: the background half of --detach"),
 )

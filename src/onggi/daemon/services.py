@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import resource
 from contextlib import AsyncExitStack
 
@@ -17,12 +18,16 @@ from onggi.containers.seccomp import Programs
 from onggi.containers.service import Containers
 from onggi.containers.supervisor import Supervisor
 from onggi.daemon.birth import Birth, Limits
-from onggi.daemon.config import Config
+from onggi.daemon.config import DATA_ROOT, Config
 from onggi.images import pushed
 from onggi.images.registries import Registries
 from onggi.images.service import Images
 from onggi.images.transfers import Transfers
 from onggi.kernel import capabilities, cgroups, features
+from onggi.networks import repository as network_rows
+from onggi.networks.core import Settings
+from onggi.networks.ipam import POOLS, Pool
+from onggi.networks.service import Networks
 from onggi.store import drivers
 from onggi.store.content import Content
 from onggi.store.database import Database
@@ -51,8 +56,9 @@ class Services:
         self._stack = AsyncExitStack()
         self.layout = Layout(config.data_root)
         self.layout.create()
-        own = (*pushed.MIGRATIONS, *schema.MIGRATIONS, *volumes.MIGRATIONS)
-        self.database = Database(self.layout.database, [*MIGRATIONS, *own])
+        own = (network_rows, pushed, schema, volumes)
+        migrations = [*MIGRATIONS, *(step for room in own for step in room.MIGRATIONS)]
+        self.database = Database(self.layout.database, migrations)
         self._stack.callback(self.database.close)
         self.database.run_blocking(lambda it: records.adopt(it, config.exec_root))
         self._open_store(config)
@@ -130,6 +136,12 @@ class Services:
         self.events = EventBus(self.database)
         self.images.on_event = self.events.publish
         registry = self._open_volumes(config)
+        self.networks = Networks(
+            self.database,
+            network_settings(config),
+            lambda action, key, facts: self.events.publish("network", action, key, facts),
+        )
+        self._stack.push_async_callback(self.networks.close)
         context = Context(
             database=self.database,
             images=self.images,
@@ -143,9 +155,36 @@ class Services:
             spares=Spares(f"{config.data_root}/spares"),
             volumes=Holding(registry),
             copy_up=self.supervisor.copy_up,
+            networks=self.networks,
         )
         self.containers = Containers(context)
         self._stack.push_async_callback(self.containers.close)
+
+
+def network_settings(config: Config) -> Settings:
+    """Names on the machine are an engine's own: one with directories of its own has names of its own."""
+    usual = config.data_root == DATA_ROOT
+    suffix = "" if usual else "-" + hashlib.sha256(config.data_root.encode()).hexdigest()[:6]
+    return Settings(
+        table=f"onggi{suffix}",
+        bridge=config.bridge or (f"onggi{suffix}" if suffix else "onggi0"),
+        bip=config.bip,
+        mtu=config.mtu or 1500,
+        binding=config.ip,
+        icc=config.icc,
+        ip_forward=config.ip_forward,
+        pools=tuple(Pool(base, size) for base, size in config.address_pools) or POOLS,
+        seed=config.data_root + _machine_id(),
+        exec_root=config.exec_root,
+    )
+
+
+def _machine_id() -> str:
+    try:
+        with open("/etc/machine-id", encoding="ascii") as file:
+            return file.read().strip()
+    except OSError:
+        return ""
 
 
 def host_facts(config: Config, born: Birth) -> Host:

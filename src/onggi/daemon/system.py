@@ -191,7 +191,7 @@ def _engine_fields(config: Config) -> Json:
         "DockerRootDir": config.data_root,
         "Plugins": {
             "Volume": ["local"],
-            "Network": ["host", "null"],
+            "Network": ["bridge", "host", "ipvlan", "macvlan", "null"],
             "Authorization": None,
             "Log": list(DRIVERS),
         },

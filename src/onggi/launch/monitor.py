@@ -102,7 +102,7 @@ class Monitor:
         self.peers = Peers(self.loop, request.run_dir, self._serve)
         self.peers.add(control)
         self.pid, self.pidfd, self.started_ns = 0, -1, 0
-        self.paused = self.reported = self._prepared = False
+        self.paused = self.reported = self._prepared = self._gone = False
         self.warnings: list[str] = []
         self._trace: list[tuple[str, int]] = []
         self._failure: channel.Failure | None = None
@@ -181,6 +181,7 @@ class Monitor:
 
     def go(self) -> None:
         """Let a prepared container run."""
+        self._gone = True
         with contextlib.suppress(OSError):
             send_message(self._outer, channel.GO)
 
@@ -254,6 +255,7 @@ class Monitor:
             "pid": self.pid,
             "started_ns": self.started_ns,
             "status": "paused" if self.paused else "running",
+            "wired": self._gone,
             "execs": {name: process.pid for name, process in self.execs.running.items()},
             "ended_execs": self.execs.ended,
         }

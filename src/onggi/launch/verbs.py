@@ -121,6 +121,15 @@ def _root(monitor: Monitor, _: Json, __: list[int], answer: Answer) -> None:
         os.close(fd)
 
 
+def _netns(monitor: Monitor, _: Json, __: list[int], answer: Answer) -> None:
+    """A descriptor of the container's network namespace, for what is connected while it runs."""
+    fd = os.open(f"/proc/{monitor.pid}/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        answer({"fd": fd}, None)
+    finally:
+        os.close(fd)
+
+
 _VERBS: dict[str, Callable[[Monitor, Json, list[int], Answer], None]] = {
     "hello": _hello,
     "state": _hello,
@@ -139,4 +148,5 @@ _VERBS: dict[str, Callable[[Monitor, Json, list[int], Answer], None]] = {
     "pids": _pids,
     "update": _update,
     "root": _root,
+    "netns": _netns,
 }

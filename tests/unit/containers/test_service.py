@@ -10,7 +10,7 @@ from fake_containers import World
 from onggi.containers import records, repository
 from onggi.containers.options import AttachOptions, ExecOptions, Hijacked
 from onggi.containers.runtime import ExitRecord, MonitorState
-from onggi.errors import CommandNotFound, Conflict, InvalidArgument, NotFound, NotModified, Unsupported
+from onggi.errors import CommandNotFound, Conflict, InvalidArgument, NotFound, NotModified
 
 
 def service_test(function):
@@ -100,8 +100,7 @@ async def test_names_are_taken_once(world):
 @service_test
 async def test_refusals_leave_nothing(world):
     for host, error in (
-        ({"NetworkMode": "mine"}, Unsupported),
-        ({"PortBindings": {"80/tcp": [{"HostPort": "1"}]}}, Unsupported),
+        ({"PortBindings": {"80/tcp": [{"HostPort": "x"}]}}, InvalidArgument),
         ({"Binds": ["v/:/data"]}, InvalidArgument),
         ({"Memory": 1000}, InvalidArgument),
         ({"CapAdd": ["NOPE"]}, InvalidArgument),

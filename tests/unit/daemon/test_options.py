@@ -37,7 +37,12 @@ def test_flags_in_every_spelling() -> None:
 @pytest.mark.parametrize(
     ("argv", "words"),
     [
-        (["--bridge", "none"], "unknown flag: --bridge"),
+        (["--iptables", "none"], "unknown flag: --iptables"),
+        (["--bip", "172.17.0.1"], "it needs the subnet's length"),
+        (["--bridge", "a/b"], "invalid bridge name"),
+        (["--mtu", "20"], "invalid default MTU value: 20"),
+        (["--ip", "x"], "invalid network address"),
+        (["--default-address-pool", "base=10.0.0.0/16,size=8"], "has a smaller prefix"),
         (["-x"], "unknown shorthand flag: 'x' in -x"),
         (["--data-root"], "flag needs an argument: --data-root"),
         (["extra"], "accepts no arguments: extra"),
@@ -87,7 +92,10 @@ def test_the_file_has_dockerds_keys(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("values", "words"),
     [
-        ({"storage-opts": [], "bip": "x"}, "don't match any configuration option: bip, storage-opts"),
+        (
+            {"storage-opts": [], "iptables": "x"},
+            "don't match any configuration option: iptables, storage-opts",
+        ),
         ({"debug": "yes"}, "debug has a wrong type"),
         ({"hosts": [1]}, "hosts must hold strings"),
         ({"log-opts": {"max-file": 3}}, "log-opts must hold strings"),

@@ -3,7 +3,18 @@
 from __future__ import annotations
 
 from onggi.api.router import Route
-from onggi.api.routes import containers, execs, images, later, private, streams, system, transfers, volumes
+from onggi.api.routes import (
+    containers,
+    execs,
+    images,
+    later,
+    networks,
+    private,
+    streams,
+    system,
+    transfers,
+    volumes,
+)
 
 
 def all_routes() -> list[Route]:
@@ -17,5 +28,6 @@ def all_routes() -> list[Route]:
         *images.ROUTES,
         *volumes.ROUTES,
         *private.ROUTES,
+        *networks.ROUTES,
         *later.ROUTES,
     ]
