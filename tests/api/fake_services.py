@@ -186,6 +186,10 @@ class FakeTransfers:
             size += len(piece)
         yield {"status": f"{size} bytes of {reference} {changes}"}
 
+    async def pull(self, name, tag, *, platform, auth):
+        raise NotFound(f"pull access denied for {name}, repository does not exist")
+        yield
+
 
 class FakeSystem:
     """Fixed answers."""
