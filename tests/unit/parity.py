@@ -123,6 +123,7 @@ def as_ours(text: str) -> str:
         text.replace("'docker ", "'onggi ")
         .replace("docker:", "onggi:")
         .replace("Usage:  docker ", "Usage:  onggi ")
+        .replace("\tdocker ", "\tonggi ")
     )
 
 

@@ -43,7 +43,7 @@ LAYERS: dict[str, set[str]] = {
     "api": FOUNDATIONS | {"store", "registry", "logs", "images", "networks", "containers"},
     "daemon": FOUNDATIONS | MECHANISMS | {"images", "volumes", "networks", "containers", "api"},
     "client": set(),
-    "cli": {"client"},
+    "cli": {"client", "archive"},
 }
 FRONT = {"client", "cli"}
 STDLIB_ONLY = {"errors", "kernel", "archive", "runtime", "launch", "logs"} | FRONT

@@ -30,6 +30,7 @@ ROWS: tuple[tuple[str, str, str, str], ...] = (
     ("volume", "", "Manage volumes", MANAGEMENT),
     ("attach", "attach", "Connect to the streams of a running container", PLAIN),
     ("commit", "commit", "Make an image of what a container changed", PLAIN),
+    ("cp", "cp", "Copy files between a container and this machine", PLAIN),
     ("create", "create", "Create a container", PLAIN),
     ("diff", "diff", "Show what a container changed in its file system", PLAIN),
     ("events", "events", "Show what happens in the engine, as it happens", PLAIN),
@@ -57,6 +58,7 @@ ROWS: tuple[tuple[str, str, str, str], ...] = (
     ("wait", "wait", "Wait for containers to stop and print their exit codes", PLAIN),
     ("container attach", "attach", "", ""),
     ("container commit", "commit", "", ""),
+    ("container cp", "cp", "", ""),
     ("container create", "create", "", ""),
     ("container diff", "diff", "", ""),
     ("container exec", "exec_", "", ""),
@@ -119,7 +121,6 @@ LATER = [
     "compose",
     "config",
     "context",
-    "cp",
     "manifest",
     "network",
     "node",
@@ -129,7 +130,6 @@ LATER = [
     "stack",
     "swarm",
     "trust",
-    "container_cp",
     "image_build",
 ]
 

@@ -70,6 +70,7 @@ class Response:
     def __init__(self, sock: Socket, status: int, headers: dict[str, str], early: bytes) -> None:
         self.status, self.headers = status, headers
         self._sock, self._buffer = sock, bytearray(early)
+        self.bodyless = False  # its length, if given, is of what a GET would bring
 
     def take_over(self) -> tuple[Socket, bytes]:
         """Give the caller the socket and the bytes that followed the head (after status 101)."""
@@ -83,7 +84,7 @@ class Response:
         """Yield the body as it arrives; closes the connection at the end. Raises Disconnected if cut
         short."""
         try:
-            if self.status in (204, 304):
+            if self.bodyless or self.status in (204, 304):
                 return
             if "chunked" in self.headers.get("transfer-encoding", "").lower():
                 yield from self._chunked()
@@ -159,7 +160,9 @@ def exchange(
     else:
         send_all(sock, raw)
         _send_chunks(sock, body)
-    return read_head(sock)
+    response = read_head(sock)
+    response.bodyless = method == "HEAD"
+    return response
 
 
 def send_all(sock: Socket, data: bytes) -> None:

@@ -1,0 +1,76 @@
+"""Packs a file or directory of this machine for a container, as docker's command does."""
+
+from __future__ import annotations
+
+import _thread
+import os
+
+from onggi.archive.pack import entry_of
+from onggi.archive.tar import DIRECTORY, FILE, HARDLINK
+from onggi.archive.walk import Opener, walk
+from onggi.archive.writer import Writer
+from onggi.cli.cp_paths import rename, split_entry
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from onggi.cli.cp_paths import End, Plan
+
+_PIECE = 1 << 18
+# User attributes and ACLs are about this machine's users; docker's command leaves them behind too.
+_KEPT = b"security.capability"
+
+
+def packed(source: End, plan: Plan) -> Iterator[bytes]:
+    """Yield the archive of ``source`` with the names that ``plan`` wants. Raises OSError.
+
+    It is written by a thread into a pipe: the kernel moves file data to where it is sent from.
+    """
+    reading, writing = os.pipe2(os.O_CLOEXEC)
+    errors: list[BaseException] = []
+
+    def work() -> None:
+        try:
+            _write(source, plan, writing)
+        except BaseException as error:
+            errors.append(error)
+        finally:
+            os.close(writing)
+
+    _thread.start_new_thread(work, ())
+    # The reading end stays open when nobody reads on: a writer without a reader would end the program.
+    while piece := os.read(reading, _PIECE):
+        yield piece
+    os.close(reading)
+    if errors:
+        raise errors[0]
+
+
+def _write(source: End, plan: Plan, out_fd: int) -> None:
+    folder, name = split_entry(source.path)
+    writer, links = Writer(out_fd), dict[tuple[int, int], bytes]()
+    parent_fd = os.open(folder, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    opener = Opener()
+    top = opener.open(parent_fd, os.fsencode(name), b"")
+    if top is None:
+        raise FileNotFoundError(2, os.strerror(2), source.path)
+    for found in walk(top, opener, lambda _: True):
+        path = os.fsencode(name) + (b"/" + found.path if found.path else b"")
+        shown = rename(path, plan.old, plan.new)
+        entry = entry_of(found, shown)
+        if entry is None:
+            continue  # a socket
+        entry = entry._replace(xattrs={key: value for key, value in entry.xattrs.items() if key == _KEPT})
+        first = _first_name(links, found.status, shown) if entry.kind != DIRECTORY else shown
+        if first != shown:
+            entry = entry._replace(kind=HARDLINK, link=first, size=0, xattrs={})
+        writer.add(entry)
+        if entry.kind == FILE:
+            writer.data(found.fd, entry.size)
+    writer.finish()
+
+
+def _first_name(links: dict[tuple[int, int], bytes], status: os.stat_result, name: bytes) -> bytes:
+    """Return the name under which the file went before, or this one."""
+    return links.setdefault((status.st_dev, status.st_ino), name) if status.st_nlink > 1 else name
