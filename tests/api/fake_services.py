@@ -187,8 +187,19 @@ class FakeTransfers:
         yield {"status": f"{size} bytes of {reference} {changes}"}
 
     async def pull(self, name, tag, *, platform, auth):
-        raise NotFound(f"pull access denied for {name}, repository does not exist")
+        familiar = name.removeprefix("docker.io/library/")
+        raise NotFound(f"pull access denied for {familiar}, repository does not exist")
         yield
+
+
+class FakeNetworks:
+    """The bridge alone."""
+
+    async def list_(self, *_, **__):
+        return [{"Name": "bridge", "Id": "1" * 64, "Driver": "bridge", "Scope": "local"}]
+
+    async def prune(self, *_):
+        return {"NetworksDeleted": []}
 
 
 class FakeSystem:
@@ -215,3 +226,4 @@ class FakeEngine:
         self.containers = FakeContainers(self.events)
         self.volumes = FakeVolumes()
         self.images, self.transfers, self.system = FakeImages(), FakeTransfers(), FakeSystem()
+        self.networks = FakeNetworks()
