@@ -25,6 +25,7 @@ ROWS: tuple[tuple[str, str, str, str], ...] = (
     ("daemon", "daemon", "Serve as an engine in the foreground", OWN),
     ("container", "", "Manage containers", MANAGEMENT),
     ("image", "", "Manage images", MANAGEMENT),
+    ("manifest", "", "Look into registries", MANAGEMENT),
     ("registry", "", "Serve images to others", MANAGEMENT),
     ("system", "", "Manage the engine", MANAGEMENT),
     ("volume", "", "Manage volumes", MANAGEMENT),
@@ -99,6 +100,7 @@ ROWS: tuple[tuple[str, str, str, str], ...] = (
     ("image save", "save", "", ""),
     ("image tag", "tag", "", ""),
     ("system events", "events", "", ""),
+    ("manifest inspect", "manifest_inspect", "Show the manifest of an image in a registry", ""),
     ("registry serve", "registry_serve", "Serve the images of this engine as a registry", ""),
     ("volume create", "volume_create", "Create a volume", ""),
     ("volume inspect", "volume_inspect", "Show all facts about volumes", ""),
@@ -121,7 +123,6 @@ LATER = [
     "compose",
     "config",
     "context",
-    "manifest",
     "network",
     "node",
     "plugin",
@@ -131,6 +132,10 @@ LATER = [
     "swarm",
     "trust",
     "image_build",
+    "manifest_annotate",
+    "manifest_create",
+    "manifest_push",
+    "manifest_rm",
 ]
 
 
