@@ -86,8 +86,15 @@ class Consistency:
         yield from (f"image without its layer: {row[0]}" for row in images if row[1] not in dict(layers))
         yield from (f"tag of no image: {row[0]}" for row in tags if row[0] not in dict(images))
         yield from (
-            f"left in {name}: {entry}" for name in ("ingest", "trash") for entry in names(self.data / name)
+            f"left in {name}: {entry}"
+            for name in ("ingest", "trash", "volumes/.trash")
+            for entry in names(self.data / name)
         )
+        volumes = {row[0] for row in self._query("SELECT name FROM volumes")}
+        yield from differ("volumes", names(self.data / "volumes") - {".trash"}, volumes)
+        for name in volumes & names(self.data / "volumes"):
+            if names(self.data / "volumes" / name) != {"_data"}:
+                yield f"in volume {name}: {sorted(names(self.data / 'volumes' / name))}"
 
     # -- containers ----------------------------------------------------------------------------------------
 

@@ -94,13 +94,9 @@ class Payloads:
         return compiler.compile_plan(config, environment)
 
     def root_without_upper(self, rootfs: Rootfs) -> plans.Root:
-        """A read-only root, for whoever mounts it beside containers; the kernel takes no overlay of a single
-        layer.
-        """
+        """A read-only root, for whoever mounts it beside containers."""
         directory = rootfs.path if rootfs.kind == "directory" else ""
         overlays = tuple(overlay._replace(upper="", work="") for overlay in _overlays(rootfs))
-        if len(overlays) == 1 and len(overlays[0].lowers) == 1 and not overlays[0].masks:
-            directory, overlays = overlays[0].lowers[0], ()
         return plans.Root(
             self._mount_point, directory, overlays, True, 0, self._features.overlay_append, False
         )

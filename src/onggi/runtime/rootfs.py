@@ -62,10 +62,12 @@ def _clone_source(source: Source, overlay_append: bool) -> int:
 
 
 def _layers(lowers: Sequence[str], append: bool) -> int:
-    """A read-only view of layers; the kernel takes no overlay of one that has no upper directory."""
-    if len(lowers) > 1:
-        return mounts.overlay(lowers, append=append)
-    tree = mounts.clone_tree(lowers[0], recursive=False)
+    return mounts.overlay(lowers, append=append) if len(lowers) > 1 else _one_layer(lowers[0])
+
+
+def _one_layer(lower: str) -> int:
+    """What the kernel takes no overlay of: a single layer without an upper directory."""
+    tree = mounts.clone_tree(lower, recursive=False)
     mounts.set_attributes(tree, syscalls.MOUNT_ATTR_RDONLY)
     return tree
 
@@ -380,14 +382,18 @@ def _mount_overlay(root: Root, overlay: Overlay, target: str) -> int:
             opened.callback(os.close, view)
             _attach_at(view, target)
             base = [f"/proc/self/fd/{view}"]
-        fd = mounts.overlay(
-            [*above, *base],
-            overlay.upper,
-            overlay.work,
-            append=append,
-            userxattr=userxattr,
-            volatile=overlay.volatile,
-        )
+        lowers = [*above, *base]
+        if not overlay.upper and len(lowers) == 1:
+            fd = _one_layer(lowers[0])
+        else:
+            fd = mounts.overlay(
+                lowers,
+                overlay.upper,
+                overlay.work,
+                append=append,
+                userxattr=userxattr,
+                volatile=overlay.volatile,
+            )
         _attach_at(fd, target)
     return fd
 

@@ -58,7 +58,7 @@ class Holding:
     def recorded(self, drafts: Sequence[Volume], *, durable: bool) -> None:
         """The rows of drafts are committed. On the database's thread."""
         if durable:
-            self._registry.directories.promise(volume.name for volume in drafts)
+            self._registry.promise([volume.name for volume in drafts])
 
     def publish(self, action: str, name: str, **attributes: str) -> None:
         """Tell that a container mounted or unmounted a volume, or that a draft is there."""
@@ -106,7 +106,7 @@ class Holding:
                 for name in anonymous
                 if name in registry.volumes and registry.holders(name) == [container_id]
             ]
-            yield Departure(registry.dropping(going), lambda: registry.directories.discard(going))
+            yield Departure(registry.dropping(going), lambda: registry.discard(going))
             registry.let_go(container_id)
             for name in going:
                 registry.forget(registry.volumes[name])

@@ -88,10 +88,7 @@ class Registry:
         if holders := self.holders(name):
             raise Conflict(f"remove {name}: volume is in use - [{', '.join(holders)}]")
         failpoint("volumes.remove.before_row")
-        await self.database.run(
-            self.dropping([name]), durable=True, after=lambda _: self.directories.discard([name])
-        )
-        failpoint("volumes.remove.after_row")
+        await self.database.run(self.dropping([name]), durable=True, after=lambda _: self.discard([name]))
         self.forget(volume)
 
     def dropping(self, names: list[str]) -> repository.Statement:
@@ -103,6 +100,16 @@ class Registry:
             delete(connection)
 
         return statement
+
+    def discard(self, names: list[str]) -> None:
+        """Put files aside whose rows are durably gone. From any thread."""
+        failpoint("volumes.remove.after_row")
+        self.directories.discard(names)
+
+    def promise(self, names: list[str]) -> None:
+        """Their rows are durable. On the database's thread."""
+        failpoint("volumes.create.after_row")
+        self.directories.promise(names)
 
     def forget(self, volume: Volume) -> None:
         """Its row is gone."""
@@ -128,11 +135,8 @@ class Registry:
         await asyncio.to_thread(self._make_durable, volume.name)
         failpoint("volumes.create.before_row")
         await self.database.run(
-            repository.insert([volume]),
-            durable=True,
-            after=lambda _: self.directories.promise([volume.name]),
+            repository.insert([volume]), durable=True, after=lambda _: self.promise([volume.name])
         )
-        failpoint("volumes.create.after_row")
         self.volumes[volume.name] = volume
         self.publish("create", volume)
 
