@@ -67,22 +67,7 @@ class Machine:
 
     def inside(self, work, *arguments):
         """What ``work`` returns or raises, done on this machine."""
-        outcome = []
-
-        def run():
-            syscalls.setns(self.fd, syscalls.CLONE_NEWNET)
-            try:
-                outcome.append((work(*arguments), None))
-            except BaseException as error:
-                outcome.append((None, error))
-
-        thread = threading.Thread(target=run)
-        thread.start()
-        thread.join()
-        value, error = outcome[0]
-        if error is not None:
-            raise error
-        return value
+        return inside(self.fd, work, *arguments)
 
     def fetch(self, address, port, path="/", timeout=30):
         """The body of a page, asked for from this machine."""
@@ -109,6 +94,26 @@ class Machine:
         with Netlink() as netlink:
             netlink.change([rtnl.delete_link(f"{self.link}v"), rtnl.delete_link(self.link)])
         os.close(self.fd)
+
+
+def inside(namespace, work, *arguments):
+    """What ``work`` returns or raises in another network namespace."""
+    outcome = []
+
+    def run():
+        syscalls.setns(namespace, syscalls.CLONE_NEWNET)
+        try:
+            outcome.append((work(*arguments), None))
+        except BaseException as error:
+            outcome.append((None, error))
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    thread.join()
+    value, error = outcome[0]
+    if error is not None:
+        raise error
+    return value
 
 
 def heard(listener):

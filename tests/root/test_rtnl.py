@@ -10,6 +10,7 @@ from pyroute2 import IPRoute
 from onggi.errors import KernelError
 from onggi.kernel import netlink, nft, rtnl, syscalls
 from onggi.kernel.netlink import Netlink
+from onggi.kernel.redirect import redirect
 
 
 class Room:
@@ -191,3 +192,18 @@ def test_losses_of_a_table_are_counted(room):
     assert watch.losses() == 1
     assert watch.losses() == 0
     watch.close()
+
+
+def test_a_redirection_is_what_nft_would_have_made(room):
+    targets = {"udp": 4053, "tcp": 4054}
+    with Netlink(netlink.NETFILTER) as filter_:
+        redirect(filter_, "names", "127.0.0.11", 53, {"udp": 1, "tcp": 2})
+        redirect(filter_, "names", "127.0.0.11", 53, targets)
+    shown = nft.run(["list", "ruleset"]).output.decode()
+    nft.run(["flush", "ruleset"])
+    made = "table ip names {\n chain out {\n  type nat hook output priority -100; policy accept;\n"
+    for name, port in targets.items():
+        made += f"  ip daddr 127.0.0.11 {name} dport 53 dnat to 127.0.0.11:{port}\n"
+    nft.apply(made + " }\n}\n")
+    assert shown == nft.run(["list", "ruleset"]).output.decode()
+    assert "4054" in shown

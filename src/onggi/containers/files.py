@@ -117,9 +117,10 @@ def write_files(
     return paths(directory)
 
 
-def write_hosts(directory: str, host: HostConfig, facts: NameFacts) -> None:
-    """Write the hosts file again, for a container that runs."""
+def write_names(directory: str, host: HostConfig, facts: NameFacts) -> None:
+    """Write what follows from networks again, for a container that runs."""
     _write(f"{directory}/hosts", hosts_text(host, "", facts))
+    _write(f"{directory}/resolv.conf", resolv_text(host, _machine_file("/etc/resolv.conf"), facts.resolver))
 
 
 def paths(directory: str) -> dict[str, str]:

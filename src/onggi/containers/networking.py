@@ -99,7 +99,7 @@ class Networking:
         await networks.sandboxes.prepare(wants)
         member = Member(container.id, container.name, config.hostname, container.run + 1)
         ports = wishes(host.port_bindings, config.exposed_ports, host.publish_all_ports)
-        return networks.sandboxes.reserve(member, wants, ports)
+        return networks.sandboxes.reserve(member, wants, ports, host.dns)
 
     def wire_of(
         self, container: Container, sandbox: Sandbox | None
@@ -151,6 +151,18 @@ class Networking:
         return tuple(
             entry.gateway for entry in self._context.networks.find("bridge").subnets if entry.gateway
         )
+
+    async def resume(self, container: Container) -> None:
+        """Take over the networks of a container that an earlier engine started, its resolver with them."""
+        sandboxes = self._context.networks.sandboxes
+        sandboxes.adopt(container.id, container.name, self._context.run_directory(container))
+        sandbox = sandboxes.get(container.id)
+        if sandbox is not None and sandbox.resolver:
+            netns = await self._netns(container)
+            try:
+                await sandboxes.serve_names(sandbox, netns)
+            finally:
+                os.close(netns)
 
     # -- while it runs -------------------------------------------------------------------------------------
 
@@ -236,8 +248,8 @@ class Networking:
         return int(answer["fd"])
 
     def _write_hosts(self, container: Container, sandbox: Sandbox) -> None:
-        directory = self._context.directory(container.id)
-        files.write_hosts(directory, container.spec.host_config, self.name_facts(container, sandbox))
+        facts = self.name_facts(container, sandbox)
+        files.write_names(self._context.directory(container.id), container.spec.host_config, facts)
 
     async def _save(self, container: Container) -> None:
         """The whole row again: what was asked for has changed."""

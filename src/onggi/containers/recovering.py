@@ -6,6 +6,7 @@ left ended with the machine: exit code 255, as dockerd says.
 
 from __future__ import annotations
 
+import contextlib
 import time
 
 from onggi.containers import repository, restart
@@ -15,9 +16,10 @@ from onggi.containers.health import HealthMonitor
 from onggi.containers.launching import has_probe
 from onggi.containers.lifecycle import Lifecycle
 from onggi.containers.model import Container, Health
+from onggi.containers.networking import Networking
 from onggi.containers.runs import Runs
 from onggi.containers.runtime import ExitRecord, MonitorState
-from onggi.errors import OnggiError, Unavailable
+from onggi.errors import NotFound, OnggiError, Unavailable
 
 LOST = 255
 
@@ -35,6 +37,7 @@ class Recovery:
             execs,
             health,
         )
+        self._networking = Networking(context)
 
     async def recover(self, *, rebooted: bool = False) -> None:
         """Load everything, connect to what runs, book what ended, go on with removals and restarts."""
@@ -77,6 +80,8 @@ class Recovery:
             found = None
         if isinstance(found, MonitorState) and found.run == container.run:
             self._adopt_run(container, found)
+            with contextlib.suppress(NotFound):  # it ended while it was asked
+                await self._networking.resume(container)
             return
         self._execs.adopt(container, {}, self._context.runtime.ended_execs(container.id, container.run))
         record = found if isinstance(found, ExitRecord) and found.run == container.run else _lost(container)
@@ -88,8 +93,6 @@ class Recovery:
         if has_probe(container):
             state.health = state.health or Health()
         self._execs.adopt(container, found.execs, found.ended_execs)
-        directory = self._context.run_directory(container)
-        self._context.networks.sandboxes.adopt(container.id, container.name, directory)
         self._runs.watch(container)
         self._health.begin(container)
 

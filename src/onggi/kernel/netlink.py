@@ -132,6 +132,24 @@ class Netlink:
         if failed:
             raise failed
 
+    def batch(self, begin: Message, messages: Sequence[Message], end: Message) -> None:
+        """Carry out every message or none, between the edges of a transaction. Raises KernelError."""
+        edges, first = {0, len(messages) + 1}, self._number + 1
+        everything = [begin, *messages, end]
+        parts = [
+            self._packed(message, 0 if place in edges else ACK) for place, message in enumerate(everything)
+        ]
+        self._socket.send(b"".join(parts))
+        failed: KernelError | None = None
+        left = len(messages)
+        while left and not failed:
+            for answer in self._receive():
+                if answer.type == _ERROR and first <= answer.number < first + len(everything):
+                    left -= 1
+                    failed = failed or error_of(answer, everything[answer.number - first].what)
+        if failed:
+            raise failed
+
     def ask(self, message: Message) -> list[bytes]:
         """The bodies that answer one question, a dump or not."""
         self._send([message], 0 if message.flags & DUMP == DUMP else ACK)
@@ -152,22 +170,14 @@ class Netlink:
         """What was multicast to us; raises BlockingIOError if nothing is, OSError if some of it is lost."""
         return list(_split(self._socket.recv(_BUFFER, socket.MSG_DONTWAIT)))
 
-    def send_raw(self, payload: bytes) -> None:
-        """Send bytes that already have their headers."""
-        self._socket.send(payload)
-
-    def receive(self) -> Iterator[Answer]:
-        """The next answers."""
-        return self._receive()
-
     def _send(self, messages: Iterable[Message], flags: int) -> None:
-        parts: list[bytes] = []
-        for message in messages:
-            self._number += 1
-            size = _HEADER.size + len(message.body)
-            header = _HEADER.pack(size, message.type, message.flags | flags | REQUEST, self._number, 0)
-            parts += [header, message.body, b"\0" * (-size % 4)]
-        self._socket.send(b"".join(parts))
+        self._socket.send(b"".join([self._packed(message, flags) for message in messages]))
+
+    def _packed(self, message: Message, flags: int) -> bytes:
+        self._number += 1
+        size = _HEADER.size + len(message.body)
+        header = _HEADER.pack(size, message.type, message.flags | flags | REQUEST, self._number, 0)
+        return header + message.body + b"\0" * (-size % 4)
 
     def _receive(self) -> Iterator[Answer]:
         return _split(self._socket.recv(_BUFFER))

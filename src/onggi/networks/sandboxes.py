@@ -25,6 +25,7 @@ from onggi.kernel.files import write_atomic
 from onggi.kernel.netlink import Netlink
 from onggi.networks import model, plans, wiring
 from onggi.networks.core import Core
+from onggi.networks.dns.server import Resolvers, Sockets
 from onggi.networks.ipam import Addresses
 from onggi.networks.kernel_thread import inside
 from onggi.networks.model import Endpoint, Network, Sandbox, Subnet, Wish
@@ -60,6 +61,7 @@ class Sandboxes:
     def __init__(self, core: Core) -> None:
         self._core = core
         self._relays = Relays()
+        self._resolvers = Resolvers(core)
         self._wishes: dict[tuple[str, str], Wish] = {}
         self._leaving: set[str] = set()
 
@@ -77,8 +79,10 @@ class Sandboxes:
                 async with core.lock:
                     await core.realize(core.find(want.network.id))
 
-    def reserve(self, member: Member, wants: Sequence[Want], ports: Sequence[PortWish]) -> Sandbox:
-        """Addresses and ports for one run. On failure nothing is taken."""
+    def reserve(
+        self, member: Member, wants: Sequence[Want], ports: Sequence[PortWish], dns: Sequence[str] = ()
+    ) -> Sandbox:
+        """Addresses and ports for one run; ``dns`` are resolvers of its own. On failure nothing is taken."""
         core = self._core
         self.release(member.id)
         sandbox = Sandbox(
@@ -87,6 +91,7 @@ class Sandboxes:
             hostname=member.hostname,
             run=member.run,
             id=secrets.token_hex(32),
+            dns=list(dns),
         )
         core.sandboxes[member.id] = sandbox
         try:
@@ -175,6 +180,8 @@ class Sandboxes:
         ]
         if sandbox.ports:
             work.append(asyncio.ensure_future(core.apply()))
+        if sandbox.resolver:
+            work.append(asyncio.ensure_future(self.serve_names(sandbox, netns)))
         for outcome in await asyncio.gather(*work, return_exceptions=True):
             if isinstance(outcome, BaseException):
                 raise outcome
@@ -182,6 +189,16 @@ class Sandboxes:
             self._relays.follow(core.taken.get(sandbox.container, ()), self._target(sandbox))
         for key, endpoint in sandbox.endpoints.items():
             self._tell("connect", sandbox, core.networks[key], endpoint)
+
+    async def serve_names(self, sandbox: Sandbox, netns: int) -> None:
+        """Answer the container's questions at 127.0.0.11 from now on."""
+        core = self._core
+        sockets = Sockets(*await core.thread.run(lambda _: wiring.open_resolver(netns)))
+        if core.sandboxes.get(sandbox.container) is sandbox:
+            self._resolvers.serve(sandbox, sockets)
+        else:
+            for sock in sockets:  # it ended meanwhile
+                sock.close()
 
     def _wire(self, sandbox: Sandbox, endpoint: Endpoint) -> Wire:
         wish = self._wishes.get((sandbox.container, endpoint.network), Wish())
@@ -206,6 +223,7 @@ class Sandboxes:
         """Connect a running container to one more network."""
         core = self._core
         await self.prepare([want])
+        resolved = sandbox.resolver
         endpoint = self._join(sandbox, want)
         wires, routes = [self._wire(sandbox, endpoint)], self._routes(sandbox)
 
@@ -220,6 +238,8 @@ class Sandboxes:
             self._leave(sandbox, want.network)
             raise
         await self._moved(sandbox, run_dir)
+        if sandbox.resolver and not resolved:
+            await self.serve_names(sandbox, netns)
         self._tell("connect", sandbox, want.network, endpoint)
         return endpoint
 
@@ -276,6 +296,7 @@ class Sandboxes:
         if sandbox is None:
             return
         taken = core.taken.pop(container_id, [])
+        self._resolvers.end(container_id)
         self._relays.forget(taken)
         core.ports.give_back(taken)
         if sandbox.ports:
@@ -342,6 +363,7 @@ class Sandboxes:
 
     def close(self) -> None:
         self._relays.close()
+        self._resolvers.close()
 
 
 def dns_names(member: Member, aliases: Sequence[str]) -> list[str]:

@@ -13,7 +13,8 @@ from typing import NamedTuple
 
 from onggi.errors import Conflict, InvalidArgument, KernelError, Unsupported
 from onggi.kernel import rtnl
-from onggi.kernel.netlink import Message, Netlink, is_missing, sysctl
+from onggi.kernel.netlink import NETFILTER, Message, Netlink, is_missing, sysctl
+from onggi.kernel.redirect import redirect
 from onggi.networks import plans
 from onggi.networks.ipam import AnyNetwork
 from onggi.networks.kernel_thread import inside
@@ -21,6 +22,8 @@ from onggi.networks.model import Endpoint, Network
 from onggi.networks.plans import Setting
 
 logger = logging.getLogger("onggid")
+RESOLVER = "127.0.0.11"
+_QUIET = socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC
 _FORWARD4, _FORWARD6 = "net/ipv4/ip_forward", "net/ipv6/conf/all/forwarding"
 
 
@@ -170,6 +173,35 @@ def _route(inner: Netlink, routes: Sequence[tuple[Endpoint, bool]]) -> None:
         link = rtnl.link(inner, endpoint.interface)
         if link is not None:
             inner.change([plans.default_route(endpoint, link.number, six)])
+
+
+def open_resolver(netns: int) -> tuple[socket.socket, socket.socket]:
+    """Sockets in a container's namespace that hear what is sent to ``RESOLVER``, port 53, over UDP and TCP.
+
+    Port 53 itself stays free for a name server in the container.
+    """
+    with inside(netns):
+        datagrams = socket.socket(socket.AF_INET, socket.SOCK_DGRAM | _QUIET)
+        stream = socket.socket(socket.AF_INET, socket.SOCK_STREAM | _QUIET)
+        try:
+            with Netlink(NETFILTER) as netlink:
+                ports = {name: _bound(sock, 0) for name, sock in (("udp", datagrams), ("tcp", stream))}
+                redirect(netlink, "onggi_resolver", RESOLVER, 53, ports)
+        except KernelError:
+            # A kernel without nf_tables: the port itself, then.
+            datagrams.close()
+            stream.close()
+            datagrams = socket.socket(socket.AF_INET, socket.SOCK_DGRAM | _QUIET)
+            stream = socket.socket(socket.AF_INET, socket.SOCK_STREAM | _QUIET)
+            for sock in (datagrams, stream):
+                _bound(sock, 53)
+        stream.listen(64)
+        return datagrams, stream
+
+
+def _bound(sock: socket.socket, port: int) -> int:
+    sock.bind((RESOLVER, port))
+    return int(sock.getsockname()[1])
 
 
 def disconnect(
