@@ -72,6 +72,7 @@ class Findings(msgspec.Struct, frozen=True, kw_only=True):
     apparmor_restricts: bool = False
     lsm: frozenset[str] = frozenset()
     birth_failures: tuple[str, ...] = ()
+    hard_limits: dict[str, int] = {}
     always: int = 0
     boots: bool = False
     data_root: str = ""
@@ -89,6 +90,7 @@ def look(config: Config, born: Birth, always: int) -> Findings:
         apparmor_restricts=machine.sysctl("kernel.apparmor_restrict_unprivileged_userns") == "1",
         lsm=machine.lsm(),
         birth_failures=born.failures,
+        hard_limits={name: hard for name, (_, hard) in born.rlimits.items() if hard >= 0},
         always=always,
         boots=install.installed(),
         data_root=config.data_root,
@@ -124,6 +126,12 @@ def _rights(facts: Machine, found: Findings) -> Iterator[Check]:
     for name in lacking:
         detail = _CAPABILITY_USES.get(name, "containers cannot be given it (--cap-add, --privileged)")
         yield Check("rights", name, "missing" if name == "CAP_SYS_ADMIN" else "limited", detail, remedy)
+    if "CAP_SYS_RESOURCE" in lacking and found.hard_limits:
+        most = [
+            f"{name.removeprefix('RLIMIT_').lower()}={hard}"
+            for name, hard in sorted(found.hard_limits.items())
+        ]
+        yield Check("rights", "--ulimit", "limited", f"at most {', '.join(most)}", remedy)
     if not lacking:
         yield Check("rights", "capabilities", "ok", "all")
     for failure in found.birth_failures:

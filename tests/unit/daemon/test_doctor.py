@@ -60,6 +60,14 @@ def test_every_lack_is_named_with_its_remedy() -> None:
     assert all(found.values())
 
 
+def test_the_ceiling_of_limits_is_named_where_it_cannot_be_raised() -> None:
+    found = Findings(hard_limits={"RLIMIT_NOFILE": 4096, "RLIMIT_CORE": 0})
+    lacking = msgspec.structs.replace(GOOD, capabilities=frozenset(NAMES) - {"CAP_SYS_RESOURCE"})
+    details = {check.name: check.detail for check in doctor.examine(lacking, found)}
+    assert details["--ulimit"] == "at most core=0, nofile=4096"
+    assert "--ulimit" not in {check.name for check in doctor.examine(GOOD, found)}
+
+
 def test_kernel_versions() -> None:
     assert parse_version("6.1.0-18-amd64", "#1 SMP Debian 6.1.76-1 (2024-02-01)") == (6, 1, 76)
     assert parse_version("5.15.80", "#1") == (5, 15, 80)
