@@ -40,6 +40,7 @@ class FakeRuntime:
         self.fail = None
         self.deaf = False
         self.auto_exit = None
+        self.warnings = []
         self.recovered = {}
         self.forgotten = []
         self._exits, self._flushed, self._execs = {}, {}, {}
@@ -56,7 +57,7 @@ class FakeRuntime:
         self.follow(request.id)
         if self.auto_exit is not None:
             self.finish(request.id, self.auto_exit)
-        return Started(pid=4321, started_ns=time.time_ns())
+        return Started(pid=4321, started_ns=time.time_ns(), warnings=self.warnings)
 
     def follow(self, container_id):
         loop = asyncio.get_running_loop()

@@ -66,7 +66,7 @@ def status_frames(code: int, **more: Any) -> tuple[bytes, bytes]:
 def echo_container(connection: socket.socket, request: Request) -> None:
     """Answer with all that came by standard input, after its end."""
     upgrade(connection)
-    early, final = status_frames(7, warnings=["be careful"])
+    early, final = status_frames(7, warnings=["be careful"], Warnings=["no weight"])
     connection.sendall(early)
     data = b""
     if request.json["Attach"]["Stdin"]:
@@ -79,7 +79,8 @@ def test_private_run_relays_streams_and_exit_code(engine: FakeEngine) -> None:
     engine.routes["POST /onggi/v1/run"] = echo_container
     big = bytes(range(256)) * 4096
     done = onggi(engine, "run", "-i", "--rm", "--name", "n", "host", "cat", stdin=big)
-    assert (done.returncode, done.stdout, done.stderr) == (7, b"out " + big, b"WARNING: be careful\nerr\n")
+    assert (done.returncode, done.stdout) == (7, b"out " + big)
+    assert done.stderr == b"WARNING: be careful\nerr\nWARNING: no weight\n"
     body = engine.sent("POST /onggi/v1/run")[0].json
     assert body["Name"] == "n"
     assert body["Wait"]

@@ -1,7 +1,8 @@
 """The private call that does create, start, attach and wait in one round trip.
 
 Frames on the upgraded stream: type 5 right behind the 101 {"Id", "Warnings"}; docker's framed output; type
-4 last, after removal is complete: {"Id", "StatusCode", "Error", "OOMKilled", "Trace"}.
+4 last, after removal is complete: {"Id", "StatusCode", "Error", "OOMKilled", "Trace", "Warnings"}, the last
+only if the start found something to warn of.
 """
 
 from __future__ import annotations
@@ -80,8 +81,8 @@ class Runner:
 
     async def _alone(self, life: _Life, wait: bool) -> Json:
         await life.start()
-        answer: Json = {"Id": life.container.id, "Warnings": life.warnings} | life.trace()
-        return answer | (await life.outcome() if wait else {})
+        answer = await life.outcome() if wait else life.trace()
+        return answer | {"Id": life.container.id, "Warnings": life.warnings + life.late_warnings()}
 
     async def _attached(self, life: _Life, wish: RunAttach, hijack: Hijack) -> Json:
         """Start with the client's stream; a copy of its socket kept here carries the last frame."""
@@ -134,7 +135,11 @@ class _Life:
         if self._flushed is not None:
             await self._flushed
         status = {**answer, "Id": self.container.id, "OOMKilled": self.container.state.oom_killed}
-        return status | self.trace()
+        return status | self.trace() | ({"Warnings": late} if (late := self.late_warnings()) else {})
+
+    def late_warnings(self) -> list[str]:
+        """What only the start could find."""
+        return self._started.warnings if self._started is not None else []
 
     def trace(self) -> Json:
         """Where the time of the start went, if that was asked for."""

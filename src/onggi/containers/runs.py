@@ -7,6 +7,7 @@ through each change.
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from typing import Any
 
@@ -24,6 +25,7 @@ from onggi.store.snapshots import Release
 from onggi.volumes.holding import Departure
 
 Json = Any
+logger = logging.getLogger(__name__)
 
 
 class Runs:
@@ -47,6 +49,8 @@ class Runs:
         self.watch(container)
         self._mounting.tell(container, "mount")
         self._context.publish(container, "start", started.started_ns)
+        for warning in started.warnings:
+            logger.warning("container %s: %s", container.id[:12], warning)
         self._health.begin(container)
         return started
 

@@ -377,6 +377,15 @@ async def test_a_short_run_that_is_removed_writes_no_row(world):
 
 
 @service_test
+async def test_what_only_the_start_finds_reaches_the_client(world):
+    world.runtime.auto_exit = 0
+    world.runtime.warnings = ["blkio weight discarded"]
+    for wait in (True, False):
+        answer = await world.containers.run({**RUN, "Wait": wait}, None)
+        assert answer["Warnings"][-1] == "blkio weight discarded"
+
+
+@service_test
 async def test_a_longer_run_gets_its_row(world):
     answer = await world.containers.run(RUN, None)
     assert rows(world) == 0

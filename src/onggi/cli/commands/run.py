@@ -160,6 +160,7 @@ class _Private:
     def _result(self, pump: Pump) -> int:
         if pump.final is not None:
             self._trace(pump.final)
+            warn(self._cli, pump.final.get("Warnings"))
             return _final_status(pump.final)
         if pump.detached:
             return 0
