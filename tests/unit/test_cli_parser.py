@@ -12,7 +12,7 @@ import pytest
 
 from onggi.cli import registry
 from onggi.cli.command import UsageError
-from onggi.cli.main import _load
+from onggi.cli.main import load
 from onggi.cli.parser import HelpWanted, parse
 from onggi.cli.runflags import CONTAINER_FLAGS, RUN_FLAGS
 from onggi.cli.usage import command_help
@@ -125,13 +125,13 @@ def test_every_flag_of_docker_is_known(name: str) -> None:
         ["docker", *name.split(), "--help"], capture_output=True, text=True, timeout=60
     ).stdout
     theirs = set(re.findall(r"^  (?:-(\w), |    )--([a-z0-9-]+)", shown, re.MULTILINE))
-    ours = {(flag[1], flag[0]) for flag in _load(registry.find(name.split())[1]).flags}
+    ours = {(flag[1], flag[0]) for flag in load(registry.find(name.split())[1]).flags}
     assert theirs - {("", "help"), ("h", "help")} <= ours
 
 
 @pytest.mark.parametrize("name", commands())
 def test_help_is_laid_out_and_fits(name: str) -> None:
-    text = command_help(_load(registry.find(name.split())[1]))
+    text = command_help(load(registry.find(name.split())[1]))
     assert text.startswith("Usage:  onggi ")
     assert all(len(line) <= 90 for line in text.splitlines())
 

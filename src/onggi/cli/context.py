@@ -29,6 +29,7 @@ class Cli:
     def __init__(self, options: Options, env: Mapping[str, str], name: str = "") -> None:
         self.options, self.env, self.name = options, env, name
         self._engine: Engine | None = None
+        self.start_engine = True  # where our own engine is asked and does not run
 
     @property
     def engine(self) -> Engine:
@@ -40,6 +41,7 @@ class Cli:
                 endpoint = choose(self.options.many("host"), self.options.text("context"), flags, self.env)
             except ClientError as error:
                 raise ClientError(f"Failed to initialize: {error}") from None
+            endpoint.own = endpoint.own and self.start_engine
             self._engine = Engine(endpoint, self.env)
         return self._engine
 

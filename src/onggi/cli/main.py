@@ -102,7 +102,7 @@ def _dispatch(options: Options, words: list[str]) -> int:
         return _unknown(words, name)
     if not module:
         return _group(name, rest)
-    return _execute(options, name, _load(module), rest)
+    return _execute(options, name, load(module), rest)
 
 
 def _execute(options: Options, name: str, command: Command, rest: list[str]) -> int:
@@ -124,7 +124,8 @@ def _execute(options: Options, name: str, command: Command, rest: list[str]) -> 
     return command.run(Cli(options, _environment(options), name), flags, rest if command.raw else arguments)
 
 
-def _load(module: str) -> Command:
+def load(module: str) -> Command:
+    """Return the command of a module."""
     command: Command = __import__(f"onggi.cli.commands.{module}", fromlist=["COMMAND"]).COMMAND
     return command
 

@@ -1,0 +1,23 @@
+"""``onggi __complete``: what the completion scripts of shells ask for."""
+
+from __future__ import annotations
+
+from onggi.cli.command import Command, Options
+from onggi.cli.completion import complete
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from onggi.cli.context import Cli
+
+
+def run(cli: Cli, options: Options, arguments: list[str]) -> int:
+    """Print the candidates for the last word, a line each: the word, a tab, what it means."""
+    from onggi.cli.main import GLOBAL_FLAGS, load
+
+    cli.start_engine = False
+    for word, about in complete(cli, arguments, GLOBAL_FLAGS, load):
+        cli.out(f"{word}\t{about}")
+    return 0
+
+
+COMMAND = Command("__complete [WORD...]", "Print what can follow the words", run, flags=None)
