@@ -24,13 +24,15 @@ FLAGS = (
 
 
 def run(cli: Cli, options: Options, arguments: list[str]) -> int:
-    """Remove stopped containers, unused images and, if asked to, volumes, after a question."""
+    """Remove stopped containers, unused networks, images and, if asked to, volumes, after a question."""
     if options.on("volumes") and any(text.startswith("until=") for text in options.many("filter")):
         raise Failure('ERROR: The "until" filter is not supported with "--volumes"')
     volumes = (
         "  - all anonymous volumes not used by at least one container\n" if options.on("volumes") else ""
     )
-    warning = f"WARNING! This will remove:\n  - all stopped containers\n{volumes}  - {unused(options)}\n"
+    networks = "  - all networks not used by at least one container\n"
+    warning = "WARNING! This will remove:\n  - all stopped containers\n"
+    warning += f"{networks}{volumes}  - {unused(options)}\n"
     if not options.on("force") and not confirmed(warning):
         return 0
     wanted = prune_filters(cli.config(), options.many("filter"))
@@ -39,10 +41,17 @@ def run(cli: Cli, options: Options, arguments: list[str]) -> int:
     if deleted:
         cli.out("Deleted Containers:\n" + "\n".join(deleted) + "\n")
     freed = int(answer.get("SpaceReclaimed") or 0)
+    _networks(cli, options)
     freed += _volumes(cli, options) if options.on("volumes") else 0
     freed += prune_images(cli, options)
     cli.out(f"Total reclaimed space: {human_size(freed)}")
     return 0
+
+
+def _networks(cli: Cli, options: Options) -> None:
+    from onggi.cli.commands.network_prune import prune_networks
+
+    prune_networks(cli, options.many("filter"))
 
 
 def _volumes(cli: Cli, options: Options) -> int:

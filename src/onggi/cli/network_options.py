@@ -1,0 +1,63 @@
+"""The flags of ``network create`` as docker's IPAM configuration. Pure; ValueError in docker's words."""
+
+from __future__ import annotations
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from onggi.cli.command import Options
+
+    Json = Any
+
+
+def ipam(options: Options) -> Json:
+    """Return ``IPAM``: each range, gateway and auxiliary address with the subnet it lies in."""
+    from ipaddress import ip_network
+
+    subnets: dict[str, Json] = {}
+    if len(options.many("subnet")) < max(len(options.many("ip-range")), len(options.many("gateway"))):
+        raise ValueError("every ip-range or gateway must have a corresponding subnet")
+    for text in options.many("subnet"):
+        try:
+            subnet = ip_network(text, strict=False)
+        except ValueError:
+            raise ValueError(f"invalid subnet {text} : invalid CIDR address: {text}") from None
+        if any(_overlap(subnet, ip_network(other, strict=False)) for other in subnets):
+            raise ValueError("multiple overlapping subnet configuration is not supported")
+        subnets[text] = {"Subnet": text, "AuxiliaryAddresses": {}}
+    for flag, key, one, many in (
+        ("ip-range", "IPRange", "range", "multiple ranges ({}, {}) on the same subnet ({})"),
+        ("gateway", "Gateway", "gateway", "multiple gateways ({}, {}) for the same subnet ({})"),
+    ):
+        for text in options.many(flag):
+            subnet = _subnet_of(subnets, text, one)
+            if subnet.get(key):
+                raise ValueError(f"cannot configure {many.format(text, subnet[key], subnet['Subnet'])}")
+            subnet[key] = text
+    for name, text in options.many("aux-address"):
+        _subnet_of(subnets, text, "aux-address")["AuxiliaryAddresses"][name] = text
+    config = [{key: value for key, value in entry.items() if value} for entry in subnets.values()]
+    return {
+        "Driver": options.text("ipam-driver"),
+        "Options": dict(options.many("ipam-opt")),
+        "Config": config,
+    }
+
+
+def _overlap(one: Json, other: Json) -> bool:
+    return one.version == other.version and bool(one.overlaps(other))
+
+
+def _subnet_of(subnets: dict[str, Json], text: str, what: str) -> Json:
+    from ipaddress import ip_address, ip_network
+
+    try:
+        address = ip_address(text.partition("/")[0])
+    except ValueError:
+        raise ValueError(f"no matching subnet for {what} {text}") from None
+    for entry, config in subnets.items():
+        subnet = ip_network(entry, strict=False)
+        if address.version == subnet.version and address in subnet:
+            return config
+    raise ValueError(f"no matching subnet for {what} {text}")
