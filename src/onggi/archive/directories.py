@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import os
 import stat
+from collections.abc import Callable
 from errno import ENOENT, ENOTDIR
 
 from onggi.archive.names import clean
@@ -17,6 +18,7 @@ _MAX_OPEN = 64
 _MAX_LINKS = 40
 _DIRECTORY = os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC
 _NOT_THERE = (ENOENT, ENOTDIR)
+Check = Callable[[int, bytes], None]
 
 
 class Directories:
@@ -26,8 +28,9 @@ class Directories:
     a whiteout, below which nothing of lower layers may show.
     """
 
-    def __init__(self, root_fd: int, depth: int) -> None:
-        self._root_fd, self._depth = root_fd, depth
+    def __init__(self, root_fd: int, depth: int, place: bytes = b"", check: Check | None = None) -> None:
+        """Names begin at ``place`` in the root, paths at the root; ``check`` may refuse a descriptor."""
+        self._root_fd, self._depth, self._place, self._check = root_fd, depth, place, check
         self._open: dict[bytes, tuple[int, bytes]] = {}  # the oldest first
         self.implied: dict[bytes, None] = {}
         self.opaque: set[bytes] = set()
@@ -44,22 +47,25 @@ class Directories:
         """
         found = self._open.get(name)
         if found is None:
-            path = clean(name, self._depth)
+            path = b"/".join(part for part in (self._place, clean(name, self._depth)) if part)
             fd = self._beside(name)
             found = self._keep(name, self._resolve(path, revive) if fd < 0 else fd, path)
         return found
 
     def find(self, path: bytes) -> int:
-        """The descriptor of a directory that exists, by its clean path; like ``get``, but makes nothing."""
-        found = self._open.get(path)
+        """The descriptor of a directory that exists, by its path; like ``get``, but makes nothing."""
+        key = b"\0/" + path  # no name of an archive, which may begin elsewhere, is like it
+        found = self._open.get(key)
         if found is None:
-            fd = self._beside(path)
+            fd = self._beside(key)
             if fd < 0:
                 fd = paths.open_in(self._root_fd, os.fsdecode(path), _DIRECTORY)
-            found = self._keep(path, fd, path)
+            found = self._keep(key, fd, path)
         return found[0]
 
     def _keep(self, name: bytes, fd: int, path: bytes) -> tuple[int, bytes]:
+        if self._check:
+            self._check(fd, path)
         self._open[name] = (fd, path)
         if len(self._open) > _MAX_OPEN:
             os.close(self._open.pop(next(iter(self._open)))[0])

@@ -14,18 +14,16 @@ import os
 import stat
 from typing import NamedTuple
 
-from onggi.archive import names, overlay, tar, trees
+from onggi.archive import names, nodes, overlay, tar, trees
 from onggi.archive.directories import Directories
 from onggi.archive.names import clean, show
 from onggi.errors import InvalidArgument, KernelError, Unsupported
 
 _NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-_MAX_TIME_NS = (1 << 34) * 1_000_000_000  # what ext4 can hold
 _MAX_LATE_XATTRS = 16 << 20  # bytes
 _MAX_IMPLIED = 32 << 20  # bytes of the paths that are reported
 _SPECIAL_BITS = 0o7000
-_DEVICES = {tar.CHARACTER: stat.S_IFCHR, tar.BLOCK_DEVICE: stat.S_IFBLK, tar.FIFO: stat.S_IFIFO}
 _DOTS = (b"", b".", b"..")
 _Paths = list[bytes]
 
@@ -64,7 +62,7 @@ class _Late(NamedTuple):
         """Change the directory."""
         if self.mode & _SPECIAL_BITS:
             os.fchmod(fd, self.mode)
-        _set_xattrs(fd, self.xattrs)
+        nodes.set_xattrs(fd, self.xattrs)
         os.utime(fd, ns=(self.mtime_ns, self.mtime_ns))
 
 
@@ -82,24 +80,16 @@ def extract(
     for what we do not unpack, KernelError for the file system's refusals. What was unpacked so far stays for
     the caller to remove.
     """
-    old_umask = os.umask(0)
-    extractor = _Extractor(root_fd, limits, layer)
-    try:
-        reader = tar.Reader(stream_fd)
-        while entry := reader.next():
-            extractor.add(entry, reader)
-        extractor.finish()
-        reader.drain()
-        return extractor.result()
-    finally:
-        extractor.close()
-        os.umask(old_umask)
+    return Extractor(Directories(root_fd, limits.depth), limits, layer).run(stream_fd)
 
 
-class _Extractor:
-    def __init__(self, root_fd: int, limits: Limits, layer: overlay.Marks | None) -> None:
-        self._root_fd, self._limits, self._layer = root_fd, limits, layer
-        self._directories = Directories(root_fd, limits.depth)
+class Extractor:
+    """Unpacks one archive below the directory that ``directories`` begins at."""
+
+    _marks_hide = True  # names like whiteouts mean what they mean in layers
+
+    def __init__(self, directories: Directories, limits: Limits, layer: overlay.Marks | None = None) -> None:
+        self._directories, self._limits, self._layer = directories, limits, layer
         self._late: dict[bytes, _Late] = {}
         self._late_xattrs = 0
         self._whiteouts: _Paths = []
@@ -107,8 +97,21 @@ class _Extractor:
         self._entries = self._bytes = 0
         self._directories.implied[b""] = None
 
-    def add(self, entry: tar.Entry, reader: tar.Reader) -> None:
-        """Make one member."""
+    def run(self, stream_fd: int) -> Result:
+        """Unpack the stream and read it to its end."""
+        old_umask = os.umask(0)
+        try:
+            reader = tar.Reader(stream_fd)
+            while entry := reader.next():
+                self._add(entry, reader)
+            self._finish()
+            reader.drain()
+            return self._result()
+        finally:
+            self._directories.forget()
+            os.umask(old_umask)
+
+    def _add(self, entry: tar.Entry, reader: tar.Reader) -> None:
         self._count(entry)
         parent, _, name = entry.name.rstrip(b"/").rpartition(b"/")
         if name in _DOTS or len(name) > 255:
@@ -116,7 +119,7 @@ class _Extractor:
         elif not self._directories.knows(parent):
             clean(entry.name, self._limits.depth)  # raises, once for all its siblings
         try:
-            if names.is_marked(entry.name):
+            if names.is_marked(entry.name) and self._marks_hide:
                 self._hide(clean(entry.name, self._limits.depth), entry)
             elif name:
                 self._make(parent, name, entry, reader)
@@ -125,7 +128,7 @@ class _Extractor:
         except OSError as error:
             raise KernelError("extract", error.errno or 0, show(entry.name)) from None
 
-    def finish(self) -> None:
+    def _finish(self) -> None:
         """Give directories what waited for the end."""
         for path in self._whiteouts:
             self._drop_needless(path)
@@ -142,8 +145,7 @@ class _Extractor:
             finally:
                 os.close(fd)
 
-    def result(self) -> Result:
-        """What was done."""
+    def _result(self) -> Result:
         implied, room = [], _MAX_IMPLIED
         for path in self._directories.implied:
             room -= len(path) + 3
@@ -152,10 +154,6 @@ class _Extractor:
             implied.append(os.fsdecode(path))
         opaque = sorted(self._directories.opaque)
         return Result(self._entries, self._bytes, implied, room < 0, opaque)
-
-    def close(self) -> None:
-        """Close cached directories."""
-        self._directories.forget()
 
     def _count(self, entry: tar.Entry) -> None:
         self._entries += 1
@@ -193,8 +191,7 @@ class _Extractor:
         except FileExistsError:
             self._take_place(parent_fd, name, path, entry)
             return
-        if (entry.uid, entry.gid) != self._owner:
-            os.chown(name, entry.uid, entry.gid, dir_fd=parent_fd, follow_symlinks=False)
+        self._own(parent_fd, name, entry)
         self._later(path, os.stat(name, dir_fd=parent_fd, follow_symlinks=False).st_ino, entry)
 
     def _take_place(self, parent_fd: int, name: bytes, path: bytes, entry: tar.Entry) -> None:
@@ -203,7 +200,7 @@ class _Extractor:
         if overlay.is_whiteout(status):
             self._directories.revive(parent_fd, name, path, 0o700)
         elif not stat.S_ISDIR(status.st_mode):
-            self._clear(parent_fd, name)
+            self._clear(parent_fd, name, entry)
             os.mkdir(name, 0o700, dir_fd=parent_fd)
         fd = os.open(name, _DIRECTORY, dir_fd=parent_fd)
         try:
@@ -217,45 +214,49 @@ class _Extractor:
         self._directories.implied.pop(path, None)
         self._later(path, os.fstat(fd).st_ino, entry)
 
+    def _own(self, parent_fd: int, name: bytes, entry: tar.Entry) -> None:
+        """The owner of what was just made; it belongs to the maker already."""
+        if (entry.uid, entry.gid) != self._owner:
+            os.chown(name, entry.uid, entry.gid, dir_fd=parent_fd, follow_symlinks=False)
+
     def _later(self, path: bytes, inode: int, entry: tar.Entry) -> None:
         self._late_xattrs += sum(map(len, entry.xattrs.values()))
         if self._late_xattrs > _MAX_LATE_XATTRS:
             raise InvalidArgument("archive has too many extended attributes of directories")
-        self._late[path] = _Late(inode, entry.mode, _bounded(entry.mtime_ns), entry.xattrs)
+        self._late[path] = _Late(inode, entry.mode, nodes.bounded(entry.mtime_ns), entry.xattrs)
 
     def _make_file(self, parent_fd: int, name: bytes, entry: tar.Entry, reader: tar.Reader) -> None:
         mode = entry.mode & ~_SPECIAL_BITS
         try:
             fd = os.open(name, _NEW_FILE, mode, dir_fd=parent_fd)
         except FileExistsError:
-            self._clear(parent_fd, name)
+            self._clear(parent_fd, name, entry)
             fd = os.open(name, _NEW_FILE, mode, dir_fd=parent_fd)
         try:
-            if entry.stretches is None:
-                while piece := reader.read():
-                    _write(fd, piece)
-            else:
-                _write_stretches(fd, entry, reader)
-            if (entry.uid, entry.gid) != self._owner:
-                os.fchown(fd, entry.uid, entry.gid)
-            if mode != entry.mode:
-                os.fchmod(fd, entry.mode)  # behind the owner, whose change takes setuid away
+            nodes.write_data(fd, entry, reader)
+            self._dress(fd, entry)
             if entry.xattrs:
-                _set_xattrs(fd, entry.xattrs)
-            mtime_ns = _bounded(entry.mtime_ns)
+                nodes.set_xattrs(fd, entry.xattrs)
+            mtime_ns = nodes.bounded(entry.mtime_ns)
             os.utime(fd, ns=(mtime_ns, mtime_ns))
         finally:
             os.close(fd)
 
+    def _dress(self, fd: int, entry: tar.Entry) -> None:
+        """Owner and mode of a new file, which was made with the mode but its special bits."""
+        if (entry.uid, entry.gid) != self._owner:
+            os.fchown(fd, entry.uid, entry.gid)
+        if entry.mode & _SPECIAL_BITS:
+            os.fchmod(fd, entry.mode)  # behind the owner, whose change takes setuid away
+
     def _make_special(self, parent_fd: int, name: bytes, entry: tar.Entry) -> None:
         try:
-            _make_node(parent_fd, name, entry)
+            nodes.make_node(parent_fd, name, entry)
         except FileExistsError:
-            self._clear(parent_fd, name)
-            _make_node(parent_fd, name, entry)
-        if (entry.uid, entry.gid) != self._owner:
-            os.chown(name, entry.uid, entry.gid, dir_fd=parent_fd, follow_symlinks=False)
-        mtime_ns = _bounded(entry.mtime_ns)
+            self._clear(parent_fd, name, entry)
+            nodes.make_node(parent_fd, name, entry)
+        self._own(parent_fd, name, entry)
+        mtime_ns = nodes.bounded(entry.mtime_ns)
         os.utime(name, ns=(mtime_ns, mtime_ns), dir_fd=parent_fd, follow_symlinks=False)
 
     def _make_hardlink(self, parent_fd: int, name: bytes, entry: tar.Entry) -> None:
@@ -266,11 +267,11 @@ class _Extractor:
         try:
             target_fd, _ = self._directories.get(target_parent)
             try:
-                _link(target_fd, target, own, name)
+                nodes.link(target_fd, target, own, name)
             except FileExistsError:
-                if not _same(target_fd, target, own, name):
-                    self._clear(own, name, keep=target_fd)
-                    _link(target_fd, target, own, name)
+                if not nodes.same(target_fd, target, own, name):
+                    self._clear(own, name, entry, keep=target_fd)
+                    nodes.link(target_fd, target, own, name)
         except FileNotFoundError:
             message = f"invalid tar: hard link {show(entry.name)} to {show(entry.link)}, which is not there"
             raise InvalidArgument(message) from None
@@ -321,72 +322,16 @@ class _Extractor:
 
     # -- helpers -------------------------------------------------------------------------------------------
 
-    def _clear(self, parent_fd: int, name: bytes, keep: int = -1) -> None:
-        """Remove what has the name; directories known by a path through it are forgotten."""
+    def _clear(self, parent_fd: int, name: bytes, entry: tar.Entry, keep: int = -1) -> None:
+        """Remove what has the name of a member; directories known by a path through it are forgotten."""
         kind = os.stat(name, dir_fd=parent_fd, follow_symlinks=False).st_mode
         if stat.S_ISDIR(kind) or stat.S_ISLNK(kind):
             self._directories.forget(parent_fd if keep < 0 else keep)
+        self._remove(parent_fd, name)
+
+    def _remove(self, parent_fd: int, name: bytes) -> None:
         trees.remove_at(parent_fd, os.fsdecode(name))
 
     def _open_directory(self, path: bytes) -> int:
         parent, _, name = path.rpartition(b"/")
         return os.open(name or b".", _DIRECTORY, dir_fd=self._directories.find(parent))
-
-
-def _write(fd: int, piece: memoryview) -> None:
-    while piece:
-        piece = piece[os.write(fd, piece) :]
-
-
-def _write_stretches(fd: int, entry: tar.Entry, reader: tar.Reader) -> None:
-    """Write what the archive has of a sparse file; the rest stays holes."""
-    for offset, length in entry.stretches or ():
-        os.lseek(fd, offset, os.SEEK_SET)
-        while length:
-            piece = reader.read(length)
-            length -= len(piece)
-            _write(fd, piece)
-    os.ftruncate(fd, entry.size)
-
-
-def _make_node(parent_fd: int, name: bytes, entry: tar.Entry) -> None:
-    if entry.kind == tar.SYMLINK:
-        # Just text: whoever follows it does so inside a root.
-        if not entry.link:
-            raise InvalidArgument(f"invalid tar: symbolic link {show(entry.name)} without target")
-        os.symlink(entry.link, name, dir_fd=parent_fd)
-        return
-    major, minor = entry.device
-    if entry.kind == tar.CHARACTER and os.makedev(major, minor) in overlay.DEVICES:
-        raise InvalidArgument(
-            f"invalid tar: {show(entry.name)} is a character device {major}:{minor}, an overlay whiteout"
-        )
-    if major >= 1 << 12 or minor >= 1 << 20:
-        raise InvalidArgument(f"invalid tar: device {major}:{minor} of {show(entry.name)}")
-    os.mknod(name, _DEVICES[entry.kind] | entry.mode, os.makedev(major, minor), dir_fd=parent_fd)
-
-
-def _link(target_fd: int, target: bytes, parent_fd: int, name: bytes) -> None:
-    try:
-        os.link(target, name, src_dir_fd=target_fd, dst_dir_fd=parent_fd, follow_symlinks=False)
-    except PermissionError:
-        raise InvalidArgument(f"invalid tar: hard link {show(name)} to a directory") from None
-
-
-def _same(fd: int, name: bytes, other_fd: int, other: bytes) -> bool:
-    one = os.stat(name, dir_fd=fd, follow_symlinks=False)
-    two = os.stat(other, dir_fd=other_fd, follow_symlinks=False)
-    return (one.st_dev, one.st_ino) == (two.st_dev, two.st_ino)
-
-
-def _set_xattrs(fd: int, xattrs: dict[bytes, bytes]) -> None:
-    """Set what an archive may set: file capabilities, ACLs and user attributes; never ``trusted`` or a
-    label.
-    """
-    for key, value in xattrs.items():
-        if key == b"security.capability" or key.startswith((b"user.", b"system.posix_acl_")):
-            os.setxattr(fd, key, value)
-
-
-def _bounded(mtime_ns: int) -> int:
-    return mtime_ns if 0 <= mtime_ns < _MAX_TIME_NS else 0

@@ -8,10 +8,12 @@ import os
 from collections.abc import Callable
 from typing import Any
 
-from onggi.archive import diff
+from onggi.archive import copyin, diff
+from onggi.archive import look as looking
 from onggi.archive import pack as packing
 from onggi.archive.base import Base
 from onggi.archive.confine import DIFFER, READER, WRITER, confine, take_rights
+from onggi.archive.copyin import Options
 from onggi.archive.extract import Limits, extract
 from onggi.archive.overlay import COPY, OVERLAY, Marks, mark_opaque
 from onggi.archive.walk import Found, Opener
@@ -63,6 +65,26 @@ def _unpack_layer(fds: list[int], arguments: Json, marks: Marks) -> Json:
         "implied": result.implied,
         "implied_cut": result.implied_cut,
     }
+
+
+def copy_in(fds: list[int], arguments: Json) -> Json:
+    """Unpack a plain tar stream into a container: ``fds`` are the stream and the container's root.
+
+    ``arguments`` has ``path`` and those of ``copyin.Options``; the answer has ``entries`` and ``bytes``.
+    """
+    stream_fd, root_fd = fds
+    _widen(stream_fd)
+    confine(root_fd, WRITER)
+    keep_kinds, owner = bool(arguments["keep_kinds"]), arguments["owner"]
+    options = Options(keep_kinds, (int(owner[0]), int(owner[1])) if owner else None)
+    result = copyin.copy_in(stream_fd, root_fd, arguments["path"], Limits(), options)
+    return {"entries": result.entries, "bytes": result.bytes}
+
+
+def look(fds: list[int], arguments: Json) -> Json:
+    """What a container has at ``path``, see ``look.look``: ``fds`` is the container's root."""
+    confine(fds[0], READER)
+    return looking.look(fds[0], arguments["path"])
 
 
 def pack(fds: list[int], arguments: Json) -> Json:
@@ -120,6 +142,8 @@ TABLE: dict[str, Callable[[list[int], Json], Json]] = {
     "unpack": unpack,
     "unpack_layer": unpack_layer,
     "unpack_layer_to_copy": unpack_layer_to_copy,
+    "copy_in": copy_in,
+    "look": look,
     "pack": pack,
     "pack_layer": pack_layer,
     "changes": changes,

@@ -7,15 +7,20 @@ import os
 import stat
 
 from onggi.errors import KernelError
+from onggi.kernel import syscalls
 
+_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _MAX_DEPTH = 100  # descriptors held at once; what lies deeper is first moved up
 
 
 class _Removal:
-    """One removal below ``parent_fd``; ``budget`` is how many entries may still go (None: all)."""
+    """One removal below ``parent_fd``; ``budget`` is how many entries may still go (None: all).
 
-    def __init__(self, parent_fd: int, budget: int | None) -> None:
-        self.parent_fd, self.budget = parent_fd, budget
+    With ``here`` what is mounted in the tree is not entered: OSError(EXDEV).
+    """
+
+    def __init__(self, parent_fd: int, budget: int | None, here: bool = False) -> None:
+        self.parent_fd, self.budget, self.here = parent_fd, budget, here
         self.moved: list[str] = []
 
     def run(self, name: str) -> bool:
@@ -30,9 +35,7 @@ class _Removal:
 
     def _remove(self, directory_fd: int, name: str, prefix: str, depth: int) -> bool:
         try:
-            fd = os.open(
-                name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=directory_fd
-            )
+            fd = self._open(directory_fd, name)
         except FileNotFoundError:
             return True
         except OSError as error:
@@ -47,6 +50,14 @@ class _Removal:
             os.close(fd)
         os.rmdir(name, dir_fd=directory_fd)
         return True
+
+    def _open(self, directory_fd: int, name: str) -> int:
+        if not self.here:
+            return os.open(name, _DIRECTORY, dir_fd=directory_fd)
+        try:
+            return syscalls.openat2(directory_fd, name, _DIRECTORY, 0, syscalls.RESOLVE_NO_XDEV)
+        except KernelError as error:
+            raise OSError(error.errno, os.strerror(error.errno), name) from None
 
     def _empty(self, fd: int, prefix: str, depth: int) -> bool:
         with os.scandir(fd) as entries:
@@ -83,9 +94,12 @@ def remove(path: str, limit: int = 0) -> bool:
         os.close(parent_fd)
 
 
-def remove_at(parent_fd: int, name: str) -> None:
-    """Delete a tree or file in a directory that is open; an absent one is fine. Raises OSError."""
-    _Removal(parent_fd, None).run(name)
+def remove_at(parent_fd: int, name: str, *, here: bool = False) -> None:
+    """Delete a tree or file in a directory that is open; an absent one is fine. Raises OSError.
+
+    With ``here`` nothing is deleted that is mounted in the tree.
+    """
+    _Removal(parent_fd, None, here).run(name)
 
 
 def usage(path: str) -> int:
