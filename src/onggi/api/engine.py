@@ -8,6 +8,7 @@ from contextlib import AbstractAsyncContextManager
 from typing import Any, Protocol
 
 from onggi.api.query import Filters
+from onggi.containers.copying import Archive
 from onggi.containers.options import AttachOptions, ExecOptions, Hijack, LogQuery
 from onggi.logs.record import Record
 from onggi.networks.request import Connect, CreateNetwork, Disconnect
@@ -61,7 +62,19 @@ class ContainerStreams(Protocol):
     async def run(self, body: Json, hijack: Hijack | None) -> Json: ...
 
 
-class Containers(ContainerFacts, ContainerLife, ContainerStreams, Protocol):
+class ContainerFiles(Protocol):
+    """Files of containers: copied, exported, compared with their image."""
+
+    async def path_facts(self, ref: str, path: str) -> Json: ...
+    async def archive(self, ref: str, path: str) -> Archive: ...
+    async def extract(
+        self, ref: str, path: str, chunks: AsyncIterator[bytes], *, keep_kinds: bool, as_user: bool
+    ) -> None: ...
+    async def export(self, ref: str) -> AsyncIterator[bytes]: ...
+    async def changes(self, ref: str) -> AsyncIterator[bytes]: ...
+
+
+class Containers(ContainerFacts, ContainerLife, ContainerStreams, ContainerFiles, Protocol):
     """The container service."""
 
 

@@ -8,7 +8,7 @@ import time
 from collections.abc import Hashable
 from typing import Any
 
-from onggi.containers import files, hostdevices, records, repository, users
+from onggi.containers import files, hostdevices, records, repository, users, views
 from onggi.containers.context import Context
 from onggi.containers.failures import exit_code_of
 from onggi.containers.host import Host
@@ -48,6 +48,7 @@ class Launcher:
         On failure the container is down again, with docker's exit code and the error.
         """
         before = container.state
+        await views.clear(container, mounted=True)
         try:
             request = await self._request(container)
             container.state = State(running=True, started_ns=time.time_ns(), finished_ns=before.finished_ns)

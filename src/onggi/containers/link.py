@@ -158,7 +158,9 @@ class LauncherLink:
             raise Unavailable(f"the launcher does not answer: {error.strerror}") from None
 
     async def job(self, name: str, arguments: Json, fds: Sequence[int]) -> Json:
-        """Run a confined job in a fork of the launcher; raises what it raised. ``fds`` stay the caller's."""
+        """Run a job in a fork of the launcher; raises what it raised. ``fds`` stay the caller's, as those of
+        the answer become.
+        """
         loop = asyncio.get_running_loop()
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_CLOEXEC)
         memfd = sealed.data("onggi-job", msgspec.json.encode(arguments))
@@ -168,7 +170,7 @@ class LauncherLink:
             self.send(protocol.JOB, name, [memfd, theirs.fileno(), *fds])
             theirs.close()
             await done
-            message, _ = protocol.receive(ours)
+            message, given = protocol.receive(ours)
         finally:
             loop.remove_reader(ours.fileno())
             os.close(memfd)
@@ -178,7 +180,7 @@ class LauncherLink:
             raise Unavailable(f"the job {name} was killed")
         if "error" in message:
             raise remote_error(message["error"])
-        return message["result"]
+        return {**message["result"], "fds": given} if given else message["result"]
 
     def close(self) -> None:
         """Let go of the launcher; it goes on while it has monitors. Idempotent."""

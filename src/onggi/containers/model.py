@@ -97,6 +97,7 @@ class Container:
         self.size: tuple[int, int] | None = None  # of the terminal, remembered until the start
         self.restart_timer: asyncio.TimerHandle | None = None
         self.started_once = asyncio.Event()
+        self.views: set[View] = set()
 
     @property
     def status(self) -> str:
@@ -124,6 +125,16 @@ class Container:
         """Close the sockets of clients that wait for a start that will not come."""
         for waiting in self.take_attachments():
             os.close(waiting.fd)
+
+
+class View:
+    """Somebody who looks at a container's files: the task, and when it has let go of them.
+
+    ``mounted``: it holds a mount of the root, beside which there may be no other.
+    """
+
+    def __init__(self, mounted: bool) -> None:
+        self.task, self.mounted, self.closed = asyncio.current_task(), mounted, asyncio.Event()
 
 
 class ClientCopy:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import msgspec
@@ -58,7 +59,7 @@ class Payloads:
     """Compiles start requests."""
 
     def __init__(self, features: Features, hierarchies: Hierarchies, mount_point: str) -> None:
-        self._features, self._hierarchies, self._mount_point = features, hierarchies, mount_point
+        self._features, self._hierarchies, self.mount_point = features, hierarchies, mount_point
         self._compiled: dict[object, _Compiled] = {}
 
     def make(self, request: StartRequest) -> Payload:
@@ -85,7 +86,7 @@ class Payloads:
         group = Group(self._hierarchies, config["linux"]["cgroupsPath"])
         environment = compiler.Environment(
             features=self._features,
-            root=self._root(request),
+            root=self._root(request.rootfs),
             cgroup_dirs=tuple(_cgroup_dirs(group)),
             seccomp=request.seccomp,
         )
@@ -98,7 +99,7 @@ class Payloads:
         directory = rootfs.path if rootfs.kind == "directory" else ""
         overlays = tuple(overlay._replace(upper="", work="") for overlay in _overlays(rootfs))
         return plans.Root(
-            self._mount_point, directory, overlays, True, 0, self._features.overlay_append, False
+            self.mount_point, directory, overlays, True, 0, self._features.overlay_append, False
         )
 
     def _compile(self, request: StartRequest) -> _Compiled:
@@ -107,10 +108,17 @@ class Payloads:
         del dumped["root"]
         return _Compiled(request.id, encode(raw_request(plan)), encode(dumped), plan.root, plan.cgroup)
 
-    def _root(self, request: StartRequest) -> plans.Root:
-        directory = request.rootfs.path if request.rootfs.kind == "directory" else ""
+    def view(self, rootfs: Rootfs, mounts: Sequence[Json], *, readonly: bool) -> Json:
+        """The arguments of the job ``view``: a root with some mounts, for somebody to look at."""
+        root = self._root(rootfs)
+        sources, ops = compiler.compile_mounts(mounts, compiler.Environment(self._features, root))
+        root = root._replace(readonly=readonly)
+        return {"root": root, "sources": sources, "ops": [[type(op).__name__, *op] for op in ops]}
+
+    def _root(self, rootfs: Rootfs) -> plans.Root:
+        directory = rootfs.path if rootfs.kind == "directory" else ""
         append = self._features.overlay_append
-        return plans.Root(self._mount_point, directory, _overlays(request.rootfs), False, 0, append, False)
+        return plans.Root(self.mount_point, directory, _overlays(rootfs), False, 0, append, False)
 
 
 def encode(value: Json) -> bytes:

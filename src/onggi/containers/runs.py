@@ -11,7 +11,7 @@ import logging
 import time
 from typing import Any
 
-from onggi.containers import repository, restart
+from onggi.containers import repository, restart, views
 from onggi.containers.context import Context
 from onggi.containers.failures import exit_code_of
 from onggi.containers.health import HealthMonitor
@@ -182,6 +182,7 @@ class Runs:
         context = self._context
         failpoint("containers.remove.before_row")
         container.removing = True
+        await views.clear(container, mounted=False)
         self.cancel_restart(container)
         if container.save_timer is not None:
             container.save_timer.cancel()

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 import msgspec
 
 if TYPE_CHECKING:
+    from onggi.containers.roots import Roots
     from onggi.store.rootfs import Rootfs
 
 Json = Any
@@ -118,11 +119,12 @@ class Runtime(Protocol):
     detach_keys, early} + client fd, early and detach_keys hexadecimal · ``exec`` {id, process, tty, stdin,
     size, detach_keys, framed, stdout, stderr, early} + client fd or none -> {pid} · ``exec_wait`` {id} ->
     {code, error}, answered when it ends · ``exec_signal`` {id, signal} · ``exec_resize`` {id, rows, cols} ·
-    ``state`` · ``stats`` · ``pids`` -> {pids} · ``update`` {resources} -> {warnings} · ``root`` and
-    ``netns`` -> {fd}, owned by the caller.
+    ``state`` · ``stats`` · ``pids`` -> {pids} · ``update`` {resources} -> {warnings} · ``root``,
+    ``mounts`` and ``netns`` -> {fd}, owned by the caller.
     """
 
     on_event: Callable[[str, Json], None]
+    roots: Roots
 
     def prepared_id(self) -> str:
         """An id for a new container whose start is prepared, or empty; each once, but for other engines."""
@@ -152,6 +154,12 @@ class Runtime(Protocol):
 
     async def call(self, container_id: str, verb: str, arguments: Json, fds: Sequence[int] = ()) -> Json:
         """Ask the monitor; raises NotFound if nothing runs, Unavailable if it does not answer."""
+
+    async def job(self, name: str, arguments: Json, fds: Sequence[int]) -> Json:
+        """Run a job in a fork of the launcher, see ``launch.jobs``; ``fds`` stay the caller's.
+
+        Raises what the job raised, or Unavailable.
+        """
 
     async def forget(self, container_id: str, run: int) -> None:
         """The record of this run is committed: remove its run directory. Idempotent."""

@@ -6,8 +6,10 @@ import asyncio
 
 from onggi.containers.attaching import Attacher
 from onggi.containers.context import Context
+from onggi.containers.copying import Copying
 from onggi.containers.creation import Creator
 from onggi.containers.execs import Execs
+from onggi.containers.exporting import Exporting
 from onggi.containers.health import HealthMonitor
 from onggi.containers.launching import Launcher
 from onggi.containers.lifecycle import Lifecycle
@@ -20,6 +22,7 @@ from onggi.containers.recovering import Recovery
 from onggi.containers.running import Runner
 from onggi.containers.runs import Runs
 from onggi.containers.updating import Updating
+from onggi.containers.views import Views
 from onggi.containers.waiting import Waiting
 
 
@@ -42,6 +45,8 @@ class Containers:
         logs = ContainerLogs(context)
         attacher = Attacher(context, logs)
         updating = Updating(context, lifecycle)
+        views = Views(context)
+        copying, exporting = Copying(context, views, launcher), Exporting(context, views, lifecycle)
 
         self.create = creator.create
         self.run = Runner(context, creator, runs).run
@@ -55,6 +60,8 @@ class Containers:
         self.network_connect, self.network_disconnect = networking.connect, networking.disconnect
         self.wait = Waiting(context).wait
         self.logs = logs.logs
+        self.path_facts, self.archive, self.extract = copying.path_facts, copying.archive, copying.extract
+        self.export, self.changes, self.layer = exporting.export, exporting.changes, exporting.layer
         self.attach, self.resize, self.is_tty = attacher.attach, attacher.resize, attacher.is_tty
         self.exec_create, self.exec_start = execs.exec_create, execs.exec_start
         self.exec_inspect, self.exec_resize = execs.exec_inspect, execs.exec_resize

@@ -23,6 +23,7 @@ from onggi.containers import records
 from onggi.containers.failures import exit_code_of, start_error
 from onggi.containers.link import LauncherLink, Link
 from onggi.containers.payload import Payloads, encode
+from onggi.containers.roots import Roots
 from onggi.containers.runtime import ExitRecord, MonitorState, Started, StartRequest
 from onggi.errors import KernelError, NotFound, OnggiError, Unavailable
 from onggi.kernel import process, sealed
@@ -78,6 +79,7 @@ class Supervisor:
         self._runs: dict[str, Run] = {}
         os.makedirs(f"{exec_root}/root", 0o700, exist_ok=True)
         self.payloads = Payloads(features, hierarchies, f"{exec_root}/root")
+        self.roots = Roots(self.payloads, self.launcher, self.call)
         self._spares = Spares(f"{exec_root}/spares")
 
     # -- Runtime -------------------------------------------------------------------------------------------
@@ -311,6 +313,10 @@ class Supervisor:
         finally:
             for fd in taken:
                 os.close(fd)
+
+    async def job(self, name: str, arguments: Json, fds: Sequence[int]) -> Json:
+        """Run a job in a fork of the launcher."""
+        return await self.launcher.job(name, arguments, fds)
 
     def _process(self, run: Run, arguments: Json) -> int:
         """The compiled process of an exec, in a memfd that the monitor hands on unread."""

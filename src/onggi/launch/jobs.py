@@ -17,27 +17,37 @@ from onggi.archive import jobs as archive_jobs
 from onggi.errors import NotFound
 from onggi.kernel import sealed, syscalls
 from onggi.kernel.sockets import send_message
-from onggi.launch import protocol
+from onggi.launch import protocol, views
 from onggi.launch.copy_up import copy_up
 
 Json = Any
 Job = Callable[[list[int], Json], Json]
-TABLE: dict[str, Job] = {**archive_jobs.TABLE, "copy_up": copy_up}
+TABLE: dict[str, Job] = {**archive_jobs.TABLE, **views.TABLE, "copy_up": copy_up}
 
 
 def main(name: str, fds: list[int]) -> NoReturn:
-    """Run one job in a fresh fork: ``fds`` are the arguments, the answer socket, then the job's own."""
+    """Run one job in a fresh fork: ``fds`` are the arguments, the answer socket, then the job's own.
+
+    Descriptors in an answer travel beside it, as its ``fds``.
+    """
     arguments_fd, answer_fd, *own = fds
     sock = socket.socket(fileno=answer_fd)
     syscalls.set_name(f"onggi-{name}")
     try:
         if name not in TABLE:
             raise NotFound(f"no such job: {name}")
-        message: Json = {"result": TABLE[name](own, protocol.decode(sealed.read(arguments_fd), [])[0])}
+        result = TABLE[name](own, protocol.decode(sealed.read(arguments_fd), [])[0])
+        given = result.pop("fds", [])
+        message: Json = {"result": result}
     except BaseException as error:
-        errno = getattr(error, "errno", 0)
-        message = {"error": {"kind": type(error).__name__, "message": str(error), "errno": errno}}
+        message, given = {"error": _failure(error)}, []
     with contextlib.suppress(OSError):
-        payload, fds, _ = protocol.encode(message)
-        send_message(sock, payload, fds)
+        payload, sent, _ = protocol.encode(message, given)
+        send_message(sock, payload, sent)
     os._exit(0)
+
+
+def _failure(error: BaseException) -> Json:
+    """What ``containers.failures.remote_error`` makes the same exception of."""
+    facts = {name: getattr(error, name, "") for name in ("call", "path", "step")}
+    return {"kind": type(error).__name__, "message": str(error), "errno": getattr(error, "errno", 0), **facts}

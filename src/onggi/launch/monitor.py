@@ -179,6 +179,11 @@ class Monitor:
             self.go()
         self._mark("fork")
 
+    @property
+    def lives(self) -> bool:
+        """Whether ``pid`` is the container's program: not yet in the engine's tree, not reaped already."""
+        return bool(self.started_ns) and self._exit is None
+
     def go(self) -> None:
         """Let a prepared container run."""
         self._gone = True

@@ -8,7 +8,7 @@ import os
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from onggi.errors import Conflict, Unsupported
+from onggi.errors import Conflict, NotFound, Unsupported
 from onggi.kernel import terminal
 from onggi.kernel.process import pidfd_send_signal
 from onggi.launch.execs import wish_of
@@ -113,8 +113,20 @@ def _update(monitor: Monitor, arguments: Json, _: list[int], answer: Answer) -> 
 
 
 def _root(monitor: Monitor, _: Json, __: list[int], answer: Answer) -> None:
-    """A descriptor of the running root, for cp, export and commit."""
-    fd = os.open(f"/proc/{monitor.pid}/root", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    """A descriptor of the running root, for cp."""
+    _answer_with(monitor, answer, "root", os.O_PATH | os.O_DIRECTORY)
+
+
+def _mounts(monitor: Monitor, _: Json, __: list[int], answer: Answer) -> None:
+    """A descriptor of the mount namespace, for export: the root without what is mounted in it."""
+    _answer_with(monitor, answer, "ns/mnt", os.O_RDONLY)
+
+
+def _answer_with(monitor: Monitor, answer: Answer, name: str, flags: int) -> None:
+    # A process that is only beginning has the engine's root, and a reaped one's pid may be anybody's.
+    if not monitor.lives:
+        raise NotFound(f"container {monitor.request.id} is not running")
+    fd = os.open(f"/proc/{monitor.pid}/{name}", flags | os.O_CLOEXEC)
     try:
         answer({"fd": fd}, None)
     finally:
@@ -123,11 +135,7 @@ def _root(monitor: Monitor, _: Json, __: list[int], answer: Answer) -> None:
 
 def _netns(monitor: Monitor, _: Json, __: list[int], answer: Answer) -> None:
     """A descriptor of the container's network namespace, for what is connected while it runs."""
-    fd = os.open(f"/proc/{monitor.pid}/ns/net", os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        answer({"fd": fd}, None)
-    finally:
-        os.close(fd)
+    _answer_with(monitor, answer, "ns/net", os.O_RDONLY)
 
 
 _VERBS: dict[str, Callable[[Monitor, Json, list[int], Answer], None]] = {
@@ -149,4 +157,5 @@ _VERBS: dict[str, Callable[[Monitor, Json, list[int], Answer], None]] = {
     "update": _update,
     "root": _root,
     "netns": _netns,
+    "mounts": _mounts,
 }

@@ -104,6 +104,16 @@ def compile_plan(config: Json, environment: Environment) -> Plan:
     )
 
 
+def compile_mounts(
+    mounts: Sequence[Json], environment: Environment
+) -> tuple[tuple[Source, ...], tuple[Op, ...]]:
+    """The host trees and operations of ``mounts`` alone, in the order given; raises as ``compile_plan``."""
+    compiled = _Mounts(environment, private_cgroup=False)
+    for mount in mounts:
+        compiled.add(mount)
+    return tuple(compiled.sources), tuple(compiled.ops)
+
+
 def seccomp_of(linux: Json, environment: Environment) -> tuple[str, int]:
     """(program in base64 or empty, seccomp(2) flags) for a bundle."""
     program = environment.seccomp

@@ -299,15 +299,22 @@ def dump(plan: Plan) -> Json:
     return {**plan._asdict(), "ops": [[type(op).__name__, *op] for op in plan.ops]}
 
 
+def load_view(raw: Json) -> tuple[Root, tuple[Source, ...], tuple[Op, ...]]:
+    """Root, host trees and operations from their JSON lists."""
+    sources = tuple(_load_source(source) for source in raw["sources"])
+    return load_root(raw["root"]), sources, tuple(_OPS[name](*fields) for name, *fields in raw["ops"])
+
+
 def load(raw: Json) -> Plan:
     """A plan from ``dump``'s JSON values, after a trip through JSON text or not."""
+    root, sources, ops = load_view(raw)
     return Plan(
         unshare=raw["unshare"],
         joins=tuple(Join(*join) for join in raw["joins"]),
         time_offsets=tuple(tuple(offset) for offset in raw["time_offsets"]),
-        root=load_root(raw["root"]),
-        sources=tuple(_load_source(source) for source in raw["sources"]),
-        ops=tuple(_OPS[name](*fields) for name, *fields in raw["ops"]),
+        root=root,
+        sources=sources,
+        ops=ops,
         process=load_process(raw["process"]),
         cgroup=raw["cgroup"],
         resources=raw["resources"],

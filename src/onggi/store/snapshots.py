@@ -130,11 +130,14 @@ class Snapshots:
         view = await self._view(spec)
         return await self._plan(await self._directories(spec.chain), number, view)
 
-    async def layers(self, image: Image) -> list[str]:
-        """The directories of an image that a container mounts, top first. Raises Unsupported, DataLoss."""
-        if self.driver.name == "copy":
+    async def layers(self, image: Image, *, to_mount: bool = True) -> list[str]:
+        """The directories of an image, top first; for a container that mounts them unless told otherwise.
+
+        Raises Unsupported, DataLoss.
+        """
+        if to_mount and self.driver.name == "copy":
             raise Unsupported("image mounts need overlays, which the storage driver copy does without")
-        if image.base or not image.layers:
+        if to_mount and (image.base or not image.layers):
             raise Unsupported(f"image {image.id} has no layers that could be mounted")
         return await self._directories(chain_ids(image.layers))
 

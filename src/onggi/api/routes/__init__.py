@@ -6,6 +6,7 @@ from onggi.api.router import Route
 from onggi.api.routes import (
     containers,
     execs,
+    files,
     images,
     later,
     networks,
@@ -24,6 +25,7 @@ def all_routes() -> list[Route]:
         *containers.ROUTES,
         *streams.ROUTES,
         *execs.ROUTES,
+        *files.ROUTES,
         *transfers.ROUTES,
         *images.ROUTES,
         *volumes.ROUTES,

@@ -16,16 +16,10 @@ _NO_SWARM = (
     'This node is not a swarm manager. Use "docker swarm init" or "docker swarm join" to connect this node '
     "to swarm and try again."
 )
-_COPY = "use `exec` with tar to move files"
 _BUILD = "build elsewhere and bring the root file system in with `import`"
 
 # (method, pattern, what is refused, what to do instead)
 REFUSED = (
-    ("GET", "/containers/{id}/archive", "copying from a container", _COPY),
-    ("HEAD", "/containers/{id}/archive", "copying from or to a container", _COPY),
-    ("PUT", "/containers/{id}/archive", "copying to a container", _COPY),
-    ("GET", "/containers/{id}/changes", "diff of a container", "use `exec` with find inside of it"),
-    ("GET", "/containers/{id}/export", "export of a container", _COPY),
     ("GET", "/containers/{id}/checkpoints", "checkpoints", "stop and start the container"),
     ("POST", "/containers/{id}/checkpoints", "checkpoints", "stop and start the container"),
     ("DELETE", "/containers/{id}/checkpoints/{checkpoint}", "checkpoints", "stop and start the container"),

@@ -1,0 +1,112 @@
+"""``docker export`` and ``docker diff``, and the layer of ``docker commit``.
+
+An export is the container's root without what is mounted in it. The other two read the directories that the
+root is made of, which a running container leaves in place.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import aclosing
+from typing import Any, cast
+
+from onggi.containers import pipes
+from onggi.containers.context import Context
+from onggi.containers.lifecycle import Lifecycle
+from onggi.containers.model import Container
+from onggi.containers.views import Views
+from onggi.errors import Conflict, NotFound, Unsupported
+
+Json = Any
+
+
+class Exporting:
+    """Streams of whole containers."""
+
+    def __init__(self, context: Context, views: Views, lifecycle: Lifecycle) -> None:
+        self._context, self._views, self._lifecycle = context, views, lifecycle
+
+    async def export(self, ref: str) -> AsyncIterator[bytes]:
+        """The container's root as a tar."""
+        container = self._context.find(ref)
+        return await pipes.begun(self._export(container))
+
+    async def changes(self, ref: str) -> AsyncIterator[bytes]:
+        """docker's JSON list of what differs from the image: Path, and Kind 0 changed, 1 added, 2 deleted."""
+        container = self._context.find(ref)
+        return await pipes.begun(self._differences(container, "changes"))
+
+    async def layer(self, ref: str, *, pause: bool = True) -> AsyncIterator[bytes]:
+        """What differs from the image as the plain tar of an image layer, for a commit.
+
+        A running container is paused until the stream has ended, unless ``pause`` is false. Raises
+        Unsupported for a container of a bare directory, which has no image.
+        """
+        container = self._context.find(ref)
+        return await pipes.begun(self._layer(container, pause))
+
+    async def _export(self, container: Container) -> AsyncIterator[bytes]:
+        runtime = self._context.runtime
+        arguments = {"path": "/", "name": None}
+        async with (
+            self._views.root(container, mounts=False) as root_fd,
+            pipes.output(lambda fd: runtime.job("pack", arguments, [root_fd, fd])) as pieces,
+        ):
+            async for piece in pieces:
+                yield piece
+        self._context.publish(container, "export")
+
+    async def _differences(self, container: Container, job: str) -> AsyncIterator[bytes]:
+        runtime = self._context.runtime
+        arguments = {"trees": await self._trees(container)}
+        async with (
+            self._views.layers(container),
+            pipes.output(lambda fd: runtime.job(job, arguments, [fd])) as pieces,
+        ):
+            async for piece in pieces:
+                yield piece
+
+    async def _layer(self, container: Container, pause: bool) -> AsyncIterator[bytes]:
+        paused = pause and container.alive and not container.state.paused and await self._paused(container)
+        try:
+            async with aclosing(cast(Any, self._differences(container, "pack_layer"))) as pieces:
+                async for piece in pieces:
+                    yield piece
+        finally:
+            if paused:
+                await self._resume(container)
+
+    async def _paused(self, container: Container) -> bool:
+        try:
+            await self._lifecycle.pause(container.id)
+        except (Conflict, NotFound):
+            return False  # it ended, or somebody else paused it
+        return True
+
+    async def _resume(self, container: Container) -> None:
+        try:
+            await self._lifecycle.unpause(container.id)
+        except (Conflict, NotFound):
+            return  # it was killed, or somebody else has resumed it
+
+    async def _trees(self, container: Container) -> list[Json]:
+        """What the jobs compare, see ``archive.jobs.pack_layer``."""
+        if container.spec.host_config.rootfs_directory:
+            raise Unsupported(
+                f"container {container.id} is made of a directory: it has no image to differ from"
+            )
+        rootfs = await self._context.rootfs(container)
+        if rootfs.kind == "directory":
+            image = await self._context.images.get(container.spec.image_id)
+            lowers = await self._context.snapshots.layers(image, to_mount=False)
+            return [{"top": rootfs.path, "lowers": lowers, "place": "/", "masks": [], "whole": True}]
+        return [
+            {
+                "top": overlay.upper,
+                "lowers": overlay.lowers,
+                "place": overlay.target,
+                "masks": [(mask.kind, mask.path) for mask in overlay.masks],
+                "whole": False,
+            }
+            for overlay in rootfs.overlays
+        ]
