@@ -84,6 +84,13 @@ def flags_of(mode: str) -> list[str]:
 both_modes = pytest.mark.parametrize("mode", ["foreground", "on demand"])
 
 
+def test_a_failed_start_leaves_no_run_directory(engine: RunningEngine, consistent: Consistency) -> None:
+    engine.start()
+    container = create(engine, "no-such-program")
+    engine.call("POST", f"/containers/{container}/start", expect=400)
+    consistent.check()
+
+
 def test_killed_spares_leave_nothing_and_are_replaced(engine: RunningEngine, consistent: Consistency) -> None:
     engine.start()
     waiting = Path(engine.exec_root, "waiting")

@@ -101,7 +101,7 @@ class Supervisor:
                 os.close(fd)
         if event["event"] == "failed":
             self._runs.pop(request.id, None)
-            await asyncio.to_thread(shutil.rmtree, request.run_dir, True)
+            await asyncio.to_thread(self._remove_run, request.run_dir)
             raise start_error(event["failure"])
         return Started(event["pid"], event["started_ns"], event.get("warnings", []), event.get("trace", []))
 
@@ -156,8 +156,8 @@ class Supervisor:
             # A monitor takes its name before it forks anything: without one nothing has happened.
             if not unborn or os.path.lexists(f"{request.run_dir}/monitor.sock"):
                 return event
+            await asyncio.to_thread(self._remove_run, request.run_dir)
             await self.launcher.replaced(launcher)
-            await asyncio.to_thread(shutil.rmtree, request.run_dir, True)
 
     def _launch(self, request: StartRequest) -> Run:
         payload = self.payloads.make(request)
@@ -334,9 +334,11 @@ class Supervisor:
             del self._runs[container_id]
             if known.link and known.flushed.done():
                 known.link.close()
-        directory = f"{self.exec_root}/containers/{container_id}"
-        self._spares.remove(f"{directory}/{run}", _RUN_FILES)
-        self._spares.remove_empty(directory)  # another run may have begun in it
+        self._remove_run(f"{self.exec_root}/containers/{container_id}/{run}")
+
+    def _remove_run(self, path: str) -> None:
+        self._spares.remove(path, _RUN_FILES)
+        self._spares.remove_empty(os.path.dirname(path))  # another run may have begun in it
 
     def _make_run_dir(self, path: str) -> None:
         parent = os.path.dirname(path)
