@@ -24,7 +24,7 @@ class FakeFirewall:
     """Remembers every rule set."""
 
     def __init__(self):
-        self.history, self.fail = [], None
+        self.history, self.fail, self.obstacles = [], None, ()
 
     async def change(self, wanted):
         if self.fail:

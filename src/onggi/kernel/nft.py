@@ -28,6 +28,8 @@ def program() -> str:
 
 def apply(text: str) -> None:
     """Carry out commands as one transaction: all or nothing. Raises Unsupported or KernelError."""
+    if not text:
+        return
     done = run(["-f", "-"], text)
     if done.code != 0:
         first = next(iter(done.errors.decode("utf-8", "replace").splitlines()), f"exit status {done.code}")
@@ -43,12 +45,13 @@ def run(arguments: list[str], text: str = "") -> process.Finished:
 
 
 class Watch:
-    """Counts what is taken away from one table."""
+    """Counts what is taken away from one table; ``others`` says whether other tables changed meanwhile."""
 
     def __init__(self, table: str) -> None:
         self._name = table.encode()
         self._netlink = Netlink(NETFILTER, [_GROUP])
         self._hit = False
+        self.others = False
 
     def fileno(self) -> int:
         """Readable when something happened to any table."""
@@ -56,7 +59,7 @@ class Watch:
 
     def losses(self) -> int:
         """In how many transactions since the last call something of our table was deleted."""
-        count = 0
+        count, self.others = 0, False
         while True:
             try:
                 answers = self._netlink.read()
@@ -69,7 +72,9 @@ class Watch:
                 kind = answer.type & 0xFF
                 if answer.type >> 8 != _SUBSYSTEM:
                     continue
-                if kind in _DELETIONS and self._is_ours(answer.body):
+                if kind != _NEW_GENERATION and not self._is_ours(answer.body):
+                    self.others = True
+                elif kind in _DELETIONS:
                     self._hit = True
                 elif kind == _NEW_GENERATION:
                     count, self._hit = count + self._hit, False

@@ -9,12 +9,15 @@ import asyncio
 import logging
 from collections.abc import Callable
 
+import msgspec
+
 from onggi.errors import OnggiError
 from onggi.kernel import nft
-from onggi.networks import rules
+from onggi.networks import foreign, rules
 from onggi.networks.rules import Ruleset
 
 logger = logging.getLogger("onggid")
+_TRIES = 3
 _SETTLE_S = 0.1  # a reload flushes first and then loads what it has
 
 
@@ -28,6 +31,10 @@ class Firewall:
         self._lock = asyncio.Lock()
         self._watch: nft.Watch | None = None
         self._repair: asyncio.Task[None] | None = None
+        self._look: asyncio.Task[None] | None = None
+        self.obstacles: tuple[
+            str, ...
+        ] = ()  # chains of others that drop what is ours, and will not be opened
 
     @property
     def wanted(self) -> Ruleset:
@@ -57,8 +64,29 @@ class Firewall:
                 self._applied = previous  # all or nothing: it is as it was
             raise
         self._applied = wanted
+        if previous is None or previous.segments != wanted.segments:
+            await asyncio.to_thread(self._pass_others, wanted)
         if self._watch is not None and self._watch.losses() > 1:
             self._repair_later()  # somebody else was at it at the same time
+
+    def _pass_others(self, wanted: Ruleset) -> None:
+        """Stand in other people's chains where they would drop what is ours, and nowhere else."""
+        for _ in range(_TRIES):  # theirs may change between our look and our rule
+            self.obstacles = ()
+            done = nft.run(["-j", "list", "ruleset"])
+            if done.code != 0:
+                return  # an old nft without JSON: what it shows cannot be read
+            view = foreign.view_of(msgspec.json.decode(done.output or b"{}"))
+            bridges = {(entry.bridge, entry.six) for entry in wanted.segments if not entry.internal}
+            ought = foreign.wanted(view, self.table, bridges)
+            text = foreign.transaction(self.table, foreign.present(view, self.table), ought)
+            try:
+                nft.apply(text)
+            except OnggiError as error:
+                self.obstacles = tuple(sorted({str(entry.place) for entry in ought}))
+                logger.warning("packets may be dropped by %s: %s", ", ".join(self.obstacles), error)
+            else:
+                return
 
     def _begin_watch(self) -> None:
         if self._watch is None:
@@ -70,6 +98,22 @@ class Firewall:
             return  # our own change: it looks for itself when it is done
         if self._watch.losses():
             self._repair_later()
+        elif self._watch.others and (self._look is None or self._look.done()):
+            self._look = asyncio.get_running_loop().create_task(self._look_at_others())
+
+    async def _look_at_others(self) -> None:
+        """Somebody changed a filter of theirs: a reload, or a new one that would drop what is ours."""
+        await asyncio.sleep(_SETTLE_S)
+        async with self._lock:
+            if self._applied is not None:
+                try:
+                    await asyncio.to_thread(self._pass_others, self._applied)
+                except OnggiError as error:
+                    logger.warning(
+                        "a packet filter of another program may drop containers' traffic: %s", error
+                    )
+            if self._watch is not None:
+                self._watch.losses()  # our own openings are no news
 
     def _repair_later(self) -> None:
         if self._repair is None or self._repair.done():
@@ -89,8 +133,8 @@ class Firewall:
 
     def close(self) -> None:
         """Let go: the rules stay, as containers do."""
-        if self._repair is not None:
-            self._repair.cancel()
+        for task in filter(None, (self._repair, self._look)):
+            task.cancel()
         if self._watch is not None:
             asyncio.get_running_loop().remove_reader(self._watch.fileno())
             self._watch.close()

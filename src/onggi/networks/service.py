@@ -56,7 +56,19 @@ class Networks:
                 await self._remove_device(network)
                 raise
         core.publish("create", network)
-        return {"Id": network.id, "Warning": ""}
+        return {"Id": network.id, "Warning": self._warning(network)}
+
+    def _warning(self, network: Network) -> str:
+        """What stands in the way of the network's packets."""
+        if network.internal or network.driver != "bridge" or network.config_only:
+            return ""
+        if chains := ", ".join(self.core.firewall.obstacles):
+            return (
+                f"packets of {network.name} may be dropped by the packet filter of another program: {chains}"
+            )
+        if not wiring.forwards(False) and network.first(False):
+            return "IPv4 forwarding is disabled. Networking will not work."
+        return ""
 
     async def list_(self, filters: Filters, *, members: bool = False) -> Sequence[Json]:
         """docker's list, oldest first."""

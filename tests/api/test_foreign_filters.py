@@ -1,0 +1,95 @@
+"""Beside other people's packet filters: ours pass, by the smallest rule, and theirs stay as they were."""
+
+import contextlib
+import re
+import subprocess
+
+import pytest
+from test_networks import network  # noqa: F401 - a fixture
+from test_ports import ruleset, web
+
+from engines import wait_until
+from hosts import Machine, reachable
+
+IPTABLES = {
+    "policy": ["-P FORWARD DROP"],
+    "dockerd": [
+        "-P FORWARD DROP", "-N DOCKER-USER", "-A FORWARD -j DOCKER-USER", "-A DOCKER-USER -j RETURN",
+        "-N DOCKER-FORWARD", "-A FORWARD -j DOCKER-FORWARD",
+    ],
+    "ufw": [
+        "-P INPUT DROP", "-P FORWARD DROP", "-N ufw-before-forward", "-N ufw-user-forward",
+        "-N ufw-before-input",
+        "-A INPUT -j ufw-before-input", "-A ufw-before-input -i lo -j ACCEPT",
+        "-A ufw-before-input -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT",
+        "-A FORWARD -j ufw-before-forward", "-A ufw-before-forward -j ufw-user-forward",
+        "-A ufw-before-forward -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT",
+    ],
+}  # fmt: skip
+NFTABLES = {
+    "nftables": "table inet mine {\n"
+    " chain forward { type filter hook forward priority 0; policy drop; }\n}\n",
+    "firewalld": "table inet firewalld {\n chain filter_FORWARD { type filter hook forward priority 10; "
+    "policy accept; ct state established accept; reject with icmpx admin-prohibited; }\n}\n",
+}
+
+
+def lines_of(text):
+    """The lines of a rule set without what was counted."""
+    return {re.sub(r"packets \d+ bytes \d+", "", line).strip() for line in text.splitlines()}
+
+
+def ours_in(text):
+    return [line for line in text.splitlines() if 'comment "onggi' in line]
+
+
+@pytest.fixture
+def outside():
+    machine = Machine()
+    yield machine
+    machine.close()
+
+
+@pytest.fixture(params=[*IPTABLES, *NFTABLES])
+def filter_of(request):
+    """A function that puts somebody's filter in place; gone afterwards."""
+
+    def install():
+        for line in IPTABLES.get(request.param, ()):
+            subprocess.run(["iptables", "-w", *line.split()], check=True)
+        if request.param in NFTABLES:
+            subprocess.run(["nft", "-f", "-"], input=NFTABLES[request.param].encode(), check=True)
+
+    yield install
+    for table in ("ip filter", "inet mine", "inet firewalld"):
+        with contextlib.suppress(subprocess.CalledProcessError):
+            subprocess.run(["nft", "delete", "table", *table.split()], check=True, stderr=subprocess.DEVNULL)
+
+
+def test_a_filter_that_was_there_first(ours, network, outside, filter_of):  # noqa: F811
+    filter_of()
+    before = ruleset()
+    name = network()
+    server = web(ours, "-p", "8080:80", network=name)
+    assert outside.fetch(outside.world, 8080)
+    listener = outside.listen(7000)
+    ours.start(network=name, command=["sh", "-c", f"echo hi | nc {outside.address} 7000; sleep 100"])
+    listener.accept()[0].close()
+    rules = ours_in(ruleset())
+    assert len(rules) == 2, rules
+    assert subprocess.run(["iptables", "-S"], capture_output=True).returncode == 0
+    ours.command("rm", "-f", server)
+    for container in ours.engine.docker("ps", "-aq", "--filter", f"network={name}").stdout.decode().split():
+        ours.engine.docker("rm", "-f", container)
+    ours.engine.docker("network", "rm", name, check=True)
+    assert not ours_in(ruleset())
+    assert lines_of(before) <= lines_of(ruleset())
+
+
+def test_a_filter_that_comes_later(ours, network, outside, filter_of):  # noqa: F811
+    name = network()
+    web(ours, "-p", "8080:80", network=name)
+    filter_of()
+    wait_until(lambda: len(ours_in(ruleset())) >= 2, "our rules in their chain")
+    assert outside.fetch(outside.world, 8080)
+    assert not reachable(outside.world, 8081, outside)
