@@ -37,10 +37,13 @@ _ARGUMENTS = (
     ("volumes", _ANY, ("volume_inspect", "volume_rm")),
     ("networks", 1, ("network_connect", "network_disconnect")),
     ("networks", _ANY, ("network_inspect", "network_rm")),
+    ("contexts", 1, ("context_export", "context_update", "context_use")),
+    ("contexts", _ANY, ("context_inspect", "context_rm")),
     ("files", 1, ("import_",)),
     ("shells", 1, ("completion",)),
 )
 _FLAGS = (
+    ("contexts", ("context", "from")),
     ("networks", ("net", "network")),
     ("containers", ("volumes-from",)),
     ("signals", ("signal",)),
@@ -160,7 +163,8 @@ def _of_kind(cli: Cli, kind: str) -> list[Candidate]:
         return [(word, "") for word in _WORDS[kind]]
     asks = {
         "containers": _containers, "running": _containers, "stopped": _containers, "copies": _copies,
-        "images": _images, "volumes": _volumes, "networks": _networks, "objects": _objects,
+        "contexts": _contexts, "images": _images, "volumes": _volumes, "networks": _networks,
+        "objects": _objects,
     }  # fmt: skip
     try:
         return asks[kind](cli, kind) if kind in asks else []
@@ -173,6 +177,12 @@ def _containers(cli: Cli, kind: str) -> list[Candidate]:
     if kind in ("running", "stopped"):
         items = [item for item in items if (item.get("State") in _ALIVE) == (kind == "running")]
     return [(name.lstrip("/"), str(item.get("Image") or "")) for item in items for name in item["Names"]]
+
+
+def _contexts(cli: Cli, kind: str) -> list[Candidate]:
+    from onggi.cli.context_values import contexts
+
+    return [(str(meta.get("Name") or ""), "") for meta in contexts(cli).list()]
 
 
 def _copies(cli: Cli, kind: str) -> list[Candidate]:

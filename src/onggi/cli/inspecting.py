@@ -20,8 +20,14 @@ _TEMPLATE_ERROR = 64
 FORMAT: Flag = ("format", "f", "string", "", "How to print: 'json' or a Go template")
 
 
-def print_objects(cli: Cli, names: list[str], look_up: Callable[[str], Json], form: str) -> int:
-    """Print all objects that are found, then the errors; exit code 1 if there are any."""
+def print_objects(
+    cli: Cli, names: list[str], look_up: Callable[[str], Json], form: str, local: bool = False
+) -> int:
+    """Print all objects that are found, then the errors; exit code 1 if there are any.
+
+    ``local``: they come from no engine. docker's command passes an engine's JSON on as it is, and escapes its
+    own.
+    """
     if form not in ("", "json"):
         from onggi.cli.format import compile_template
 
@@ -33,15 +39,20 @@ def print_objects(cli: Cli, names: list[str], look_up: Callable[[str], Json], fo
             found.append(look_up(name))
         except ClientError as error:
             errors.append(str(error))
-    _print(cli, found, form)
+    _print(cli, found, form, local)
     for sentence in errors:
         cli.err(sentence)
     return 1 if errors else 0
 
 
-def _print(cli: Cli, found: list[Json], form: str) -> None:
+def _print(cli: Cli, found: list[Json], form: str, local: bool) -> None:
     if form in ("", "json"):
-        cli.out(encode(found).decode("utf-8", "surrogateescape") if form else indent(found))
+        text = encode(found).decode("utf-8", "surrogateescape") if form else indent(found)
+        if local:
+            from onggi.cli.format import escape_html
+
+            text = escape_html(text)
+        cli.out(text)
         return
     from onggi.cli.format import render_object
 

@@ -173,6 +173,15 @@ def check_filter(text: str) -> str:
     return f"{name.strip().lower()}={value.strip()}"
 
 
+def parse_pairs(text: str) -> list[tuple[str, str]]:
+    """Return the pairs of ``key=value,key=value``."""
+    pairs = [part.partition("=") for part in text.split(",") if text]
+    for key, equals, _ in pairs:
+        if not equals:
+            raise ValueError(f"{key} must be formatted as key=value")
+    return [(key, value) for key, _, value in pairs]
+
+
 _CHECKS: dict[str, Callable[[str], object]] = {
     "bool": parse_bool,
     "int": parse_int,
@@ -186,4 +195,5 @@ _CHECKS: dict[str, Callable[[str], object]] = {
     "attach": check_attach,
     "label": check_label,
     "filter": check_filter,
+    "pairs": parse_pairs,
 }

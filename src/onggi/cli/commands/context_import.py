@@ -1,0 +1,94 @@
+"""``onggi context import``."""
+
+from __future__ import annotations
+
+from onggi.cli.command import Command, Failure, Options
+from onggi.cli.context_values import contexts, refuse_existing, told
+from onggi.cli.input import pieces
+from onggi.client.codec import decode
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from onggi.cli.context import Cli
+
+_LIMIT = 10 << 20  # as docker
+_META, _TLS = "meta.json", "tls/"
+
+
+def run(cli: Cli, options: Options, arguments: list[str]) -> int:
+    """Keep the context that a tar or zip archive holds."""
+    store, (name, source) = contexts(cli), arguments
+    refuse_existing(store, name)
+    data = b""
+    for piece in pieces(source):
+        data += piece
+        if len(data) > _LIMIT:
+            raise Failure("read exceeds the defined limit")
+    meta, files = None, dict[str, dict[str, bytes]]()
+    for path, content in _zipped(data) if data.startswith(b"PK\x03\x04") else _tarred(data):
+        _check(path)
+        if path == _META:
+            meta = content
+            continue
+        endpoint, slash, file = path.removeprefix(_TLS).partition("/")
+        if not slash or "/" in file:
+            raise Failure("archive format is invalid")
+        files.setdefault(endpoint, {})[file] = content
+    if meta is None:
+        raise Failure("invalid context: no metadata found")
+    try:
+        store.put({**decode(meta), "Name": name})
+    except (ValueError, TypeError):
+        raise Failure(f"invalid context: {_META} is no JSON object") from None
+    for endpoint, found in files.items():
+        store.set_tls(name, endpoint, found)
+    return told(cli, name, "imported")
+
+
+def _check(path: str) -> None:
+    """Refuse names that docker refuses: nothing of an archive may lie elsewhere."""
+    if path != _META and not path.startswith(_TLS):
+        raise Failure(f"{path}: unexpected context file")
+    if "\\" in path:
+        raise Failure(f"{path}: unexpected '\\' in path")
+    if any(part in ("", ".", "..") for part in path.split("/")):
+        raise Failure(f"{path}: unexpected path format")
+
+
+def _tarred(data: bytes) -> Iterator[tuple[str, bytes]]:
+    import io
+    import tarfile
+
+    try:
+        with tarfile.open(fileobj=io.BytesIO(data), mode="r:") as archive:
+            for member in archive:
+                content = archive.extractfile(member) if member.isreg() else None
+                if content is not None:
+                    yield member.name, content.read()
+    except tarfile.TarError as error:
+        raise Failure(f"invalid context: {error}") from None
+
+
+def _zipped(data: bytes) -> Iterator[tuple[str, bytes]]:
+    import io
+    import zipfile
+
+    room = _LIMIT
+    try:
+        with zipfile.ZipFile(io.BytesIO(data)) as archive:
+            for member in archive.infolist():
+                if member.is_dir():
+                    continue
+                with archive.open(member) as file:
+                    content = file.read(room + 1)
+                room -= len(content)
+                if room < 0:
+                    raise Failure("read exceeds the defined limit")
+                yield member.filename, content
+    except (zipfile.BadZipFile, RuntimeError) as error:
+        raise Failure(f"invalid context: {error}") from None
+
+
+COMMAND = Command("context import CONTEXT FILE|-", "Keep a context from an archive", run, arguments=(2, 2))
