@@ -1,10 +1,13 @@
-"""A small disk of a test's own: ext4 on a loop device, for what needs a block device."""
+"""Small disks of a test's own: ext4 on loop devices, for what needs a block device, fills one or cuts its
+power.
+"""
 
 import contextlib
 import fcntl
 import os
 import stat
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -26,7 +29,20 @@ def loop_disk(directory: Path, size_bytes: int) -> Iterator[Disk]:
     mountpoint.mkdir()
     with open(image, "wb") as file:
         file.truncate(size_bytes)
-    subprocess.run(["mkfs.ext4", "-q", "-E", "lazy_itable_init=0,nodiscard", str(image)], check=True)
+    make_file_system(image)
+    with mounted(image, mountpoint) as disk:
+        yield disk
+
+
+def make_file_system(image: Path) -> None:
+    """ext4 in a file, without work that is put off."""
+    options = "lazy_itable_init=0,lazy_journal_init=0,nodiscard"
+    subprocess.run(["mkfs.ext4", "-q", "-E", options, str(image)], check=True)
+
+
+@contextlib.contextmanager
+def mounted(image: Path, mountpoint: Path) -> Iterator[Disk]:
+    """A file with a file system, mounted on a directory that exists."""
     device = _free_loop()
     subprocess.run(["losetup", str(device), str(image)], check=True)
     try:
@@ -53,3 +69,42 @@ def _free_loop() -> Path:
     if not node.exists():
         os.mknod(node, stat.S_IFBLK | 0o600, os.makedev(7, number))
     return node
+
+
+class PowerDisk(NamedTuple):
+    """A disk whose power can be cut; see ``write_log``."""
+
+    directory: Path
+    server: subprocess.Popen[str]
+
+    def cut(self, image: Path, seed: str) -> tuple[int, int, int]:
+        """Make the image of this disk without power: (flushes before, writes since that it has, and lost)."""
+        assert self.server.stdin is not None
+        assert self.server.stdout is not None
+        self.server.stdin.write(f"cut {image} {seed}\n")
+        self.server.stdin.flush()
+        word, *numbers = self.server.stdout.readline().split()
+        assert word == "done"
+        return int(numbers[0]), int(numbers[1]), int(numbers[2])
+
+
+@contextlib.contextmanager
+def power_disk(directory: Path, size_bytes: int) -> Iterator[PowerDisk]:
+    """Make one below ``directory``, mounted in this mount namespace only; gone at the end."""
+    log, mountpoint = directory / "log", directory / "mnt"
+    for path in (log, mountpoint, directory / "disk"):
+        path.mkdir()
+    if not Path("/dev/fuse").exists():
+        os.mknod("/dev/fuse", stat.S_IFCHR | 0o600, os.makedev(10, 229))
+    command = [sys.executable, str(Path(__file__).with_name("write_log.py")), str(log), str(size_bytes)]
+    command.append(str(directory / "disk"))
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as server:
+        assert server.stdout is not None
+        assert server.stdout.readline() == "mounted\n"
+        try:
+            make_file_system(log / "disk")
+            with mounted(log / "disk", mountpoint):
+                os.sync()
+                yield PowerDisk(mountpoint, server)
+        finally:
+            subprocess.run(["umount", str(log)], check=True)

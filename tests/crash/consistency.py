@@ -45,7 +45,7 @@ class Consistency:
         """What disagrees now."""
         with contextlib.suppress(FileNotFoundError, sqlite3.OperationalError):
             return [
-                *self._rows(),
+                *self.rows(),
                 *self._containers(),
                 *self._processes(),
                 *(f"mount: {line}" for line in sorted({*mounts()} ^ {*self.mounts})),
@@ -54,21 +54,22 @@ class Consistency:
 
     # -- rows and files ------------------------------------------------------------------------------------
 
-    def _query(self, text: str) -> list[tuple[Any, ...]]:
+    def query(self, text: str) -> list[tuple[Any, ...]]:
+        """Rows of the engine's database."""
         connection = sqlite3.connect(f"file:{self.data}/meta.db?mode=ro", uri=True)
         try:
             return connection.execute(text).fetchall()
         finally:
             connection.close()
 
-    def _rows(self) -> Iterator[str]:
+    def rows(self) -> Iterator[str]:
         """Every file of the data root is named by a row, and every row has its files."""
-        yield from (f"database: {row[0]}" for row in self._query("PRAGMA integrity_check") if row[0] != "ok")
-        containers = {row[0] for row in self._query("SELECT id FROM containers")}
-        snapshots = self._query("SELECT number, kind, key FROM snapshots")
-        layers = self._query("SELECT chain_id, number FROM layers")
-        images = self._query("SELECT id, chain_id FROM images")
-        tags = self._query("SELECT image_id FROM tags")
+        yield from (f"database: {row[0]}" for row in self.query("PRAGMA integrity_check") if row[0] != "ok")
+        containers = {row[0] for row in self.query("SELECT id FROM containers")}
+        snapshots = self.query("SELECT number, kind, key FROM snapshots")
+        layers = self.query("SELECT chain_id, number FROM layers")
+        images = self.query("SELECT id, chain_id FROM images")
+        tags = self.query("SELECT image_id FROM tags")
         yield from differ("container directories", names(self.data / "containers"), containers)
         numbers = {str(row[0]) for row in snapshots}
         yield from differ(
@@ -80,7 +81,7 @@ class Consistency:
             "layers", {row[2] for row in snapshots if row[1] == "layer"}, {row[0] for row in layers}
         )
         blobs = {f"sha256:{path.name}" for path in self.data.glob("blobs/sha256/*/*")}
-        rows = {row[0] for row in self._query("SELECT digest FROM blobs")}
+        rows = {row[0] for row in self.query("SELECT digest FROM blobs")}
         yield from differ("blobs", blobs, rows)
         yield from (f"image without its config: {row[0]}" for row in images if row[0] not in rows)
         yield from (f"image without its layer: {row[0]}" for row in images if row[1] not in dict(layers))
@@ -101,7 +102,7 @@ class Consistency:
     def _containers(self) -> Iterator[str]:
         """What the API says runs has processes, a group, a run directory; nothing else has."""
         told = self.engine.call("GET", "/containers/json?all=1")
-        rows = {row[0] for row in self._query("SELECT id FROM containers")}
+        rows = {row[0] for row in self.query("SELECT id FROM containers")}
         yield from differ("containers told and stored", {entry["Id"] for entry in told}, rows)
         states = {entry["Id"]: self.engine.state(entry["Id"]) for entry in told}
         alive = {key for key, state in states.items() if state["Running"] and not state["Restarting"]}

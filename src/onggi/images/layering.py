@@ -19,6 +19,7 @@ from onggi.images.compress import Gzip
 from onggi.images.decompress import Decompressor, plain_size
 from onggi.images.progress import Transfer
 from onggi.images.streams import PIECE, Chunks, batched
+from onggi.kernel.failpoints import failpoint
 from onggi.oci import media
 from onggi.store import space
 from onggi.store.content import Content, Lease
@@ -84,7 +85,9 @@ class Intake:
         """
         check_diff_id(arrival, diff_id)
         settled = arrival._replace(layer=await self._layers.settle(arrival.layer, parents))
-        return await self._content.database.run(lambda it: self.rows(it, settled, parents), durable=True)
+        chain_id = await self._content.database.run(lambda it: self.rows(it, settled, parents), durable=True)
+        failpoint("images.layer.after_row")
+        return chain_id
 
     async def place(self, arrival: Arrival, parents: Sequence[str]) -> bool:
         """``record`` for an arrival that may have its place above other layers already; False if so."""

@@ -24,6 +24,7 @@ import msgspec
 
 from onggi.archive.extract import Limits
 from onggi.errors import InvalidArgument, KernelError
+from onggi.kernel.failpoints import failpoint
 from onggi.kernel.files import write_all
 from onggi.oci.digest import chain_ids
 from onggi.store import implied, space
@@ -156,6 +157,7 @@ class Layers:
             connection.execute("INSERT INTO snapshots VALUES (?, 'layer', ?, x'')", (layer.number, chain[-1]))
             row = (chain[-1], parent, layer.diff_id, layer.number, layer.size, time.time_ns())
             connection.execute("INSERT INTO layers VALUES (?, ?, ?, ?, ?, ?, NULL)", row)
+            failpoint("store.layer.before_commit")
         return chain[-1]
 
     def replace(self, connection: sqlite3.Connection, chain_id: str, layer: Layer) -> None:

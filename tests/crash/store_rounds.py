@@ -1,0 +1,178 @@
+"""Kill rounds for the store: clients import, load, pull, push, commit and remove images while the engine
+dies, at a named point or at any moment.
+
+    python tests/crash/store_rounds.py --rounds 300 --seed 1 [--table docs/proofs/store-kills.md]
+
+After each round the next engine must serve, find its store sound (fsck), have what it promised and nothing
+that it said was gone, with the bytes it was given; and a prune must leave nothing that nobody refers to.
+Needs root; enters private namespaces by itself.
+"""
+
+from __future__ import annotations
+
+import argparse
+import collections
+import os
+import random
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+HERE = Path(__file__).resolve()
+if __name__ == "__main__":
+    for folder in ("tests/crash", "tests/unit", "tests", "src"):
+        sys.path.insert(0, str(HERE.parents[2] / folder))
+
+from consistency import Consistency  # noqa: E402
+from fake_registry import FakeRegistry  # noqa: E402
+from image_clients import ImageClient, fsck, left_over, thin_out  # noqa: E402
+
+from running_engine import RunningEngine, engine_in, wait_for  # noqa: E402
+
+CLIENTS, STEPS, SPREAD_S, KEPT = 3, 8, 2.0, 5
+POINTS = (
+    "store.blob.before_rename", "store.blob.after_rename", "store.blob.after_row",
+    "store.layer.before_commit", "images.layer.after_row",
+    "store.gc.before_commit", "store.gc.after_commit", "images.remove.after_row",
+    "images.import.before_layer", "images.import.before_blob", "images.import.before_row",
+    "images.load.before_row", "images.push.before_manifest",
+    "images.pull.before_row", "images.pull.before_layer", "images.pull.before_commit",
+    "images.commit.before_layer", "images.commit.before_blob", "images.commit.before_row",
+)  # fmt: skip
+ANY = "any moment"
+
+
+class Rounds:
+    """One data root through many engines."""
+
+    def __init__(self, engine: RunningEngine, registry: FakeRegistry, seed: int) -> None:
+        self.engine, self.registry, self.seed = engine, registry, seed
+        self.checker = Consistency(engine)
+        self.counts: collections.Counter[str] = collections.Counter()
+        self.kills: collections.Counter[tuple[str, str]] = collections.Counter()
+
+    def play(self, number: int, point: str = "", without: str = "") -> None:
+        """One round, which ends at a point; fails with what is wrong behind it.
+
+        ``without`` a step of the store there should be something wrong.
+        """
+        chance = random.Random(f"{self.seed} {number}")
+        point = ANY if without else point or chance.choice((*POINTS, *[ANY] * (len(POINTS) // 2)))
+        armed = f"{without}=skip" if without else f"{point}#{chance.choice((1, 1, 2, 3))}"
+        child = self.engine.start(env={"ONGGI_FAILPOINT": armed})
+        clients = [
+            ImageClient(self.engine, self.registry, f"{self.seed} {number} {index}", STEPS)
+            for index in range(CLIENTS)
+        ]
+        for client in clients:
+            client.start()
+        if point == ANY:
+            time.sleep(chance.uniform(0.05, SPREAD_S))
+        for client in clients:
+            client.join(0 if point == ANY else 300)
+        reached = any(client.doing for client in clients)
+        if not reached or point == ANY:
+            child.kill()
+        assert child.wait(60) == -9, self.engine.log()[-4000:]
+        for client in clients:
+            client.join(300)
+        self._count(point if reached or point == ANY else f"{ANY} (not reached: {point})", clients)
+        self._judge(number, clients)
+
+    def _count(self, point: str, clients: list[ImageClient]) -> None:
+        self.counts["kills"] += 1
+        for client in clients:
+            self.counts.update(client.counts)
+            self.counts["refusals"] += len(client.refusals)
+            if client.doing:
+                self.kills[point, client.doing] += 1
+
+    def _judge(self, number: int, clients: list[ImageClient]) -> None:
+        judge = self.engine.start()
+        failures = [failure for client in clients for failure in client.failures]
+        wait_for("an empty trash", lambda: not os.listdir(f"{self.engine.data_root}/trash"))
+        failures += [f"fsck: {finding}" for finding in fsck(self.engine)]
+        failures += [wrong for client in clients for wrong in client.judge()]
+        thin_out(self.engine, KEPT)
+        self.engine.call("POST", "/images/prune")
+        wait_for("an empty trash", lambda: not left_over(self.engine))
+        again = self.engine.call("POST", "/images/prune")
+        if again["SpaceReclaimed"]:
+            failures.append(f"a second prune still freed {again['SpaceReclaimed']} bytes")
+        failures += [f"fsck behind a prune: {finding}" for finding in fsck(self.engine)]
+        failures += [f"leases: {row}" for row in self.checker.query("SELECT id FROM leases")]
+        failures += self.checker.rows()
+        judge.terminate()
+        judge.wait(60)
+        assert not failures, f"seed {self.seed}, round {number}:\n" + "\n".join(failures)
+
+
+def play(root: Path, rounds: int, seed: int, points: Sequence[str] = (), without: str = "") -> Rounds:
+    """All rounds on one data root; with ``points`` each of them in turn."""
+    registry = FakeRegistry()
+    try:
+        for engine in engine_in(root):
+            game = Rounds(engine, registry, seed)
+            for number in range(rounds):
+                game.play(number, points[number % len(points)] if points else "", without)
+                if rounds > 50 and number % 20 == 19:
+                    print(number + 1, dict(game.counts), flush=True)
+            return game
+    finally:
+        registry.close()
+    raise AssertionError("no engine")
+
+
+def table(rounds: int, seed: int, game: Rounds, seconds: float) -> str:
+    """How often the engine died where, and what it was doing."""
+    doings = sorted({doing for _, doing in game.kills})
+    rows = {point: [game.kills[point, doing] for doing in doings] for point in (*POINTS, ANY)}
+    late = [
+        sum(count for (point, what), count in game.kills.items() if what == doing and "not reached" in point)
+        for doing in doings
+    ]
+    rows[ANY] = [mine + others for mine, others in zip(rows[ANY], late, strict=True)]
+    told = (
+        f"`tests/crash/store_rounds.py --rounds {rounds} --seed {seed}`: {round(seconds)} s on Linux "
+        f"{os.uname().release}, {sum(game.counts[doing] for doing in doings)} operations, "
+        f"{game.counts['kills']} kills, 0 disagreements."
+    )
+    head = [
+        told,
+        "",
+        "Operations in flight when the engine was killed, by the point at which it died:",
+        "",
+        "| killed at | " + " | ".join(doings) + " |",
+        "|---|" + "---:|" * len(doings),
+    ]
+    lines = [f"| {point} | " + " | ".join(map(str, counts)) + " |" for point, counts in rows.items()]
+    return "\n".join([*head, *lines, ""])
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--rounds", type=int, default=40)
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--table", type=Path)
+    parser.add_argument("--without", default="", help="put a step out of force, such as store.lease.protect")
+    given = parser.parse_args()
+    if "ONGGI_HERE" not in os.environ:
+        os.environ["ONGGI_HERE"] = "1"
+        own = ["unshare", "--mount", "--net", "--propagation", "private", sys.executable, *sys.argv]
+        os.execvp(own[0], own)
+    subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
+    began = time.monotonic()
+    with tempfile.TemporaryDirectory() as root:
+        game = play(Path(root), given.rounds, given.seed, (), given.without)
+    text = table(given.rounds, given.seed, game, time.monotonic() - began)
+    print(text)
+    if given.table:
+        given.table.write_text("# The store survives kills\n\n" + text)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
