@@ -184,7 +184,7 @@ COMMAND = Command(
     "Copy files between a container and this machine ('-' is a tar archive)",
     run,
     flags=(
-        ("archive", "a", "bool", "", "Keep the numbers of owners (into a container)"),
+        ("archive", "a", "bool", "", "Give what is copied into a container to its user"),
         ("follow-link", "L", "bool", "", "Copy what a symbolic link leads to"),
         ("quiet", "q", "bool", "", "Do not show the progress; the default where no terminal is"),
     ),
