@@ -92,6 +92,14 @@ def test_what_inspect_says(run, engine, volume):
     assert run.inspect(name)["Config"]["Volumes"] == {"/c": {}}
 
 
+def test_ps_finds_who_uses_a_volume(run, engine, volume):
+    name = run.start("-v", f"{volume}:/a")
+    for value in (volume, "/a"):
+        listed = run.command("ps", "-f", f"volume={value}", "--format", "{{.Names}} {{.Mounts}}").stdout
+        assert f"{name} {volume}" in listed.decode().splitlines()
+    assert name not in run.command("ps", "-f", "volume=/b", "--format", "{{.Names}}").stdout.decode()
+
+
 def test_an_empty_volume_gets_what_the_image_has(run, engine, volume, filled):
     show = "cd /data && stat -c '%n %F %a %u:%g %h' . file deep link fifo && cat deep/same && readlink link"
     flags = ["-v", f"{volume}:/data", "--entrypoint", "sh"]

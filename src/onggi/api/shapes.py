@@ -31,19 +31,20 @@ def shape_create(body: Json, version: Version) -> Json:
     return body
 
 
+_MOUNT_OPTIONS = (
+    ((1, 40), "BindOptions", "NonRecursive"),
+    ((1, 42), "BindOptions", "CreateMountpoint"),
+    ((1, 44), "BindOptions", "ReadOnlyNonRecursive"),
+    ((1, 44), "BindOptions", "ReadOnlyForceRecursive"),
+    ((1, 45), "VolumeOptions", "Subpath"),
+)
+
+
 def _shape_mount(mount: Json, version: Version) -> None:
-    options = mount.get("BindOptions") if isinstance(mount, dict) else None
-    if not isinstance(options, dict):
-        return
-    added = {
-        (1, 40): ("NonRecursive",),
-        (1, 42): ("CreateMountpoint",),
-        (1, 44): ("ReadOnlyNonRecursive", "ReadOnlyForceRecursive"),
-    }
-    for since, names in added.items():
-        if version < since:
-            for name in names:
-                options.pop(name, None)
+    for since, kind, name in _MOUNT_OPTIONS:
+        options = mount.get(kind) if isinstance(mount, dict) else None
+        if version < since and isinstance(options, dict):
+            options.pop(name, None)
 
 
 def shape_exec(body: Json, version: Version) -> Json:

@@ -161,7 +161,8 @@ def _exited(container: Container, value: str) -> bool:
 
 
 def _uses(container: Container, volume: str) -> bool:
-    return any(volume in (point.source, point.destination) for point in container.spec.mounts)
+    points = container.spec.mounts
+    return any(volume in (point.name or point.source, point.destination) for point in points)
 
 
 def _exposes(container: Container, value: str) -> bool:
