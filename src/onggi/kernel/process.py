@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import _thread
 import errno
 import os
 import signal
@@ -105,30 +106,32 @@ class Finished(NamedTuple):
     errors: bytes
 
 
-_awaited: set[object] = set()  # programs whose exit code somebody waits for
+_one_at_a_time = _thread.allocate_lock()
 
 
 def reap() -> None:
-    """Collect every ended child, unless the exit code of one is awaited: its waiter calls this again."""
+    """Collect every ended child, unless ``run`` waits for one; it calls this when it is done."""
+    if not _one_at_a_time.acquire(blocking=False):
+        return
     try:
-        while not _awaited and os.waitpid(-1, os.WNOHANG)[0]:
+        while os.waitpid(-1, os.WNOHANG)[0]:
             continue
     except ChildProcessError:
         return
+    finally:
+        _one_at_a_time.release()
 
 
 def run(argv: Sequence[str], *, input: bytes = b"", env: Mapping[str, str] | None = None) -> Finished:
     """Run a short program to its end; blocking. Raises KernelError if it cannot be started."""
-    token = object()
-    _awaited.add(token)
     files = [sealed.data("onggi-input", input), *(os.memfd_create(name) for name in ("output", "errors"))]
     os.lseek(files[0], 0, os.SEEK_SET)
     try:
-        pid = spawn(argv, env=env or _CLEAN, fds=dict(enumerate(files)))
-        _, status = os.waitpid(pid, 0)
+        with _one_at_a_time:  # or `reap` would take the exit code away
+            pid = spawn(argv, env=env or _CLEAN, fds=dict(enumerate(files)))
+            _, status = os.waitpid(pid, 0)
         output, errors = (os.pread(fd, os.fstat(fd).st_size, 0) for fd in files[1:])
     finally:
-        _awaited.discard(token)
         for fd in files:
             os.close(fd)
         reap()

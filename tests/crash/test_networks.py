@@ -1,0 +1,186 @@
+"""Networks through storms, kills of the engine and reboots: nothing leaks, nothing is given out twice."""
+
+import contextlib
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import threading
+
+import pytest
+
+from engines import RealEngine, wait_until
+from onggi.kernel import rtnl
+from onggi.kernel.netlink import Netlink
+
+CONTAINERS, CLIENTS = 60, 12  # 300 and 16 were run by hand: see the commit
+
+
+@pytest.fixture
+def engine(tmp_path):
+    engine = RealEngine(tmp_path)
+    try:
+        engine.start()
+        engine.import_busybox()
+        yield engine
+    finally:
+        engine.destroy()
+        with Netlink() as netlink:
+            ours = [link.name for link in rtnl.links(netlink) if link.kind == "bridge"]
+            netlink.change([rtnl.delete_link(name) for name in ours if name.startswith(("br-", "onggi"))])
+        subprocess.run(["nft", "flush", "ruleset"], check=True)
+
+
+def links():
+    with Netlink() as netlink:
+        return {link.name for link in rtnl.links(netlink)}
+
+
+def ruleset():
+    return subprocess.run(["nft", "list", "ruleset"], capture_output=True, text=True, check=True).stdout
+
+
+def networks_of(engine, name):
+    shown = json.loads(engine.docker("inspect", name, check=True).stdout)[0]["NetworkSettings"]
+    return {key: entry["IPAddress"] for key, entry in shown["Networks"].items()}
+
+
+class Storm:
+    """Clients that create, start, kill and remove containers of one network at once."""
+
+    def __init__(self, engine):
+        self.engine, self.living, self.twice = engine, set(), []
+        self._lock, self._left = threading.Lock(), list(range(CONTAINERS))
+
+    def run(self):
+        threads = [threading.Thread(target=self._client) for _ in range(CLIENTS)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(300)
+
+    def _client(self):
+        client = self.engine.client()
+        while True:
+            with self._lock:
+                if not self._left:
+                    break
+                number = self._left.pop()
+            self._life(client.api, number)
+        client.close()
+
+    def _life(self, api, number):
+        ports = {80: None} if number % 5 == 0 else None
+        host = api.create_host_config(network_mode="many", port_bindings=ports)
+        key = api.create_container("busybox", ["sleep", "100"], host_config=host, ports=[80])["Id"]
+        address = ""
+        with contextlib.suppress(Exception):  # others' kills may hit anything
+            api.start(key)
+            shown = api.inspect_container(key)
+            address = shown["NetworkSettings"]["Networks"]["many"]["IPAddress"]
+            self._note(address)
+            if random.random() < 0.3:
+                os.kill(shown["State"]["Pid"], signal.SIGKILL)
+            elif random.random() < 0.3:
+                api.kill(key)
+        with self._lock:
+            self.living.discard(address)
+        api.remove_container(key, force=True)
+
+    def _note(self, address):
+        with self._lock:
+            if address and address in self.living:
+                self.twice.append(address)
+            self.living.add(address)
+
+
+def test_a_storm_leaves_nothing(engine):
+    engine.docker("network", "create", "many", check=True)
+    before, rules = links(), ruleset()
+    descriptors = len(os.listdir(f"/proc/{engine.process.pid}/fd"))
+    storm = Storm(engine)
+    storm.run()
+    assert storm.twice == []
+    assert engine.docker("ps", "-aq").stdout == b""
+    wait_until(lambda: links() == before, f"links: {links() - before}")
+    wait_until(lambda: ruleset() == rules, "the rules of ports to go")
+    assert json.loads(engine.docker("network", "inspect", "many").stdout)[0]["Containers"] == {}
+    wait_until(
+        lambda: len(os.listdir(f"/proc/{engine.process.pid}/fd")) <= descriptors + 2,
+        "descriptors to be closed",
+    )
+    engine.docker("network", "rm", "many", check=True)
+
+
+def test_a_killed_engine_finds_its_networks(engine):
+    """Addresses stay taken, what ended meanwhile is free, strays are removed, and new ones work."""
+    engine.docker("network", "create", "--subnet", "10.92.0.0/24", "many", check=True)
+    for name in ("stays", "ends"):
+        engine.docker(
+            "run", "-d", "--name", name, "--network", "many", "busybox", "sleep", "1000", check=True
+        )
+    before = networks_of(engine, "stays")
+    pid = json.loads(engine.docker("inspect", "ends").stdout)[0]["State"]["Pid"]
+    engine.kill()
+    os.kill(pid, signal.SIGKILL)
+    with Netlink() as netlink:  # the other end of a container that nobody knows
+        bridge = next(link for link in rtnl.links(netlink) if link.name.startswith("br-"))
+        own = os.open("/proc/self/ns/net", os.O_RDONLY)
+        netlink.change(
+            [rtnl.add_veth("veth0000000", bridge.number, rtnl.Peer("stray0", "02:00:00:00:00:05", own))]
+        )
+        os.close(own)
+    engine.start()
+    assert networks_of(engine, "stays") == before
+    assert networks_of(engine, "ends") == {"many": ""}
+    assert "veth0000000" not in links()
+    engine.docker("run", "-d", "--name", "new", "--network", "many", "busybox", "sleep", "1000", check=True)
+    assert networks_of(engine, "new") != before
+    assert engine.docker("exec", "new", "ping", "-c", "1", "-W", "5", "stays").returncode == 0
+
+
+def test_an_engine_killed_before_go_leaves_no_half_container(engine, monkeypatch):
+    """Between ``prepared`` and ``go`` nobody knows how far the wiring came: the run is ended."""
+    engine.docker("create", "--name", "half", "-p", "8080:80", "busybox", "sleep", "1000", check=True)
+    engine.stop()
+    chosen = engine.environment | {"ONGGI_FAILPOINT": "containers.start.after_wire"}
+    with monkeypatch.context() as patch:
+        patch.setattr(RealEngine, "environment", chosen)
+        engine.start()
+    before = links()
+    engine.docker("start", "half")
+    engine.process.wait(60)
+    engine.start()
+    state = json.loads(engine.docker("inspect", "half").stdout)[0]["State"]
+    assert not state["Running"]
+    wait_until(lambda: not [name for name in links() - before if name.startswith("veth")], "its link to go")
+    assert engine.docker("start", "half").returncode == 0
+    assert json.loads(engine.docker("inspect", "half").stdout)[0]["State"]["Running"]
+
+
+def test_networks_after_a_reboot(engine):
+    """Bridges, rules and the run directory are gone; the networks are there again."""
+    engine.docker("network", "create", "--subnet", "10.92.0.0/24", "many", check=True)
+    engine.docker("run", "-d", "--name", "web", "--network", "many", "busybox", "sleep", "1000", check=True)
+    shown = engine.docker("network", "inspect", "many", "-f", "{{.Id}} {{json .IPAM}}").stdout
+    engine.stop()
+    pids = [
+        json.loads(path.read_text())["pid"] for path in engine.exec_root.glob("containers/*/*/state.json")
+    ]
+    for pid in pids:
+        os.kill(pid, signal.SIGKILL)
+    wait_until(lambda: not any(os.path.exists(f"/proc/{pid}") for pid in pids), "the containers' end")
+    with Netlink() as netlink:
+        bridges = [link.name for link in rtnl.links(netlink) if link.name.startswith("br-")]
+        netlink.change([rtnl.delete_link(name) for name in bridges])
+    subprocess.run(["nft", "flush", "ruleset"], check=True)
+    (engine.exec_root / "boot_id").unlink(missing_ok=True)
+    for entry in ("containers", "forwarding"):
+        shutil.rmtree(engine.exec_root / entry, ignore_errors=True)
+    engine.start()
+    assert engine.docker("network", "inspect", "many", "-f", "{{.Id}} {{json .IPAM}}").stdout == shown
+    assert set(bridges) <= links()
+    assert engine.docker("start", "web").returncode == 0
+    assert networks_of(engine, "web")["many"].startswith("10.92.0.")
