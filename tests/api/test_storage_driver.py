@@ -37,6 +37,17 @@ def test_containers_run_on_copies(copying):
     assert len(list((copying.data_root / "snapshots/copy").iterdir())) == 1
 
 
+def test_what_a_container_changed_is_told(copying):
+    script = "echo >/new; rm /bin/ls; chmod 711 /tmp"
+    run(copying, "--name", "changed", "busybox", "sh", "-c", script)
+    changes = copying.onggi("diff", "changed").stdout.decode().split("\n")[:-1]
+    assert changes == ["C /bin", "D /bin/ls", "A /new", "C /tmp"]
+    copying.onggi("rm", "changed")
+    run(copying, "--name", "unchanged", "busybox", "true")
+    assert copying.onggi("diff", "unchanged").stdout == b""
+    copying.onggi("rm", "unchanged")
+
+
 def test_it_is_told(copying):
     assert copying.onggi("info", "--format", "{{.Driver}}").stdout == b"copy\n"
     inspected = copying.docker("image", "inspect", "--format", "{{.GraphDriver.Name}}", "busybox")

@@ -163,6 +163,19 @@ def test_files_are_as_the_archive_says(within):
     within(scenario)
 
 
+def test_mount_points_are_there_and_the_root_is_the_images(within):
+    async def scenario(it):
+        made = await image(it, [("./", 0o2750), *BASE])
+        with view(await it.snapshots.prepare("c", made)) as root:
+            assert {"dev", "proc", "sys"} <= {*os.listdir(root)}
+            assert os.stat("etc/hosts", dir_fd=root).st_size == 0
+            status = os.stat(".", dir_fd=root)
+            assert (stat.S_IMODE(status.st_mode), status.st_uid, status.st_gid) == (0o2750, 5, 6)
+            assert stat.S_IMODE(os.stat("etc", dir_fd=root).st_mode) == 0o755
+
+    within(scenario)
+
+
 def test_hard_links_within_a_layer_are_links(within):
     async def scenario(it):
         with view(await it.snapshots.prepare("c", await image(it, BASE))) as root:

@@ -18,6 +18,7 @@ from onggi.store.gc import Collector
 from onggi.store.host import HostView
 from onggi.store.host_scan import Scanner
 from onggi.store.layout import Layout
+from onggi.store.mountpoints import MountPoints
 from onggi.store.overlays import OverlayDriver
 from onggi.store.schema import MIGRATIONS
 from onggi.store.snapshots import Snapshots
@@ -35,7 +36,7 @@ class World:
         self.database = Database(layout.database, [*MIGRATIONS, *pushed.MIGRATIONS])
         self.host = HostView(Scanner(layout.host_masks, shown=()), [layout.root])
         self.trash = Trash(layout.trash)
-        snapshots = Snapshots(self.database, layout, self.host, self.trash, OverlayDriver(""))
+        snapshots = Snapshots(self.database, layout, self.host, self.trash, OverlayDriver(MountPoints("")))
         self.content = Content(self.database, layout, self.trash)
         self.collector = Collector(self.content, snapshots, [pushed.keep])
         self.collector.recover()

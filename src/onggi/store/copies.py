@@ -8,6 +8,7 @@ file system can share extents, copies do.
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Sequence
 
 from onggi.archive import merging
@@ -15,6 +16,7 @@ from onggi.errors import KernelError, Unsupported
 from onggi.store import space
 from onggi.store.durable import sync_tree
 from onggi.store.layout import make_private
+from onggi.store.mountpoints import MountPoints
 from onggi.store.rootfs import Overlay, Rootfs
 
 
@@ -26,6 +28,9 @@ class CopyDriver:
     job = "unpack_layer_to_copy"
     quick = False
 
+    def __init__(self, points: MountPoints) -> None:
+        self.points = points
+
     def plan(self, directory: str, layers: Sequence[str], view: Sequence[Overlay]) -> Rootfs:
         """The copy is made or found; durable when this returns. Raises Unsupported for a view."""
         if view:
@@ -36,19 +41,23 @@ class CopyDriver:
         if not os.path.isdir(target):
             make_private(directory)
             space.require(directory, 1, "a container")
-            _copy(layers, target)
+            lowers = self.points.above(layers)
+            _copy(lowers, [*layers, *lowers][0], target)
         return Rootfs("directory", path=target)
 
-    def forget(self) -> None:
-        """Nothing is remembered."""
 
+def _copy(layers: Sequence[str], like: str, target: str) -> None:
+    """A half copy must not be taken for a whole one: it gets its name when it is complete.
 
-def _copy(layers: Sequence[str], target: str) -> None:
-    """A half copy must not be taken for a whole one: it gets its name when it is complete."""
+    The root itself is as in the directory ``like``: the layer of mount points says nothing of it.
+    """
     partial = f"{target}.part"
     try:
         os.mkdir(partial, 0o700)
         merging.merge(layers, partial)
+        status = os.stat(like)
+        os.chown(partial, status.st_uid, status.st_gid)
+        os.chmod(partial, stat.S_IMODE(status.st_mode))
         fd = os.open(partial, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
             sync_tree(fd)

@@ -14,6 +14,7 @@ from onggi.kernel import features, mounts
 from onggi.store.copies import CopyDriver
 from onggi.store.database import Database
 from onggi.store.layout import Layout
+from onggi.store.mountpoints import MountPoints
 from onggi.store.overlays import OverlayDriver
 from onggi.store.rootfs import Overlay, Rootfs
 
@@ -25,9 +26,10 @@ class Driver(Protocol):
     """Makes root file systems of containers from layers.
 
     ``job`` unpacks a layer as the driver wants it, into a ``directory`` of its own below ``snapshots``; a
-    ``quick`` driver plans without a worker thread.
+    ``quick`` driver plans without a worker thread. A layer of mount ``points`` lies above those of an image.
     """
 
+    points: MountPoints
     name: str
     directory: str
     job: str
@@ -38,10 +40,6 @@ class Driver(Protocol):
 
         Made at the first call and found at later ones.
         """
-        ...
-
-    def forget(self) -> None:
-        """Layers have gone: answers about them are out of date."""
         ...
 
 
@@ -71,7 +69,8 @@ def choose(database: Database, root: str, asked: str) -> Driver:
             raise Unsupported(f"{_FAILED}: driver not supported: overlay2: {why}")
         insert = "INSERT INTO facts VALUES ('driver', ?)"
         database.run_blocking(lambda it: it.execute(insert, (name,)), durable=True)
-    return CopyDriver() if name == "copy" else OverlayDriver(Layout(root).mountpoints)
+    points = MountPoints(Layout(root).mountpoints)
+    return CopyDriver(points) if name == "copy" else OverlayDriver(points)
 
 
 def why_no_overlay(root: str) -> str:

@@ -19,6 +19,9 @@ from collections.abc import Sequence
 from hashlib import sha256
 from typing import NamedTuple
 
+from onggi.archive.overlay import is_whiteout
+from onggi.kernel.mounts import MAX_LAYERS
+
 _DIRECTORIES = ("dev", "proc", "sys")
 _FILES = {"etc": ("hostname", "hosts", "resolv.conf")}
 
@@ -30,6 +33,28 @@ class Point(NamedTuple):
     mode: int
     uid: int
     gid: int
+
+
+class MountPoints:
+    """The layers of mount points of one store, remembered by the layers they complete."""
+
+    def __init__(self, place: str) -> None:
+        self._place = place
+        self._known: dict[tuple[str, ...], str] = {}
+
+    def above(self, layers: Sequence[str]) -> list[str]:
+        """``layers`` (top first) below what they lack; as they are if there may be no further one."""
+        if len(layers) >= MAX_LAYERS:
+            return [*layers]
+        key = tuple(layers)
+        if key not in self._known:
+            self._known[key] = layer(self._place, layers)
+        points = self._known[key]
+        return [points, *layers] if points else [*layers]
+
+    def forget(self) -> None:
+        """Layers have gone."""
+        self._known.clear()
 
 
 def missing(layers: Sequence[str]) -> list[Point]:
@@ -88,8 +113,7 @@ def _first(layers: Sequence[str], name: str) -> os.stat_result | None:
             status = os.lstat(f"{directory}/{name}")
         except OSError:
             continue
-        hidden = stat.S_ISCHR(status.st_mode) and status.st_rdev == 0
-        return None if hidden else status
+        return None if is_whiteout(status) else status
     return None
 
 

@@ -13,8 +13,7 @@ from typing import Any
 import msgspec
 
 from onggi.errors import KernelError
-from onggi.kernel.mounts import MAX_LAYERS
-from onggi.store import mountpoints
+from onggi.store.mountpoints import MountPoints
 from onggi.store.rootfs import Overlay, Rootfs
 
 Json = Any
@@ -28,17 +27,15 @@ class OverlayDriver:
     job = "unpack_layer"
     quick = True
 
-    def __init__(self, place_of_mountpoints: str) -> None:
-        self._place = place_of_mountpoints
-        self._mountpoints: dict[tuple[str, ...], str] = {}
+    def __init__(self, points: MountPoints) -> None:
+        self.points = points
 
     def plan(self, directory: str, layers: Sequence[str], view: Sequence[Overlay]) -> Rootfs:
         """Directories are made or found; the ``view`` of the machine, if any, lies below the layers."""
         _mkdir(directory)
         if not view:
-            points = self._points(layers)
-            lowers = [points, *layers] if points else [*layers]
-            return Rootfs("overlay", [_writable(Overlay("/", lowers), directory, [*layers, points][0])])
+            lowers = self.points.above(layers)
+            return Rootfs("overlay", [_writable(Overlay("/", lowers), directory, [*layers, *lowers][0])])
         root = msgspec.structs.replace(
             view[0], lowers=[*layers, *view[0].lowers], nested=view[0].nested or bool(layers)
         )
@@ -50,19 +47,6 @@ class OverlayDriver:
             _mkdir(place)
             overlays.append(_writable(other, place, other.target))
         return Rootfs("overlay", overlays)
-
-    def forget(self) -> None:
-        """Layers have gone."""
-        self._mountpoints.clear()
-
-    def _points(self, layers: Sequence[str]) -> str:
-        """The layer of mount points above an image; empty if it needs none or may have no further layer."""
-        if len(layers) >= MAX_LAYERS:
-            return ""
-        key = tuple(layers)
-        if key not in self._mountpoints:
-            self._mountpoints[key] = mountpoints.layer(self._place, layers)
-        return self._mountpoints[key]
 
 
 def _writable(overlay: Overlay, directory: str, like: str) -> Overlay:

@@ -131,15 +131,16 @@ class Snapshots:
         return await self._plan(await self._directories(spec.chain), number, view)
 
     async def layers(self, image: Image, *, to_mount: bool = True) -> list[str]:
-        """The directories of an image, top first; for a container that mounts them unless told otherwise.
+        """The directories of an image, top first, for a container that mounts them.
 
-        Raises Unsupported, DataLoss.
+        If they are not ``to_mount``: what a container's root was made of. Raises Unsupported, DataLoss.
         """
         if to_mount and self.driver.name == "copy":
             raise Unsupported("image mounts need overlays, which the storage driver copy does without")
         if to_mount and (image.base or not image.layers):
             raise Unsupported(f"image {image.id} has no layers that could be mounted")
-        return await self._directories(chain_ids(image.layers))
+        found = await self._directories(chain_ids(image.layers))
+        return found if to_mount else await asyncio.to_thread(self.driver.points.above, found)
 
     async def remove(self, container_id: str, *, durable: bool = True) -> None:
         """Delete a container's snapshot. Idempotent.
@@ -197,7 +198,7 @@ class Snapshots:
     def forget_layers(self) -> None:
         """The layers' table changed."""
         self._layers.clear()
-        self.driver.forget()
+        self.driver.points.forget()
 
     async def _view(self, spec: Spec) -> list[Overlay]:
         if spec.base != HOST:

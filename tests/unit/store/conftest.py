@@ -12,6 +12,7 @@ from onggi.store.gc import Collector
 from onggi.store.host import HostView
 from onggi.store.host_scan import Scanner
 from onggi.store.layout import Layout
+from onggi.store.mountpoints import MountPoints
 from onggi.store.overlays import OverlayDriver
 from onggi.store.schema import MIGRATIONS
 from onggi.store.snapshots import Snapshots
@@ -30,7 +31,9 @@ class Store:
         self.database = Database(self.layout.database, MIGRATIONS)
         self.host = HostView(Scanner(self.layout.host_masks, shown=()), [self.layout.root])
         self.trash = Trash(self.layout.trash)
-        self.snapshots = Snapshots(self.database, self.layout, self.host, self.trash, OverlayDriver(""))
+        self.snapshots = Snapshots(
+            self.database, self.layout, self.host, self.trash, OverlayDriver(MountPoints(""))
+        )
         self.content = Content(self.database, self.layout, self.trash)
         self.collector = Collector(self.content, self.snapshots)
         self.collector.recover()
