@@ -91,7 +91,7 @@ class Consistency:
             for name in ("ingest", "trash", "volumes/.trash")
             for entry in names(self.data / name)
         )
-        volumes = {row[0] for row in self._query("SELECT name FROM volumes")}
+        volumes = {row[0] for row in self.query("SELECT name FROM volumes")}
         yield from differ("volumes", names(self.data / "volumes") - {".trash"}, volumes)
         for name in volumes & names(self.data / "volumes"):
             if names(self.data / "volumes" / name) != {"_data"}:

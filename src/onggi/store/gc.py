@@ -44,9 +44,10 @@ class Collector:
 
     def recover(self) -> None:
         """At start, before any call: drop what nothing refers to, put files without rows aside. Blocking."""
-        self._content.database.run_blocking(self.collect, durable=True)
+        garbage = self._content.database.run_blocking(self.collect, durable=True)
         self._snapshots.recover()
         self._content.recover()
+        self._content.ingest.drop(garbage.leased)
 
     async def run(self) -> Garbage:
         """Collect now."""
