@@ -13,7 +13,7 @@ import contextlib
 import os
 import shutil
 import time
-from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from sqlite3 import Connection
 from typing import Any, Protocol, TypeVar
@@ -27,6 +27,7 @@ from onggi.containers.model import Container
 from onggi.containers.runtime import Runtime
 from onggi.containers.sweeper import Sweeper
 from onggi.errors import Conflict, NotFound
+from onggi.images.committing import CommitWish
 from onggi.logs.files import log_path
 from onggi.networks.service import Networks
 from onggi.oci.image import Image
@@ -85,6 +86,12 @@ class Images(Protocol):
     async def get(self, ref: str) -> Image: ...
 
 
+class Transfers(Protocol):
+    """What this room needs of ``images.transfers.Transfers``."""
+
+    async def commit(self, chunks: AsyncIterator[bytes], wish: CommitWish) -> str: ...
+
+
 class Volumes(Protocol):
     """What this room needs of ``volumes.holding.Holding``."""
 
@@ -138,6 +145,7 @@ class Context(msgspec.Struct, kw_only=True, eq=False):
     volumes: Volumes
     copy_up: CopyUp
     networks: Networks
+    transfers: Transfers
     containers: dict[str, Container] = {}
     names: dict[str, str] = {}
     tombstones: dict[str, tuple[int, int]] = {}

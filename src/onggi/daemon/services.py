@@ -156,6 +156,7 @@ class Services:
             volumes=Holding(registry),
             copy_up=self.supervisor.copy_up,
             networks=self.networks,
+            transfers=self.transfers,
         )
         self.containers = Containers(context)
         self._stack.push_async_callback(self.containers.close)

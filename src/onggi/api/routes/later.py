@@ -23,7 +23,6 @@ REFUSED = (
     ("GET", "/containers/{id}/checkpoints", "checkpoints", "stop and start the container"),
     ("POST", "/containers/{id}/checkpoints", "checkpoints", "stop and start the container"),
     ("DELETE", "/containers/{id}/checkpoints/{checkpoint}", "checkpoints", "stop and start the container"),
-    ("POST", "/commit", "commit of a container", _BUILD),
     ("POST", "/build", "build", _BUILD),
     ("POST", "/build/cancel", "build", _BUILD),
     ("POST", "/session", "build sessions", _BUILD),

@@ -15,6 +15,7 @@ from onggi.api.http.message import Request, Stream
 from onggi.api.query import Query
 from onggi.api.router import Answer, Route
 from onggi.api.routes.answers import answer, json_line
+from onggi.containers.committing import CommitOptions
 from onggi.errors import InvalidArgument, Unsupported
 from onggi.oci.platform import Platform
 
@@ -41,6 +42,23 @@ async def push(engine: Engine, request: Request) -> Answer:
         raise Unsupported("push of one platform is not supported: an image here has one platform")
     auth = request.headers.get("x-registry-auth", "")
     return await progress(engine.transfers.push(request.params["name"], query.text("tag"), auth=auth))
+
+
+async def commit(engine: Engine, request: Request) -> Answer:
+    """POST /commit."""
+    query = Query(request.query)
+    options = CommitOptions(
+        query.text("repo"),
+        query.text("tag"),
+        query.text("author"),
+        query.text("comment"),
+        [line for text in query.all("changes") for line in text.splitlines() if line.strip()],
+        query.flag("pause", default=True),
+    )
+    body = await request.json(optional=True)
+    if body is not None and not isinstance(body, dict):
+        raise InvalidArgument("invalid JSON: expected an object")
+    return answer({"Id": await engine.containers.commit(query.text("container"), body, options)}, 201)
 
 
 async def log_in(engine: Engine, request: Request) -> Answer:
@@ -154,6 +172,7 @@ async def _quiet(messages: AsyncIterator[Json]) -> AsyncIterator[Json]:
 ROUTES = [
     Route("POST", "/images/create", create, until_eof=True),
     Route("POST", "/images/{name*}/push", push, until_eof=True),
+    Route("POST", "/commit", commit),
     Route("POST", "/auth", log_in, until_eof=True),
     Route("GET", "/images/search", search, until_eof=True),
     Route("GET", "/distribution/{name*}/json", distribution, since=(1, 30), until_eof=True),
