@@ -8,6 +8,7 @@ from contextlib import AbstractAsyncContextManager
 from typing import Any, Protocol
 
 from onggi.api.query import Filters
+from onggi.containers.committing import CommitOptions
 from onggi.containers.copying import Archive
 from onggi.containers.options import AttachOptions, ExecOptions, Hijack, LogQuery
 from onggi.logs.record import Record
@@ -71,6 +72,7 @@ class ContainerFiles(Protocol):
         self, ref: str, path: str, chunks: AsyncIterator[bytes], *, keep_kinds: bool, as_user: bool
     ) -> None: ...
     async def export(self, ref: str) -> AsyncIterator[bytes]: ...
+    async def commit(self, ref: str, body: Json, options: CommitOptions) -> str: ...
     async def changes(self, ref: str) -> AsyncIterator[bytes]: ...
 
 

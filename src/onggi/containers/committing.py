@@ -51,7 +51,9 @@ class Committing:
         context = self._context
         container = context.find(ref)
         if container.spec.host_config.rootfs_directory:
-            raise Unsupported(f"container {container.name} runs a directory as it is and has no image to build on")
+            raise Unsupported(
+                f"container {container.name} runs a directory as it is and has no image to build on"
+            )
         name = _name(options)
         wish = CommitWish(
             parent=await context.images.get(container.spec.image_id),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from onggi.containers.attaching import Attacher
+from onggi.containers.committing import Committing
 from onggi.containers.context import Context
 from onggi.containers.copying import Copying
 from onggi.containers.creation import Creator
@@ -62,6 +63,7 @@ class Containers:
         self.logs = logs.logs
         self.path_facts, self.archive, self.extract = copying.path_facts, copying.archive, copying.extract
         self.export, self.changes, self.layer = exporting.export, exporting.changes, exporting.layer
+        self.commit = Committing(context, exporting.layer).commit
         self.attach, self.resize, self.is_tty = attacher.attach, attacher.resize, attacher.is_tty
         self.exec_create, self.exec_start = execs.exec_create, execs.exec_start
         self.exec_inspect, self.exec_resize = execs.exec_inspect, execs.exec_resize
