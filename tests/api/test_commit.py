@@ -50,7 +50,9 @@ def test_a_running_container_is_paused_meanwhile_or_not(engine, client, tidy):
     for pause in (True, False):
         client.containers.get("runs").commit("made", "2", pause=pause)
         assert client.containers.get("runs").status == "running"
-    events = client.events(since=1, until=int(time.time()) + 1, decode=True, filters={"event": ["pause", "commit"]})
+    events = client.events(
+        since=1, until=int(time.time()) + 1, decode=True, filters={"event": ["pause", "commit"]}
+    )
     actions = [event["Action"] for event in events if event["Actor"]["Attributes"].get("name") == "runs"]
     assert actions == ["pause", "commit", "commit"]
 
