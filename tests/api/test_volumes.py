@@ -1,9 +1,11 @@
 """Volumes from outside: by our CLI, docker's and docker-py, against a real engine."""
 
+import gzip
 import io
 import json
 import os
 import secrets
+import socket
 import tarfile
 from pathlib import Path
 
@@ -11,6 +13,7 @@ import docker
 import pytest
 
 from engines import busybox_tar, wait_until
+from tree import describe
 
 CONTENT = [
     ("data", tarfile.DIRTYPE, 0o2750, 1000, 1000, ""),
@@ -352,3 +355,52 @@ def test_our_volume_commands(engine, ours, volume, tmp_path):
     assert ours.command("volume", "rm", volume).stdout.decode() == f"{volume}\n"
     assert ours.command("volume", "rm", volume).returncode == 1
     assert ours.command("volume", "rm", "-f", volume).returncode == 0
+
+
+def test_export_and_import(engine, ours, run, volume, filled, tmp_path):
+    """A volume moved with owners, modes, links and devices; merged with what is there; by any compression."""
+    first, second = f"{volume}-1", f"{volume}-2"
+    for name in (first, second):
+        engine.docker("volume", "create", name, check=True)
+    try:
+        run.command("run", "--rm", "--network", "none", "-v", f"{first}:/data", filled, "true")
+        more = "mknod /data/null c 1 3; chmod 1777 /data/deep; dd if=/dev/urandom of=/data/big bs=1M count=3"
+        run("-v", f"{first}:/data", sh=more)
+        archive = tmp_path / "volume.tar"
+        assert ours.command("volume", "export", "-o", str(archive), first).returncode == 0
+        with tarfile.open(archive) as members:
+            names = members.getnames()
+        assert names[0] == "."
+        assert {"./file", "./deep/same", "./link", "./fifo"} <= set(names)
+        archive.write_bytes(gzip.compress(archive.read_bytes(), 1))
+        done = ours.command("volume", "import", second, str(archive))
+        assert (done.returncode, done.stdout.decode()) == (0, f"{second}\n"), done
+        places = [inspect(engine, name)["Mountpoint"] for name in (first, second)]
+        assert describe(places[0], times=False) == describe(places[1], times=False)
+        run("-v", f"{second}:/data", sh="rm /data/file; mkdir /data/file; echo more > /data/more")
+        assert ours.command("volume", "import", second, input=archive.read_bytes()).returncode == 0
+        shown = run("-v", f"{second}:/data", sh="cat /data/file /data/more; stat -c %a /data")
+        assert shown.split() == ["one", "more", "2750"]
+    finally:
+        engine.docker("volume", "rm", first, second)
+    for command in (("export", volume), ("import", volume)):
+        refused = ours.command("volume", *command, input=b"")
+        assert b"no such volume" in refused.stderr, refused
+    engine.docker("volume", "create", "-o", "type=tmpfs", "-o", "device=tmpfs", volume, check=True)
+    assert b"is mounted by its containers only" in ours.command("volume", "export", volume).stderr
+
+
+def test_a_volume_that_is_exported_cannot_be_removed(engine, volume):
+    engine.docker("volume", "create", volume, check=True)
+    mountpoint = inspect(engine, volume)["Mountpoint"]
+    with open(f"{mountpoint}/big", "wb") as file:
+        file.write(os.urandom(32 << 20))
+    with socket.socket(socket.AF_UNIX) as client:
+        client.connect(str(engine.socket))
+        client.sendall(f"GET /onggi/v1/volumes/{volume}/archive HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+        assert client.recv(1000).startswith(b"HTTP/1.1 200")
+        assert (
+            f"remove {volume}: volume is in use - [export"
+            in engine.docker("volume", "rm", volume).stderr.decode()
+        )
+    wait_until(lambda: engine.docker("volume", "rm", volume).returncode == 0, "the end of the export")

@@ -39,12 +39,12 @@ class Command:
     """The command of the engine under test."""
 
     def __init__(self, engine: RealEngine) -> None:
-        self._start = [sys.executable, "-I", "-S", "-c", BOOT, str(SOURCE), "-H", engine.url]
+        self.start = [sys.executable, "-I", "-S", "-c", BOOT, str(SOURCE), "-H", engine.url]
 
     def __call__(self, *words: str, status: int | None = 0) -> subprocess.CompletedProcess[str]:
         """Run it; `status` None allows any."""
         done = subprocess.run(
-            [*self._start, *words],
+            [*self.start, *words],
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,

@@ -6,13 +6,14 @@ import json
 import os
 import secrets
 import shutil
+import subprocess
 import tarfile
 import threading
 from pathlib import Path
 
 import pytest
 
-from engines import busybox_tar
+from engines import DEADLINE_S, busybox_tar
 from jobs import in_child
 from onggi.archive.confine import WRITER, confine
 from onggi.archive.merging import copy_directory
@@ -194,3 +195,60 @@ def test_names_are_no_paths(engine, onggi, name):
         assert sorted(path.name for path in Path(engine.data_root).iterdir()) == before
     finally:
         client.close()
+
+
+def test_cve_2023_0778_an_export_shows_nothing_of_the_host(onggi, volume, canary):
+    """Directories and files become links, and links become them, while the volume is read."""
+    name, content = volume
+    for number in range(20):
+        (content / f"d{number}").mkdir()
+        (content / f"d{number}/file").write_text("of the volume")
+    (content / "swap").symlink_to(canary)
+    (content / "file").write_text("of the volume")
+    (content / "leak").symlink_to(canary / "file")
+    with (
+        swapping(content / "d10", content / "swap") as directories,
+        swapping(content / "file", content / "leak") as files,
+    ):
+        exports = [_export(onggi, name) for _ in range(RACES)]
+    assert min(directories[0], files[0]) > RACES
+    whole = [data for data in exports if data]  # what changes while it is read may be an error
+    assert len(whole) > RACES // 10
+    for data in whole:
+        with tarfile.open(fileobj=io.BytesIO(data)) as archive:
+            found = {archive.extractfile(it).read() for it in archive if it.isreg()}
+        assert found == {b"of the volume"}
+
+
+def _export(onggi, name: str) -> bytes:
+    """The archive; empty if the export failed."""
+    done = subprocess.run([*onggi.start, "volume", "export", name], capture_output=True, timeout=DEADLINE_S)
+    return done.stdout if done.returncode == 0 else b""
+
+
+def test_cve_2023_0778_an_import_writes_nothing_of_the_host(onggi, volume, canary, tmp_path):
+    """Links in the volume, in the archive, and swapped in while it is unpacked."""
+    name, content = volume
+    archive = tmp_path / "hostile.tar"
+    with tarfile.open(archive, "w") as members:
+        for number in range(50):
+            for path in (f"sub/planted{number}", f"out{number}/planted"):
+                if path.startswith("out"):
+                    link = tarfile.TarInfo(f"out{number}")
+                    link.type, link.linkname = tarfile.SYMTYPE, str(canary)
+                    members.addfile(link)
+                entry = tarfile.TarInfo(path)
+                entry.size = 4
+                members.addfile(entry, io.BytesIO(b"evil"))
+    (content / "sub").mkdir()
+    (content / "swap").symlink_to(canary)
+    with swapping(content / "sub", content / "swap") as count:
+        for _ in range(RACES // 3):
+            onggi("volume", "import", name, str(archive), status=None)
+    assert count[0] > RACES // 3
+    assert sorted(os.listdir(canary)) == ["file"]
+    with tarfile.open(archive, "w") as members:
+        for path in ("../../escaped", "/absolute/../../escaped", "x/../../escaped"):
+            members.addfile(tarfile.TarInfo(path))
+    assert onggi("volume", "import", name, str(archive), status=None).returncode == 1
+    assert not list(content.parent.glob("escaped"))

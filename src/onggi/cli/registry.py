@@ -127,6 +127,8 @@ ROWS: tuple[tuple[str, str, str, str], ...] = (
     ("network rm", "network_rm", "Remove networks that no container is connected to", ""),
     ("network remove", "network_rm", "-", ""),
     ("volume create", "volume_create", "Create a volume", ""),
+    ("volume export", "volume_export", "Write the content of a volume to a tar archive", ""),
+    ("volume import", "volume_import", "Unpack a tar archive into a volume", ""),
     ("volume inspect", "volume_inspect", "Show all facts about volumes", ""),
     ("volume ls", "volume_ls", "List volumes", ""),
     ("volume list", "volume_ls", "-", ""),

@@ -50,6 +50,7 @@ class Engine:
         self.registries = services.registries
         self.transfers: Transfers = services.transfers
         self.volumes: Volumes = services.volumes
+        self.volume_contents = services.volume_contents
         self.questions = services.transfers.questions
         self.networks: Networks = services.networks
         self.events = services.events

@@ -10,7 +10,7 @@ from contextlib import AsyncExitStack
 import msgspec
 
 from onggi.containers import host as machine_facts
-from onggi.containers import records, restart, schema
+from onggi.containers import pipes, records, restart, schema
 from onggi.containers.context import Context
 from onggi.containers.events import EventBus
 from onggi.containers.host import Host
@@ -42,6 +42,7 @@ from onggi.store.spares import Spares
 from onggi.store.trash import Trash
 from onggi.version import build_id
 from onggi.volumes import schema as volumes
+from onggi.volumes.contents import Contents
 from onggi.volumes.holding import Holding
 from onggi.volumes.registry import Registry
 from onggi.volumes.service import Volumes
@@ -119,6 +120,7 @@ class Services:
         self._stack.push_async_callback(asyncio.to_thread, registry.directories.trash.close)
         registry.recover()
         self.volumes, self._volume_trash = Volumes(registry), registry.directories.trash
+        self.volume_contents = Contents(registry, self.supervisor.job, pipes)
         return registry
 
     def _open_containers(self, config: Config, born: Birth) -> None:

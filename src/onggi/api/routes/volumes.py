@@ -1,13 +1,15 @@
-"""/volumes."""
+"""/volumes, and below /onggi/v1 what docker's API cannot do with them."""
 
 from __future__ import annotations
 
 from onggi.api.engine import Engine
-from onggi.api.http.message import Request
+from onggi.api.http.message import Request, Stream
 from onggi.api.query import Query
 from onggi.api.router import Answer, Route
 from onggi.api.routes.answers import NO_CONTENT, answer
 from onggi.errors import Unavailable
+
+_TAR = "application/x-tar"
 
 
 async def list_(engine: Engine, request: Request) -> Answer:
@@ -45,6 +47,17 @@ async def prune(engine: Engine, request: Request) -> Answer:
     return answer(await engine.volumes.prune(filters))
 
 
+async def export(engine: Engine, request: Request) -> Answer:
+    """GET /onggi/v1/volumes/{name}/archive: the content as a tar."""
+    return Stream(await engine.volume_contents.export(request.params["name"]), content_type=_TAR)
+
+
+async def import_(engine: Engine, request: Request) -> Answer:
+    """PUT /onggi/v1/volumes/{name}/archive: unpack a tar; answers ``{"entries", "bytes"}``."""
+    chunks = request.body.chunks()
+    return answer(await engine.volume_contents.import_(request.params["name"], chunks))
+
+
 ROUTES = [
     Route("GET", "/volumes", list_),
     Route("POST", "/volumes/create", create),
@@ -52,4 +65,6 @@ ROUTES = [
     Route("GET", "/volumes/{name}", inspect),
     Route("PUT", "/volumes/{name}", update),
     Route("DELETE", "/volumes/{name}", remove),
+    Route("GET", "/onggi/v1/volumes/{name}/archive", export, until_eof=True),
+    Route("PUT", "/onggi/v1/volumes/{name}/archive", import_),
 ]
