@@ -47,7 +47,7 @@ def image_id(commands, name):
 def test_there_and_back_again(commands, guarded, tmp_path):
     name = f"{guarded}/there/busybox:1"
     commands("tag", "busybox", name)
-    commands("push", name, status=1)
+    assert "no basic auth credentials" in commands("push", name, status=1)[1]
     wrong = commands("login", "-u", "ann", "--password-stdin", guarded, input=b"wrong", status=1)
     assert "401 Unauthorized" in wrong[1]
     out, err = commands("login", "-u", "ann", "--password-stdin", guarded, input=PASSWORD.encode())

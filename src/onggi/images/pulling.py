@@ -14,7 +14,7 @@ from functools import partial
 from typing import Any, NamedTuple, TypeVar
 
 from onggi.errors import DataLoss, InvalidArgument, Unsupported
-from onggi.images.flights import Locks
+from onggi.images.flights import Locks, together
 from onggi.images.layering import Arrival
 from onggi.images.progress import Progress, Transfer
 from onggi.images.recording import Config, NewImage, parse_config
@@ -158,12 +158,7 @@ class _Pull:
         for number in missing:
             work = self._layer(manifest.layers[number], config.diff_ids[: number + 1], tasks[-1:])
             tasks.append(asyncio.ensure_future(work))
-        try:
-            await asyncio.gather(*tasks)
-        finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+        await together(*tasks)
 
     def _check_room(self, layers: Sequence[Descriptor], config: Descriptor) -> None:
         """A disk that cannot even hold what is to be downloaded is told before the first byte."""

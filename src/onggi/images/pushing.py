@@ -10,6 +10,7 @@ from typing import Any, BinaryIO, NamedTuple, TypeVar
 
 from onggi.errors import Conflict, NotFound
 from onggi.images import manifests
+from onggi.images.flights import together
 from onggi.images.manifests import Document
 from onggi.images.progress import Progress, Transfer
 from onggi.images.pulling import shown
@@ -97,10 +98,11 @@ class _Push:
         for _, diff_id in layers:
             self._progress.say("Preparing", shown(diff_id))
         origins = await self._content.database.run(lambda it: _origins(it, self._tag))
-        async with asyncio.TaskGroup() as group:
-            for layer, diff_id in {layer.digest: (layer, diff_id) for layer, diff_id in layers}.values():
-                group.create_task(self._layer(layer, shown(diff_id), origins))
-            group.create_task(self._config(document.manifest.config))
+        distinct = {layer.digest: (layer, diff_id) for layer, diff_id in layers}.values()
+        await together(
+            self._config(document.manifest.config),
+            *(self._layer(layer, shown(diff_id), origins) for layer, diff_id in distinct),
+        )
         failpoint("images.push.before_manifest")
         put = partial(
             self._repository.put_manifest, self._tag.tag, document.data, document.manifest.media_type
