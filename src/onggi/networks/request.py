@@ -148,8 +148,8 @@ def _check_kind(body: CreateNetwork) -> None:
 
 def _subnet(entry: IpamConfig) -> Subnet:
     return Subnet(
-        subnet=entry.subnet,
-        ip_range=entry.ip_range,
+        subnet=str(ip_network(entry.subnet)),
+        ip_range=str(ip_network(entry.ip_range)) if entry.ip_range else "",
         gateway=entry.gateway,
         auxiliary=entry.auxiliary,
         asked=True,
@@ -196,7 +196,7 @@ def _ip_range_problems(entry: IpamConfig, subnet: AnyNetwork) -> Iterator[str]:
         return
     if within.prefixlen < subnet.prefixlen:
         yield f"invalid ip-range {text}: CIDR block is bigger than its parent subnet {subnet}"
-    if str(within) != text:
+    if int(within.network_address) != int(ip_address(text.partition("/")[0])):
         yield f"invalid ip-range {text}: it should be {within}"
     if within.network_address not in subnet:
         yield f"invalid ip-range {text}: parent subnet {subnet} doesn't contain ip-range"
