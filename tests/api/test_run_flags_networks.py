@@ -70,11 +70,17 @@ def test_flag_network_alias(run, network):
 
 
 def test_flag_link(run):
-    other = run.start(network="bridge")
+    other = run.start("--expose", "80", "--env", "WORD=yes", network="bridge")
     address = endpoint(run, other, "bridge")["IPAddress"]
-    hosts = run("--link", f"{other}:db", network="bridge", sh="cat /etc/hosts")
+    hosts = run("--link", f"{other}:db", network="bridge", sh="cat /etc/hosts; env")
     assert f"{address}\tdb " in hosts
     assert other in hosts
+    assert f"DB_PORT_80_TCP=tcp://{address}:80" in hosts
+    assert "DB_ENV_WORD=yes" in hosts
+    me = run.start("--link", f"{other}:db", network="bridge")
+    assert run.command("rm", "--link", f"{me}/db").returncode == 0
+    assert run.inspect(me)["HostConfig"]["Links"] is None
+    assert run.command("rm", "--link", f"{me}/db").returncode == 1
 
 
 def test_flag_publish(run):

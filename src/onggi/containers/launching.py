@@ -85,7 +85,7 @@ class Launcher:
         sandbox = await self._networking.reserve(container)
         source = SpecInput(
             id=container.id,
-            config=spec.config,
+            config=self._networking.config_of(container),
             host_config=spec.host_config,
             mounts=spec.mounts,
             identity=self.identity(container, rootfs, spec.config.user),
@@ -129,7 +129,7 @@ class Launcher:
         """
         host = container.spec.host_config
         modes = (host.network_mode, host.ipc_mode, host.pid_mode)
-        if any(mode.startswith("container:") for mode in modes) or looks_at_devices(host):
+        if any(mode.startswith("container:") for mode in modes) or looks_at_devices(host) or host.links:
             return None
         if any(point.type == "image" for point in container.spec.mounts):
             return None  # layers may come again in other directories

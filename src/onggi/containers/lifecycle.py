@@ -11,6 +11,7 @@ from typing import Any
 from onggi.containers import validate
 from onggi.containers.context import Context
 from onggi.containers.model import Container, settle
+from onggi.containers.networking import Networking
 from onggi.containers.runs import Runs
 from onggi.containers.signals import parse_signal
 from onggi.errors import Conflict, InvalidArgument, NotFound, NotModified, Unsupported
@@ -174,7 +175,8 @@ class Lifecycle:
     ) -> None:
         """``docker rm``; with ``volumes`` the anonymous ones go too that nobody else holds."""
         if link:
-            raise Unsupported("links: networks are not supported yet")
+            await Networking(self._context).unlink(ref)
+            return
         container = self._context.find(ref)
         if container.removing:
             raise Conflict(f"removal of container {ref} is already in progress")

@@ -10,11 +10,13 @@ import os
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from onggi.containers import files, repository
+import msgspec
+
+from onggi.containers import files, links, repository
 from onggi.containers.context import Context
 from onggi.containers.files import NameFacts
 from onggi.containers.model import Container
-from onggi.containers.request import CreateRequest
+from onggi.containers.request import ContainerConfig, CreateRequest
 from onggi.errors import Conflict, Forbidden, InvalidArgument, KernelError, NotFound, OnggiError
 from onggi.networks import views
 from onggi.networks.model import Network, Sandbox, Wish
@@ -128,18 +130,45 @@ class Networking:
 
     def _links(self, container: Container) -> list[tuple[str, str]]:
         """Old links on the default network: names in the hosts file."""
-        rows = []
+        return [
+            (address, " ".join(dict.fromkeys([alias, other.spec.config.hostname, other.name])))
+            for other, alias, address in self._linked(container)
+        ]
+
+    def _linked(self, container: Container) -> list[tuple[Container, str, str]]:
+        """(container, alias, address) of every linked container that runs."""
+        found = []
         for entry in container.spec.host_config.links or []:
-            name, _, alias = entry.partition(":")
+            name, alias = links.split(entry)
             try:
                 other = self._context.find(name)
             except NotFound:
                 continue
-            address = self._default_address(other)
-            if address:
-                names = dict.fromkeys([(alias or name).strip("/"), other.spec.config.hostname, other.name])
-                rows.append((address, " ".join(names)))
-        return rows
+            if address := self._default_address(other):
+                found.append((other, alias, address))
+        return found
+
+    def config_of(self, container: Container) -> ContainerConfig:
+        """The configuration of the next run: with what old links add to the environment."""
+        config = container.spec.config
+        added = [
+            line
+            for other, alias, address in self._linked(container)
+            for line in links.variables(container.name, alias, address, other.spec.config)
+        ]
+        return msgspec.structs.replace(config, env=[*added, *config.env]) if added else config
+
+    async def unlink(self, ref: str) -> None:
+        """``docker rm --link container/alias``."""
+        name, _, alias = ref.strip("/").rpartition("/")
+        container = self._context.find(name)
+        async with container.lock:
+            host = container.spec.host_config
+            kept = [entry for entry in host.links or [] if links.split(entry)[1] != alias]
+            if len(kept) == len(host.links or []):
+                raise NotFound(f"Could not get parent for link name {ref}: no link {alias} of {name}")
+            host.links = kept or None
+            await self._save(container)
 
     def _default_address(self, container: Container) -> str:
         sandbox = self._context.networks.sandboxes.get(container.id)

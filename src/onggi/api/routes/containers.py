@@ -8,7 +8,7 @@ from onggi.api.query import Query
 from onggi.api.router import Answer, Route
 from onggi.api.routes.answers import NO_CONTENT, answer
 from onggi.api.shapes import shape_create, shape_update
-from onggi.errors import InvalidArgument
+from onggi.errors import InvalidArgument, NotFound
 
 
 async def create(engine: Engine, request: Request) -> Answer:
@@ -104,6 +104,15 @@ async def remove(engine: Engine, request: Request) -> Answer:
     return NO_CONTENT
 
 
+async def unlink(engine: Engine, request: Request) -> Answer:
+    """DELETE /containers/{id}/{alias}: a link has a name of two parts."""
+    if not Query(request.query).flag("link"):
+        raise NotFound("page not found")
+    name = f"{request.params['id']}/{request.params['alias']}"
+    await engine.containers.remove(name, force=False, volumes=False, link=True)
+    return NO_CONTENT
+
+
 async def update(engine: Engine, request: Request) -> Answer:
     """POST /containers/{id}/update."""
     body = shape_update(await request.json(), request.api_version)
@@ -156,4 +165,5 @@ ROUTES = [
     Route("POST", "/containers/{id}/resize", resize),
     Route("GET", "/containers/{id}/top", top),
     Route("DELETE", "/containers/{id}", remove),
+    Route("DELETE", "/containers/{id}/{alias}", unlink),
 ]
