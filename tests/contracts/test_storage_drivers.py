@@ -7,11 +7,12 @@ import os
 import stat
 import subprocess
 import tarfile
+from errno import ENOSPC
 
 import pytest
 from stores import engine
 
-from onggi.errors import Conflict, InvalidArgument, NotFound, Unsupported
+from onggi.errors import Conflict, InvalidArgument, KernelError, NotFound, Unsupported
 from onggi.kernel import mounts
 from onggi.oci.image import Image
 from onggi.store import drivers
@@ -240,6 +241,26 @@ def test_a_container_keeps_the_layers_it_stands_on(within):
             assert read(root, "etc/kept") == b"kept"
 
     within(scenario)
+
+
+def test_a_copy_that_fails_leaves_nothing(tmp_path, monkeypatch):
+    def full(layers, target):
+        os.mkdir(f"{target}/half")
+        raise OSError(ENOSPC, os.strerror(ENOSPC))
+
+    async def scenario():
+        async with engine(tmp_path, "copy") as it:
+            made = await image(it, BASE)
+            with monkeypatch.context() as patch:
+                patch.setattr("onggi.archive.merging.merge", full)
+                with pytest.raises(KernelError, match="no space left on device"):
+                    await it.snapshots.prepare("c", made)
+            it.trash.close()
+            assert len(os.listdir(it.layout.snapshots)) == 1
+            with view(await it.snapshots.prepare("c", made)) as root:
+                assert read(root, "etc/kept") == b"kept"
+
+    asyncio.run(scenario())
 
 
 # -- the choice ----------------------------------------------------------------------------------------------

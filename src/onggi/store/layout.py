@@ -2,7 +2,8 @@
 
 <data-root>/                      0700
   blobs/sha256/ab/abcd…           immutable, 0444, name = digest
-  ingest/<n>                      partial writes; renamed on commit, removed at start
+  ingest/<digest>                 partial blobs that are continued, also by the next process
+  ingest/tmp-<n>                  partial blobs that are not; removed at start
   snapshots/overlay/<n>/fs        unpacked layer, or upper directory of a container
   snapshots/overlay/<n>/work      overlayfs' work directory, containers only
   snapshots/overlay/<n>/mounts/<digest of target>/{fs,work}     other file systems of a `host` container
