@@ -3,12 +3,14 @@ container is left in the next one's monitor, no module is imported late (rules R
 """
 
 import contextlib
+import io
 import json
 import os
 import secrets
 import shutil
 import sys
 import sysconfig
+import tarfile
 from pathlib import Path
 
 import pytest
@@ -77,6 +79,36 @@ def test_r4_no_python_of_a_container_is_ever_imported(onggi, hostile):
         onggi("top", name)
         onggi("kill", name)
     assert not (hostile / "trapped").exists()
+
+
+def test_cve_2019_14271_copies_load_nothing_of_the_container(onggi, engine, hostile):
+    """Where they work, and where they fail in every way we know: no marker and no hang."""
+    with onggi.container("--rootfs", str(hostile), "/bin/sleep", "1000000") as name:
+        for stopped in (False, True):
+            if stopped:
+                onggi("kill", name)
+            for path in ("/etc", "/bin/busybox", "/missing", "/bin/busybox/", "/proc/1"):
+                engine.docker("cp", f"{name}:{path}", "-")
+            for data in (b"nonsense" * 200, tar_of("file"), tar_of("bin/busybox/x"), tar_of("../x")):
+                for path in ("/tmp", "/etc/passwd", "/missing"):
+                    put(engine, name, path, data)
+            assert engine.docker("export", name).returncode == 0
+    assert not (hostile / "trapped").exists()
+
+
+def put(engine, name: str, path: str, data: bytes) -> None:
+    """PUT an archive, whatever comes of it."""
+    client = engine.client()
+    url = client.api._url(f"/containers/{name}/archive?path={path}&copyUIDGID=1")
+    client.api.put(url, data=data)
+    client.close()
+
+
+def tar_of(name: str) -> bytes:
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w") as archive:
+        archive.addfile(tarfile.TarInfo(name))
+    return buffer.getvalue()
 
 
 def memory(pid: int, what: bytes) -> int:

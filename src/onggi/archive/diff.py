@@ -17,7 +17,7 @@ from onggi.archive.base import Base, Seen
 from onggi.archive.overlay import is_opaque, is_whiteout
 from onggi.archive.pack import Packer, xattrs_of
 from onggi.archive.walk import Found, Opener, walk
-from onggi.errors import InvalidArgument
+from onggi.errors import InvalidArgument, KernelError
 
 MODIFIED, ADDED, DELETED = range(3)  # docker's numbers
 
@@ -163,10 +163,15 @@ def pack_layer(trees: list[Tree], out_fd: int, opener: Opener) -> dict[str, int]
     something else in a layer.
     """
     packer = Packer(out_fd)
-    for tree in trees:
-        for change in changes(tree, opener):
-            _add(packer, change, _within(tree, change.path))
-    return packer.finish()
+    path = b""
+    try:
+        for tree in trees:
+            for change in changes(tree, opener):
+                path = _within(tree, change.path)
+                _add(packer, change, path)
+        return packer.finish()
+    except OSError as error:
+        raise KernelError("pack", error.errno or 0, f"/{names.show(path)}") from None
 
 
 def _add(packer: Packer, change: Change, name: bytes) -> None:
@@ -201,13 +206,16 @@ def _within(tree: Tree, path: bytes) -> bytes:
 def write_changes(trees: list[Tree], out_fd: int, opener: Opener) -> int:
     """Write the changes of trees as docker's JSON; how many there were."""
     count = 0
-    with open(out_fd, "wb", closefd=False, buffering=1 << 18) as out:
-        out.write(b"[")
-        for tree in trees:
-            for change in changes(tree, opener):
-                path = "/" + _within(tree, change.path).decode("utf-8", "replace")
-                out.write(b"," if count else b"")
-                out.write(json.dumps({"Path": path, "Kind": change.kind}).encode())
-                count += 1
-        out.write(b"]\n")
+    try:
+        with open(out_fd, "wb", closefd=False, buffering=1 << 18) as out:
+            out.write(b"[")
+            for tree in trees:
+                for change in changes(tree, opener):
+                    path = "/" + _within(tree, change.path).decode("utf-8", "replace")
+                    out.write(b"," if count else b"")
+                    out.write(json.dumps({"Path": path, "Kind": change.kind}).encode())
+                    count += 1
+            out.write(b"]\n")
+    except OSError as error:
+        raise KernelError("read", error.errno or 0) from None
     return count

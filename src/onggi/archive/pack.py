@@ -73,7 +73,7 @@ def entry_of(found: Found, name: bytes) -> tar.Entry | None:
         uid=status.st_uid,
         gid=status.st_gid,
         mtime_ns=status.st_mtime_ns // _SECOND * _SECOND,
-        link=os.readlink(found.name, dir_fd=found.parent_fd) if kind == tar.SYMLINK else b"",
+        link=found.link,
         device=(os.major(status.st_rdev), os.minor(status.st_rdev)),
         xattrs=xattrs_of(found.fd) if found.fd >= 0 else {},
     )
@@ -97,12 +97,15 @@ def pack(root_fd: int, out_fd: int, path: str, name: str | None, opener: Opener)
     File systems of the kernel are shown as empty directories. Raises NotFound, InvalidArgument, KernelError.
     """
     packer = Packer(out_fd)
-    for found in _tree(root_fd, path, opener):
-        if name is not None:
-            packer.add(found, _join(os.fsencode(name), found.path))
-        elif found.path:
-            packer.add(found, found.path)
-    return packer.finish()
+    try:
+        for found in _tree(root_fd, path, opener):
+            if name is not None:
+                packer.add(found, _join(os.fsencode(name), found.path))
+            elif found.path:
+                packer.add(found, found.path)
+        return packer.finish()
+    except OSError as error:
+        raise KernelError("pack", error.errno or 0, show(os.fsencode(path))) from None
 
 
 def _tree(root_fd: int, path: str, opener: Opener) -> Iterator[Found]:
@@ -117,8 +120,6 @@ def _tree(root_fd: int, path: str, opener: Opener) -> Iterator[Found]:
         finally:
             if top.fd >= 0:
                 os.close(top.fd)
-    except OSError as error:
-        raise KernelError("read", error.errno or 0, show(os.fsencode(path))) from None
     finally:
         os.close(parent_fd)
 

@@ -32,8 +32,9 @@ _KERNEL = frozenset(
 
 
 class Found(NamedTuple):
-    """One name: its path below the top (``b""`` for that), what it is, and its open descriptor if it is a
-    file or directory (else -1). Descriptors are the walk's, and valid until its next step.
+    """One name: its path below the top (``b""`` for that), what it is, its open descriptor if it is a file
+    or directory (else -1), and where it leads if it is a symbolic link. Descriptors are the walk's, and valid
+    until its next step.
     """
 
     path: bytes
@@ -41,6 +42,7 @@ class Found(NamedTuple):
     name: bytes
     status: os.stat_result
     fd: int
+    link: bytes = b""
 
 
 class Opener:
@@ -59,10 +61,11 @@ class Opener:
             raise
         status = os.fstat(handle)
         kind = stat.S_IFMT(status.st_mode)
-        if kind not in (stat.S_IFREG, stat.S_IFDIR):
-            os.close(handle)
-            return Found(path, parent_fd, name, status, -1)
         try:
+            if kind == stat.S_IFLNK:
+                return Found(path, parent_fd, name, status, -1, os.readlink(b"", dir_fd=handle))
+            if kind not in (stat.S_IFREG, stat.S_IFDIR):
+                return Found(path, parent_fd, name, status, -1)
             flags = _READ if kind == stat.S_IFREG else _READ | os.O_DIRECTORY
             return Found(path, parent_fd, name, status, os.open(b"%d" % handle, flags, dir_fd=self._own_fds))
         finally:
