@@ -2,8 +2,8 @@
 
 import pytest
 
+from onggi.containers.mount_points import check_destination
 from onggi.containers.names import find_id
-from onggi.containers.spec_mounts import check_destination
 from onggi.containers.spec_security import check_sysctls
 from onggi.errors import OnggiError
 

@@ -109,10 +109,10 @@ def use(connection: sqlite3.Connection, repository: str, digest: str) -> None:
 def needed(connection: sqlite3.Connection, repository: str, digest: str) -> Kept | None:
     """A blob of the store that a document of this repository needs, whoever brought it."""
     query = (
-        "SELECT size FROM blobs WHERE digest = ?2 AND EXISTS "
-        "(SELECT 1 FROM registry_needs WHERE repository = ?1 AND digest = ?2)"
+        "SELECT size FROM blobs WHERE digest = ? AND EXISTS "
+        "(SELECT 1 FROM registry_needs WHERE repository = ? AND digest = blobs.digest)"
     )
-    row = connection.execute(query, (repository, digest)).fetchone()
+    row = connection.execute(query, (digest, repository)).fetchone()
     return Kept(digest, int(row[0])) if row else None
 
 
@@ -195,10 +195,10 @@ def tags(connection: sqlite3.Connection, repository: str) -> set[str]:
 def exists(connection: sqlite3.Connection, repository: str) -> bool:
     """Whether a repository holds anything."""
     query = (
-        "SELECT 1 FROM registry_blobs WHERE repository = ?1 "
-        "UNION SELECT 1 FROM registry_manifests WHERE repository = ?1"
+        "SELECT 1 FROM registry_blobs WHERE repository = ? "
+        "UNION SELECT 1 FROM registry_manifests WHERE repository = ?"
     )
-    return connection.execute(query, (repository,)).fetchone() is not None
+    return connection.execute(query, (repository, repository)).fetchone() is not None
 
 
 def repositories(connection: sqlite3.Connection) -> set[str]:
