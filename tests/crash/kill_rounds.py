@@ -230,7 +230,9 @@ class Rounds:
         state = self.engine.state(name)
         if known.runs and not runs:
             return [f"{name} should run on: {state}"]
-        pid, known.exists, known.runs = known.pid, True, runs
+        # Who may have been stopped may also have been started again, by a request that got no answer.
+        pid = known.pid if known.runs else 0
+        known.exists, known.runs = True, runs
         known.pid = state["Pid"]
         return (
             [f"{name} runs as {state['Pid']} instead of {pid}"] if pid and runs and known.pid != pid else []
