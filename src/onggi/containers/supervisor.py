@@ -278,7 +278,7 @@ class Supervisor:
         for directory in iglob(f"{escape(self.exec_root)}/containers/*"):
             with contextlib.suppress(OSError):
                 os.rmdir(directory)
-        for seat in Seats(self.exec_root, f"{self.cgroup_parent}/c").left(self.hierarchies):
+        for seat in Seats(self.exec_root, f"{self.cgroup_parent}/c", self.hierarchies).left():
             if seat.id not in alive:
                 seat.clear()
 

@@ -45,9 +45,8 @@ class Launcher:
 
     def __init__(self, exec_root: str, build: str, containers_group: str, spares: int) -> None:
         self.exec_root, self.build, self.pool_size = exec_root, build, spares
-        self.seats = spare.Seats(exec_root, containers_group)
+        self.seats = spare.Seats(exec_root, containers_group, cgroup_mounts.detect())
         self.seats.open()
-        self.hierarchies = cgroup_mounts.detect()
         self.listener = bind_unix(f"{exec_root}/launcher.sock", socket.SOCK_SEQPACKET)
         self.poll = select.epoll()
         self.connections: dict[int, socket.socket] = {}
@@ -75,10 +74,10 @@ class Launcher:
     def _fill(self) -> None:
         """Fork one spare."""
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_CLOEXEC)
-        seat = self.seats.new(self.hierarchies)
+        seat = self.seats.new()
 
         def become(fds: list[int], warm: spare.Warm) -> NoReturn:
-            monitor.main(fds, self.hierarchies, warm)
+            monitor.main(fds, self.seats, warm)
 
         def wait() -> NoReturn:
             ours.close()
@@ -177,7 +176,7 @@ class Launcher:
         if ready and not header.value:
             # The engine gave its id to a container that nobody started: the oldest makes room.
             self._forget_spare(ready[0][0]).sock.close()
-        return self._fork(lambda: monitor.main(fds, self.hierarchies))
+        return self._fork(lambda: monitor.main(fds, self.seats))
 
     def _spare_spoke(self, fd: int) -> None:
         """A spare is ready, or has died."""
@@ -191,7 +190,7 @@ class Launcher:
         else:
             dead = self._forget_spare(fd)
             dead.sock.close()
-            self._fork(dead.seat.clear_and_exit)
+            self._fork(lambda: spare.settle(dead.seat))
 
     def _forget_spare(self, fd: int) -> Spare:
         self.poll.unregister(fd)

@@ -22,7 +22,7 @@ from typing import Any, NoReturn
 
 from onggi.errors import OnggiError
 from onggi.kernel import sealed, syscalls
-from onggi.kernel.cgroups import Group, Hierarchies, OomWatch
+from onggi.kernel.cgroups import Group, OomWatch
 from onggi.kernel.files import write_atomic
 from onggi.kernel.process import boot_id, start_time
 from onggi.kernel.sockets import send_message
@@ -33,7 +33,7 @@ from onggi.launch.loop import IN, Loop
 from onggi.launch.peers import Peers
 from onggi.launch.protocol import MONITOR_PROTOCOL
 from onggi.launch.request import RunRequest, parse
-from onggi.launch.spare import Warm
+from onggi.launch.spare import Seats, Warm
 from onggi.launch.stdio import Ends, open_ends
 from onggi.launch.streams import Streams
 from onggi.logs.writer import open_writer
@@ -45,7 +45,7 @@ Json = Any
 _DRAIN_S = 2.0
 
 
-def main(fds: list[int], hierarchies: Hierarchies, warm: Warm | None = None) -> NoReturn:
+def main(fds: list[int], seats: Seats, warm: Warm | None = None) -> NoReturn:
     """Run in a fork of the launcher, fresh or ``warm``; never returns.
 
     ``fds`` are the request, the plan, the engine's socket, then clients.
@@ -60,7 +60,7 @@ def main(fds: list[int], hierarchies: Hierarchies, warm: Warm | None = None) -> 
             syscalls.prctl(syscalls.PR_SET_CHILD_SUBREAPER, 1)
         request = parse(sealed.read(request_fd), clients)
         log_dir = request.run_dir
-        monitor = Monitor(request, control, hierarchies, warm)
+        monitor = Monitor(request, control, seats, warm)
         monitor.run(plan_fd)
     except BaseException as error:
         report_crash(log_dir, error)
@@ -82,14 +82,13 @@ def report_crash(directory: str, error: BaseException) -> None:
 class Monitor:
     """One container's life, from fork to exit record."""
 
-    def __init__(
-        self, request: RunRequest, control: socket.socket, hierarchies: Hierarchies, warm: Warm | None
-    ) -> None:
+    def __init__(self, request: RunRequest, control: socket.socket, seats: Seats, warm: Warm | None) -> None:
         self.request, self._warm = request, warm
         self.loop = warm.loop if warm else Loop()
         self.children = warm.children if warm else Children(self.loop)
         self._seated = bool(warm and warm.seat.group.path == request.cgroup)
-        self.group = warm.seat.group if warm and self._seated else Group(hierarchies, request.cgroup)
+        self._seats = seats
+        self.group = Group(seats.hierarchies, request.cgroup)
         self.log = open_writer(
             request.log["driver"],
             request.log["directory"],
@@ -153,8 +152,12 @@ class Monitor:
         return ends
 
     def _leave_warm(self) -> None:
-        """The spare's first process is of no use for this plan: it ends as its channel closes."""
-        if self._warm:
+        """The spare's first process, if there is one, is of no use for this plan: it ends as its channel
+        closes.
+        """
+        if self._warm is None:
+            self._seats.of(self.request.id).settle()
+        else:
             left = _nothing if self._seated else self._warm.seat.group_left
             self.children.expect(self._warm.pid, left)
             self._warm.outer.close()

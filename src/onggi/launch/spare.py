@@ -54,10 +54,15 @@ class Seat(NamedTuple):
             self.group.remove()
             self.leave()
 
-    def clear_and_exit(self) -> NoReturn:
-        """``clear`` in a process of its own."""
-        self.clear()
-        os._exit(0)
+    def settle(self) -> None:
+        """Wait for the end of the spare that has or had this seat, and ``clear`` what it left, once.
+
+        Whoever else starts a container of this id does so first: a spare that ends would take it along.
+        """
+        with contextlib.suppress(FileNotFoundError), open(self.path, "rb") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            if os.fstat(file.fileno()).st_nlink:
+                self.clear()
 
     def group_left(self, _code: int, _signal: int) -> None:
         """The first process has ended, and its container lives elsewhere."""
@@ -65,39 +70,38 @@ class Seat(NamedTuple):
 
 
 class Seats(NamedTuple):
-    """The seats of one exec root and its cgroup."""
+    """The seats of one exec root and of the control group ``parent``."""
 
     exec_root: str
     parent: str
+    hierarchies: Hierarchies
 
     def open(self) -> None:
         """Make the place for the files."""
         os.makedirs(self._directory, 0o700, exist_ok=True)
 
-    def new(self, hierarchies: Hierarchies) -> Seat:
+    def new(self) -> Seat:
         """A seat with a random id, not taken yet; its first twelve digits can be a hostname."""
         while (container_id := os.urandom(32).hex())[:12].isdigit():
             continue
-        return self._seat(hierarchies, container_id)
+        return self.of(container_id)
 
-    def left(self, hierarchies: Hierarchies) -> Iterator[Seat]:
+    def left(self) -> Iterator[Seat]:
         """Seats that no living spare has."""
         with contextlib.suppress(FileNotFoundError):
             for name in os.listdir(self._directory):
                 with open(f"{self._directory}/{name}", "rb") as file, contextlib.suppress(BlockingIOError):
                     fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                    yield self._seat(hierarchies, name)
+                    yield self.of(name)
 
     @property
     def _directory(self) -> str:
         return f"{self.exec_root}/waiting"
 
-    def _seat(self, hierarchies: Hierarchies, container_id: str) -> Seat:
-        return Seat(
-            container_id,
-            Group(hierarchies, f"{self.parent}/{container_id}"),
-            f"{self._directory}/{container_id}",
-        )
+    def of(self, container_id: str) -> Seat:
+        """The seat of an id, taken or not."""
+        group = Group(self.hierarchies, f"{self.parent}/{container_id}")
+        return Seat(container_id, group, f"{self._directory}/{container_id}")
 
 
 class Warm(NamedTuple):
@@ -146,10 +150,17 @@ def main(
         header, fds = protocol.receive_header(sock)
         sock.close()
     except (OnggiError, OSError):
-        seat.clear_and_exit()
+        seat.clear()
+        os._exit(1)
     if header is None:
         _end(warm)
     become(fds, warm)
+
+
+def settle(seat: Seat) -> NoReturn:
+    """Settle the seat of a spare that was killed, in a process of its own."""
+    seat.settle()
+    os._exit(0)
 
 
 def _end(warm: Warm) -> NoReturn:
@@ -157,4 +168,5 @@ def _end(warm: Warm) -> NoReturn:
     warm.outer.close()
     with contextlib.suppress(ChildProcessError):
         os.waitpid(warm.pid, 0)
-    warm.seat.clear_and_exit()
+    warm.seat.clear()
+    os._exit(0)
