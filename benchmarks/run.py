@@ -111,8 +111,13 @@ class Bench:
             found["crun: 16 clients"] = lambda: crun.lives(CLIENTS, self.options.each)
         return found
 
-    def streak(self) -> list[sampling.Sample]:
-        return [self.onggi.life() for _ in range(self.options.streak)]
+    def streak(self) -> dict[str, list[sampling.Sample]]:
+        """Containers in a row, without a pause."""
+        found = {"onggi: life by API, streak": [self.onggi.life() for _ in range(self.options.streak)]}
+        if self.options.crun:
+            crun = peers.OciRuntime(self.options.crun, self.worker, self.scratch / "streak", self.root)
+            found["crun: run, streak"] = [crun.life() for _ in range(self.options.streak)]
+        return found
 
 
 def machine() -> dict[str, Any]:
@@ -148,7 +153,7 @@ def main() -> int:
     with contextlib.ExitStack() as stack:
         bench = Bench(options, stack)
         results = sampling.interleave(bench.cases(), options.rounds)
-        results |= {"onggi: life by API, streak": bench.streak()}
+        results |= bench.streak()
         remains = left_over(bench)
         results |= sampling.interleave(bench.crowds(), max(3, options.rounds // 10), warm=1)
         memory = [bench.onggi.memory(count) for count in (1, options.idle)]

@@ -1,6 +1,7 @@
 """Samples: interleaved rounds, CPU of cgroups, CPU of everybody else, medians."""
 
 import os
+import random
 import statistics
 import time
 from collections.abc import Callable, Mapping
@@ -48,11 +49,21 @@ def measured(case: Case) -> Sample:
     return sample._replace(foreign=max(0.0, others / max(time.monotonic() - began, 1e-9)))
 
 
-def interleave(cases: Mapping[str, Case], rounds: int, warm: int = 3) -> dict[str, list[Sample]]:
-    """One sample of every case in each round; the first `warm` rounds are thrown away."""
+def interleave(
+    cases: Mapping[str, Case], rounds: int, warm: int = 3, pause_s: float = 0.3
+) -> dict[str, list[Sample]]:
+    """One sample of every case in each round, in an order of chance; the first `warm` rounds are thrown away.
+
+    Every sample comes after the same pause: after one, the first write to a control group's list of processes
+    waits for a grace period of the kernel (4 to 20 ms), which who comes right behind another does not pay.
+    """
     samples: dict[str, list[Sample]] = {name: [] for name in cases}
+    order, chance = list(cases), random.Random(1)
     for number in range(-warm, rounds):
-        for name, case in cases.items():
+        chance.shuffle(order)
+        for name in order:
+            case = cases[name]
+            time.sleep(pause_s)
             sample = measured(case)
             if number >= 0:
                 samples[name].append(sample)
