@@ -43,6 +43,7 @@ POINTS = (
     "images.commit.before_layer", "images.commit.before_blob", "images.commit.before_row",
 )  # fmt: skip
 ANY = "any moment"
+IN_TURN = tuple(name for point in POINTS for name in (point, ANY))
 
 
 class Rounds:
@@ -60,8 +61,10 @@ class Rounds:
         ``without`` a step of the store there should be something wrong.
         """
         chance = random.Random(f"{self.seed} {number}")
-        point = ANY if without else point or chance.choice((*POINTS, *[ANY] * (len(POINTS) // 2)))
-        armed = f"{without}=skip" if without else f"{point}#{chance.choice((1, 1, 2, 3))}"
+        point = ANY if without else point or IN_TURN[number % len(IN_TURN)]
+        # An engine that starts has collected once before it serves.
+        passes = chance.choice((1, 1, 2, 3)) + (point == "store.gc.before_commit")
+        armed = f"{without}=skip" if without else f"{point}#{passes}"
         child = self.engine.start(env={"ONGGI_FAILPOINT": armed})
         clients = [
             ImageClient(self.engine, self.registry, f"{self.seed} {number} {index}", STEPS)
