@@ -95,10 +95,11 @@ class _Pull:
 
     async def run(self) -> str:
         reference = self._wish.reference
+        named = await self._call(self._repository.resolve)
+        # Behind the first answer: what fails before it is an answer of its own, not part of a stream.
         self._progress.say(
             f"Pulling from {reference.path}", reference.digest or reference.tag, progressDetail=None
         )
-        named = await self._call(self._repository.resolve)
         fetched, manifest = await self._choose(named)
         check_image(manifest)
         config = await self._config(manifest)
