@@ -40,7 +40,8 @@ def lines_of(text):
 
 
 def ours_in(text):
-    return [line for line in text.splitlines() if 'comment "onggi' in line]
+    """Rules of a user's network; the default bridge may be there as well."""
+    return [line for line in text.splitlines() if 'comment "onggi' in line and '"br-' in line]
 
 
 @pytest.fixture

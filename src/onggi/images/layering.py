@@ -22,7 +22,7 @@ from onggi.images.streams import PIECE, Chunks, batched
 from onggi.kernel.failpoints import failpoint
 from onggi.oci import media
 from onggi.store import space
-from onggi.store.content import Content, Lease
+from onggi.store.content import Content, Lease, opened
 from onggi.store.ingest import BlobWriter
 from onggi.store.layers import Layer, Layers
 
@@ -56,14 +56,11 @@ class Intake:
 
         The body of the context must ``record`` it.
         """
-        writer = await asyncio.to_thread(lease.stream)
-        try:
+        async with opened(lease.stream) as writer:
             keeper = _Keeper(writer)
             async with self._layers.unpack(keeper.source(chunks), whole=whole) as layer:
                 blob = await lease.commit(writer)
                 yield Arrival(layer, blob.digest, keeper.media_type, keeper.raw(blob.digest, layer.diff_id))
-        finally:
-            await asyncio.to_thread(writer.close)
 
     @asynccontextmanager
     async def from_blob(self, digest: str, media_type: str, transfer: Transfer) -> AsyncIterator[Arrival]:

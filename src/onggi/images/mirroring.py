@@ -30,7 +30,7 @@ from onggi.registry.server import documents, names
 from onggi.registry.server.documents import Referrer
 from onggi.registry.server.refusals import NoSuchPage
 from onggi.registry.server.storage import Blob, Stored
-from onggi.store.content import Content, Lease
+from onggi.store.content import Content, Lease, opened
 from onggi.store.ingest import Blob as Wanted
 from onggi.store.ingest import BlobWriter
 
@@ -236,16 +236,13 @@ class Mirror:
             del self._downloads[digest]
 
     async def _receive(self, download: Download, lease: Lease, repository: str, wanted: Wanted) -> None:
-        writer = await asyncio.to_thread(lease.writer, *wanted)
-        try:
+        async with opened(lambda: lease.writer(*wanted)) as writer:
             download.open(writer.path, writer.offset)
             cancel = Cancel()
             source = _Source(self._connect(self._path(repository), cancel), cancel)
             await self._workers.run(lambda: source.copy(wanted, writer, download.advance), cancel.set)
             failpoint("images.mirror.before_commit")
             await lease.commit(writer)
-        finally:
-            await asyncio.to_thread(writer.close)
 
     # upstream
 

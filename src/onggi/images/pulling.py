@@ -32,7 +32,8 @@ from onggi.registry.session import Session
 from onggi.registry.settings import Settings
 from onggi.store import space
 from onggi.store.blobs import MAX_DOCUMENT
-from onggi.store.content import Lease
+from onggi.store.content import Lease, opened
+from onggi.store.ingest import BlobWriter
 
 Json = Any
 T = TypeVar("T")
@@ -205,38 +206,36 @@ class _Pull:
             self._progress.say("Download complete", shown_as)
 
     async def _fetch(self, descriptor: Descriptor, transfer: Transfer, shown_as: str) -> None:
-        writer = await asyncio.to_thread(self._lease.writer, descriptor.digest, descriptor.size)
-
-        def receive() -> None:
-            transfer.current = writer.offset
-            with self._repository.blob(descriptor.digest, writer.offset, descriptor.size) as opened:
-                if opened.offset != writer.offset:
-                    writer.seek_back_to_zero()
-                for chunk in opened.chunks:
-                    writer.write(chunk)
-                    transfer.current = writer.offset
-
-        def receive_all() -> None:
-            limits, failures = self._puller.settings.limits, 0
-            while writer.offset < descriptor.size or not descriptor.size:
-                before = writer.offset
-                try:
-                    receive()
-                    return
-                except Transient:
-                    failures = 1 if writer.offset > before else failures + 1
-                    if failures >= limits.attempts:
-                        raise
-                    self._cancel.sleep(min(limits.backoff_s * 2 ** (failures - 1), _LONGEST_PAUSE_S))
-
-        try:
-            await self._call(receive_all)
+        make = partial(self._lease.writer, descriptor.digest, descriptor.size)
+        async with opened(make) as writer:
+            await self._call(partial(self._receive_all, descriptor, writer, transfer))
             if shown_as:
                 self._progress.say("Verifying Checksum", shown_as)
             failpoint("images.pull.before_commit")
             await self._lease.commit(writer)
-        finally:
-            await asyncio.to_thread(writer.close)
+
+    def _receive_all(self, descriptor: Descriptor, writer: BlobWriter, transfer: Transfer) -> None:
+        """The blob's bytes, from where the writer is; what breaks off is gone on with. Blocking."""
+        limits, failures = self._puller.settings.limits, 0
+        while writer.offset < descriptor.size or not descriptor.size:
+            before = writer.offset
+            try:
+                self._receive(descriptor, writer, transfer)
+                return
+            except Transient:
+                failures = 1 if writer.offset > before else failures + 1
+                if failures >= limits.attempts:
+                    raise
+                self._cancel.sleep(min(limits.backoff_s * 2 ** (failures - 1), _LONGEST_PAUSE_S))
+
+    def _receive(self, descriptor: Descriptor, writer: BlobWriter, transfer: Transfer) -> None:
+        transfer.current = writer.offset
+        with self._repository.blob(descriptor.digest, writer.offset, descriptor.size) as blob:
+            if blob.offset != writer.offset:
+                writer.seek_back_to_zero()
+            for chunk in blob.chunks:
+                writer.write(chunk)
+                transfer.current = writer.offset
 
     async def _known(self, image_id: str) -> bool:
         """Whether the name stands for this image already."""

@@ -12,7 +12,7 @@ import asyncio
 import sqlite3
 import time
 import uuid
-from collections.abc import AsyncIterator, Coroutine, Iterable
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
 from contextlib import asynccontextmanager
 from typing import Any, TypeVar
 
@@ -100,6 +100,26 @@ class Content:
             task.exception()  # a caller who has gone does not ask
 
 
+@asynccontextmanager
+async def opened(make: Callable[[], BlobWriter]) -> AsyncIterator[BlobWriter]:
+    """A writer, made in a thread and closed at the end, also where the caller is cancelled meanwhile."""
+    making = asyncio.ensure_future(asyncio.to_thread(make))
+    try:
+        writer = await asyncio.shield(making)
+    except asyncio.CancelledError:
+        making.add_done_callback(_close_late)
+        raise
+    try:
+        yield writer
+    finally:
+        await asyncio.shield(asyncio.to_thread(writer.close))
+
+
+def _close_late(making: asyncio.Task[BlobWriter]) -> None:
+    if not making.cancelled() and making.exception() is None:
+        making.result().close()
+
+
 class Lease:
     """What one operation uses; garbage collection keeps it."""
 
@@ -122,12 +142,9 @@ class Lease:
         def write(writer: BlobWriter) -> None:
             writer.write(data)
 
-        writer = await asyncio.to_thread(self._content.ingest.stream)
-        try:
+        async with opened(self._content.ingest.stream) as writer:
             await asyncio.to_thread(write, writer)
             return (await self.commit(writer)).digest
-        finally:
-            writer.close()
 
     def writer(self, digest: str, size: int) -> BlobWriter:
         """A writer that continues a partial download. Blocking, it hashes what is there: for a worker
