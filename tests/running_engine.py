@@ -188,5 +188,6 @@ def gone(pid: int) -> bool:
 
 def kill(pid: int) -> None:
     """SIGKILL to one process, and wait until it is gone."""
-    os.kill(pid, signal.SIGKILL)
+    with contextlib.suppress(ProcessLookupError):  # it may have ended with another one
+        os.kill(pid, signal.SIGKILL)
     wait_for(f"end of {pid}", lambda: gone(pid))
