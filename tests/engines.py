@@ -179,7 +179,8 @@ class RealEngine:
         for root in self._groups():
             for directory, _, _ in os.walk(root):
                 _thaw(directory)
-                pids |= set(map(int, Path(directory, "cgroup.procs").read_text().split()))
+                with contextlib.suppress(OSError):  # the group ended while we looked
+                    pids |= set(map(int, Path(directory, "cgroup.procs").read_text().split()))
         for pid in pids:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)

@@ -98,8 +98,8 @@ def processes_of(engine):
 
 
 def launcher_of(engine):
-    [pid] = [pid for pid, name in processes_of(engine).items() if name == "onggi-launcher"]
-    return pid
+    # A fork of it bears its name for a moment.
+    return min(pid for pid, name in processes_of(engine).items() if name == "onggi-launcher")
 
 
 def descriptors(pid):

@@ -41,7 +41,9 @@ def test_a_kill_in_a_nested_group_counts(run):
     flags = (*LIMIT, "--privileged", "-e", f"HOG={HOG}")
     nested = 'mkdir $m/nested && echo 0 >$m/nested/cgroup.procs && sh -c "$HOG"; exit 9'
     name = run.start(*flags, command=["sh", "-c", f"{FIND}; {nested}"])
-    assert ended(run, name) == (9, True)
+    code, killed = ended(run, name)
+    assert killed
+    assert code in (9, 137)  # the kernel may take the shell along
 
 
 def test_shared_memory_is_charged_to_its_writer(run):

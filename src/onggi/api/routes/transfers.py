@@ -16,7 +16,7 @@ from onggi.api.query import Query
 from onggi.api.router import Answer, Route
 from onggi.api.routes.answers import answer, json_line
 from onggi.containers.committing import CommitOptions
-from onggi.errors import InvalidArgument, Unsupported
+from onggi.errors import InvalidArgument, OnggiError, Unauthenticated, Unsupported
 from onggi.oci.platform import Platform
 
 Json = Any
@@ -30,9 +30,12 @@ async def create(engine: Engine, request: Request) -> Answer:
     if not image:
         return await import_(engine, request)
     auth = request.headers.get("x-registry-auth", "")
-    return await progress(
-        engine.transfers.pull(image, query.text("tag"), platform=query.text("platform"), auth=auth)
-    )
+    messages = engine.transfers.pull(image, query.text("tag"), platform=query.text("platform"), auth=auth)
+    try:
+        return await progress(messages)
+    except Unauthenticated as error:
+        # 401 would speak of this engine: docker's command asks for a password then, and waits for it.
+        raise OnggiError(str(error)) from None
 
 
 async def push(engine: Engine, request: Request) -> Answer:
