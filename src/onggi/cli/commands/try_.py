@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 PRIVATE_RUN = "/onggi/v1/run"
 MORE = 10
 LIMITS = ["--memory", "512m", "--pids-limit", "512"]
+# A first look changes nothing of the machine: no bridge, no rule of a firewall.
+NETWORK = ["--network", "none"]
 _NEXT = """Next:
   sudo ./onggi run -it --rm host bash     another container of your own
   sudo ./onggi ps -a                      what runs, and what has ended
@@ -62,7 +64,7 @@ class Start:
     """
 
     def __init__(self, cli: Cli, command: list[str]) -> None:
-        typed = ["--detach", "--rm", "--trace", *LIMITS, "host", *command]
+        typed = ["--detach", "--rm", "--trace", *LIMITS, *NETWORK, "host", *command]
         flags, words = parse(typed, CONTAINER_FLAGS + RUN_FLAGS, interspersed=False)
         body = Plan(flags, words, "run").body
         body.update(AttachStdin=False, AttachStdout=False, AttachStderr=False)
