@@ -27,11 +27,10 @@ def test_without_a_limit_it_lives(run):
 
 
 def test_an_exec_is_killed_as_well(run):
-    """The container lives on; docker remembers the kill."""
+    """docker remembers the kill; the container lives on unless the kernel chose it as well."""
     name = run.start(*LIMIT)
     done = run.command("exec", name, "sh", "-c", HOG)
     assert done.returncode == 137
-    assert run.inspect(name)["State"]["Running"]
     run.command("kill", name)
     assert ended(run, name) == (137, True)
 
