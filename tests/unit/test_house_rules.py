@@ -40,8 +40,9 @@ LAYERS: dict[str, set[str]] = {
     "volumes": {"kernel", "archive", "store"},
     "networks": {"kernel", "store"},
     "containers": FOUNDATIONS | MECHANISMS | {"images", "volumes", "networks"},
-    "api": FOUNDATIONS | {"store", "registry", "logs", "images", "networks", "containers"},
-    "daemon": FOUNDATIONS | MECHANISMS | {"images", "volumes", "networks", "containers", "api"},
+    "build": FOUNDATIONS | MECHANISMS | {"images", "volumes", "networks", "containers"},
+    "api": FOUNDATIONS | {"store", "registry", "logs", "images", "networks", "containers", "build"},
+    "daemon": FOUNDATIONS | MECHANISMS | {"images", "volumes", "networks", "containers", "build", "api"},
     "client": set(),
     "cli": {"client", "archive"},
 }

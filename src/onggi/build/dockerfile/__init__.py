@@ -1,0 +1,1 @@
+"""Reads Dockerfiles: text to typed instructions, variables, ignore files, lints."""
