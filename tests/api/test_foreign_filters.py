@@ -5,11 +5,13 @@ import re
 import subprocess
 
 import pytest
-from test_networks import network  # noqa: F401 - a fixture
+from test_networks import addresses, network  # noqa: F401 - a fixture
 from test_ports import ruleset, web
 
 from engines import wait_until
 from hosts import Machine, reachable
+from onggi.networks import rules
+from onggi.networks.model import NAME, Network, Subnet
 
 IPTABLES = {
     "policy": ["-P FORWARD DROP"],
@@ -94,3 +96,25 @@ def test_a_filter_that_comes_later(ours, network, outside, filter_of):  # noqa: 
     wait_until(lambda: len(ours_in(ruleset())) >= 2, "our rules in their chain")
     assert outside.fetch(outside.world, 8080)
     assert not reachable(outside.world, 8081, outside)
+
+
+def test_beside_an_engine_that_forwards_for_nobody_else(ours, network, outside):  # noqa: F811
+    """An engine that switched forwarding on refuses to forward for strangers, not for engines beside it."""
+    elsewhere = Network(
+        id="f" * 64, name="n", options={NAME: "other0"}, subnets=[Subnet(subnet="10.99.0.0/24")]
+    )
+    closed = rules.Ruleset(rules.segments([elsewhere]), closed=True)
+    subprocess.run(
+        ["nft", "-f", "-"], input=rules.transaction("onggi-other", None, closed).encode(), check=True
+    )
+    try:
+        for options in ((), ("-o", "com.docker.network.bridge.name=mine0")):
+            name = network(*options)
+            server = web(ours, "-p", "8080:80", network=name)
+            assert outside.fetch(outside.world, 8080)
+            address = addresses(ours.engine, server)[0]
+            page = ["wget", "-qO-", f"http://{address}/"]
+            ours.engine.docker("run", "--rm", "--network", name, "busybox", *page, check=True)
+            ours.command("rm", "-f", server)
+    finally:
+        subprocess.run(["nft", "-f", "-"], input=rules.removal("onggi-other").encode(), check=True)

@@ -34,7 +34,7 @@ _COUNTERS, _STATS64 = struct.Struct("=8Q"), 23
 _NEIGHBOUR = struct.Struct("=BxxxiHBB")
 _UP = 1
 # IFLA_*
-_MAC, _NAME, _MTU, _PARENT, _MASTER, _INFO, _ALIAS, _AF_SPEC = 1, 3, 4, 5, 10, 18, 20, 26
+_MAC, _NAME, _MTU, _PARENT, _MASTER, _INFO, _ALIAS, _AF_SPEC, _GROUP = 1, 3, 4, 5, 10, 18, 20, 26, 27
 _NETNS_FD, _KIND, _DATA, _PORT_KIND, _PORT_DATA = 28, 1, 2, 4, 5
 _PEER, _MACVLAN_MODE, _IPVLAN_MODE, _VLAN_ID, _HAIRPIN, _ISOLATED = 1, 1, 1, 1, 4, 33
 _INET6_GEN_MODE, _GEN_NONE = 8, 1
@@ -181,6 +181,12 @@ def delete_link(name: str) -> Message:
 
 def set_up(name: str) -> Message:
     return Message(_NEWLINK, 0, _link(text(_NAME, name), up=True), f"ip link set {name} up")
+
+
+def set_group(name: str, group: int) -> Message:
+    """Let the packet filter know a device by the ``group`` it is in."""
+    body = _link(text(_NAME, name), u32(_GROUP, group))
+    return Message(_NEWLINK, 0, body, f"ip link set {name} group {group}")
 
 
 def rename(index: int, name: str) -> Message:

@@ -11,7 +11,7 @@ from typing import NamedTuple
 from onggi.errors import InvalidArgument
 from onggi.kernel import rtnl
 from onggi.kernel.netlink import Message
-from onggi.networks import model
+from onggi.networks import model, rules
 from onggi.networks.model import Endpoint, Network
 
 _ENDPOINT_SYSCTLS = "com.docker.network.endpoint.sysctls"
@@ -33,6 +33,11 @@ def stable_mac(text: str) -> str:
 def bridge(network: Network) -> list[Message]:
     """Make the bridge."""
     return [rtnl.add_bridge(network.bridge, stable_mac(network.id), network.mtu)]
+
+
+def bridge_up(network: Network) -> list[Message]:
+    """Let it work, and let the filters of every engine of this machine know it for one of ours."""
+    return [rtnl.set_group(network.bridge, rules.GROUP), rtnl.set_up(network.bridge)]
 
 
 def bridge_settings(network: Network) -> list[Setting]:

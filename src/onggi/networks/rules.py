@@ -18,6 +18,13 @@ from typing import NamedTuple
 from onggi.networks import model
 from onggi.networks.model import Network
 
+GROUP = 0x6F67  # the group of network devices that the bridges of all engines of a machine are in
+# Beside them, dockerd's bridges may forward: it keeps a filter of its own.
+_STRANGERS = (
+    f"iifgroup != {GROUP} oifgroup != {GROUP} "
+    'iifname != "docker0" oifname != "docker0" iifname != "br-*" oifname != "br-*"'
+)
+
 
 class Segment(NamedTuple):
     """One bridge and one of its subnets, as far as packets are concerned."""
@@ -182,7 +189,7 @@ def _forward(rules: Ruleset, own: list[Segment]) -> list[str]:
         elif guarded:
             lines.append(f"oifname {bridge} iifname != {bridge} jump inward")
     if rules.closed:
-        lines.append("iifname != @bridges oifname != @bridges drop")
+        lines.append(f"{_STRANGERS} drop")
     return lines
 
 

@@ -57,7 +57,7 @@ def make_bridge(netlink: Netlink, network: Network) -> None:
         raise Conflict(f"the device {network.bridge} of network {network.name} is no bridge")
     _set(plans.bridge_settings(network))
     present = {entry.address for entry in rtnl.addresses(netlink) if entry.device == link.number}
-    netlink.change([*plans.bridge_addresses(network, link.number, present), rtnl.set_up(network.bridge)])
+    netlink.change([*plans.bridge_addresses(network, link.number, present), *plans.bridge_up(network)])
 
 
 def remove_bridge(netlink: Netlink, name: str) -> None:

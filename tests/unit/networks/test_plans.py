@@ -61,6 +61,7 @@ def described(network, entry, options=None):
         lines += [message.what for message in plans.bridge(network)]
         lines += [f"{setting.value} > {setting.path}" for setting in plans.bridge_settings(network)]
         lines += [message.what for message in plans.bridge_addresses(network, 5, set())]
+        lines += [message.what for message in plans.bridge_up(network)]
     lines += [message.what for message in plans.host_side(network, entry, 5, 9)]
     lines += [f"{setting.value} > {setting.path}" for setting in plans.inner_settings(entry, options or {})]
     lines += [message.what for message in plans.inner_side(entry, 2)]
