@@ -241,5 +241,6 @@ class Dockerfile(msgspec.Struct, frozen=True, kw_only=True):
     escape: str = "\\"
     syntax: str = ""
     check: str = ""
+    empty_continuations: tuple[int, ...] = ()
     name: str = "Dockerfile"
     lines: tuple[str, ...] = ()
