@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import os
 import time
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 from onggi.containers import names, validate
 from onggi.containers.context import Context
 from onggi.containers.merge import command_line, complete, merge_image
 from onggi.containers.model import Container, Spec, State
+from onggi.containers.mount_points import MountPoint
 from onggi.containers.mounting import Mounting
 from onggi.containers.networking import Networking
 from onggi.containers.request import CreateRequest, parse_create
@@ -20,6 +22,12 @@ from onggi.kernel.failpoints import failpoint
 Json = Any
 
 
+class Step(NamedTuple):
+    """A container that a build runs: of its image it has the files alone, and further mounts."""
+
+    points: Sequence[MountPoint] = ()
+
+
 class Creator:
     """``docker create``."""
 
@@ -27,10 +35,10 @@ class Creator:
         self._context, self._mounting, self._networking = context, Mounting(context), networking
 
     async def create(
-        self, name: str | None, body: Json, *, platform: str | None = None
+        self, name: str | None, body: Json, *, platform: str | None = None, step: Step | None = None
     ) -> tuple[str, list[str]]:
         """Create and commit a container; its id and docker's warnings."""
-        container, warnings = await self.prepare(name, body, platform=platform)
+        container, warnings = await self.prepare(name, body, platform=platform, step=step)
         try:
             await self.furnish(container)
             failpoint("containers.create.before_row")
@@ -43,19 +51,19 @@ class Creator:
         return container.id, warnings
 
     async def prepare(
-        self, name: str | None, body: Json, *, platform: str | None = None
+        self, name: str | None, body: Json, *, platform: str | None = None, step: Step | None = None
     ) -> tuple[Container, list[str]]:
         """Everything of ``create`` but the commit; the name is taken."""
         context = self._context
         request = parse_create(body)
         name = validate.check_name(name) if name else None
         image_id, image_config = await self._image(request, platform)
-        merge_image(request.config, image_config)
+        merge_image(request.config, {} if step else image_config)
         container_id = names.new_id(context.containers.__contains__, context.runtime.prepared_id())
         complete(request, container_id, context.host.log_driver, os.uname().nodename)
         warnings = validate.check_request(request, context.host)
         command_line(request.config)
-        points = await self._mounting.plan(request)
+        points = await self._mounting.plan(request, step.points if step else ())
         self._join(request)
         wishes = self._networking.wishes_of(request)
         spec = Spec(
@@ -66,6 +74,7 @@ class Creator:
             mounts=points,
             log_directory=context.directory(container_id),
             networks=wishes,
+            step=step is not None,
         )
         name = name or names.generate(context.names.__contains__)
         context.reserve(name, container_id)

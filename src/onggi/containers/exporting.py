@@ -36,14 +36,17 @@ class Exporting:
         container = self._context.find(ref)
         return await pipes.begun(self._differences(container, "changes"))
 
-    async def layer(self, ref: str, *, pause: bool = True) -> AsyncIterator[bytes]:
+    async def layer(
+        self, ref: str, *, pause: bool = True, packing: Json | None = None
+    ) -> AsyncIterator[bytes]:
         """What differs from the image as the plain tar of an image layer, for a commit.
 
-        A running container is paused until the stream has ended, unless ``pause`` is false. Raises
+        A running container is paused until the stream has ended, unless ``pause`` is false. ``packing`` has
+        further arguments of the job ``pack_layer``. Raises
         Unsupported for a container of a bare directory, which has no image.
         """
         container = self._context.find(ref)
-        return await pipes.begun(self._layer(container, pause))
+        return await pipes.begun(self._layer(container, pause, packing or {}))
 
     async def _export(self, container: Container) -> AsyncIterator[bytes]:
         runtime = self._context.runtime
@@ -56,9 +59,11 @@ class Exporting:
                 yield piece
         self._context.publish(container, "export")
 
-    async def _differences(self, container: Container, job: str) -> AsyncIterator[bytes]:
+    async def _differences(
+        self, container: Container, job: str, more: Json | None = None
+    ) -> AsyncIterator[bytes]:
         runtime = self._context.runtime
-        arguments = {"trees": await self._trees(container)}
+        arguments = {"trees": await self._trees(container)} | (more or {})
         async with (
             self._views.layers(container),
             pipes.output(lambda fd: runtime.job(job, arguments, [fd])) as pieces,
@@ -66,10 +71,10 @@ class Exporting:
             async for piece in pieces:
                 yield piece
 
-    async def _layer(self, container: Container, pause: bool) -> AsyncIterator[bytes]:
+    async def _layer(self, container: Container, pause: bool, packing: Json) -> AsyncIterator[bytes]:
         paused = pause and container.alive and not container.state.paused and await self._paused(container)
         try:
-            async with aclosing(cast(Any, self._differences(container, "pack_layer"))) as pieces:
+            async with aclosing(cast(Any, self._differences(container, "pack_layer", packing))) as pieces:
                 async for piece in pieces:
                     yield piece
         finally:

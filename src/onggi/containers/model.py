@@ -36,6 +36,7 @@ class Spec(msgspec.Struct, kw_only=True):
     log_directory: str
     platform: str = "linux"
     networks: dict[str, Wish] = {}
+    step: bool = False  # of a build: it ends with that, and with the engine
 
 
 class ProbeResult(msgspec.Struct):

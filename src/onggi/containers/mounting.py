@@ -36,13 +36,15 @@ class Mounting:
     def __init__(self, context: Context) -> None:
         self._context = context
 
-    async def plan(self, request: CreateRequest) -> list[MountPoint]:
+    async def plan(self, request: CreateRequest, more: Sequence[MountPoint] = ()) -> list[MountPoint]:
         """What will be mounted where; images exist, and sources on the machine too, or will be made.
+
+        ``more`` is mounted where the request asks for nothing else.
 
         Raises InvalidArgument, NotFound, Unsupported.
         """
         foreign = [point for text in request.host.volumes_from or [] for point in self._points_of(text)]
-        points = all_points(request.config, request.host, foreign)
+        points = all_points(request.config, request.host, [*more, *foreign])
         for point in points:
             check_source(point)
             if point.type == "image" and not point.source:

@@ -150,6 +150,8 @@ def _changed(old: HostConfig, asked: Resources, policy: RestartPolicy | None) ->
 
 def _prunable(container: Container, filters: Mapping[str, list[str]]) -> bool:
     labels = container.spec.config.labels
+    if container.spec.step:
+        return False
     if not all(has_label(labels, value) for value in filters.get("label", [])):
         return False
     if any(has_label(labels, value) for value in filters.get("label!", [])):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlite3
 import time
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -17,6 +17,16 @@ from onggi.store.blobs import Blobs
 
 Json = Any
 _MIN_PREFIX = 1
+
+
+class Row(NamedTuple):
+    """An image as its row has it."""
+
+    id: str
+    chain_id: str | None
+    size: int
+    base: str | None
+    hidden: bool = False
 
 
 class Catalog:
@@ -52,18 +62,20 @@ class Catalog:
             raise no_such_image(image_id)
         return self._image(connection, *row)
 
-    def every(self, connection: sqlite3.Connection) -> list[Image]:
-        """All images, newest first."""
-        rows = connection.execute("SELECT id, size, base FROM images").fetchall()
+    def every(self, connection: sqlite3.Connection, *, hidden: bool = False) -> list[Image]:
+        """All images, newest first; ``hidden``: also those that builds made on the way."""
+        query = "SELECT id, size, base FROM images WHERE hidden <= ?"
+        rows = connection.execute(query, (int(hidden),)).fetchall()
         images = [self._image(connection, *row) for row in rows]
         return sorted(images, key=lambda image: image.created, reverse=True)
 
-    def add(
-        self, connection: sqlite3.Connection, image_id: str, chain_id: str | None, size: int, base: str | None
-    ) -> None:
-        """Name an image whose config is among the blobs. Idempotent."""
-        row = (image_id, chain_id, size, base, time.time_ns())
-        connection.execute("INSERT INTO images VALUES (?, ?, ?, ?, ?) ON CONFLICT (id) DO NOTHING", row)
+    def add(self, connection: sqlite3.Connection, row: Row) -> None:
+        """Note an image whose config is among the blobs. Idempotent; one that was shown stays so."""
+        connection.execute(
+            "INSERT INTO images (id, chain_id, size, base, hidden, stored_ns) VALUES (?, ?, ?, ?, ?, ?)"
+            " ON CONFLICT (id) DO UPDATE SET hidden = min(hidden, excluded.hidden)",
+            (*row, time.time_ns()),
+        )
 
     def tag(self, connection: sqlite3.Connection, reference: Reference, image_id: str) -> None:
         """Let a reference name an image; what it named before loses it."""

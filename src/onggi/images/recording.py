@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from onggi.errors import DataLoss, InvalidArgument, NotFound, Unsupported
-from onggi.images.catalog import Catalog
+from onggi.images.catalog import Catalog, Row
 from onggi.oci.digest import chain_ids, check
 from onggi.oci.reference import Reference
 
@@ -20,7 +20,8 @@ MAX_LAYERS = 127  # of an image, as docker's
 class NewImage(NamedTuple):
     """An image whose blobs and layers are here.
 
-    ``manifests`` are (digest, media type); ``sources`` are (repository, digest of what its name stood for).
+    ``hidden``: a build made it on the way. ``manifests`` are (digest, media type); ``sources`` are
+    (repository, digest of what its name stood for).
     """
 
     id: str
@@ -29,6 +30,7 @@ class NewImage(NamedTuple):
     manifests: Sequence[tuple[str, str]] = ()
     sources: Sequence[tuple[str, str]] = ()
     names: Sequence[Reference] = ()
+    hidden: bool = False
 
 
 def record(connection: sqlite3.Connection, catalog: Catalog, image: NewImage) -> None:
@@ -40,7 +42,7 @@ def record(connection: sqlite3.Connection, catalog: Catalog, image: NewImage) ->
         if row is None:
             raise DataLoss(f"layer {chain_id} of image {image.id} is missing")
         size += int(row[0])
-    catalog.add(connection, image.id, chain[-1] if chain else None, size, image.base)
+    catalog.add(connection, Row(image.id, chain[-1] if chain else None, size, image.base, image.hidden))
     describe(connection, image)
     for name in image.names:
         catalog.tag(connection, name, image.id)

@@ -97,8 +97,8 @@ class Images:
         self.catalog.forget()
 
     async def list(self, filters: Mapping[str, Sequence[str]] | None = None, all: bool = False) -> Records:
-        """docker's image summaries, newest first. ``all`` adds nothing: there are no intermediate images."""
-        images = await self._database.run(lambda it: self._filtered(it, filters or {}))
+        """docker's image summaries, newest first; ``all``: also those that builds made on the way."""
+        images = await self._database.run(lambda it: self._filtered(it, filters or {}, all))
         patterns = (filters or {}).get("reference", ())
         return [views.summary(image, patterns) for image in images]
 
@@ -223,13 +223,13 @@ class Images:
         return len(bare) >= 12 and self._host_image.id[7:].startswith(bare)
 
     def _filtered(
-        self, connection: sqlite3.Connection, filters: Mapping[str, Sequence[str]]
+        self, connection: sqlite3.Connection, filters: Mapping[str, Sequence[str]], all: bool = False
     ) -> Sequence[Image]:
         def find(ref: str) -> Image:
             return self._host_image if self._is_host(ref) else self.catalog.find(connection, ref)
 
         compiled = views.filters(filters, find)
-        images = [*self.catalog.every(connection), self._host_image]
+        images = [*self.catalog.every(connection, hidden=all), self._host_image]
         return sorted(keep(images, compiled), key=lambda image: image.created, reverse=True)
 
     def _delete(self, connection: sqlite3.Connection, plan: removal.Plan) -> Records:

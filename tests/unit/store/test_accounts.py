@@ -63,7 +63,7 @@ def test_what_goes_meanwhile_is_no_error(tmp_path):
 
 def test_a_preview_changes_nothing(store):
     for table, row in [
-        ("images", "('one', 'c', 0, NULL, 0)"),
+        ("images", "('one', 'c', 0, NULL, 0, 0)"),
         ("layers", "('c', NULL, 'd', 1, 0, 0, NULL)"),
         ("snapshots", "(1, 'layer', 'c', x'')"),
         ("blobs", "('one', 1, 0)"),
@@ -86,6 +86,8 @@ def test_shared_layers_are_added_up(store):
         row = (name, parent, name, number, size)
         store.execute("INSERT INTO layers VALUES (?, ?, ?, ?, ?, 0, NULL)", *row)
     for image, chain in [("a", "top"), ("b", "other"), ("c", "other"), ("d", None)]:
-        store.execute("INSERT INTO images VALUES (?, ?, 0, NULL, 0)", image, chain)
+        store.execute(
+            "INSERT INTO images (id, chain_id, size, base, stored_ns) VALUES (?, ?, 0, NULL, 0)", image, chain
+        )
     found = store.database.run_blocking(sharing)
     assert (found.layers, found.shared) == (22, {"a": 10, "b": 17, "c": 17, "d": 0})

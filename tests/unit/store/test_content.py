@@ -221,7 +221,9 @@ def test_a_step_can_be_put_out_of_force(store, monkeypatch):
 def test_a_file_without_row_is_put_aside_at_start(store):
     empty = sha256(b"")
     store.run(lambda: bring(store.content, b"", empty, 0))
-    store.execute("INSERT INTO images VALUES (?, NULL, 0, NULL, 0)", empty)
+    store.execute(
+        "INSERT INTO images (id, chain_id, size, base, stored_ns) VALUES (?, NULL, 0, NULL, 0)", empty
+    )
     store.run(lambda: bring(store.content))
     store.execute("DELETE FROM blobs WHERE digest = ?", DIGEST)
     open(f"{store.layout.ingest}/tmp-left", "w").close()

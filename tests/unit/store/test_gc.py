@@ -41,7 +41,9 @@ def layers(store, count=3):
 
 
 def image(store, digest, chain_id=None):
-    store.execute("INSERT INTO images VALUES (?, ?, 0, NULL, 0)", digest, chain_id)
+    store.execute(
+        "INSERT INTO images (id, chain_id, size, base, stored_ns) VALUES (?, ?, 0, NULL, 0)", digest, chain_id
+    )
 
 
 def collect(store, **options):
