@@ -62,6 +62,15 @@ class Base:
                 break
         return Seen(top, Base(inside, path, self._masks, lowest)) if top else None
 
+    def link(self, name: bytes) -> bytes:
+        """Where the symbolic link of this name leads; ``look`` has found one."""
+        for fd in self._fds:
+            try:
+                return os.readlink(name, dir_fd=fd)
+            except FileNotFoundError:
+                continue
+        return b""
+
     def names(self) -> list[bytes]:
         """Everything in this directory, in order."""
         found = {os.fsencode(name) for fd in self._fds for name in os.listdir(fd)}
@@ -71,6 +80,11 @@ class Base:
     def fd(self) -> int:
         """The topmost directory, -1 if there is none."""
         return self._fds[0] if self._fds else -1
+
+    @property
+    def descriptors(self) -> list[int]:
+        """All of them, top first."""
+        return [*self._fds]
 
     def close(self) -> None:
         """Give the descriptors back."""

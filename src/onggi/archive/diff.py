@@ -31,6 +31,7 @@ class Tree(NamedTuple):
     base: Base
     place: bytes
     whole: bool
+    stubs: frozenset[bytes] = frozenset()  # paths in it that are passed over
 
 
 class Change(NamedTuple):
@@ -67,7 +68,7 @@ def changes(tree: Tree, opener: Opener) -> Iterator[Change]:
         levels[0].compare_names()
     try:
         for found in walk(tree.top, opener, lambda _: True):
-            if found.path:
+            if found.path and not tree.stubs.intersection(_and_above(found.path, tree)):
                 parent = found.path.rpartition(b"/")[0]
                 while levels[-1].found.path != parent:
                     yield from _leave(levels, tree)
@@ -78,6 +79,13 @@ def changes(tree: Tree, opener: Opener) -> Iterator[Change]:
     finally:
         for level in levels[1:]:
             level.base.close()
+
+
+def _and_above(path: bytes, tree: Tree) -> Iterator[bytes]:
+    """The path and those of the directories it is in, where anything is passed over at all."""
+    while path and tree.stubs:
+        yield path
+        path = path.rpartition(b"/")[0]
 
 
 def _leave(levels: list[_Level], tree: Tree) -> Iterator[Change]:
@@ -158,11 +166,15 @@ def _facts(status: os.stat_result) -> tuple[int, ...]:
 # -- as a layer --------------------------------------------------------------------------------------------
 
 
-def pack_layer(trees: list[Tree], out_fd: int, opener: Opener) -> dict[str, int]:
-    """Write the changes of trees as an image layer. Raises InvalidArgument for a name that would mean
-    something else in a layer.
+def pack_layer(trees: list[Tree], out_fd: int, opener: Opener, latest_ns: int = -1) -> dict[str, int]:
+    """Write the changes of trees as an image layer, with no time after ``latest_ns`` unless that is
+    negative. Raises InvalidArgument for a name that would mean something else in a layer.
     """
-    packer = Packer(out_fd)
+
+    def earlier(entry: tar.Entry) -> tar.Entry:
+        return entry._replace(mtime_ns=min(entry.mtime_ns, latest_ns))
+
+    packer = Packer(out_fd, earlier if latest_ns >= 0 else None)
     path = b""
     try:
         for tree in trees:

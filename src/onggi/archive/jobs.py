@@ -8,10 +8,12 @@ import os
 from collections.abc import Callable
 from typing import Any
 
-from onggi.archive import copyin, diff
+from onggi.archive import copyin, diff, globs, stubs
+from onggi.archive import gather as gathering
 from onggi.archive import look as looking
 from onggi.archive import pack as packing
 from onggi.archive.base import Base
+from onggi.archive.below import Below
 from onggi.archive.confine import DIFFER, READER, WRITER, confine, take_rights
 from onggi.archive.copyin import Options
 from onggi.archive.extract import Limits, extract
@@ -105,10 +107,39 @@ def pack_layer(fds: list[int], arguments: Json) -> Json:
     ``arguments`` has ``trees``: each with ``top`` (an upper directory of overlay or, with ``whole``, a tree
     that has everything), ``lowers`` (directories of layers, top first), ``place`` (where it lies in the
     container) and ``masks`` ((kind, path) of what is hidden of the last of ``lowers``); paths of ours, never
-    of a container. The answer has ``entries`` and ``bytes``.
+    of a container. It may have ``targets``, where things were mounted, whose empty mount points are left out,
+    and ``latest_ns``. The answer has ``entries`` and ``bytes``.
     """
     trees, opener = _enter_trees(fds, arguments)
-    return diff.pack_layer(trees, fds[0], opener)
+    targets = [os.fsencode(target) for target in arguments.get("targets", ())]
+    trees = [tree._replace(stubs=stubs.find(tree.top.fd, tree.base, targets)) for tree in trees]
+    return diff.pack_layer(trees, fds[0], opener, int(arguments.get("latest_ns", -1)))
+
+
+def gather(fds: list[int], arguments: Json) -> Json:
+    """Write the layer of a COPY: ``fds`` are the root of the sources and the file or pipe.
+
+    ``arguments`` has ``lowers``, directories of the layers below (top first, paths of ours), and those of
+    ``gather.Wish``. The answer has ``entries`` and ``bytes``.
+    """
+    root_fd, out_fd = fds
+    _widen(out_fd)
+    below = Below(Base([os.open(path, _DIRECTORY) for path in arguments["lowers"]]))
+    opener = Opener()
+    confine(root_fd, DIFFER)
+    owner = arguments["owner"]
+    wish = gathering.Wish(
+        sources=[os.fsencode(it) for it in arguments["sources"]],
+        destination=os.fsencode(arguments["destination"]),
+        files=[(os.fsencode(name), content.encode()) for name, content in arguments["files"]],
+        owner=(int(owner[0]), int(owner[1])) if owner else None,
+        mode=int(arguments["mode"]),
+        time_ns=int(arguments["time_ns"]),
+        exclude=globs.excluding([os.fsencode(it) for it in arguments["exclude"]]),
+        parents=bool(arguments["parents"]),
+        make=bool(arguments["make"]),
+    )
+    return gathering.gather(root_fd, out_fd, below, wish, opener)
 
 
 def changes(fds: list[int], arguments: Json) -> Json:
@@ -146,5 +177,6 @@ TABLE: dict[str, Callable[[list[int], Json], Json]] = {
     "look": look,
     "pack": pack,
     "pack_layer": pack_layer,
+    "gather": gather,
     "changes": changes,
 }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from onggi.archive import tar, walk
 from onggi.archive.names import show
@@ -25,10 +25,10 @@ _SECOND = 1_000_000_000
 
 
 class Packer:
-    """Members of one archive, made of files."""
+    """Members of one archive, made of files; ``dress`` changes what their headers say."""
 
-    def __init__(self, out_fd: int) -> None:
-        self._writer = Writer(out_fd)
+    def __init__(self, out_fd: int, dress: Callable[[tar.Entry], tar.Entry] | None = None) -> None:
+        self._writer, self._dress = Writer(out_fd), dress
         self._links: dict[tuple[int, int], bytes] = {}  # the first name of files that have several
         self.entries = 0
 
@@ -48,7 +48,7 @@ class Packer:
 
     def put(self, entry: tar.Entry) -> None:
         """A member without data."""
-        self._writer.add(entry)
+        self._writer.add(self._dress(entry) if self._dress else entry)
         self.entries += 1
 
     def finish(self) -> dict[str, int]:

@@ -59,17 +59,22 @@ class Opener:
             if error.errno in _GONE:
                 return None
             raise
-        status = os.fstat(handle)
-        kind = stat.S_IFMT(status.st_mode)
         try:
-            if kind == stat.S_IFLNK:
-                return Found(path, parent_fd, name, status, -1, os.readlink(b"", dir_fd=handle))
-            if kind not in (stat.S_IFREG, stat.S_IFDIR):
-                return Found(path, parent_fd, name, status, -1)
-            flags = _READ if kind == stat.S_IFREG else _READ | os.O_DIRECTORY
-            return Found(path, parent_fd, name, status, os.open(b"%d" % handle, flags, dir_fd=self._own_fds))
+            found = self.reopen(handle)
+            return found._replace(path=path, parent_fd=parent_fd, name=name)
         finally:
             os.close(handle)
+
+    def reopen(self, handle: int) -> Found:
+        """What an O_PATH descriptor is of, as the top of a walk; the descriptor stays the caller's."""
+        status = os.fstat(handle)
+        kind = stat.S_IFMT(status.st_mode)
+        if kind == stat.S_IFLNK:
+            return Found(b"", -1, b"", status, -1, os.readlink(b"", dir_fd=handle))
+        if kind not in (stat.S_IFREG, stat.S_IFDIR):
+            return Found(b"", -1, b"", status, -1)
+        flags = _READ if kind == stat.S_IFREG else _READ | os.O_DIRECTORY
+        return Found(b"", -1, b"", status, os.open(b"%d" % handle, flags, dir_fd=self._own_fds))
 
 
 def walk(top: Found, opener: Opener, enter: Callable[[Found], bool]) -> Iterator[Found]:
