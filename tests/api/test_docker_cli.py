@@ -213,10 +213,10 @@ def test_images(engine):
     assert engine.docker("history", "busybox").returncode == 0
 
 
-def test_what_is_not_there_yet_is_refused_by_name(engine):
+def test_what_is_not_offered_is_refused_by_name(engine):
     done = engine.docker("plugin", "install", "--grant-all-permissions", "x")
     assert done.returncode == 1
-    assert b"not supported by this engine yet" in done.stderr, done
+    assert b"plugins are not offered by this engine" in done.stderr, done
 
 
 def test_removal_of_containers_with_execs(engine, name):

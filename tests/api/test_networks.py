@@ -317,7 +317,7 @@ def test_ipvlan_works_or_the_kernel_is_named(ours, network, outside):
     [
         (["--subnet", "10.95.0.0/33"], "invalid CIDR block notation"),
         (["--subnet", "10.95.0.1/24"], "invalid subnet 10.95.0.1/24: it should be 10.95.0.0/24"),
-        (["-d", "nosuch"], 'could not resolve driver "nosuch"'),
+        (["-d", "nosuch"], 'plugin "nosuch" not found'),
         (["-d", "overlay"], "This node is not a swarm manager"),
         (["-d", "host"], 'only one instance of "host" network is allowed'),
         (["--ipam-driver", "other"], 'plugin "other" not found'),

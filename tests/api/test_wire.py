@@ -220,7 +220,7 @@ NO_URL = "import from a URL is not supported: fetch http://x/y and import the fi
         ("POST /containers/one/resize?h=a&w=1", 400, 'invalid resize height "a": invalid syntax'),
         ("POST /containers/create", 400, "invalid JSON: got EOF while reading request body"),
         ("GET /containers/two/attach/ws", 404, "No such container: two"),
-        ("GET /containers/one/attach/ws", 400, "not a websocket handshake"),
+        ("GET /containers/one/attach/ws", 400, "not websocket protocol"),
         ("POST /images/create?fromSrc=http://x/y", 501, NO_URL),
         ("GET /services", 503, NO_SWARM),
     ],

@@ -151,7 +151,7 @@ def _absolute(path: str) -> str:
 
 def _check(path: str) -> None:
     if not path:
-        raise InvalidArgument("bad parameter: path cannot be empty")
+        raise InvalidArgument("bad parameter: pathcannot be empty")
     if "\0" in path:
         raise InvalidArgument("bad parameter: path cannot contain a NUL byte")
 

@@ -60,7 +60,7 @@ class Execs:
                 f"the working directory '{config.working_dir}' is invalid, it needs to be an absolute path"
             )
         parse_detach_keys(config.detach_keys)
-        _require_running(container)
+        _require_running(container, ref)
         return self.add(container, config).id
 
     def add(self, container: Container, config: ExecConfig) -> Exec:
@@ -79,7 +79,7 @@ class Execs:
         """
         started = self._get(exec_id)
         container = self._container_of(started)
-        _require_running(container)
+        _require_running(container, container.id)
         if started.started:
             raise Conflict(f"Error: Exec command {exec_id} is already running" if started.running else
                            f"Error: Exec command {exec_id} has already run")  # fmt: skip
@@ -270,8 +270,8 @@ def _environment(container: Container, config: ExecConfig) -> list[str]:
     return merge_env(given, config.env)
 
 
-def _require_running(container: Container) -> None:
+def _require_running(container: Container, ref: str) -> None:
     if not container.alive:
         raise Conflict(f"container {container.id} is not running")
     if container.state.paused:
-        raise Conflict(f"Container {container.name} is paused, unpause the container before exec")
+        raise Conflict(f"Container {ref} is paused, unpause the container before exec")

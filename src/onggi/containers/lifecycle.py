@@ -42,7 +42,10 @@ class Lifecycle:
 
     async def kill(self, ref: str, signal: str) -> None:
         """``docker kill``."""
-        container = self._context.find(ref)
+        try:
+            container = self._context.find(ref)
+        except NotFound as error:
+            raise NotFound(f"cannot kill container: {ref}: {error}") from None
         number = parse_signal(signal or "KILL")
         if not container.alive:
             raise Conflict(f"cannot kill container: {ref}: container {container.id} is not running")
@@ -157,7 +160,10 @@ class Lifecycle:
         old = container.name
         if name == old:
             raise InvalidArgument("Renaming a container with the same name as its current name")
-        self._context.reserve(name, container.id)
+        try:
+            self._context.reserve(name, container.id)
+        except Conflict as error:
+            raise Conflict(f"Error when allocating new name: {error}") from None
         async with container.lock:
             container.name = name
             try:
@@ -181,7 +187,7 @@ class Lifecycle:
         if container.removing:
             raise Conflict(f"removal of container {ref} is already in progress")
         if container.state.running and not force:
-            raise Conflict(_refuse_removal(container))
+            raise Conflict(_refuse_removal(container, ref))
         container.removing, container.remove_volumes = True, volumes
         try:
             if container.state.running:
@@ -214,13 +220,13 @@ def _refuse_start(container: Container) -> None:
         raise NotModified(f"container {container.id} is already started")
 
 
-def _refuse_removal(container: Container) -> str:
+def _refuse_removal(container: Container, ref: str) -> str:
     if container.state.paused:
         hint = "container is paused and must be unpaused first"
     else:
         word = "restarting" if container.state.restarting else "running"
         hint = f"container is {word}: stop the container before removing or force remove"
-    return f'cannot remove container "/{container.name}": {hint}'
+    return f'cannot remove container "{ref}": {hint}'
 
 
 def _stop_signal(container: Container) -> int:

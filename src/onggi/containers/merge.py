@@ -121,6 +121,7 @@ def _complete_resources(host: HostConfig) -> None:
         host.memory_swappiness = None
     if host.pids_limit is not None and host.pids_limit <= 0:
         host.pids_limit = None
+    host.oom_kill_disable = bool(host.oom_kill_disable)
 
 
 def command_line(config: ContainerConfig) -> list[str]:

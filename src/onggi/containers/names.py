@@ -172,17 +172,15 @@ def new_id(taken: Callable[[str], bool], proposed: str = "") -> str:
 
 def find_id(ref: str, ids: Iterable[str], by_name: Callable[[str], str | None]) -> str:
     """The id that ``ref`` means: a full id, a name, or a unique prefix, in docker's order."""
+    if not ref:
+        raise InvalidArgument('invalid name or ID supplied: ""')
     known = ids if isinstance(ids, (dict, set, frozenset)) else set(ids)
     if ref in known:
         return ref
     name = by_name(ref.removeprefix("/"))
     if name is not None:
         return name
-    found = (
-        [entry for entry in known if entry.startswith(ref)]
-        if ref and set(ref) <= set("0123456789abcdef")
-        else []
-    )
+    found = [entry for entry in known if entry.startswith(ref)] if set(ref) <= set("0123456789abcdef") else []
     if len(found) > 1:
         raise InvalidArgument(f"multiple IDs found with provided prefix: {ref}")
     if not found:

@@ -161,6 +161,8 @@ class Networking:
     async def unlink(self, ref: str) -> None:
         """``docker rm --link container/alias``."""
         name, _, alias = ref.strip("/").rpartition("/")
+        if not name:
+            raise InvalidArgument("Conflict, cannot remove the default link name of the container")
         container = self._context.find(name)
         async with container.lock:
             host = container.spec.host_config

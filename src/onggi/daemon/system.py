@@ -222,7 +222,7 @@ def _engine_fields(config: Config) -> Json:
         "FirewallBackend": {"Driver": "none"},
         "CDISpecDirs": [],
         "Containerd": None,
-        "DiscoveredDevices": None,
+        "DiscoveredDevices": [],
     }
 
 

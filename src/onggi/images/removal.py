@@ -32,9 +32,11 @@ def plan(image: Image, ref: str, users: Sequence[tuple[str, bool]], *, force: bo
     words.
     """
     if _is_id(image, ref):
+        _refuse_running(image, users)
         if not _is_single(image):
             _refuse_unless(force, image, "image is referenced in multiple repositories")
-        _check_users(image, users, force)
+        for container_id, _ in users:
+            _refuse_unless(force, image, f"image is being used by stopped container {container_id[:_SHORT]}")
         return whole(image)
     if users and not force and _is_single(image):
         raise Conflict(
@@ -72,12 +74,11 @@ def _is_single(image: Image) -> bool:
     return repositories == {first}
 
 
-def _check_users(image: Image, users: Sequence[tuple[str, bool]], force: bool) -> None:
+def _refuse_running(image: Image, users: Sequence[tuple[str, bool]]) -> None:
     for container_id, running in users:
         if running:
             why = f"image is being used by running container {container_id[:_SHORT]}"
             raise Conflict(f"conflict: unable to delete {_short(image)} (cannot be forced) - {why}")
-        _refuse_unless(force, image, f"image is being used by stopped container {container_id[:_SHORT]}")
 
 
 def _refuse_unless(force: bool, image: Image, why: str) -> None:

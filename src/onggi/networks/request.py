@@ -125,7 +125,7 @@ def _check_kind(body: CreateNetwork) -> None:
     if not body.name.strip():
         raise InvalidArgument("invalid name: name is empty")
     if body.name in model.PREDEFINED:
-        raise Forbidden(f"operation is not permitted on predefined {body.name} network")
+        raise Forbidden(f"operation is not permitted on predefined {body.name} network ")
     driver = body.driver or "bridge"
     if driver == "host" or driver == "null":
         raise Forbidden(f'only one instance of "{driver}" network is allowed')
@@ -135,7 +135,7 @@ def _check_kind(body: CreateNetwork) -> None:
             "this node to swarm and try again."
         )
     if driver not in DRIVERS:
-        raise NotFound(f'could not resolve driver "{driver}": plugin "{driver}" not found')
+        raise NotFound(f'plugin "{driver}" not found')
     if body.ipam and body.ipam.driver not in ("", "default"):
         raise NotFound(f'plugin "{body.ipam.driver}" not found')
     if body.ipam and body.ipam.options:

@@ -23,7 +23,9 @@ def test_references_are_ids_names_or_unique_prefixes():
     assert names.find_id("ac", ids, by_name).startswith("ac")
     with pytest.raises(InvalidArgument, match="multiple IDs found with provided prefix: a"):
         names.find_id("a", ids, by_name)
-    for ref in ("", "zz", "../x", "x" * 65):
+    with pytest.raises(InvalidArgument, match='invalid name or ID supplied: ""'):
+        names.find_id("", ids, by_name)
+    for ref in ("zz", "../x", "x" * 65):
         with pytest.raises(NotFound, match="No such container: "):
             names.find_id(ref, ids, by_name)
 

@@ -26,7 +26,7 @@ def upgrade(request: Request) -> Hijack:
     """Return what answers the handshake and detaches the stream. Raises InvalidArgument if it is none."""
     key = request.headers.get("sec-websocket-key")
     if request.headers.get("upgrade", "").lower() != "websocket" or not key:
-        raise InvalidArgument("not a websocket handshake")
+        raise InvalidArgument("not websocket protocol")
     if request.headers.get("sec-websocket-version") != "13":
         raise InvalidArgument("websocket version must be 13")
     headers = (("Upgrade", "websocket"), ("Connection", "Upgrade"), ("Sec-WebSocket-Accept", accept_key(key)))

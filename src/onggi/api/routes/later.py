@@ -27,19 +27,22 @@ REFUSED = (
     ("POST", "/build/cancel", "build", _BUILD),
     ("POST", "/session", "build sessions", _BUILD),
     ("POST", "/grpc", "build sessions", _BUILD),
-    ("POST", "/swarm/init", "swarm mode", "run containers with `run`"),
-    ("POST", "/swarm/join", "swarm mode", "run containers with `run`"),
-    ("POST", "/swarm/unlock", "swarm mode", "run containers with `run`"),
-    ("GET", "/plugins/privileges", "plugins", "only built-in drivers exist"),
-    ("POST", "/plugins/{name*}", "plugins", "only built-in drivers exist"),
+)
+NOT_OFFERED = (
+    ("POST", "/swarm/init", "swarm mode is not offered by this engine: run containers with `run`"),
+    ("POST", "/swarm/join", "swarm mode is not offered by this engine: run containers with `run`"),
+    ("GET", "/plugins/privileges", "plugins are not offered by this engine: only built-in drivers exist"),
+    ("POST", "/plugins/create", "plugins are not offered by this engine: only built-in drivers exist"),
+    ("POST", "/plugins/pull", "plugins are not offered by this engine: only built-in drivers exist"),
 )
 
+_PLUGIN_VERBS = ("disable", "enable", "push", "set")
 _SWARM_ROOMS = ("services", "tasks", "nodes", "secrets", "configs")
 
 
-def _refusal(what: str, instead: str) -> Handler:
+def _refusal(sentence: str) -> Handler:
     async def refuse(engine: Engine, request: Request) -> Answer:
-        raise Unsupported(f"{what} is not supported by this engine yet: {instead}")
+        raise Unsupported(sentence)
 
     return refuse
 
@@ -62,8 +65,14 @@ def _constant(value: Json) -> Handler:
 
 
 async def no_plugin(engine: Engine, request: Request) -> Answer:
-    """GET and DELETE of a plugin: none exists."""
+    """Whatever concerns one plugin: none exists."""
     raise NotFound(f'plugin "{request.params["name"]}" not found')
+
+
+async def no_plugin_to_upgrade(engine: Engine, request: Request) -> Answer:
+    """POST /plugins/{name}/upgrade: docker speaks of the tag there."""
+    name = request.params["name"]
+    raise NotFound(f'plugin "{name if ":" in name else name + ":latest"}" not found')
 
 
 ROUTES = [
@@ -71,10 +80,17 @@ ROUTES = [
     Route("GET", "/plugins", _constant([])),
     Route("GET", "/plugins/{name*}/json", no_plugin),
     Route("DELETE", "/plugins/{name*}", no_plugin),
-    *(Route(method, pattern, _refusal(what, instead)) for method, pattern, what, instead in REFUSED),
+    Route("POST", "/plugins/{name*}/upgrade", no_plugin_to_upgrade),
+    *(Route("POST", f"/plugins/{{name*}}/{verb}", no_plugin) for verb in _PLUGIN_VERBS),
+    *(
+        Route(method, pattern, _refusal(f"{what} is not supported by this engine yet: {instead}"))
+        for method, pattern, what, instead in REFUSED
+    ),
+    *(Route(method, pattern, _refusal(sentence)) for method, pattern, sentence in NOT_OFFERED),
     Route("POST", "/swarm/leave", leave_swarm),
     Route("GET", "/swarm", no_swarm),
     Route("GET", "/swarm/unlockkey", no_swarm),
+    Route("POST", "/swarm/unlock", no_swarm),
     Route("POST", "/swarm/update", no_swarm),
     *(Route(method, f"/{room}", no_swarm) for room in _SWARM_ROOMS for method in ("GET", "POST")),
     *(

@@ -15,6 +15,7 @@ from onggi.api.router import Answer, Route
 from onggi.api.routes.answers import answer, json_line
 from onggi.api.shapes import shape_wait
 from onggi.api.wire import log_line, stream_type
+from onggi.containers.detach import parse_detach_keys
 from onggi.containers.options import AttachOptions, LogQuery
 from onggi.errors import InvalidArgument, NotFound
 from onggi.logs.record import Record
@@ -94,9 +95,10 @@ async def attach(engine: Engine, request: Request) -> Answer:
 async def attach_websocket(engine: Engine, request: Request) -> Answer:
     """GET /containers/{id}/attach/ws: streams without docker's headers, in binary messages."""
     ref = request.params["id"]
+    options = _attach_options(Query(request.query), framed=False)
+    parse_detach_keys(options.detach_keys)
     engine.containers.is_tty(ref)  # NotFound goes before a bad handshake, as in docker
-    hijack = websocket.upgrade(request)
-    await engine.containers.attach(ref, _attach_options(Query(request.query), framed=False), hijack)
+    await engine.containers.attach(ref, options, websocket.upgrade(request))
     return None
 
 
