@@ -13,25 +13,23 @@ import json
 import os
 import platform
 import shutil
-import signal
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
-CHECKOUT = HERE.parent
-sys.path.insert(0, str(CHECKOUT))
+sys.path.insert(0, str(HERE.parent))
 
 from benchmarks import sampling  # noqa: E402
+from benchmarks.engines import dockerd, onggi, process, run, wait_for  # noqa: E402
 from benchmarks.sampling import Sample  # noqa: E402
 
 REGISTRY, SOURCE = "127.0.0.1:5000", "127.0.0.1:5001"  # to push to; to pull from
 DISK_BYTES = 6 << 30
 PROMISES = [("pull", 0.25), ("load", 0.25), ("push imported", 0.5), ("push pulled", 0.5), ("save", 0.7)]
-WAIT_S = 60
 
 
 def arguments() -> argparse.Namespace:
@@ -44,19 +42,6 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--docker-cli", default=shutil.which("docker"))
     parser.add_argument("--results", type=Path, default=HERE / "results")
     return parser.parse_args()
-
-
-def run(*command: str, quiet: bool = False) -> subprocess.CompletedProcess[bytes]:
-    out = subprocess.DEVNULL if quiet else None
-    return subprocess.run(command, check=True, stdin=subprocess.DEVNULL, stdout=out, stderr=out)
-
-
-def wait_for(condition: Callable[[], bool], what: str) -> None:
-    end = time.monotonic() + WAIT_S
-    while not condition():
-        if time.monotonic() > end:
-            raise TimeoutError(what)
-        time.sleep(0.02)
 
 
 @contextlib.contextmanager
@@ -73,19 +58,6 @@ def fresh_disk(scratch: Path) -> Iterator[Path]:
     finally:
         run("umount", "-l", str(place))
         image.unlink()
-
-
-@contextlib.contextmanager
-def process(*command: str, log: Path, env: dict[str, str] | None = None) -> Iterator[subprocess.Popen[bytes]]:
-    with open(log, "ab") as out:
-        started = subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=out, stderr=out, env=env, start_new_session=True
-        )
-    try:
-        yield started
-    finally:
-        started.send_signal(signal.SIGTERM)
-        started.wait(WAIT_S)
 
 
 @contextlib.contextmanager
@@ -110,66 +82,6 @@ def _answers(address: str) -> bool:
     return b"connection refused" not in done.stderr
 
 
-@contextlib.contextmanager
-def onggi(disk: Path, scratch: Path, options: argparse.Namespace) -> Iterator[str]:
-    """Our engine; yields its address."""
-    data, execution = disk / "data", scratch / "run"
-    shutil.rmtree(execution, ignore_errors=True)
-    address = f"unix://{execution}/onggi.sock"
-    command = [
-        *(
-            str(CHECKOUT / "onggi"),
-            "daemon",
-            "--here",
-            "--data-root",
-            str(data),
-            "--exec-root",
-            str(execution),
-        ),
-        *("--cgroup-parent", "/onggi-bench-images"),
-    ]
-    with process(*command, log=scratch / "onggi.log"):
-        wait_for(lambda: _serves(address, options), "onggi")
-        yield address
-
-
-@contextlib.contextmanager
-def dockerd(disk: Path, scratch: Path, options: argparse.Namespace) -> Iterator[str]:
-    """dockerd with its own containerd; yields its address."""
-    root, state = options.dockerd_root, scratch / "docker-run"
-    shutil.rmtree(state, ignore_errors=True)
-    state.mkdir()
-    path = f"{root}/usr/sbin:{root}/usr/bin:{os.environ['PATH']}"
-    env = dict(os.environ, PATH=path)
-    (state / "containerd.toml").write_text(
-        f'version = 3\nroot = "{disk}/containerd"\nstate = "{state}/containerd"\n'
-        'disabled_plugins = ["io.containerd.cri.v1.runtime","io.containerd.cri.v1.images",'
-        '"io.containerd.grpc.v1.cri"]\n'
-        f'[grpc]\naddress = "{state}/containerd.sock"\n[ttrpc]\naddress = "{state}/containerd.sock.ttrpc"\n'
-    )
-    (state / "daemon.json").write_text("{}")
-    address = f"unix://{state}/docker.sock"
-    log = scratch / "docker.log"
-    with process("containerd", "--config", str(state / "containerd.toml"), log=log, env=env):
-        wait_for(lambda: (state / "containerd.sock").exists(), "containerd")
-        command = [
-            *("dockerd", "--config-file", str(state / "daemon.json"), "-H", address),
-            *("--containerd", str(state / "containerd.sock"), "--data-root", str(disk / "docker")),
-            *("--exec-root", str(state / "exec"), "--pidfile", str(state / "docker.pid")),
-            *("--cgroup-parent", "/onggi-bench-docker"),
-        ]
-        with process(*command, log=log, env=env):
-            wait_for(lambda: _serves(address, options), "dockerd")
-            yield address
-
-
-def _serves(address: str, options: argparse.Namespace) -> bool:
-    done = subprocess.run(
-        [options.docker_cli, "-H", address, "version"], capture_output=True, stdin=subprocess.DEVNULL
-    )
-    return done.returncode == 0
-
-
 class Docker:
     """The docker command on one engine; every call is timed."""
 
@@ -191,10 +103,15 @@ class Docker:
 
 def sample(engine: str, scratch: Path, options: argparse.Namespace) -> dict[str, Sample]:
     """Every case once, each group on a file system of its own."""
-    start = onggi if engine == "onggi" else dockerd
+
+    def start(disk: Path) -> contextlib.AbstractContextManager[str]:
+        if engine == "onggi":
+            return onggi(disk, scratch, options.docker_cli)
+        return dockerd(disk, scratch, options.docker_cli, options.dockerd_root)
+
     found: dict[str, Sample] = {}
     big, name = f"{SOURCE}/big:1", f"{REGISTRY}/big:1"
-    with fresh_disk(scratch) as disk, start(disk, scratch, options) as address:
+    with fresh_disk(scratch) as disk, start(disk) as address:
         docker = Docker(address, disk, options.docker_cli)
         found["pull"] = docker.timed("pull", big, then_run=big)
         found["save"] = docker.timed("save", "-o", str(scratch / "saved.tar"), big)
@@ -202,11 +119,11 @@ def sample(engine: str, scratch: Path, options: argparse.Namespace) -> dict[str,
         docker.quietly("tag", big, name)
         with registry(REGISTRY, disk / "registry", scratch):
             found["push pulled"] = docker.timed("push", name)
-    with fresh_disk(scratch) as disk, start(disk, scratch, options) as address:
+    with fresh_disk(scratch) as disk, start(disk) as address:
         docker = Docker(address, disk, options.docker_cli)
         loaded = options.fixtures / "big-docker.tar"
         found["load"] = docker.timed("load", "-i", str(loaded), then_run=name)
-    with fresh_disk(scratch) as disk, start(disk, scratch, options) as address:
+    with fresh_disk(scratch) as disk, start(disk) as address:
         docker = Docker(address, disk, options.docker_cli)
         docker.quietly("import", str(options.fixtures / "debian.tar"), f"{REGISTRY}/debian:1")
         with registry(REGISTRY, disk / "registry", scratch):

@@ -1,0 +1,92 @@
+"""Engines for benchmarks: ours and dockerd, each on directories, and in a network namespace, of its own."""
+
+import contextlib
+import os
+import shutil
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+CHECKOUT = Path(__file__).resolve().parents[1]
+WAIT_S = 60
+GROUPS = {"onggi": "onggi-bench", "docker": "onggi-bench-docker"}  # below which containers lie
+Inside = tuple[str, ...]  # the words of a command that enters a network namespace
+
+
+def run(*command: str, quiet: bool = False) -> subprocess.CompletedProcess[bytes]:
+    out = subprocess.DEVNULL if quiet else None
+    return subprocess.run(command, check=True, stdin=subprocess.DEVNULL, stdout=out, stderr=out)
+
+
+def wait_for(condition: Callable[[], bool], what: str) -> None:
+    end = time.monotonic() + WAIT_S
+    while not condition():
+        if time.monotonic() > end:
+            raise TimeoutError(what)
+        time.sleep(0.02)
+
+
+@contextlib.contextmanager
+def process(*command: str, log: Path, env: dict[str, str] | None = None) -> Iterator[subprocess.Popen[bytes]]:
+    with open(log, "ab") as out:
+        started = subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stdout=out, stderr=out, env=env, start_new_session=True
+        )
+    try:
+        yield started
+    finally:
+        started.send_signal(signal.SIGTERM)
+        started.wait(WAIT_S)
+
+
+@contextlib.contextmanager
+def onggi(disk: Path, scratch: Path, cli: str, inside: Inside = ()) -> Iterator[str]:
+    """Our engine; yields its address."""
+    data, execution = disk / "data", scratch / "run"
+    shutil.rmtree(execution, ignore_errors=True)
+    address = f"unix://{execution}/onggi.sock"
+    command = [
+        *inside,
+        *(str(CHECKOUT / "onggi"), "daemon", "--here", "--data-root", str(data)),
+        *("--exec-root", str(execution), "--cgroup-parent", f"/{GROUPS['onggi']}"),
+    ]
+    with process(*command, log=scratch / "onggi.log"):
+        wait_for(lambda: _serves(address, cli), "onggi")
+        yield address
+
+
+@contextlib.contextmanager
+def dockerd(disk: Path, scratch: Path, cli: str, root: Path, inside: Inside = ()) -> Iterator[str]:
+    """dockerd of the unpacked packages at ``root``, with its own containerd; yields its address."""
+    state = scratch / "docker-run"
+    shutil.rmtree(state, ignore_errors=True)
+    state.mkdir()
+    path = f"{root}/usr/sbin:{root}/usr/bin:{os.environ['PATH']}"
+    env = dict(os.environ, PATH=path)
+    (state / "containerd.toml").write_text(
+        f'version = 3\nroot = "{disk}/containerd"\nstate = "{state}/containerd"\n'
+        'disabled_plugins = ["io.containerd.cri.v1.runtime","io.containerd.cri.v1.images",'
+        '"io.containerd.grpc.v1.cri"]\n'
+        f'[grpc]\naddress = "{state}/containerd.sock"\n[ttrpc]\naddress = "{state}/containerd.sock.ttrpc"\n'
+    )
+    (state / "daemon.json").write_text("{}")
+    address = f"unix://{state}/docker.sock"
+    log = scratch / "docker.log"
+    with process("containerd", "--config", str(state / "containerd.toml"), log=log, env=env):
+        wait_for(lambda: (state / "containerd.sock").exists(), "containerd")
+        command = [
+            *(*inside, "dockerd", "--config-file", str(state / "daemon.json"), "-H", address),
+            *("--containerd", str(state / "containerd.sock"), "--data-root", str(disk / "docker")),
+            *("--exec-root", str(state / "exec"), "--pidfile", str(state / "docker.pid")),
+            *("--cgroup-parent", f"/{GROUPS['docker']}"),
+        ]
+        with process(*command, log=log, env=env):
+            wait_for(lambda: _serves(address, cli), "dockerd")
+            yield address
+
+
+def _serves(address: str, cli: str) -> bool:
+    done = subprocess.run([cli, "-H", address, "version"], capture_output=True, stdin=subprocess.DEVNULL)
+    return done.returncode == 0

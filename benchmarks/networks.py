@@ -1,0 +1,323 @@
+#!/usr/bin/env python3
+"""Containers' networks beside dockerd's: starts, throughput, requests through a published port, 500 ports.
+
+Each engine lives in a network namespace of its own, joined by a cable to another that is the world outside.
+One image, Debian with iperf3 and nginx, serves. Every round has one sample of every case, in an order of
+chance.
+Needs root, docker, mmdebstrap (or ``--image``), iperf3, wrk.
+"""
+
+import argparse
+import contextlib
+import json
+import os
+import platform
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+HERE = Path(__file__).resolve().parent
+sys.path[:0] = [str(HERE.parent), str(HERE.parent / "src")]
+
+from benchmarks import sampling  # noqa: E402
+from benchmarks.engines import Inside, dockerd, onggi, process, run, wait_for  # noqa: E402
+from benchmarks.sampling import Case, Sample, busy, median  # noqa: E402
+
+from onggi.client.endpoint import Endpoint  # noqa: E402
+from onggi.client.engine import Engine  # noqa: E402
+
+IMAGE, PORTS, WEB, IPERF = "bench", 500, 8080, 5201
+OUTSIDE, WORLD = "203.0.113.2", "203.0.113.1"
+NGINX = ["nginx", "-g", "daemon off;"]
+
+
+def arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rounds", type=int, default=30, help="of container starts")
+    parser.add_argument("--flows", type=int, default=9, help="rounds of throughput and requests")
+    parser.add_argument("--seconds", type=int, default=3, help="of one flow")
+    parser.add_argument("--image", type=Path, help="a root file system archive with iperf3 and nginx")
+    parser.add_argument("--dockerd-root", type=Path, help="where usr/sbin/dockerd ... lie")
+    parser.add_argument("--docker-cli", default=shutil.which("docker"))
+    parser.add_argument("--results", type=Path, default=HERE / "results")
+    return parser.parse_args()
+
+
+# -- namespaces --------------------------------------------------------------------------------------------
+
+
+@contextlib.contextmanager
+def namespace(scratch: Path) -> Iterator[Inside]:
+    """A network namespace; yields the words that enter it."""
+    with process("unshare", "-n", "sleep", "infinity", log=scratch / "namespace.log") as holder:
+        path = f"/proc/{holder.pid}/ns/net"
+        wait_for(lambda: os.readlink(path) != os.readlink("/proc/self/ns/net"), "a namespace")
+        inside = ("nsenter", f"--net={path}")
+        run(*inside, "ip", "link", "set", "lo", "up")
+        yield inside
+
+
+def join(world: Inside, outside: Inside) -> None:
+    """A cable between two namespaces."""
+    run(*world, "ip", "link", "add", "cable", "type", "veth", "peer", "name", "eth0", "netns", _pid(outside))
+    for inside, device, address in ((world, "cable", WORLD), (outside, "eth0", OUTSIDE)):
+        run(*inside, "ip", "addr", "add", f"{address}/24", "dev", device)
+        run(*inside, "ip", "link", "set", device, "up")
+
+
+def _pid(inside: Inside) -> str:
+    return inside[1].split("/")[2]
+
+
+# -- one engine --------------------------------------------------------------------------------------------
+
+
+class Side:
+    """An engine, its namespace and the world outside of it; the docker command drives it."""
+
+    def __init__(self, name: str, address: str, world: Inside, outside: Inside, cli: str) -> None:
+        self.name, self.address, self.world, self.outside = name, address, world, outside
+        self._cli = cli
+
+    def docker(self, *words: str) -> str:
+        done = subprocess.run(
+            [self._cli, "-H", self.address, *words], check=True, stdin=subprocess.DEVNULL, capture_output=True
+        )
+        return done.stdout.decode().strip()
+
+    def prepare(self, archive: Path) -> None:
+        """A server of each kind, published, and a client."""
+        self.docker("import", str(archive), IMAGE)
+        self.docker("network", "create", "flows")
+        common = ["run", "-d", "--network", "flows", "--name"]
+        self.docker(*common, "iperf", "-p", f"{IPERF}:{IPERF}", IMAGE, "iperf3", "-s")
+        self.docker(*common, "web", "-p", f"{WEB}:80", IMAGE, *NGINX)
+        self.docker(*common, "client", IMAGE, "sleep", "infinity")
+        wait_for(self._answers, f"{self.name}'s web server")
+        self._server = self._address("iperf")
+        self._gateway = self.docker(
+            "inspect", "-f", "{{range .NetworkSettings.Networks}}{{.Gateway}}{{end}}", "web"
+        )
+
+    def _answers(self) -> bool:
+        words = [*self.outside, "wrk", "-t1", "-c1", "-d1s", f"http://{WORLD}:{WEB}/"]
+        return subprocess.run(words, capture_output=True, stdin=subprocess.DEVNULL).returncode == 0
+
+    def _address(self, name: str) -> str:
+        return self.docker("inspect", "-f", "{{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}", name)
+
+    # Cases.
+
+    def start(self) -> Sample:
+        began, used = time.perf_counter(), busy()
+        self.docker("run", "--rm", IMAGE, "true")
+        return Sample(time.perf_counter() - began, busy() - used)
+
+    def flow(self, kind: str, seconds: int) -> Sample:
+        """``wall`` and ``cpu`` are seconds for a GB."""
+        exec_ = ("exec", "client", "iperf3", "-c")
+        ask: Callable[[str], str] = {
+            "between containers": lambda tail: self.docker(*exec_, self._server, *tail.split()),
+            "to the machine": lambda tail: self.docker(*exec_, self._gateway, *tail.split()),
+            "to a published port": lambda tail: _output(*self.outside, "iperf3", "-c", WORLD, *tail.split()),
+        }[kind]
+        used = busy()
+        found = json.loads(ask(f"-p {IPERF if kind != 'to the machine' else IPERF + 1} -t {seconds} -J"))
+        gigabytes = found["end"]["sum_received"]["bytes"] / 1e9
+        return Sample(found["end"]["sum_received"]["seconds"] / gigabytes, (busy() - used) / gigabytes)
+
+    def requests(self, seconds: int) -> Sample:
+        """``wall`` and ``cpu`` are seconds for a request, kept alive, through the port on loopback."""
+        used = busy()
+        text = _output(*self.world, "wrk", "-t1", "-c16", f"-d{seconds}s", f"http://127.0.0.1:{WEB}/")
+        match = re.search(r"(\d+) requests in", text)
+        if match is None or "Socket errors" in text:
+            raise RuntimeError(text)
+        count = int(match[1])
+        return Sample(seconds / count, (busy() - used) / count)
+
+    def ports(self) -> dict[str, float]:
+        """Seconds and bytes that 500 published ports cost more than none."""
+
+        def started(*flags: str) -> tuple[float, int]:
+            before, began = self.memory(), time.perf_counter()
+            self.docker("run", "-d", "--name", "ports", *flags, IMAGE, "sleep", "infinity")
+            took = time.perf_counter() - began
+            grown = self.memory() - before
+            self.docker("rm", "-f", "ports")
+            return took, grown
+
+        started()  # what the first start allocates is no port's
+        bare, many = started(), started("-p", f"20000-{20000 + PORTS - 1}:20000-{20000 + PORTS - 1}")
+        return {"seconds": many[0] - bare[0], "bytes": many[1] - bare[1]}
+
+    def memory(self) -> int:
+        """Bytes (PSS) of all processes in the engine's network namespace: engine, proxies, monitors."""
+        own, total = os.readlink(f"/proc/{_pid(self.world)}/ns/net"), 0
+        for entry in Path("/proc").iterdir():
+            if entry.name.isdigit():
+                with contextlib.suppress(OSError):
+                    if os.readlink(entry / "ns/net") == own:
+                        total += _pss(entry / "smaps_rollup")
+        return total
+
+
+def _pss(path: Path) -> int:
+    return next(
+        int(line.split()[1]) << 10 for line in path.read_text().splitlines() if line.startswith("Pss:")
+    )
+
+
+def _output(*command: str) -> str:
+    return subprocess.run(
+        command, check=True, stdin=subprocess.DEVNULL, capture_output=True, text=True
+    ).stdout
+
+
+class Api:
+    """Whole lives by one call of our own API, on a bridge and without a network."""
+
+    def __init__(self, address: str) -> None:
+        self._client = Engine(Endpoint(address), {})
+
+    def life(self, network: str) -> Sample:
+        config = {"Image": IMAGE, "Cmd": ["true"], "HostConfig": {"NetworkMode": network, "AutoRemove": True}}
+        began, used = time.perf_counter(), busy()
+        answer = self._client.post(
+            "/onggi/v1/run", body={"Config": config, "Attach": None, "Wait": True, "Trace": False}
+        )
+        assert not answer.get("StatusCode"), answer
+        return Sample(time.perf_counter() - began, busy() - used)
+
+
+# -- the run -----------------------------------------------------------------------------------------------
+
+FLOWS = ("between containers", "to the machine", "to a published port")
+
+
+def starts(sides: list[Side]) -> dict[str, Case]:
+    cases: dict[str, Case] = {f"{side.name}: docker run": side.start for side in sides}
+    api = Api(sides[0].address)
+    cases["onggi: api, bridge"] = lambda: api.life("bridge")
+    cases["onggi: api, none"] = lambda: api.life("none")
+    return cases
+
+
+def flows(sides: list[Side], seconds: int) -> dict[str, Case]:
+    cases: dict[str, Case] = {}
+    for side in sides:
+        for kind in FLOWS:
+            cases[f"{side.name}: {kind}"] = lambda side=side, kind=kind: side.flow(kind, seconds)
+        cases[f"{side.name}: requests"] = lambda side=side: side.requests(seconds)
+    return cases
+
+
+def verdicts(results: dict[str, list[Sample]], ports: dict[str, dict[str, float]]) -> list[dict[str, Any]]:
+    """Each promise, what was found, whether it is kept."""
+    rows: list[tuple[str, float, str, float]] = [
+        ("api, bridge / none", sampling.ratio(results, "onggi: api, bridge", "onggi: api, none"), "<=", 2.0),
+        ("500 ports: s", ports["onggi"]["seconds"], "<=", 2.0),
+        ("500 ports: MB", ports["onggi"]["bytes"] / 1e6, "<=", 5.0),
+    ]
+    if "docker" in ports:
+        rows.append(
+            (
+                "docker run / docker's",
+                sampling.ratio(results, "onggi: docker run", "docker: docker run"),
+                "<=",
+                0.2,
+            )
+        )
+        for kind in FLOWS:
+            ours, theirs = results[f"onggi: {kind}"], results[f"docker: {kind}"]
+            rate = median([s.wall for s in theirs]) / median([s.wall for s in ours])
+            work = median([s.cpu or 0 for s in ours]) / median([s.cpu or 0 for s in theirs])
+            rows += [(f"{kind}: throughput", rate, ">=", 0.95), (f"{kind}: CPU per byte", work, "<=", 1.0)]
+        rate = sampling.ratio(results, "docker: requests", "onggi: requests")
+        rows.append(("requests a second", rate, ">=", 2.0))
+    return [
+        {"case": case, "found": found, "limit": f"{sign} {limit}",
+         "kept": found <= limit if sign == "<=" else found >= limit}
+        for case, found, sign, limit in rows
+    ]  # fmt: skip
+
+
+def archive_of(options: argparse.Namespace, scratch: Path) -> Path:
+    if options.image:
+        return Path(options.image)
+    path = scratch / "root.tar"
+    packages = "--include=iperf3,nginx-light"
+    run("mmdebstrap", "--quiet", "--variant=minbase", packages, "bookworm", str(path))
+    return path
+
+
+def measure(options: argparse.Namespace, scratch: Path) -> dict[str, Any]:
+    archive = archive_of(options, scratch)
+    with contextlib.ExitStack() as stack:
+        sides = []
+        for name in ["onggi", *(["docker"] if options.dockerd_root else [])]:
+            world, outside = (stack.enter_context(namespace(scratch)) for _ in range(2))
+            join(world, outside)
+            disk = scratch / f"{name}-disk"
+            disk.mkdir()
+            cli, root = options.docker_cli, options.dockerd_root
+            started = (
+                onggi(disk, scratch, cli, world)
+                if name == "onggi"
+                else dockerd(disk, scratch, cli, root, world)
+            )
+            side = Side(name, stack.enter_context(started), world, outside, cli)
+            stack.callback(lambda side=side: side.docker("rm", "-f", "iperf", "web", "client"))
+            side.prepare(archive)
+            stack.enter_context(
+                process(*world, "iperf3", "-s", "-p", str(IPERF + 1), log=scratch / "iperf.log")
+            )
+            sides.append(side)
+        results = sampling.interleave(starts(sides), options.rounds)
+        results |= sampling.interleave(flows(sides, options.seconds), options.flows, warm=1)
+        ports = {side.name: side.ports() for side in sides}
+    return {"results": results, "ports": ports, "verdicts": verdicts(results, ports)}
+
+
+def write(options: argparse.Namespace, found: dict[str, Any]) -> None:
+    results = found["results"]
+    document = {
+        "when": time.strftime("%Y-%m-%dT%H%M%S", time.gmtime()),
+        "command": ["benchmarks/networks.py", *sys.argv[1:]],
+        "machine": {"kernel": platform.release(), "cpus": os.cpu_count(), "load": os.getloadavg()},
+        "versions": versions(options),
+        "units": "docker run, api: s; flows: s per GB; requests: s per request; ports: s and bytes of 500",
+        "verdicts": found["verdicts"],
+        "ports": found["ports"],
+        "samples": {name: [it._asdict() for it in samples] for name, samples in results.items()},
+    }
+    options.results.mkdir(exist_ok=True)
+    path = options.results / f"{document['when'][:10]}-networks.json"
+    path.write_text(json.dumps(document, indent=1) + "\n")
+    print(sampling.table(results))
+    for row in found["verdicts"]:
+        print(f"{row['case']}: {row['found']:.3f} (asked: {row['limit']})")
+    print(path)
+
+
+def versions(options: argparse.Namespace) -> dict[str, str]:
+    commands = {"docker command": (options.docker_cli, "--version"), "iperf3": ("iperf3", "--version")}
+    if options.dockerd_root:
+        commands["dockerd"] = (f"{options.dockerd_root}/usr/sbin/dockerd", "--version")
+    return {name: _output(*command).splitlines()[0] for name, command in commands.items()}
+
+
+def main() -> None:
+    options = arguments()
+    with tempfile.TemporaryDirectory(prefix="onggi-bench-", dir="/var/tmp") as directory:
+        write(options, measure(options, Path(directory)))
+
+
+if __name__ == "__main__":
+    main()
