@@ -105,14 +105,14 @@ class HostView:
         self._stale = self._stale or mounts or files
 
     def _scan_all(self) -> None:
-        if self._masks is None:
-            self._scanner.load()
+        self._scanner.load()
         self._scanner.dirty()
         self._stale = False
         self._masks = self._scanner.scan()
         self._scanned_at = time.monotonic()
         self._plans.clear()
         self._scanner.save()
+        self._scanner.forget()
 
     def _rescan(self) -> None:
         """Read again what is watched; the rest of the masks stays."""
