@@ -1,19 +1,24 @@
 """Runs the public parser cases of github.com/moby/buildkit (a checkout, not copied) on our Dockerfile reader.
 
-    python tests/conformance/dockerfile_cases.py --suite DIR
+    python tests/conformance/dockerfile_cases.py --suite DIR [--patterns DIR]
 
 `DIR` is the checkout. A case of `parser/testfiles` passes if our tree, printed as that project prints its
 own, is the file beside it; one of `parser/testfiles-negative` if we refuse it too; `shell/envVarTest` and
-`wordsTest` are tables of words and what they expand to. Ends with 1 if a case fails, or none was found.
+`wordsTest` are tables of words and what they expand to. `--patterns` is a checkout of moby/patternmatcher,
+whose test has rows of a pattern, a path and a truth. Ends with 1 if a case fails, or none was found.
 """
 
 import argparse
+import json
+import posixpath
+import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "src"))
 
+from onggi.archive.ignore import Ignored
 from onggi.build.dockerfile import syntax
 from onggi.build.dockerfile.expansion import Mode, expand
 from onggi.build.dockerfile.parser import parse
@@ -22,13 +27,19 @@ from onggi.errors import OnggiError
 ESCAPES = {"\a": "a", "\b": "b", "\f": "f", "\n": "n", "\r": "r", "\t": "t", "\v": "v", '"': '"', "\\": "\\"}
 VARIABLES = {"PWD": "/home", "SHELL": "bash", "KOREAN": "한국어", "NULL": ""}
 Case = tuple[str, bool]
+WORD = re.compile(r'"(?:[^"\\]|\\.)*"')
+ROWS = re.compile(
+    rf"\{{(?:\[\]string\{{)?({WORD.pattern}(?:, {WORD.pattern})*?)\}}?, ({WORD.pattern}), (true|false)\}}"
+)
 
 
 def main() -> int:
     raw = argparse.RawDescriptionHelpFormatter
     arguments = argparse.ArgumentParser(description=__doc__, formatter_class=raw)
     arguments.add_argument("--suite", required=True, type=Path, help="a checkout of moby/buildkit")
-    front = arguments.parse_args().suite / "frontend" / "dockerfile"
+    arguments.add_argument("--patterns", type=Path, help="a checkout of moby/patternmatcher")
+    options = arguments.parse_args()
+    front = options.suite / "frontend" / "dockerfile"
     areas = {
         "parser/testfiles": list(trees(front / "parser" / "testfiles")),
         "parser/testfiles-negative": list(refusals(front / "parser" / "testfiles-negative")),
@@ -36,6 +47,8 @@ def main() -> int:
         "shell/envVarTest": list(variables(front / "shell" / "envVarTest")),
         "shell/wordsTest": list(word_lists(front / "shell" / "wordsTest")),
     }
+    if options.patterns:
+        areas["patternmatcher"] = list(path_patterns(options.patterns / "patternmatcher_test.go"))
     for area, cases in areas.items():
         print(f"{area:28} {sum(passed for _, passed in cases):4} of {len(cases)}")
         for name, passed in cases:
@@ -103,6 +116,12 @@ def word_lists(path: Path) -> Iterator[Case]:
                 yield f"line {number}", raises(expand, source.strip(), values)
             else:
                 yield f"line {number}", list(expand(source.strip(), values, mode=Mode()).words) == wanted
+
+
+def path_patterns(path: Path) -> Iterator[Case]:
+    for patterns, text, truth in ROWS.findall(path.read_text()):
+        lines = [json.loads(word) for word in WORD.findall(patterns)]
+        yield f"{lines} {text}", (posixpath.normpath(json.loads(text)) in Ignored(lines)) == (truth == "true")
 
 
 def tree(statement: syntax.Statement) -> str:

@@ -15,6 +15,7 @@ from typing import NamedTuple
 
 from onggi.archive import globs, names, tar
 from onggi.archive.below import Below
+from onggi.archive.ignore import Ignored
 from onggi.archive.names import show
 from onggi.archive.pack import Packer, xattrs_of
 from onggi.archive.walk import Found, Opener, walk
@@ -38,7 +39,7 @@ class Wish(NamedTuple):
     owner: tuple[int, int] | None
     mode: int
     time_ns: int
-    exclude: globs.Compiled
+    exclude: Ignored
     parents: bool = False
     make: bool = False
 
@@ -107,7 +108,7 @@ class _Gathering:
         target = self._below.real(target)
         self._directories(target if self._has(target) else target.rpartition(b"/")[0])
         for found in self._tree(source.path):
-            if globs.excluded(found.path or source.path, self._wish.exclude):
+            if os.fsdecode(found.path or source.path) in self._wish.exclude:
                 continue
             self._add(found, b"/".join(filter(None, (target, found.path))))
 
@@ -130,8 +131,8 @@ class _Gathering:
 
     def _passed_over(self, found: Found) -> bool:
         """A directory that is left out with all that is in it, as no later pattern can take it back."""
-        takes_back = any(back for back, _ in self._wish.exclude)
-        return not takes_back and bool(found.path) and globs.excluded(found.path, self._wish.exclude)
+        path = os.fsdecode(found.path)
+        return path in self._wish.exclude and not self._wish.exclude.may_keep_in(path)
 
     def _add(self, found: Found, target: bytes) -> None:
         if target in self._made or (not target and stat.S_ISDIR(found.status.st_mode)):

@@ -1,14 +1,12 @@
-"""Patterns of paths: Go's ``filepath.Match`` for names, with ``**`` for any number of directories."""
+"""Patterns of names: Go's ``filepath.Match``. Those of whole paths are in `ignore`."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
 
 from onggi.errors import InvalidArgument
 
 _META = b"*?[\\"
-Compiled = list[tuple[bool, "re.Pattern[bytes]"]]  # whether it takes back, what it matches
 
 
 def has_meta(pattern: bytes) -> bool:
@@ -19,33 +17,6 @@ def has_meta(pattern: bytes) -> bool:
 def component(pattern: bytes) -> re.Pattern[bytes]:
     """A pattern of one name. Raises InvalidArgument."""
     return re.compile(_translate(pattern), re.DOTALL)
-
-
-def excluding(patterns: Sequence[bytes]) -> Compiled:
-    """Patterns of paths in order; ``!`` before one takes back what earlier ones matched."""
-    return [_exclusion(pattern.strip()) for pattern in patterns if pattern.strip(b" /")]
-
-
-def excluded(path: bytes, compiled: Compiled) -> bool:
-    """Whether the last pattern that matches a path, or a directory above it, is none that takes back."""
-    found = False
-    for takes_back, pattern in compiled:
-        if found == takes_back and pattern.fullmatch(path):
-            found = not takes_back
-    return found
-
-
-def _exclusion(pattern: bytes) -> tuple[bool, re.Pattern[bytes]]:
-    takes_back = pattern.startswith(b"!")
-    parts = [part for part in pattern.removeprefix(b"!").split(b"/") if part not in (b"", b".")]
-    text = b""
-    for index, part in enumerate(parts):
-        last = index == len(parts) - 1
-        if part == b"**":
-            text += b".*" if last else b"(?:.*/)?"
-        else:
-            text += _translate(part) + (b"" if last else b"/")
-    return takes_back, re.compile(text + b"(?:/.*)?", re.DOTALL)
 
 
 def _translate(pattern: bytes) -> bytes:

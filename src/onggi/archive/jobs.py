@@ -8,7 +8,7 @@ import os
 from collections.abc import Callable
 from typing import Any
 
-from onggi.archive import copyin, diff, globs, stubs
+from onggi.archive import copyin, diff, stubs
 from onggi.archive import gather as gathering
 from onggi.archive import look as looking
 from onggi.archive import pack as packing
@@ -17,6 +17,7 @@ from onggi.archive.below import Below
 from onggi.archive.confine import DIFFER, READER, WRITER, confine, take_rights
 from onggi.archive.copyin import Options
 from onggi.archive.extract import Limits, extract
+from onggi.archive.ignore import Ignored
 from onggi.archive.overlay import COPY, OVERLAY, Marks, mark_opaque
 from onggi.archive.walk import Found, Opener
 
@@ -135,7 +136,7 @@ def gather(fds: list[int], arguments: Json) -> Json:
         owner=(int(owner[0]), int(owner[1])) if owner else None,
         mode=int(arguments["mode"]),
         time_ns=int(arguments["time_ns"]),
-        exclude=globs.excluding([os.fsencode(it) for it in arguments["exclude"]]),
+        exclude=Ignored(arguments["exclude"]),
         parents=bool(arguments["parents"]),
         make=bool(arguments["make"]),
     )

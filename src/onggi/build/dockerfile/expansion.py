@@ -10,7 +10,7 @@ import json
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
-from onggi.build.dockerfile import patterns
+from onggi.build.dockerfile import substitution
 from onggi.errors import InvalidArgument
 
 MAX_DEPTH = 64  # of braces in braces
@@ -241,7 +241,7 @@ class _Expansion:
         value, found = self._value(name)
         if self._mode.keep_unset and not found:
             return f"${{{name}/{pattern}/{replacement}}}"
-        return patterns.replace(pattern, replacement, value, every=every)
+        return substitution.replace(pattern, replacement, value, every=every)
 
 
 def _in_names(character: str) -> bool:
@@ -262,5 +262,5 @@ def _modified(name: str, kind: str, word: str, value: str | None, colon: bool) -
         case "?":
             return value or ""
     longest = word.startswith(kind)
-    cut = patterns.cut_prefix if kind == "#" else patterns.cut_suffix
+    cut = substitution.cut_prefix if kind == "#" else substitution.cut_suffix
     return cut(word[longest:], value or "", longest=longest)

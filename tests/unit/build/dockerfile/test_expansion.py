@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from onggi.build.dockerfile import patterns
+from onggi.archive.patterns import Matcher
+from onggi.build.dockerfile import substitution
 from onggi.build.dockerfile.expansion import Mode, expand
 from onggi.errors import InvalidArgument
 
@@ -95,23 +96,23 @@ def test_patterns_match_as_regular_expressions_do(pattern, text):
     lazy, greedy = (
         "".join({"*": star, "?": "."}.get(c) or re.escape(c) for c in pattern) for star in (".*?", ".*")
     )
-    found = list(patterns.ends(patterns.parse(pattern), text))
+    found = list(Matcher(substitution.parse(pattern)).ends(text))
     short, long = re.match(lazy, text), re.match(greedy, text)
     assert found[:1] == ([short.end()] if short else [])
     assert found[-1:] == ([long.end()] if long else [])
-    assert patterns.replace(pattern, "-", text, every=False) == re.sub(greedy, "-", text, count=1)
+    assert substitution.replace(pattern, "-", text, every=False) == re.sub(greedy, "-", text, count=1)
 
 
 @given(st.text("ab*?", max_size=8), st.text("ab", max_size=12))
 def test_the_longest_prefix_that_matches_everything_leaves_nothing(pattern, text):
     if fnmatch.fnmatchcase(text, pattern):
-        assert patterns.cut_prefix(pattern, text, longest=True) == ""
-        assert patterns.cut_suffix(pattern, text, longest=True) == ""
+        assert substitution.cut_prefix(pattern, text, longest=True) == ""
+        assert substitution.cut_suffix(pattern, text, longest=True) == ""
 
 
 def test_many_stars_cost_no_more_than_their_number():
     # By backtracking this would not end in a lifetime.
-    assert patterns.cut_prefix("*a" * 50 + "*b", "a" * 5000, longest=True) == "a" * 5000
+    assert substitution.cut_prefix("*a" * 50 + "*b", "a" * 5000, longest=True) == "a" * 5000
 
 
 @given(st.text("ab${}:-+?#%/'\"\\<* \n", max_size=40))
