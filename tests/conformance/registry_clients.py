@@ -8,30 +8,22 @@ mount and network namespaces. Prints each step and whether it did what it should
 """
 
 import argparse
-import contextlib
 import json
 import os
 import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 
 sys.path[:0] = [str(Path(__file__).resolve().parents[1]), str(Path(__file__).resolve().parents[2] / "src")]
 
-from engines import ONGGI, RealEngine, wait_until  # noqa: E402 - it is found by the line above
+from conformance.dockerd import ALONE, docker_engine  # noqa: E402 - it is found by the line above
+from engines import ONGGI, RealEngine  # noqa: E402
 from registries import serving  # noqa: E402
 
 INSIDE = "ONGGI_CONFORMANCE_INSIDE"
 REGISTRY, MIRROR = "127.0.0.1:5000", "127.0.0.1:5001"
-CONTAINERD = """version = 3
-root = "{home}/containerd"
-state = "{home}/containerd-run"
-disabled_plugins = ["io.containerd.cri.v1.runtime", "io.containerd.cri.v1.images"]
-[grpc]
-address = "{home}/containerd.sock"
-"""
 
 
 class Steps:
@@ -87,8 +79,8 @@ def run(steps: Steps, directory: Path, dockerd: Path | None) -> None:
     if shutil.which("podman"):
         podman(steps, directory)
     if dockerd:
-        with docker_engine(dockerd, directory / "dockerd") as command:
-            docker(steps, command)
+        with docker_engine(dockerd, directory / "dockerd", *ALONE) as address:
+            docker(steps, ["docker", "-H", address])
 
 
 def skopeo(steps: Steps, directory: Path) -> None:
@@ -130,37 +122,6 @@ def podman(steps: Steps, directory: Path) -> None:
     steps(*own, "manifest", "add", plain, "list", f"docker://{REGISTRY}/podman/app:oci")
     steps(*own, "manifest", "push", "--all", plain, "list", f"docker://{REGISTRY}/podman/list:1")
     steps(*own, "pull", plain, f"{MIRROR}/podman/list:1")
-
-
-@contextlib.contextmanager
-def docker_engine(root: Path, home: Path) -> Iterator[list[str]]:
-    """A dockerd of its own, and the command that talks to it."""
-    home.mkdir()
-    (home / "containerd.toml").write_text(CONTAINERD.format(home=home))
-    (home / "daemon.json").write_text("{}")
-    path = f"{root}/usr/sbin:{root}/usr/bin:{os.environ['PATH']}"
-    docker = ["docker", "-H", f"unix://{home}/docker.sock"]
-    daemon = [
-        "dockerd", "--config-file", f"{home}/daemon.json", *docker[1:], "--data-root", f"{home}/data",
-        "--containerd", f"{home}/containerd.sock", "--exec-root", f"{home}/run", "--pidfile", f"{home}/pid",
-        "--storage-driver", "vfs", "--bridge=none", "--iptables=false", "--ip6tables=false",
-    ]  # fmt: skip
-    started = []
-    with open(home / "log", "wb") as log:
-        try:
-            for command in (["containerd", "--config", f"{home}/containerd.toml"], daemon):
-                wanted = home / ("containerd.sock" if not started else "docker.sock")
-                environment = {**os.environ, "PATH": path}
-                started.append(subprocess.Popen(command, env=environment, stdout=log, stderr=log))
-                wait_until(wanted.exists, f"{command[0]} to listen")
-            wait_until(
-                lambda: subprocess.run([*docker, "version"], capture_output=True).returncode == 0, "dockerd"
-            )
-            yield docker
-        finally:
-            for process in reversed(started):
-                process.terminate()
-                process.wait(60)
 
 
 def docker(steps: Steps, command: list[str]) -> None:
