@@ -105,7 +105,7 @@ def test_bad_commits(engine, client, tidy):
     engine.docker("create", "--name", "bad", "--network", "none", "busybox", "true", check=True)
     for arguments, words in [
         (("commit", "nosuch", "x"), b"No such container: nosuch"),
-        (("commit", "-c", "RUN x", "bad", "x"), b"run is not a valid change command"),
+        (("commit", "-c", "RUN x", "bad", "x"), b"RUN is not a valid change command"),
         (("commit", "bad", "UPPER"), b"must be lowercase"),
         (("commit", "bad", "host"), b"belongs to the view"),
     ]:

@@ -219,7 +219,7 @@ def test_subnets_ranges_and_static_addresses(ours, network):
     assert "default via 10.97.0.9" in inside
     words = ours.refused("--ip", "10.97.77.7", network=name)
     assert "Address already in use" in words
-    assert "no configured subnet contains IP address 10.98.0.1" in ours.refused(
+    assert "no configured subnet or ip-range contain the IP address 10.98.0.1" in ours.refused(
         "--ip", "10.98.0.1", network=name
     )
 

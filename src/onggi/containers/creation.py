@@ -125,7 +125,7 @@ class Creator:
         for field in ("network_mode", "ipc_mode", "pid_mode"):
             mode: str = getattr(host, field)
             if mode.startswith("container:"):
-                other = self._context.find(mode.partition(":")[2])
+                other = self._joined(field.partition("_")[0], mode.partition(":")[2])
                 setattr(host, field, f"container:{other.id}")
                 if field == "network_mode":
                     owner = other.spec.config
@@ -135,6 +135,13 @@ class Creator:
                         f"can't join IPC of container {other.id}: non-shareable IPC (hint: use "
                         "IpcMode:shareable for the donor container)"
                     )
+
+    def _joined(self, what: str, ref: str) -> Container:
+        prefix = "joining network namespace of container: " if what == "network" else ""
+        try:
+            return self._context.find(ref)
+        except NotFound as error:  # to docker's command a 404 is an image that is not here
+            raise InvalidArgument(f"{prefix}{error}") from None
 
 
 def _check_platform(ref: str, config: Json, platform: str | None) -> None:

@@ -61,6 +61,8 @@ class Execs:
             )
         parse_detach_keys(config.detach_keys)
         _require_running(container, ref)
+        if config.user:
+            self._launcher.identity(container, await self._context.rootfs(container), config.user)
         return self.add(container, config).id
 
     def add(self, container: Container, config: ExecConfig) -> Exec:
@@ -69,7 +71,7 @@ class Execs:
         self._execs[new.id] = new
         container.execs[new.id] = new
         self._forget_old()
-        self._publish(container, f"exec_create: {' '.join(words(config.cmd))}", new)
+        self._publish(container, f"exec_create: {_shown(config)}", new)
         return new
 
     async def exec_start(self, exec_id: str, options: ExecOptions, hijack: Hijack | None) -> None:
@@ -145,7 +147,7 @@ class Execs:
             raise
         failpoint("containers.exec.after_launch")
         started.pid = int(answer.get("pid", 0))
-        self._publish(container, f"exec_start: {' '.join(words(config.cmd))}", started)
+        self._publish(container, f"exec_start: {_shown(config)}", started)
         self._context.spawn(container, self._follow(container, started))
 
     def _process(
@@ -256,8 +258,14 @@ class Execs:
 
 def _exec_words(text: str) -> str:
     """docker's sentence for an exec that failed; the runtime speaks of a start."""
-    detail = text[max(0, text.find('exec: "')) :]
-    return f"OCI runtime exec failed: exec failed: unable to start container process: {detail}: unknown"
+    detail = text[max(0, text.find('exec: "'), text.find("chdir to cwd")) :]
+    return f"OCI runtime exec failed: exec failed: unable to start container process: {detail}"
+
+
+def _shown(config: ExecConfig) -> str:
+    """As docker's events show it: the program, a space and the arguments, if any."""
+    program, *arguments = words(config.cmd)
+    return f"{program} {' '.join(arguments)}"
 
 
 def _unknown() -> ExecConfig:

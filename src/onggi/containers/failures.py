@@ -24,7 +24,8 @@ def start_error(failure: Json) -> OnggiError:
         return _exec_error(step, number, path)
     if step == "cwd":
         text = f'chdir to cwd ("{path}") set in config.json failed: {os.strerror(number).lower()}'
-        return NotExecutable(_PREFIX + text)
+        category = CommandNotFound if number == errno.ENOENT else NotExecutable
+        return category(_PREFIX + text)
     if not number:
         return InvalidArgument(_PREFIX + (failure["message"] or f"{step} failed"))
     return KernelError(failure["call"], number, path, step)

@@ -106,10 +106,9 @@ def write_files(
     directory: str, config: ContainerConfig, host: HostConfig, facts: NameFacts = _ALONE
 ) -> dict[str, str]:
     """Write the three files; returns their path on the host by destination."""
-    name = f"{config.hostname}.{config.domainname}" if config.domainname else config.hostname
     texts = {
         "hosts": hosts_text(host, _machine_file("/etc/hosts") if host.network_mode == "host" else "", facts),
-        "hostname": name + "\n",
+        "hostname": config.hostname + "\n",
         "resolv.conf": resolv_text(host, _machine_file("/etc/resolv.conf"), facts.resolver),
     }
     for file, text in texts.items():

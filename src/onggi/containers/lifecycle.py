@@ -44,9 +44,9 @@ class Lifecycle:
         """``docker kill``."""
         try:
             container = self._context.find(ref)
-        except NotFound as error:
-            raise NotFound(f"cannot kill container: {ref}: {error}") from None
-        number = parse_signal(signal or "KILL")
+            number = parse_signal(signal or "KILL")
+        except (NotFound, InvalidArgument) as error:
+            raise type(error)(f"cannot kill container: {ref}: {error}") from None
         if not container.alive:
             raise Conflict(f"cannot kill container: {ref}: container {container.id} is not running")
         # As docker, answer a SIGKILL when it has taken effect: clients inspect or remove right behind it.
@@ -133,7 +133,7 @@ class Lifecycle:
             if not container.alive:
                 raise Conflict(f"container {container.id} is not running")
             if container.state.paused:
-                raise Conflict(f"container {container.id} is already paused")
+                raise Conflict(f"Container {container.id} is already paused")
             await self._context.runtime.call(container.id, "pause", {})
             container.state.paused = True
             await self._context.save(container)
@@ -143,7 +143,7 @@ class Lifecycle:
         container = self._context.find(ref)
         async with container.lock:
             if not container.alive or not container.state.paused:
-                raise Conflict(f"container {container.id} is not paused")
+                raise Conflict(f"Container {container.id} is not paused")
             await self._resume(container)
             await self._context.save(container)
         self._context.publish(container, "unpause")

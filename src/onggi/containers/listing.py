@@ -124,10 +124,13 @@ def check_filters(filters: Filters, known: frozenset[str]) -> None:
     for name in filters:
         if name not in known:
             raise InvalidArgument(f"invalid filter '{name}'")
-    for name, values in (("status", _STATES), ("health", _HEALTH)):
+    for name, what, values in (("status", "state", _STATES), ("health", "health", _HEALTH)):
         for value in filters.get(name, []):
             if value not in values:
-                raise InvalidArgument(f"invalid filter '{name}={value}'")
+                raise InvalidArgument(
+                    f"invalid filter '{name}={value}': invalid value for {what} ({value}): must be one of "
+                    f"{', '.join(values)}"
+                )
     for value in filters.get("exited", []):
         if re.fullmatch(r"-?[0-9]{1,9}", value) is None:
             raise InvalidArgument(f"invalid filter 'exited={value}'")

@@ -359,7 +359,7 @@ def merge_tmpfs_options(base: list[str], text: str) -> list[str]:
         key, equals, value = option.partition("=")
         known = key in _TMPFS_DATA and _TMPFS_VALUE.fullmatch(value) if equals else option in _TMPFS_FLAGS
         if not known:
-            raise InvalidArgument(f'invalid tmpfs option ["{option}"]')
+            raise InvalidArgument(f'invalid tmpfs option "{option}"')
         opposite = option[2:] if option.startswith("no") else f"no{option}"
         opposites = {opposite, {"ro": "rw", "rw": "ro"}.get(option, "")}
         merged = [entry for entry in merged if entry not in opposites and entry != option]

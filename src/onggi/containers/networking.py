@@ -21,7 +21,7 @@ from onggi.errors import Conflict, Forbidden, InvalidArgument, KernelError, NotF
 from onggi.networks import views
 from onggi.networks.model import Network, Sandbox, Wish
 from onggi.networks.ports import wishes
-from onggi.networks.request import Connect, Disconnect, check_in_range, normal_mac, wish_of
+from onggi.networks.request import Connect, Disconnect, EndpointSettings, check_in_range, normal_mac, wish_of
 from onggi.networks.sandboxes import Member, Want, dns_names
 
 Json = Any
@@ -58,11 +58,9 @@ class Networking:
             network = _found(networks.find, "bridge" if ref == "default" else ref)
             name = network.name if network else ref
             settings = asked.get(ref)
-            wish = wish_of(settings, network is None or network.user_defined)
+            found[name] = _wish(name, settings, network)
             if network is not None:
-                check_in_range(network, wish)
                 _check_kind(network, mode, len(asked))
-            found[name] = wish
         self._add_links(request, found)
         _add_mac(request, found)
         return found
@@ -70,7 +68,10 @@ class Networking:
     def _add_links(self, request: CreateRequest, found: dict[str, Wish]) -> None:
         for entry in request.host.links or []:
             name = entry.partition(":")[0]
-            other = self._context.find(name)
+            try:
+                other = self._context.find(name)
+            except NotFound as error:  # to docker's command a 404 is an image that is not here
+                raise InvalidArgument(f"could not get container for {name}: {error}") from None
             if not other.alive and "bridge" in found:
                 raise InvalidArgument(f"Cannot link to a non running container: /{other.name} AS /{entry}")
 
@@ -168,7 +169,7 @@ class Networking:
             host = container.spec.host_config
             kept = [entry for entry in host.links or [] if links.split(entry)[1] != alias]
             if len(kept) == len(host.links or []):
-                raise NotFound(f"Could not get parent for link name {ref}: no link {alias} of {name}")
+                raise NotFound(f"No such container: {ref}")
             host.links = kept or None
             await self._save(container)
 
@@ -252,8 +253,13 @@ class Networking:
     async def disconnect(self, ref: str, body: Disconnect) -> None:
         """``docker network disconnect``."""
         context = self._context
-        container = context.find(body.container)
         network = context.networks.find(ref)
+        try:
+            container = context.find(body.container)
+        except NotFound:
+            if body.force:
+                raise NotFound(f"endpoint {body.container} not found") from None
+            raise
         async with container.lock:
             if container.spec.host_config.network_mode == "host" and network.driver == "host":
                 raise InvalidArgument(_STAYS)
@@ -348,6 +354,16 @@ def _found(find: Callable[[str], Network], ref: str) -> Network | None:
         return find(ref)
     except OnggiError:
         return None
+
+
+def _wish(name: str, settings: EndpointSettings | None, network: Network | None) -> Wish:
+    try:
+        wish = wish_of(settings, network is None or network.user_defined)
+        if network is not None:
+            check_in_range(network, wish)
+    except InvalidArgument as error:
+        raise InvalidArgument(f"invalid config for network {name}: {error}") from None
+    return wish
 
 
 def _check_kind(network: Network, mode: str, count: int) -> None:

@@ -6,6 +6,7 @@ No program is run (CVE-2022-1227).
 from __future__ import annotations
 
 import os
+import pwd
 import time
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -16,6 +17,7 @@ Json = Any
 _TICKS = os.sysconf("SC_CLK_TCK")
 _PAGE_KB = os.sysconf("SC_PAGE_SIZE") // 1024
 _LIMIT = 1 << 16
+_WIDTH = 8  # of ps's column of names
 
 
 class Process(NamedTuple):
@@ -101,6 +103,15 @@ def _tty(process: Process) -> str:
     )
 
 
+def _user(uid: int) -> str:
+    """The name that this machine has for a number, as ps prints it."""
+    try:
+        name = pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return str(uid)
+    return name if len(name) <= _WIDTH else str(uid)
+
+
 def _spent(process: Process, clock: Clock) -> str:
     seconds = process.ticks // _TICKS
     return f"{seconds // 3600:02}:{seconds // 60 % 60:02}:{seconds % 60:02}"
@@ -129,7 +140,8 @@ def _cpu(process: Process, clock: Clock) -> float:
 _Cell = Callable[[Process, Clock], str]
 _COLUMNS: dict[str, tuple[str, _Cell]] = {
     "uid": ("UID", lambda p, c: str(p.uid)),
-    "user": ("USER", lambda p, c: str(p.uid)),
+    "fuid": ("UID", lambda p, c: _user(p.uid)),
+    "user": ("USER", lambda p, c: _user(p.uid)),
     "gid": ("GID", lambda p, c: str(p.gid)),
     "group": ("GROUP", lambda p, c: str(p.gid)),
     "pid": ("PID", lambda p, c: str(p.pid)),
@@ -181,7 +193,7 @@ _ALIASES = {
     "egroup": "group",
     "fname": "comm",
 }
-_FULL = ["uid", "pid", "ppid", "c", "stime", "tty", "time", "cmd"]
+_FULL = ["fuid", "pid", "ppid", "c", "stime", "tty", "time", "cmd"]
 _BSD = ["user", "pid", "pcpu", "pmem", "vsz", "rss", "tty", "stat", "start", "time", "args"]
 _PLAIN = ["pid", "tty", "time", "comm"]
 _LONG = ["state", "uid", "pid", "ppid", "c", "ni", "vsz", "tty", "time", "comm"]

@@ -205,6 +205,7 @@ def host_config(container: Container) -> Json:
 
 def _config(container: Container) -> Json:
     answer = _builtins(container.spec.config)
+    answer["Env"] = answer["Env"] or None
     for key in ("Cmd", "Entrypoint"):
         if isinstance(answer[key], str):
             answer[key] = [answer[key]]

@@ -159,7 +159,7 @@ def _cpu(limits: Resources) -> Json:
 def _block_device(path: str, lookup: DeviceLookup) -> DeviceNode:
     nodes = [node for node in lookup(path) if node.kind == "b" and node.path == path]
     if not nodes:
-        raise InvalidArgument(f"failed to stat block device {path}")
+        raise InvalidArgument(f"stat {path}: no such file or directory")
     return nodes[0]
 
 

@@ -51,7 +51,10 @@ def check_request(request: CreateRequest, host: Host) -> list[str]:
     for text in host_config.device_cgroup_rules or []:
         parse_device_rule(text)
     rlimits(host_config.ulimits, {})
-    return check_resources(host_config, host) + clamps.warnings(host_config, host)
+    warnings = check_resources(host_config, host) + clamps.warnings(host_config, host)
+    if host_config.network_mode == "host" and host_config.port_bindings:
+        warnings.append("Published ports are discarded when using host network mode")
+    return warnings
 
 
 def _check_config(config: ContainerConfig) -> None:
@@ -103,7 +106,7 @@ def _check_modes(host: HostConfig) -> None:
     if host.userns_mode not in ("", "host"):
         raise Unsupported(f"user namespace mode {host.userns_mode}: user namespaces are not supported yet")
     if host.isolation not in ("", "default"):
-        raise InvalidArgument(f'invalid isolation "{host.isolation}": unsupported on linux')
+        raise InvalidArgument(f"invalid isolation ({host.isolation}): linux only supports 'default'")
 
 
 def _check_conflicts(config: ContainerConfig, host: HostConfig) -> None:

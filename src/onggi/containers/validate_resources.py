@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from onggi.containers.host import Host, parse_cpu_list
 from onggi.containers.request import HostConfig, Resources
 from onggi.errors import InvalidArgument
@@ -53,7 +55,7 @@ def _check_cpu(limits: Resources, host: Host) -> None:
     if limits.nano_cpus:
         for name, value in (("CPU Period", limits.cpu_period), ("CPU Quota", limits.cpu_quota)):
             if value:
-                raise InvalidArgument(f"Conflicting options: Nano CPUs and {name} cannot both be set.")
+                raise InvalidArgument(f"Conflicting options: Nano CPUs and {name} cannot both be set")
         count = len(host.cpus)
         if not 10_000_000 <= limits.nano_cpus <= count * 1_000_000_000:
             raise InvalidArgument(
@@ -79,12 +81,22 @@ def _check_sets(limits: Resources, host: Host) -> None:
         try:
             asked = parse_cpu_list(text)
         except ValueError:
-            raise InvalidArgument(f"Invalid value {text[:64]} for cpuset {name}.") from None
+            words = f"Invalid value {text[:64]} for cpuset {name}: invalid format: {text[:64]}"
+            raise InvalidArgument(words) from None
         if not asked <= available:
-            have = ",".join(str(number) for number in sorted(available))
-            raise InvalidArgument(
-                f"Requested {what} are not available - requested {text}, available: {have}."
-            )
+            have = _ranges(available)
+            raise InvalidArgument(f"Requested {what} are not available - requested {text}, available: {have}")
+
+
+def _ranges(numbers: Iterable[int]) -> str:
+    """``0-2,5``."""
+    runs: list[list[int]] = []
+    for number in sorted(numbers):
+        if runs and runs[-1][-1] == number - 1:
+            runs[-1][1:] = [number]
+        else:
+            runs.append([number])
+    return ",".join("-".join(map(str, run)) for run in runs)
 
 
 def _check_blkio(limits: Resources) -> None:

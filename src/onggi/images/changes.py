@@ -38,7 +38,7 @@ def apply(config: Json, changes: Sequence[str]) -> Json:
         name, _, rest = line.strip().partition(" ")
         handler = _HANDLERS.get(name.upper())
         if handler is None:
-            raise InvalidArgument(f"{name.lower()} is not a valid change command")
+            raise InvalidArgument(f"{name.upper()} is not a valid change command")
         rest = rest.strip()
         if not rest:
             raise InvalidArgument(f"{name.upper()} requires at least one argument")

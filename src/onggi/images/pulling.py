@@ -13,7 +13,7 @@ from contextlib import AsyncExitStack, suppress
 from functools import partial
 from typing import Any, NamedTuple, TypeVar
 
-from onggi.errors import DataLoss, InvalidArgument, Unsupported
+from onggi.errors import DataLoss, InvalidArgument, NotFound, Unsupported
 from onggi.images.flights import Locks, together
 from onggi.images.layering import Arrival
 from onggi.images.progress import Progress, Transfer
@@ -152,7 +152,8 @@ class _Pull:
         """Have every layer here. Downloads and unpacking overlap; rows are written base first."""
         chain = chain_ids(config.diff_ids)
         missing = [number for number in range(len(chain)) if not await self._lease.have_layer(chain[number])]
-        for number, layer in enumerate(manifest.layers):
+        news = missing or not await self._here(manifest.config.digest)
+        for number, layer in enumerate(manifest.layers if news else []):
             status = "Pulling fs layer" if number in missing else "Already exists"
             self._progress.say(status, shown(layer.digest))
         self._check_room([manifest.layers[number] for number in missing], manifest.config)
@@ -236,6 +237,12 @@ class _Pull:
             for chunk in blob.chunks:
                 writer.write(chunk)
                 transfer.current = writer.offset
+
+    async def _here(self, image_id: str) -> bool:
+        """Whether there is such an image; docker does not speak of its layers then."""
+        with suppress(NotFound):
+            return bool(await self._puller.images.get(image_id))
+        return False
 
     async def _known(self, image_id: str) -> bool:
         """Whether the name stands for this image already."""

@@ -15,10 +15,12 @@ from onggi.images.manifests import Document
 from onggi.images.progress import Progress, Transfer
 from onggi.images.pulling import shown
 from onggi.images.recording import NewImage
+from onggi.images.saving import check_platform
 from onggi.images.tools import Tools
 from onggi.kernel.failpoints import failpoint
 from onggi.oci.image import HOST, Image
 from onggi.oci.manifest import Descriptor
+from onggi.oci.platform import Platform
 from onggi.oci.reference import Reference
 from onggi.registry.cancel import Cancel
 from onggi.registry.credentials import Keyring
@@ -36,6 +38,7 @@ class PushWish(NamedTuple):
     """What is to be pushed (a repository's tag, or all tags if there is none), and with whose credentials."""
 
     reference: Reference
+    platform: Platform | None
     keyring: Keyring
 
 
@@ -56,7 +59,7 @@ class Pusher:
             repository = session.repository(reference, cancel, pushing=True)
             for tag in tags:
                 async with self.tools.content.lease() as lease:
-                    await _Push(self, tag, lease, repository, cancel, progress).run()
+                    await _Push(self, tag, lease, repository, cancel, progress).run(wish.platform)
         finally:
             session.close()
 
@@ -68,8 +71,6 @@ class Pusher:
         tags = [tag for tag, _ in found if reference.tag in ("", tag.tag)]
         if reference.familiar_name == HOST:
             raise Conflict(f"the image {HOST} is a view of this machine and cannot be pushed")
-        if not tags and reference.tag:
-            raise NotFound(f"tag does not exist: {reference.familiar}")
         if not tags:
             raise NotFound(f"An image does not exist locally with the tag: {reference.familiar_name}")
         return tags
@@ -91,8 +92,9 @@ class _Push:
         self._repository, self._cancel, self._progress = repository, cancel, progress
         self._content = pusher.tools.content
 
-    async def run(self) -> None:
+    async def run(self, platform: Platform | None) -> None:
         image = await self._pusher.tools.images.get(str(self._tag))
+        check_platform(image, platform)
         document = await self._document(image)
         layers = list(zip(document.manifest.layers, image.layers, strict=True))
         for _, diff_id in layers:

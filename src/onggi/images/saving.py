@@ -17,6 +17,7 @@ import msgspec
 
 from onggi.errors import NotFound
 from onggi.images import manifests
+from onggi.images.catalog import no_such_image
 from onggi.images.layout import CONTAINERD_NAME, REF_NAME, blob_name
 from onggi.images.manifests import Document
 from onggi.images.streams import of_file
@@ -67,7 +68,7 @@ class Saver:
 
         chosen = await self._content.database.run(find)
         for it in chosen:
-            _check_platform(it.image, platform)
+            check_platform(it.image, platform)
             for digest in blobs_of(it):
                 await lease.have_blob(digest)
         return chosen
@@ -104,7 +105,10 @@ class Saver:
             tags = self._catalog.tags_of(connection, reference.name)
             if tags:
                 return [(self._catalog.load(connection, image_id), [tag]) for tag, image_id in tags]
-        image = self._catalog.find(connection, name)
+        try:
+            image = self._catalog.find(connection, name)
+        except NotFound:
+            raise no_such_image(name) from None
         tagged = [references.parse(tag) for tag in image.tags]
         wanted = None if _is_id(name, image) else references.parse(name).with_default_tag()
         return [(image, [tag for tag in tagged if tag == wanted])]
@@ -182,7 +186,7 @@ def _is_id(text: str, image: Image) -> bool:
     return image.id.removeprefix("sha256:").startswith(text.removeprefix("sha256:"))
 
 
-def _check_platform(image: Image, platform: Platform | None) -> None:
+def check_platform(image: Image, platform: Platform | None) -> None:
     has = Platform(image.config.get("os", ""), image.config.get("architecture", ""))
     if platform and (platform.os, platform.architecture) != (has.os, has.architecture):
         name = image.tags[0] if image.tags else image.id

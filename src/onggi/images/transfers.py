@@ -100,16 +100,23 @@ class Transfers:
         return self._own.follow(key, lambda progress: self._puller.pull(wish, progress))
 
     async def _pull_all(self, wish: PullWish, auth: str) -> AsyncIterator[Json]:
+        status = "Status: Image is up to date for"
         for tag in await self._puller.tags(wish):
             one = wish._replace(reference=msgspec.structs.replace(wish.reference, tag=tag))
             async with aclosing(cast(Any, self._pull(one, auth))) as messages:
                 async for message in messages:
-                    yield message
+                    if not message.get("status", "").startswith("Status: "):
+                        yield message
+                    elif "Downloaded" in message["status"]:
+                        status = "Status: Downloaded newer image for"
+        yield {"status": f"{status} {wish.reference.familiar_name}"}
 
-    def push(self, name: str, tag: str = "", *, auth: str = "") -> AsyncIterator[Json]:
+    def push(
+        self, name: str, tag: str = "", *, platform: Platform | None = None, auth: str = ""
+    ) -> AsyncIterator[Json]:
         """Push a tag of a repository, or all of them where none is given; like ``pull``."""
         reference = _tagged(name, tag)
-        wish = PushWish(reference, for_registry(auth, reference.domain))
+        wish = PushWish(reference, platform, for_registry(auth, reference.domain))
         return self._own.follow(object(), lambda progress: self._pusher.push(wish, progress))
 
     def load(self, chunks: Chunks, platform: Platform | None = None) -> AsyncIterator[Json]:

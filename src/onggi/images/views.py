@@ -14,6 +14,11 @@ from onggi.oci.image import Image
 from onggi.store.rootfs import Overlay
 
 Json = Any
+_EMPTY_CONFIG: Json = {
+    **dict.fromkeys(("Cmd", "Entrypoint", "Env", "Labels", "OnBuild", "Volumes")),
+    "User": "",
+    "WorkingDir": "",
+}
 _ZERO_TIME = "0001-01-01T00:00:00Z"
 _TRUE, _FALSE = ("true", "1"), ("false", "0")
 
@@ -67,7 +72,7 @@ def detail(image: Image, tagged_ns: int, stored: Stored) -> Json:
         "Created": image.created or _ZERO_TIME,
         "DockerVersion": "",
         "Author": config.get("author", ""),
-        "Config": config.get("config") or {},
+        "Config": _EMPTY_CONFIG | (config.get("config") or {}),
         "Architecture": config.get("architecture", ""),
         "Os": config.get("os", ""),
         "Size": image.size,

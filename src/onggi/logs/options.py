@@ -33,7 +33,7 @@ def validate(driver: str, options: Mapping[str, str]) -> None:
     if driver not in DRIVERS:
         if driver in _LATER:
             raise Unsupported(f"log driver '{driver}' is not supported: use one of {', '.join(DRIVERS)}")
-        raise InvalidArgument(f"logger: no log driver named '{driver}' is registered")
+        raise InvalidArgument(f'error looking up logging plugin {driver}: plugin "{driver}" not found')
     known = _ROTATION | _GENERAL | (_ATTRIBUTES if driver == "json-file" else frozenset())
     for name in options:
         if name not in known:

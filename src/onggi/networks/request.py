@@ -129,7 +129,11 @@ def _check_kind(body: CreateNetwork) -> None:
     driver = body.driver or "bridge"
     if driver == "host" or driver == "null":
         raise Forbidden(f'only one instance of "{driver}" network is allowed')
-    if driver == "overlay" or body.ingress or body.scope == "swarm":
+    if body.ingress:
+        raise Forbidden("Ingress network can only be global scope network")
+    if body.scope == "swarm":
+        raise Forbidden("cannot create a swarm scoped network when swarm is not active")
+    if driver == "overlay":
         raise Forbidden(
             'This node is not a swarm manager. Use "docker swarm init" or "docker swarm join" to connect '
             "this node to swarm and try again."
@@ -286,6 +290,10 @@ def check_options(network: Network) -> None:
             raise Unsupported(f"network option {name} is not supported by this engine")
 
 
+_UNCHOSEN = (
+    "user specified IP address is supported only when connecting to networks with user configured subnets"
+)
+
 # -- endpoints ---------------------------------------------------------------------------------------------
 
 
@@ -294,8 +302,9 @@ def wish_of(settings: EndpointSettings | None, user_defined: bool) -> Wish:
     settings = settings or EndpointSettings()
     ipam = settings.ipam or EndpointIpam()
     problems = list(_endpoint_problems(settings, ipam, user_defined))
-    if problems:
-        raise InvalidArgument("invalid endpoint settings:\n" + "\n".join(problems))
+    if problems and not user_defined and (ipam.ipv4 or ipam.ipv6):
+        problems.append(_UNCHOSEN)
+    _complain(problems)
     return Wish(
         aliases=settings.aliases,
         links=settings.links,
@@ -306,6 +315,12 @@ def wish_of(settings: EndpointSettings | None, user_defined: bool) -> Wish:
         driver_opts=settings.driver_opts,
         gw_priority=settings.gw_priority,
     )
+
+
+def _complain(problems: list[str]) -> None:
+    if problems:
+        mark = "* " if len(problems) > 1 else ""
+        raise InvalidArgument("invalid endpoint settings:\n" + "\n".join(mark + text for text in problems))
 
 
 def _endpoint_problems(settings: EndpointSettings, ipam: EndpointIpam, user_defined: bool) -> Iterator[str]:
@@ -343,11 +358,6 @@ def check_in_range(network: Network, wish: Wish) -> None:
             continue
         asked = [entry for entry in network.subnets if entry.six == six and entry.asked]
         if not asked:
-            raise InvalidArgument(
-                "invalid endpoint settings:\nuser specified IP address is supported only when connecting to "
-                "networks with user configured subnets"
-            )
+            _complain([_UNCHOSEN])
         if not any(ip_address(text) in ip_network(entry.subnet) for entry in asked):
-            raise InvalidArgument(
-                f"invalid endpoint settings:\nno configured subnet contains IP address {text}"
-            )
+            _complain([f"no configured subnet or ip-range contain the IP address {text}"])

@@ -76,12 +76,12 @@ class Networks:
         found = [entry for entry in core.networks.values() if wanted(entry)]
         return [views.network(entry, core.members(entry) if members else ()) for entry in found]
 
-    async def inspect(self, ref: str, verbose: bool = False, scope: str = "") -> Json:
+    async def inspect(self, ref: str, scope: str = "") -> Json:
         """docker's ``NetworkInspect``."""
         network = self.core.find(ref)
         if scope not in ("", "local"):
             raise NotFound(f"network {ref} not found")
-        return views.network(network, self.core.members(network)) | ({"Services": {}} if verbose else {})
+        return views.network(network, self.core.members(network))
 
     async def remove(self, ref: str) -> None:
         """Remove a network that nobody is connected to."""
@@ -101,7 +101,9 @@ class Networks:
             for network in list(self.core.networks.values()):
                 if until_ns and network.created_ns >= until_ns:
                     continue
-                if network.user_defined and wanted(network) and not self._used(network):
+                if network.config_only or not network.user_defined or self._used(network):
+                    continue
+                if wanted(network):
                     await self._remove(network)
                     removed.append(network.name)
         self.core.publish_event("prune", "", {"reclaimed": "0"})

@@ -51,7 +51,9 @@ def local() -> Platform:
 def parse(text: str) -> Platform:
     """Parse ``linux/arm64/v8``, ``linux`` or ``arm64``; raises InvalidArgument."""
     parts = text.lower().split("/")
-    if not 1 <= len(parts) <= 3 or not all(_WORD.fullmatch(part) for part in parts):
+    if len(parts) > 3:
+        raise InvalidArgument(f'"{text}": cannot parse platform specifier: invalid argument')
+    if not all(_WORD.fullmatch(part) for part in parts):
         raise InvalidArgument(f"{text!r} is an invalid platform: expected os[/architecture[/variant]]")
     here = local()
     if len(parts) == 1:

@@ -8,7 +8,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from sqlite3 import Connection
 from weakref import WeakValueDictionary
 
-from onggi.errors import Conflict, NotFound
+from onggi.errors import Conflict, InvalidArgument, NotFound
 from onggi.kernel.failpoints import failpoint
 from onggi.store.database import Database
 from onggi.volumes import options, repository
@@ -154,5 +154,8 @@ def _made(wish: Wish) -> Volume:
             f'create {volume.name}: error looking up volume plugin {wish.driver}: plugin "{wish.driver}" '
             "not found"
         )
-    options.check(wish.options or {})
+    try:
+        options.check(wish.options or {})
+    except InvalidArgument as error:
+        raise InvalidArgument(f"create {volume.name}: {error}") from None
     return volume

@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 
 from onggi.archive import trees
-from onggi.errors import Conflict, InvalidArgument, NotFound
+from onggi.errors import Conflict, InvalidArgument, NotFound, Unavailable
 from onggi.volumes import filters as rules
 from onggi.volumes.filters import Filters
 from onggi.volumes.model import Volume, Wish, as_json
@@ -124,7 +124,10 @@ def _wish(body: Json) -> Wish:
     except msgspec.ValidationError as error:
         raise InvalidArgument(f"invalid JSON: {str(error).lower()}") from None
     if given.clustervolumespec is not None:
-        raise InvalidArgument("cluster volumes need a swarm, which this engine does not have")
+        raise Unavailable(
+            'This node is not a swarm manager. Use "docker swarm init" or "docker swarm join" to connect '
+            "this node to swarm and try again."
+        )
     return Wish(
         name=given.name or "",
         driver=given.driver or "",

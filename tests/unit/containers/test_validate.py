@@ -30,7 +30,7 @@ WRONG = [
         {"NanoCpus": 10**9, "CpuPeriod": 5000},
         "Conflicting options: Nano CPUs and CPU Period cannot both be set",
     ),
-    ({}, {"CpusetCpus": "7"}, "Requested CPUs are not available - requested 7, available: 0,1"),
+    ({}, {"CpusetCpus": "7"}, "Requested CPUs are not available - requested 7, available: 0-1"),
     ({}, {"CpusetCpus": "a"}, "Invalid value a for cpuset cpus"),
     ({}, {"BlkioWeight": 5}, "Range of blkio weight is from 10 to 1000"),
     ({}, {"OomScoreAdj": 2000}, r"Invalid value 2000, range for oom score adj is \[-1000, 1000\]"),
@@ -65,7 +65,7 @@ WRONG = [
         {"Mounts": [{"Type": "odd", "Target": "/x"}]},
         'invalid mount config for type "odd": mount type unknown',
     ),
-    ({}, {"LogConfig": {"Type": "nope"}}, "logger: no log driver named 'nope' is registered"),
+    ({}, {"LogConfig": {"Type": "nope"}}, 'error looking up logging plugin nope: plugin "nope" not found'),
     (
         {},
         {"LogConfig": {"Type": "json-file", "Config": {"x": "1"}}},

@@ -39,7 +39,7 @@ def test_order_and_variables():
 @pytest.mark.parametrize(
     ("line", "words"),
     [
-        ("RUN x", "run is not a valid change command"),
+        ("RUN x", "RUN is not a valid change command"),
         ("ENV", "ENV requires at least one argument"),
         ("ENV A", "ENV must have two arguments"),
         ("EXPOSE 99999", "invalid containerPort: 99999"),

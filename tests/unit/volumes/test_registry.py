@@ -6,7 +6,7 @@ import stat
 
 import pytest
 
-from onggi.errors import Conflict, InvalidArgument, NotFound
+from onggi.errors import Conflict, InvalidArgument, NotFound, Unavailable
 from onggi.store.database import Database
 from onggi.volumes.holding import Holding
 from onggi.volumes.model import ANONYMOUS, Wish
@@ -168,9 +168,12 @@ def test_prune_and_usage(world):
     assert world.events[-1][:3] == ("volume", "prune", "")
 
 
-@pytest.mark.parametrize(
-    "body", [None, [], {"Name": 1}, {"Name": "x", "Labels": ["a"]}, {"ClusterVolumeSpec": {}}]
-)
+@pytest.mark.parametrize("body", [None, [], {"Name": 1}, {"Name": "x", "Labels": ["a"]}])
 def test_bodies_that_are_none(world, body):
     with pytest.raises(InvalidArgument):
         world.run(world.service.create(body))
+
+
+def test_cluster_volumes_need_a_swarm(world):
+    with pytest.raises(Unavailable, match="not a swarm manager"):
+        world.run(world.service.create({"ClusterVolumeSpec": {}}))

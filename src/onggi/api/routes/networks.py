@@ -27,7 +27,7 @@ async def list_(engine: Engine, request: Request) -> Answer:
 async def inspect(engine: Engine, request: Request) -> Answer:
     """GET /networks/{id}."""
     query = Query(request.query)
-    found = await engine.networks.inspect(request.params["id"], query.flag("verbose"), query.text("scope"))
+    found = await engine.networks.inspect(request.params["id"], query.text("scope"))
     return answer(found)
 
 

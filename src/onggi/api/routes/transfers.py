@@ -41,10 +41,9 @@ async def create(engine: Engine, request: Request) -> Answer:
 async def push(engine: Engine, request: Request) -> Answer:
     """POST /images/{name}/push."""
     query = Query(request.query)
-    if query.text("platform"):
-        raise Unsupported("push of one platform is not supported: an image here has one platform")
     auth = request.headers.get("x-registry-auth", "")
-    return await progress(engine.transfers.push(request.params["name"], query.text("tag"), auth=auth))
+    name, platform = request.params["name"], platform_of(query)
+    return await progress(engine.transfers.push(name, query.text("tag"), platform=platform, auth=auth))
 
 
 async def commit(engine: Engine, request: Request) -> Answer:
