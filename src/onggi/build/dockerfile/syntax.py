@@ -98,7 +98,8 @@ class _Reader:
             text, continued = self._continuation(self._next().lstrip(SPACE))
             if text or continued:
                 found.append(self._statement(text, continued, first, comments))
-                comments = []
+            # An empty line separates a comment from what follows.
+            comments = []
         return found
 
     def _comment(self, before: list[str]) -> list[str]:

@@ -138,6 +138,12 @@ class StageScope:
         self.args: list[typed.Variable] = []
         self._outside, self._build_args, self._escape = outside, build_args, escape
 
+    def child(self) -> StageScope:
+        """The scope of a stage that begins on this one, which has its variables and its ARGs."""
+        scope = StageScope(self.variables, self._outside, self._build_args, self._escape)
+        scope.args = list(self.args)
+        return scope
+
     def take(self, instruction: typed.Instruction) -> Taken:
         """The instruction as it is to be done; ARG and ENV count from the next one on.
 
