@@ -5,11 +5,11 @@ import re
 import subprocess
 
 import pytest
-from test_networks import addresses, network  # noqa: F401 - a fixture
+from test_networks import WEB, addresses, network  # noqa: F401 - a fixture
 from test_ports import ruleset, web
 
-from engines import wait_until
-from hosts import Machine, reachable
+from engines import RealEngine, wait_until
+from hosts import Machine, fetch, reachable
 from onggi.networks import rules
 from onggi.networks.model import NAME, Network, Subnet
 
@@ -118,3 +118,37 @@ def test_beside_an_engine_that_forwards_for_nobody_else(ours, network, outside):
             ours.command("rm", "-f", server)
     finally:
         subprocess.run(["nft", "-f", "-"], input=rules.removal("onggi-other").encode(), check=True)
+
+
+UFW = """table inet admin {
+ chain input { type filter hook input priority 0; policy drop; iifname "lo" accept;
+  ct state established,related accept; jump user; }
+ chain user { tcp dport 22 accept; }
+}
+"""
+
+
+def test_published_ports_that_obey(tmp_path, outside):
+    """The admin's rules for the machine's own ports decide who comes from outside; ``--obey-firewall``."""
+    engine = RealEngine(tmp_path, "--obey-firewall")
+    subprocess.run(["nft", "-f", "-"], input=UFW.encode(), check=True)
+    try:
+        engine.start()
+        engine.import_busybox()
+        run = ["run", "-d", "-p", "8080:80", "busybox", "sh", "-c", WEB]
+        name = engine.docker(*run, check=True).stdout.decode().strip()
+        wait_until(lambda: reachable("127.0.0.1", 8080), "the web server")
+        assert fetch(outside.world, 8080) == name[:12]
+        assert not reachable(outside.world, 8080, outside)
+        subprocess.run(
+            ["nft", "add", "rule", "inet", "admin", "user", "tcp", "dport", "8080", "accept"], check=True
+        )
+        assert outside.fetch(outside.world, 8080) == name[:12]
+        engine.kill()
+        engine.start()
+        assert outside.fetch(outside.world, 8080) == name[:12]
+        refused = engine.docker("run", "--rm", "-p", "53:53/udp", "busybox", "true")
+        assert (refused.returncode, b"obey-firewall" in refused.stderr) == (125, True)
+    finally:
+        engine.destroy()
+        subprocess.run(["nft", "delete", "table", "inet", "admin"], check=True)

@@ -72,6 +72,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     ip: str = ""
     icc: bool = True
     ip_forward: bool = True
+    obey_firewall: bool = False
     address_pools: tuple[tuple[str, int], ...] = ()
     registries: Settings = Settings()
     storage_driver: str = ""
@@ -161,6 +162,7 @@ def build(values: Mapping[str, Json]) -> Config:
         ip=str(values.get("ip", "")),
         icc=bool(values.get("icc", True)),
         ip_forward=bool(values.get("ip-forward", True)),
+        obey_firewall=bool(values.get("obey-firewall", False)),
         address_pools=network_options.pools(values.get("default-address-pools", [])),
         storage_driver=str(values.get("storage-driver", "")),
     )

@@ -53,6 +53,12 @@ FLAGS = (
     Flag("bip", "text", "bip", "Address and subnet of the default network's bridge, 172.17.0.1/16"),
     Flag("mtu", "int", "mtu", "MTU of the default network (default 1500)"),
     Flag("ip", "text", "ip", "Address that ports are published on unless told otherwise (default all)"),
+    Flag(
+        "obey-firewall",
+        "bool",
+        "obey-firewall",
+        "Let the machine's rules for its own ports decide who reaches published ones (TCP only)",
+    ),
     Flag("default-address-pool", "list", "default-address-pools", "Automatic subnets, base=CIDR,size=BITS"),
     Flag("ready-fd", "int", "", "Descriptor to write one byte to when the engine serves"),
     Flag("detached", "bool", "", "Internal: the background half of --detach"),

@@ -176,6 +176,7 @@ def network_settings(config: Config) -> Settings:
         binding=config.ip,
         icc=config.icc,
         ip_forward=config.ip_forward,
+        obey_firewall=config.obey_firewall,
         pools=tuple(Pool(base, size) for base, size in config.address_pools) or POOLS,
         seed=config.data_root + _machine_id(),
         exec_root=config.exec_root,

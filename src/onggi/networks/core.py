@@ -33,7 +33,8 @@ class Database(Protocol):
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
-    """What is configured: dockerd's ``bip``, ``mtu``, ``ip``, ``ip-forward``, ``default-address-pools``.
+    """What is configured: dockerd's ``bip``, ``mtu``, ``ip``, ``ip-forward``, ``default-address-pools``;
+    with ``obey_firewall`` published ports are the machine's own to the packet filter.
 
     ``table`` and ``bridge`` are names of this engine's own on the machine; ``seed`` is what its IPv6 pool
     follows from.
@@ -46,6 +47,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     binding: str = ""
     icc: bool = True
     ip_forward: bool = True
+    obey_firewall: bool = False
     pools: tuple[Pool, ...] = POOLS
     seed: str = "onggi"
     exec_root: str = "/run/onggi"
@@ -170,7 +172,9 @@ class Core:
     def ruleset(self) -> Ruleset:
         """What the packet filter should be now."""
         real = [self.networks[key] for key in self.realized if self.networks[key].driver == "bridge"]
-        return Ruleset(rules.segments(real), frozenset(self._published()), self.closed)
+        return Ruleset(
+            rules.segments(real), frozenset(self._published()), self.closed, self.settings.obey_firewall
+        )
 
     def _published(self) -> Iterable[Published]:
         for sandbox in self.sandboxes.values():

@@ -56,11 +56,16 @@ class Published(NamedTuple):
 
 
 class Ruleset(NamedTuple):
-    """Everything; ``closed`` refuses to forward for others, on a machine that did not before us."""
+    """Everything; ``closed`` refuses to forward for others, on a machine that did not before us.
+
+    ``relayed``: ports are translated for the machine and its containers alone. Who comes from outside reaches
+    the engine's socket, if the machine's rules for its own ports (INPUT) let him, and is relayed.
+    """
 
     segments: tuple[Segment, ...] = ()
     published: frozenset[Published] = frozenset()
     closed: bool = False
+    relayed: bool = False
 
 
 def segments(networks: Iterable[Network]) -> tuple[Segment, ...]:
@@ -133,7 +138,10 @@ def _chains(rules: Ruleset, own: list[Segment], six: bool) -> list[str]:
         ),
         _block(
             "chain arrive",
-            ["type nat hook prerouting priority dstnat; policy accept;", "fib daddr type local jump publish"],
+            [
+                "type nat hook prerouting priority dstnat; policy accept;",
+                f"{'iifname @bridges ' if rules.relayed else ''}fib daddr type local jump publish",
+            ],
         ),
         _block(
             "chain emit",

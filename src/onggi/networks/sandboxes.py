@@ -20,7 +20,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from onggi.errors import Forbidden, InvalidArgument, OnggiError, Unavailable
+from onggi.errors import Forbidden, InvalidArgument, OnggiError, Unavailable, Unsupported
 from onggi.kernel.files import write_atomic
 from onggi.kernel.netlink import Netlink
 from onggi.networks import model, plans, wiring
@@ -154,6 +154,7 @@ class Sandboxes:
         if target is None:
             return  # as docker: what is on internal networks alone publishes nothing
         network = core.networks[target.network]
+        _check_relayed(core, ports)
         taken = core.taken.setdefault(sandbox.container, [])
         try:
             for wish in ports:
@@ -412,6 +413,15 @@ def _addresses(core: Core, network: Network, wish: PortWish) -> list[str]:
     if chosen == "0.0.0.0" and network.options.get(model.BINDING):
         return ["0.0.0.0"]
     return ["0.0.0.0", "::"] if os.path.exists("/proc/net/if_inet6") else ["0.0.0.0"]
+
+
+def _check_relayed(core: Core, ports: Sequence[PortWish]) -> None:
+    for wish in ports:
+        if core.settings.obey_firewall and wish.protocol != "tcp":
+            raise Unsupported(
+                f"port {wish.container_port}/{wish.protocol} cannot be published by an engine that obeys the "
+                "firewall (obey-firewall): it relays only TCP"
+            )
 
 
 def _check_address(text: str) -> None:

@@ -105,6 +105,8 @@ def test_the_filter():
     )
     rules_ = Ruleset(rules.segments([BRIDGE, DUAL, INSIDE, OPEN]), published, closed=True)
     golden("filter.nft", rules.transaction("onggi", None, rules_))
+    relayed = rules.transaction("onggi", None, rules_._replace(relayed=True))
+    assert relayed.count("iifname @bridges fib daddr type local jump publish") == 2  # both families
 
 
 def test_ports_change_without_the_rest():
