@@ -218,6 +218,11 @@ class FakeSystem:
         return {"ok": True}
 
 
+class FakeBuilder:
+    async def prune(self, filters, *, keep):
+        return {"CachesDeleted": None, "SpaceReclaimed": 0}
+
+
 class FakeEngine:
     """All services."""
 
@@ -227,3 +232,4 @@ class FakeEngine:
         self.volumes = FakeVolumes()
         self.images, self.transfers, self.system = FakeImages(), FakeTransfers(), FakeSystem()
         self.networks = FakeNetworks()
+        self.builder = FakeBuilder()

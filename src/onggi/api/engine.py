@@ -8,6 +8,7 @@ from contextlib import AbstractAsyncContextManager
 from typing import Any, Protocol
 
 from onggi.api.query import Filters
+from onggi.build.options import Options
 from onggi.containers.committing import CommitOptions
 from onggi.containers.copying import Archive
 from onggi.containers.options import AttachOptions, ExecOptions, Hijack, LogQuery
@@ -151,6 +152,14 @@ class Transfers(Protocol):
     async def save(self, names: Sequence[str], platform: Platform | None) -> AsyncIterator[bytes]: ...
 
 
+class Builder(Protocol):
+    """Images from Dockerfiles."""
+
+    def build(self, chunks: AsyncIterator[bytes], asked: Options) -> AsyncIterator[Json]: ...
+    def cancel(self, build_id: str) -> bool: ...
+    async def prune(self, filters: Filters, *, keep: int) -> Json: ...
+
+
 class Events(Protocol):
     """What happened and happens, as docker's event messages."""
 
@@ -195,6 +204,8 @@ class Engine(Protocol):
     def images(self) -> Images: ...
     @property
     def transfers(self) -> Transfers: ...
+    @property
+    def builder(self) -> Builder: ...
     @property
     def questions(self) -> Questions: ...
     @property

@@ -41,7 +41,7 @@ class DataRoot:
             "Images": images,
             "Containers": containers,
             "Volumes": await services.volumes.usage(),
-            "BuildCache": [],
+            "BuildCache": await services.builder.usage(),
         }
 
     async def accounts(self) -> Json:

@@ -49,6 +49,7 @@ class Engine:
         self.images: Images = services.images
         self.registries = services.registries
         self.transfers: Transfers = services.transfers
+        self.builder = services.builder
         self.volumes: Volumes = services.volumes
         self.volume_contents = services.volume_contents
         self.questions = services.transfers.questions

@@ -9,6 +9,9 @@ from contextlib import AsyncExitStack
 
 import msgspec
 
+from onggi.build import cache as build_cache
+from onggi.build.service import Builder
+from onggi.build.workshop import Workshop
 from onggi.containers import host as machine_facts
 from onggi.containers import pipes, records, restart, schema
 from onggi.containers.context import Context
@@ -20,6 +23,9 @@ from onggi.containers.supervisor import Supervisor
 from onggi.daemon.birth import Birth, Limits
 from onggi.daemon.config import DATA_ROOT, Config
 from onggi.images import pushed
+from onggi.images.flights import Flights
+from onggi.images.hostbase import Seals
+from onggi.images.layering import Intake
 from onggi.images.registries import Registries
 from onggi.images.service import Images
 from onggi.images.transfers import Transfers
@@ -57,7 +63,7 @@ class Services:
         self._stack = AsyncExitStack()
         self.layout = Layout(config.data_root)
         self.layout.create()
-        own = (network_rows, pushed, schema, volumes)
+        own = (build_cache, network_rows, pushed, schema, volumes)
         migrations = [*MIGRATIONS, *(step for room in own for step in room.MIGRATIONS)]
         self.database = Database(self.layout.database, migrations)
         self._stack.callback(self.database.close)
@@ -72,6 +78,7 @@ class Services:
     async def recover(self, *, rebooted: bool) -> None:
         """Find every container as it is; root file systems of containers that no row names are removed."""
         await self.containers.recover(rebooted=rebooted)
+        await self.builder.recover()
         for container_id in set(self.snapshots.known()) - set(self.containers.context.containers):
             await self.snapshots.remove(container_id)
 
@@ -162,6 +169,22 @@ class Services:
         )
         self.containers = Containers(context)
         self._stack.push_async_callback(self.containers.close)
+        self.builder = Builder(self._workshop(config))
+
+    def _workshop(self, config: Config) -> Workshop:
+        return Workshop(
+            content=self.content,
+            intake=Intake(self.content, self.layers),
+            images=self.images,
+            transfers=self.transfers,
+            containers=self.containers,
+            snapshots=self.snapshots,
+            seals=Seals(self.layout.host_key),
+            cache=build_cache.Cache(self.content, self.collector),
+            flights=Flights(),
+            directory=f"{config.data_root}/build",
+            secrets=f"{config.exec_root}/build",
+        )
 
 
 def network_settings(config: Config) -> Settings:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from onggi.api.router import Route
 from onggi.api.routes import (
+    build,
     containers,
     execs,
     files,
@@ -28,6 +29,7 @@ def all_routes() -> list[Route]:
         *files.ROUTES,
         *transfers.ROUTES,
         *images.ROUTES,
+        *build.ROUTES,
         *volumes.ROUTES,
         *private.ROUTES,
         *networks.ROUTES,

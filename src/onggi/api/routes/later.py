@@ -16,17 +16,12 @@ _NO_SWARM = (
     'This node is not a swarm manager. Use "docker swarm init" or "docker swarm join" to connect this node '
     "to swarm and try again."
 )
-_BUILD = "build elsewhere and bring the root file system in with `import`"
 
 # (method, pattern, what is refused, what to do instead)
 REFUSED = (
     ("GET", "/containers/{id}/checkpoints", "checkpoints", "stop and start the container"),
     ("POST", "/containers/{id}/checkpoints", "checkpoints", "stop and start the container"),
     ("DELETE", "/containers/{id}/checkpoints/{checkpoint}", "checkpoints", "stop and start the container"),
-    ("POST", "/build", "build", _BUILD),
-    ("POST", "/build/cancel", "build", _BUILD),
-    ("POST", "/session", "build sessions", _BUILD),
-    ("POST", "/grpc", "build sessions", _BUILD),
 )
 NOT_OFFERED = (
     ("POST", "/swarm/init", "swarm mode is not offered by this engine: run containers with `run`"),
@@ -76,7 +71,6 @@ async def no_plugin_to_upgrade(engine: Engine, request: Request) -> Answer:
 
 
 ROUTES = [
-    Route("POST", "/build/prune", _constant({"CachesDeleted": [], "SpaceReclaimed": 0})),
     Route("GET", "/plugins", _constant([])),
     Route("GET", "/plugins/{name*}/json", no_plugin),
     Route("DELETE", "/plugins/{name*}", no_plugin),

@@ -1,0 +1,206 @@
+"""/build: images from Dockerfiles, by docker's stream of messages."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import binascii
+from collections.abc import AsyncIterator
+from contextlib import aclosing
+from typing import Any, cast
+
+import msgspec
+
+from onggi.api.engine import Engine
+from onggi.api.errors import message_of
+from onggi.api.http.message import Request, Stream
+from onggi.api.query import Query
+from onggi.api.router import Answer, Handler, Route
+from onggi.api.routes.answers import answer, json_line
+from onggi.build.credentials import decode
+from onggi.build.options import Options
+from onggi.errors import InvalidArgument, NotFound, Unsupported
+
+Json = Any
+_NUMBERS = {
+    "memory": "Memory",
+    "memswap": "MemorySwap",
+    "cpushares": "CpuShares",
+    "cpuperiod": "CpuPeriod",
+    "cpuquota": "CpuQuota",
+    "shmsize": "ShmSize",
+}
+_TEXTS = {"cpusetcpus": "CpusetCpus", "cpusetmems": "CpusetMems", "cgroupparent": "CgroupParent"}
+# What is asked for by a parameter with a value, and what to do instead.
+_REFUSED = {
+    "squash": "squash is not supported: export a container of the image and import that",
+    "session": "BuildKit sessions are not supported: build with DOCKER_BUILDKIT=0",
+    "outputs": "outputs are not supported: build an image, then `save` it or `cp` from a container",
+    "securityopt": "security options are not supported in builds",
+}
+_SESSIONS = (
+    "BuildKit's sessions are not supported by this engine: build with DOCKER_BUILDKIT=0 docker build, "
+    "or with onggi build"
+)
+
+
+async def build(engine: Engine, request: Request) -> Answer:
+    """POST /build."""
+    messages = engine.builder.build(request.body.chunks(), options_of(request))
+    first = await anext(messages, None)
+    return Stream(_lines(first, messages))
+
+
+async def _lines(first: Json, rest: AsyncIterator[Json]) -> AsyncIterator[bytes]:
+    try:
+        async with aclosing(cast(Any, rest)):
+            if first is not None:
+                yield json_line(first)
+            async for message in rest:
+                yield json_line(message)
+    except (asyncio.CancelledError, GeneratorExit):
+        raise
+    except Exception as error:
+        code = getattr(error, "code", 0)
+        detail = ({"code": code} if code else {}) | {"message": message_of(error)}
+        yield json_line({"errorDetail": detail, "error": message_of(error)})
+
+
+def options_of(request: Request) -> Options:
+    """The parameters of docker's ImageBuild, and those of our own command. Raises InvalidArgument or
+    Unsupported.
+    """
+    query = Query(request.query)
+    _refuse(query)
+    own = _own(request.headers.get("x-onggi-build", ""))
+    return Options(
+        tags=[tag for tag in query.all("t") if tag],
+        dockerfile=query.text("dockerfile") or "Dockerfile",
+        remote=query.text("remote"),
+        target=query.text("target"),
+        args=_strings(query, "buildargs"),
+        labels=_strings(query, "labels"),
+        host=_host(query),
+        network=_network(query.text("networkmode")),
+        platform=query.text("platform"),
+        no_cache=query.flag("nocache"),
+        no_cache_stages=own.no_cache_filter,
+        pull=query.flag("pull"),
+        quiet=query.flag("q"),
+        auths=decode(request.headers.get("x-registry-config", ""), "X-Registry-Config"),
+        secrets={name: _bytes(text) for name, text in own.secrets.items()},
+        contexts=own.contexts,
+        details=own.details,
+        build_id=query.text("buildid"),
+    )
+
+
+class _Own(msgspec.Struct, rename="pascal"):
+    secrets: dict[str, str] = {}
+    contexts: dict[str, str] = {}
+    no_cache_filter: list[str] = []
+    details: bool = False
+
+
+def _own(header: str) -> _Own:
+    try:
+        return msgspec.convert(decode(header, "X-Onggi-Build"), _Own)
+    except msgspec.ValidationError:
+        raise InvalidArgument("X-Onggi-Build has members of a wrong type") from None
+
+
+def _bytes(text: str) -> bytes:
+    try:
+        return base64.b64decode(text, validate=True)
+    except binascii.Error:
+        raise InvalidArgument("X-Onggi-Build: a secret is not in base64") from None
+
+
+def _refuse(query: Query) -> None:
+    if query.text("version", "1") not in ("", "1"):
+        raise Unsupported(_SESSIONS)
+    for name, sentence in _REFUSED.items():
+        if query.flag(name) and query.text(name) not in ("[]", "null"):
+            raise Unsupported(sentence)
+    if query.text("cachefrom") not in ("", "[]", "null"):
+        raise Unsupported("cachefrom is not supported: layers that were built here are found without it")
+    if query.text("isolation") not in ("", "default"):
+        raise InvalidArgument(f'invalid isolation "{query.text("isolation")}": unsupported on linux')
+
+
+def _host(query: Query) -> Json:
+    """The part of a HostConfig that a build may set."""
+    found: Json = {key: query.integer(name, 0) for name, key in _NUMBERS.items() if query.integer(name, 0)}
+    found |= {key: query.text(name) for name, key in _TEXTS.items() if query.text(name)}
+    hosts = [entry for text in query.all("extrahosts") for entry in _entries(text)]
+    found |= {"ExtraHosts": hosts} if hosts else {}
+    ulimits = _json(query, "ulimits", list)
+    return found | ({"Ulimits": ulimits} if ulimits else {})
+
+
+def _entries(text: str) -> list[str]:
+    """Extra hosts, which clients send as a JSON list or one by one."""
+    if not text.startswith("["):
+        return [text] if text else []
+    try:
+        return msgspec.json.decode(text, type=list[str])
+    except msgspec.DecodeError:
+        raise InvalidArgument("invalid extrahosts: expected a list") from None
+
+
+def _network(mode: str) -> str:
+    return "" if mode == "default" else mode
+
+
+def _strings(query: Query, name: str) -> dict[str, str]:
+    """A JSON object of strings; what is null was not given."""
+    found = _json(query, name, dict)
+    if not all(isinstance(value, str) or value is None for value in found.values()):
+        raise InvalidArgument(f"error reading {name}: values must be strings")
+    return {key: value for key, value in found.items() if value is not None}
+
+
+def _json(query: Query, name: str, kind: type) -> Json:
+    text = query.text(name)
+    try:
+        value = msgspec.json.decode(text) if text else None
+    except msgspec.DecodeError as error:
+        raise InvalidArgument(f"error reading {name}: {error}") from None
+    if value is not None and not isinstance(value, kind):
+        raise InvalidArgument(f"error reading {name}: unexpected type")
+    return value or kind()
+
+
+async def prune(engine: Engine, request: Request) -> Answer:
+    """POST /build/prune."""
+    query = Query(request.query)
+    keep = query.integer("reserved-space", 0) or query.integer("keep-storage", 0) or 0
+    if query.integer("max-used-space", 0) or query.integer("min-free-space", 0):
+        raise Unsupported("max-used-space and min-free-space are not supported: use keep-storage")
+    return answer(await engine.builder.prune(query.filters(), keep=keep))
+
+
+async def cancel(engine: Engine, request: Request) -> Answer:
+    """POST /build/cancel."""
+    build_id = Query(request.query).text("id")
+    if not build_id:
+        raise InvalidArgument("build ID not provided")
+    if not engine.builder.cancel(build_id):
+        raise NotFound(f"no build {build_id} is in progress")
+    return answer(None)
+
+
+def _refusal(sentence: str) -> Handler:
+    async def refuse(engine: Engine, request: Request) -> Answer:
+        raise Unsupported(sentence)
+
+    return refuse
+
+
+ROUTES = [
+    Route("POST", "/build", build, until_eof=True),
+    Route("POST", "/build/prune", prune),
+    Route("POST", "/build/cancel", cancel),
+    Route("POST", "/session", _refusal(_SESSIONS)),
+    Route("POST", "/grpc", _refusal(_SESSIONS)),
+]

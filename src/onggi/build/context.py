@@ -1,0 +1,138 @@
+"""The files of a client, in a directory of their own below the data root, gone with the build.
+
+<data-root>/build/<id>/context/     what was sent, unpacked by a confined job
+<data-root>/build/<id>/...          documents and layers on their way
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import uuid
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import msgspec
+
+from onggi.archive import trees
+from onggi.archive.extract import Limits
+from onggi.build.workshop import Workshop
+from onggi.containers import pipes
+from onggi.errors import InvalidArgument, KernelError, OnggiError
+from onggi.images.decompress import Decompressor
+from onggi.images.streams import Chunks, of_file
+from onggi.kernel import paths
+from onggi.kernel.files import write_all
+from onggi.store import space
+from onggi.store.layout import make_private
+
+_MAX_DOCKERFILE = 16 << 20
+_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
+
+
+class Place(msgspec.Struct, frozen=True):
+    """The directory of one build, and of its secrets."""
+
+    path: str
+    secrets: str
+
+    @property
+    def context(self) -> str:
+        """Where the client's files are."""
+        return f"{self.path}/context"
+
+    def open(self) -> int:
+        """The context's descriptor, the caller's own."""
+        return os.open(self.context, _DIRECTORY)
+
+    def scratch(self) -> int:
+        """A file without a name, the caller's own."""
+        return os.open(self.path, os.O_RDWR | os.O_TMPFILE | os.O_CLOEXEC, 0o600)
+
+    def write(self, content: bytes, mode: int) -> str:
+        """The path of a new file."""
+        path = f"{self.path}/{uuid.uuid4().hex}"
+        fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        try:
+            write_all(fd, content)
+            os.fchmod(fd, mode)
+        finally:
+            os.close(fd)
+        return path
+
+    def read(self, path: str) -> bytes | None:
+        """A small file of the context, links resolved in it; None if it is not there."""
+        fd = self.open()
+        try:
+            return paths.read_file_in(fd, path, _MAX_DOCKERFILE)
+        finally:
+            os.close(fd)
+
+
+@asynccontextmanager
+async def place(workshop: Workshop) -> AsyncIterator[Place]:
+    """A new directory for a build."""
+    name = uuid.uuid4().hex
+    found = Place(f"{workshop.directory}/{name}", f"{workshop.secrets}/{name}")
+    for path in (workshop.directory, workshop.secrets, found.path, found.secrets):
+        make_private(path)
+    os.mkdir(found.context, 0o755)
+    try:
+        yield found
+    finally:
+        await workshop.content.finish(asyncio.to_thread(_remove, found))
+
+
+def recover(workshop: Workshop) -> None:
+    """At start: remove what builds left that a kill has ended. Blocking."""
+    for directory in (workshop.directory, workshop.secrets):
+        for name in os.listdir(directory) if os.path.isdir(directory) else []:
+            if name != "caches":
+                trees.remove(f"{directory}/{name}")
+
+
+async def receive(workshop: Workshop, found: Place, chunks: Chunks) -> None:
+    """Unpack a context: a tar, plain or compressed. Raises InvalidArgument."""
+    root_fd = found.open()
+    limits = Limits(bytes=space.room(root_fd))._asdict()
+    try:
+        await pipes.feed(chunks, lambda fd: workshop.job("unpack", limits, [fd, root_fd]))
+    except KernelError as error:
+        raise InvalidArgument(f"Error processing tar file: {error}") from None
+    finally:
+        os.close(root_fd)
+
+
+async def unpack_file(workshop: Workshop, found: Place, fd: int) -> bytes:
+    """Unpack a tar that was fetched; what is none is a Dockerfile, whose text is returned."""
+    head = os.pread(fd, 1 << 16, 0)
+    if begins_as_tar(head):
+        await receive(workshop, found, of_file(fd))
+        return b""
+    return os.pread(fd, _MAX_DOCKERFILE, 0)
+
+
+def begins_as_tar(head: bytes) -> bool:
+    """Whether the first block of a file, decompressed, is the head of a member."""
+    try:
+        block = b"".join(Decompressor().feed(head))[:512]
+        return len(block) == 512 and int(block[148:156].strip(b" \0") or b"x", 8) == _checksum(block)
+    except (OnggiError, ValueError):
+        return False
+
+
+def _checksum(block: bytes) -> int:
+    return sum(block[:148]) + 8 * 32 + sum(block[156:])
+
+
+def drop_caches(workshop: Workshop) -> int:
+    """Remove what cache mounts hold; the bytes they took. Blocking."""
+    path = f"{workshop.directory}/caches"
+    size = trees.usage(path)
+    trees.remove(path)
+    return size
+
+
+def _remove(found: Place) -> None:
+    trees.remove(found.path)
+    trees.remove(found.secrets)

@@ -1,0 +1,97 @@
+"""The stream of a build: docker's messages, those of a stage together, in the order of the Dockerfile."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import AsyncIterator, Sequence
+from typing import Any
+
+from onggi.build.graph import Node
+
+Json = Any
+
+
+class Report:
+    """What one build tells; everything runs on one event loop."""
+
+    def __init__(self, nodes: Sequence[Node], *, details: bool) -> None:
+        self._details = details
+        self._queue: asyncio.Queue[Json] = asyncio.Queue()
+        self._waiting = {node.number: deque[Json]() for node in nodes}
+        self._order = deque(node.number for node in nodes)
+        self._ended: set[int] = set()
+
+    def say(self, text: str) -> None:
+        """A line of the build as a whole."""
+        self._queue.put_nowait({"stream": f"{text}\n"})
+
+    def tell(self, message: Json, number: int = -1) -> None:
+        """A message, of stage ``number`` if it is one's: told when its turn has come."""
+        if number < 0 or self._details or (self._order and self._order[0] == number):
+            self._queue.put_nowait(message)
+        else:
+            self._waiting[number].append(message)
+
+    def ended(self, number: int) -> None:
+        """A stage has told all: the next one's turn."""
+        self._ended.add(number)
+        while self._order and self._order[0] in self._ended:
+            self._order.popleft()
+            waiting = self._waiting[self._order[0]] if self._order else deque()
+            while waiting:
+                self._queue.put_nowait(waiting.popleft())
+
+    async def follow(self, work: asyncio.Task[Any]) -> AsyncIterator[Json]:
+        """Every message until the work is done; then raises what it raised."""
+        work.add_done_callback(lambda _: self._queue.put_nowait(None))
+        while (message := await self._queue.get()) is not None:
+            yield message
+        for number in self._order:
+            for message in self._waiting[number]:
+                yield message
+        work.result()
+
+
+class Steps:
+    """What one stage tells of its steps; the numbers are those of the whole build."""
+
+    def __init__(self, report: Report, node: Node, first: int, total: int, *, details: bool) -> None:
+        self._report, self._node, self._number, self._total = report, node, first - 1, total
+        self._details, self._began = details, time.monotonic()
+
+    def begin(self, text: str) -> None:
+        """The next step."""
+        self._number, self._began = self._number + 1, time.monotonic()
+        self._tell("begin", f"Step {self._number}/{self._total} : {text}\n")
+
+    def output(self, message: Json) -> None:
+        """What a step says."""
+        self._report.tell(self._with("output", message), self._node.number)
+
+    def line(self, text: str) -> None:
+        """A line about a step."""
+        self._tell("output", f" ---> {text}\n")
+
+    def cached(self) -> None:
+        """The step was done before."""
+        self._tell("cached", " ---> Using cache\n")
+
+    def done(self, image_id: str) -> None:
+        """What the step has led to."""
+        self._tell("done", f" ---> {image_id.removeprefix('sha256:')[:12]}\n")
+
+    def end(self) -> None:
+        """The stage is over."""
+        self._report.ended(self._node.number)
+
+    def _tell(self, event: str, text: str) -> None:
+        self._report.tell(self._with(event, {"stream": text}), self._node.number)
+
+    def _with(self, event: str, message: Json) -> Json:
+        if not self._details:
+            return message
+        seconds = round(time.monotonic() - self._began, 3)
+        facts = {"Stage": self._node.name, "Step": self._number, "Steps": self._total, "Event": event}
+        return message | {"onggi": facts | {"Seconds": seconds}}

@@ -1,0 +1,191 @@
+"""What RUN mounts: files of the context, of stages and images, caches, memory, and secrets."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import posixpath
+import uuid
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from hashlib import sha256
+from typing import Any, NamedTuple
+
+from onggi.build.context import Place
+from onggi.build.dockerfile import instructions as typed
+from onggi.build.options import Options
+from onggi.build.state import State
+from onggi.build.transfers import digest_of
+from onggi.build.workshop import Workshop
+from onggi.containers.mount_points import MountPoint, check_destination
+from onggi.errors import InvalidArgument, Unsupported
+from onggi.store.layout import make_private
+
+Json = Any
+Origin = Callable[[str], Awaitable[State]]  # the state of a stage or image that a mount is from
+
+
+class Mounted(NamedTuple):
+    """Mount points of a step, and what of them its result depends on."""
+
+    points: list[MountPoint]
+    key: list[Json]
+
+
+class Mounts:
+    """Prepares the mounts of one build's steps."""
+
+    def __init__(self, workshop: Workshop, place: Place, options: Options, locks: Locks) -> None:
+        self._workshop, self._place, self._options, self._locks = workshop, place, options, locks
+
+    async def key(self, run: typed.Run, state: State, origin: Origin) -> list[Json]:
+        """What the result of a step depends on of what it mounts: never a secret, nor what is in a cache."""
+        return [await self._key(mount, state, origin) for mount in run.mounts]
+
+    async def _key(self, mount: typed.Mount, state: State, origin: Origin) -> Json:
+        common = [mount.kind, destination(mount, state), mount.source, mount.read_only]
+        if mount.kind == "bind":
+            if mount.origin:
+                return [*common, (await origin(mount.origin)).chain]
+            return [*common, await digest_of(self._workshop, self._place, mount.source or ".")]
+        return [*common, mount.identity, mount.sharing, mount.size, mount.mode, mount.uid, mount.gid]
+
+    @asynccontextmanager
+    async def points(self, run: typed.Run, state: State, origin: Origin) -> AsyncIterator[list[MountPoint]]:
+        """The mount points, for the time of the step. Raises InvalidArgument, Unsupported."""
+        async with AsyncExitStack() as stack:
+            points = []
+            for mount in run.mounts:
+                point = await self._point(mount, destination(mount, state), origin, stack)
+                points += [point] if point else []
+            yield points
+
+    async def _point(
+        self, mount: typed.Mount, target: str, origin: Origin, stack: AsyncExitStack
+    ) -> MountPoint | None:
+        match mount.kind:
+            case "bind":
+                return await self._bind(mount, target, origin, stack)
+            case "cache":
+                return await self._cache(mount, target, stack)
+            case "tmpfs":
+                size = [f"size={mount.size}"] if mount.size else []
+                return MountPoint(type="tmpfs", destination=target, options=["nosuid", "nodev", *size])
+            case "secret":
+                return self._secret(mount, target)
+        raise Unsupported(f"RUN --mount=type={mount.kind} is not supported")
+
+    async def _bind(
+        self, mount: typed.Mount, target: str, origin: Origin, stack: AsyncExitStack
+    ) -> MountPoint:
+        subpath = _inside(mount.source)
+        if not mount.origin:
+            return self._directory(self._place.context, target, subpath, writable=False)
+        state = await origin(mount.origin)
+        lease = await stack.enter_async_context(self._workshop.content.lease(ttl_s=0))
+        image_id = await self._workshop.keep_image(lease, state)
+        return MountPoint(
+            type="image", name=image_id, source=image_id, destination=target, writable=False,
+            propagation="rprivate", subpath=subpath,
+        )  # fmt: skip
+
+    async def _cache(self, mount: typed.Mount, target: str, stack: AsyncExitStack) -> MountPoint:
+        if mount.origin:
+            raise Unsupported("RUN --mount=type=cache,from= is not supported: copy the files in the step")
+        name = sha256((mount.identity or target).encode()).hexdigest()
+        path = f"{self._workshop.directory}/caches/{name}"
+        if mount.sharing == "locked":
+            await stack.enter_async_context(self._locks.hold(name))
+        elif mount.sharing == "private":
+            path += f".{await stack.enter_async_context(self._locks.lowest(name))}"
+        mode = 0o755 if mount.mode is None else mount.mode
+        await asyncio.to_thread(_make_cache, path, mode, mount.uid or 0, mount.gid or 0)
+        return self._directory(f"{path}/fs", target, _inside(mount.source), writable=not _read_only(mount))
+
+    def _secret(self, mount: typed.Mount, target: str) -> MountPoint | None:
+        name = mount.identity or mount.source or posixpath.basename(target)
+        content = self._options.secrets.get(name)
+        if content is None:
+            if mount.required:
+                raise InvalidArgument(f"secret {name}: not found")
+            return None
+        path = f"{self._place.secrets}/{uuid.uuid4().hex}"
+        _write(path, content, mount)
+        return self._directory(path, target, "", writable=False)
+
+    @staticmethod
+    def _directory(source: str, target: str, subpath: str, *, writable: bool) -> MountPoint:
+        return MountPoint(
+            type="bind", source=source, destination=target, subpath=subpath, writable=writable,
+            propagation="rprivate",
+        )  # fmt: skip
+
+
+class Locks:
+    """Who has which cache; for all builds of an engine."""
+
+    def __init__(self) -> None:
+        self._locks: dict[str, asyncio.Lock] = {}
+        self._private: dict[str, set[int]] = {}
+
+    @asynccontextmanager
+    async def hold(self, name: str) -> AsyncIterator[None]:
+        """Have a cache alone."""
+        async with self._locks.setdefault(name, asyncio.Lock()):
+            yield
+
+    @asynccontextmanager
+    async def lowest(self, name: str) -> AsyncIterator[int]:
+        """Have the first of several caches of a name that nobody has."""
+        taken = self._private.setdefault(name, set())
+        number = next(it for it in range(len(taken) + 1) if it not in taken)
+        taken.add(number)
+        try:
+            yield number
+        finally:
+            taken.discard(number)
+
+
+def destination(mount: typed.Mount, state: State) -> str:
+    """Where it is mounted. Raises InvalidArgument."""
+    target = mount.target
+    if not target and mount.kind == "secret":
+        target = "/run/secrets/" + posixpath.basename(mount.identity or mount.source)
+    if not target:
+        raise InvalidArgument(f"RUN --mount=type={mount.kind} needs a target")
+    return check_destination(posixpath.join(state.directory, target))
+
+
+def targets(points: Sequence[MountPoint]) -> list[str]:
+    """The destinations of mount points."""
+    return [point.destination for point in points]
+
+
+def _read_only(mount: typed.Mount) -> bool:
+    return mount.kind == "cache" and mount.read_only
+
+
+def _inside(path: str) -> str:
+    """A path below where it begins; links in it are for the kernel, which lets none lead out."""
+    return posixpath.normpath(posixpath.join("/", path)).strip("/")
+
+
+def _make_cache(path: str, mode: int, uid: int, gid: int) -> None:
+    make_private(os.path.dirname(path))
+    make_private(path)
+    try:
+        os.mkdir(f"{path}/fs", 0o700)
+    except FileExistsError:
+        return  # as the first step that used it wanted it
+    os.chown(f"{path}/fs", uid, gid)
+    os.chmod(f"{path}/fs", mode & 0o7777)
+
+
+def _write(path: str, content: bytes, mount: typed.Mount) -> None:
+    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o400)
+    try:
+        os.write(fd, content)
+        os.fchown(fd, mount.uid or 0, mount.gid or 0)
+        os.fchmod(fd, 0o400 if mount.mode is None else mount.mode & 0o777)
+    finally:
+        os.close(fd)

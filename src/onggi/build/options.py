@@ -1,0 +1,70 @@
+"""What a client asks of a build, beside its context and Dockerfile."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import msgspec
+
+from onggi.build.dockerfile import instructions as typed
+from onggi.errors import Forbidden, InvalidArgument, Unsupported
+
+Json = Any
+_EPOCH = "SOURCE_DATE_EPOCH"
+
+
+class Options(msgspec.Struct, frozen=True, kw_only=True):
+    """The parameters of docker's ImageBuild. ``host`` has those of its HostConfig that limit each step;
+    ``auths`` are credentials by registry; ``details`` asks for what our own command shows.
+    """
+
+    tags: Sequence[str] = ()
+    dockerfile: str = "Dockerfile"
+    remote: str = ""
+    target: str = ""
+    args: Mapping[str, str] = {}
+    labels: Mapping[str, str] = {}
+    host: Json = {}
+    network: str = ""
+    platform: str = ""
+    no_cache: bool = False
+    no_cache_stages: Sequence[str] = ()
+    pull: bool = False
+    quiet: bool = False
+    auths: Mapping[str, Json] = {}
+    secrets: Mapping[str, bytes] = {}
+    contexts: Mapping[str, str] = {}
+    details: bool = False
+    build_id: str = ""
+
+    @property
+    def epoch_s(self) -> int | None:
+        """SOURCE_DATE_EPOCH, if it is given. Raises InvalidArgument."""
+        text = self.args.get(_EPOCH, "")
+        if not text:
+            return None
+        if not text.isascii() or not text.isdigit() or len(text) > 10:
+            raise InvalidArgument(f"invalid {_EPOCH}: {text!r} is no number of seconds")
+        return int(text)
+
+    def uncached(self, stage: str) -> bool:
+        """Whether steps of a stage are done anew."""
+        return self.no_cache or stage.lower() in [name.lower() for name in self.no_cache_stages]
+
+
+def check(run: typed.Run, options: Options) -> None:
+    """Decide, in this one place, what a step may have beyond the sandbox. Raises Forbidden, Unsupported."""
+    if run.security == "insecure":
+        raise Forbidden(
+            "security.insecure is not allowed: a step runs in the same sandbox as every container"
+        )
+    if run.network == "host" and options.network != "host":
+        raise Forbidden("network.host is not allowed: build with --network=host to let a step ask for it")
+    for mount in run.mounts:
+        if mount.kind == "ssh":
+            raise Unsupported("RUN --mount=type=ssh is not supported: give a key as a secret")
+        if mount.kind == "secret" and mount.env is not None:
+            raise Unsupported("RUN --mount=type=secret,env= is not supported: read the secret from its file")
+        if mount.kind == "bind" and not mount.read_only:
+            raise Unsupported("RUN --mount=type=bind,rw is not supported: copy what the step is to change")

@@ -1,0 +1,121 @@
+"""What ADD and remote contexts fetch: files by HTTP, in a worker thread, with limits of size and time."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import http.client
+import os
+import posixpath
+import re
+import urllib.error
+import urllib.parse
+import urllib.request
+import uuid
+from typing import NamedTuple
+
+from onggi.build.context import Place
+from onggi.build.dockerfile import instructions as typed
+from onggi.build.workshop import Workshop
+from onggi.errors import InvalidArgument, Unavailable, Unsupported
+from onggi.images.streams import PIECE
+from onggi.store import space
+
+_GIT = re.compile(r"(git@[\w.-]+:|git://|ssh://)|(https?://.*\.git(#.*)?$)|(github\.com/)")
+_TIMEOUT_S = 60
+_CHECKSUM = re.compile(r"sha256:[0-9a-f]{64}")
+
+
+class Fetched(NamedTuple):
+    """A file that was fetched: its name in a directory of its own."""
+
+    directory: str
+    name: str
+
+
+def is_git(source: str) -> bool:
+    """Whether a source is a repository."""
+    return _GIT.match(source) is not None
+
+
+def is_remote(source: str) -> bool:
+    """Whether a source is fetched."""
+    return source.startswith(("http://", "https://")) or is_git(source)
+
+
+def shown(url: str) -> str:
+    """An address without the name and password in it (rule R14)."""
+    parts = urllib.parse.urlsplit(url)
+    return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
+
+
+async def fetch(workshop: Workshop, place: Place, step: typed.Add, source: str) -> Fetched:
+    """One source of an ADD. Raises InvalidArgument, Unsupported, Unavailable."""
+    if is_git(source):
+        raise Unsupported(f"ADD {shown(source)}: git sources are not supported: fetch them in a step")
+    return await download(place, source, step.checksum)
+
+
+async def download(place: Place, url: str, checksum: str = "") -> Fetched:
+    """The file behind an address, with mode 0600, of which ``checksum`` is the digest if it is given."""
+    if checksum and not _CHECKSUM.fullmatch(checksum):
+        raise InvalidArgument(f"invalid checksum {checksum!r}: expected sha256:<64 hexadecimal digits>")
+    directory = f"{place.path}/{uuid.uuid4().hex}"
+    os.mkdir(directory, 0o700)
+    name, digest = await asyncio.to_thread(_download, url, directory)
+    if checksum and digest != checksum:
+        raise InvalidArgument(f"digest mismatch {digest}: {checksum}")
+    return Fetched(directory, name)
+
+
+def _download(url: str, directory: str) -> tuple[str, str]:
+    request = urllib.request.Request(url, headers={"User-Agent": "onggi", "Accept-Encoding": "identity"})
+    try:
+        # No handler for files or anything but http and https, whatever a redirect says.
+        with _opener().open(request, timeout=_TIMEOUT_S) as answer:
+            name = _name(url, answer.headers.get_filename() or "")
+            return name, _save(answer, f"{directory}/{name}", space.room(directory))
+    except (OSError, http.client.HTTPException, ValueError) as error:
+        reason = error.reason if isinstance(error, urllib.error.URLError) else error
+        code = f"response status {error.code} " if isinstance(error, urllib.error.HTTPError) else ""
+        raise Unavailable(f"failed to fetch {shown(url)}: {code}{reason}") from None
+
+
+def _opener() -> urllib.request.OpenerDirector:
+    opener = urllib.request.OpenerDirector()
+    for handler in (
+        urllib.request.ProxyHandler,
+        urllib.request.HTTPHandler,
+        urllib.request.HTTPSHandler,
+        urllib.request.HTTPDefaultErrorHandler,
+        urllib.request.HTTPRedirectHandler,
+        urllib.request.HTTPErrorProcessor,
+    ):
+        opener.add_handler(handler())
+    return opener
+
+
+def _save(answer: http.client.HTTPResponse, path: str, room: int) -> str:
+    digest, size = hashlib.sha256(), 0
+    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    try:
+        while piece := answer.read(PIECE):
+            size += len(piece)
+            if size > room:
+                raise OSError("there is no room for it")
+            digest.update(piece)
+            view = memoryview(piece)
+            while view:
+                view = view[os.write(fd, view) :]
+    finally:
+        os.close(fd)
+    return "sha256:" + digest.hexdigest()
+
+
+def _name(url: str, offered: str) -> str:
+    """The file's name: what the server says, else the end of the address. Raises InvalidArgument."""
+    name = posixpath.basename(offered) or posixpath.basename(urllib.parse.urlsplit(url).path.rstrip("/"))
+    name = urllib.parse.unquote(name)
+    if name in ("", ".", "..") or "/" in name or "\0" in name or len(os.fsencode(name)) > 255:
+        return "download"
+    return name

@@ -1,0 +1,242 @@
+"""RUN: a container of its own for each step, whose changes become a layer, unless that is here."""
+
+from __future__ import annotations
+
+import asyncio
+import codecs
+import socket
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, NamedTuple
+
+from onggi.build import cache, options
+from onggi.build.context import Place
+from onggi.build.dockerfile import instructions as typed
+from onggi.build.dockerfile import syntax
+from onggi.build.dockerfile.variables import proxy_values
+from onggi.build.mounts import Locks, Mounts, targets
+from onggi.build.options import Options
+from onggi.build.state import State
+from onggi.build.workshop import Tell, Workshop
+from onggi.containers.creation import Step
+from onggi.containers.mount_points import MountPoint
+from onggi.containers.options import AttachOptions, Hijacked
+from onggi.errors import CommandNotFound, InvalidArgument, NotExecutable, NotFound
+from onggi.images.progress import Progress
+from onggi.oci.digest import chain_ids
+from onggi.oci.image import HOST
+from onggi.store.content import Lease
+
+Json = Any
+Origin = Callable[[str], Awaitable[State]]
+HOSTNAME = "buildkitsandbox"
+_DOCUMENTS = "/dev/pipes"
+
+
+class StepFailed(InvalidArgument):
+    """A command ended with another code than 0."""
+
+    def __init__(self, command: str, code: int) -> None:
+        self.code = code
+        super().__init__(f"The command '{command}' returned a non-zero code: {code}")
+
+
+class Task(NamedTuple):
+    """One RUN: what is executed where, with which variables, and what its history says."""
+
+    argv: list[str]
+    env: list[str]
+    told: str
+    document: tuple[str, str] | None  # name and content of a heredoc that is a program
+
+
+class Runner:
+    """The RUN steps of one build."""
+
+    def __init__(self, workshop: Workshop, place: Place, lease: Lease, asked: Options, locks: Locks) -> None:
+        self._workshop, self._place, self._lease, self._asked = workshop, place, lease, asked
+        self._mounts = Mounts(workshop, place, asked, locks)
+        self.used: set[str] = set()
+
+    async def run(
+        self, state: State, step: typed.Run, scope: Scope, tell: Tell, *, no_cache: bool
+    ) -> tuple[State, bool]:
+        """The state behind a step, and whether its layer was here. Raises StepFailed."""
+        options.check(step, self._asked)
+        task = plan(state, step, scope)
+        key = await self._key(state, step, task, scope.origin)
+        self.used.add(key)
+        diff_id = "" if no_cache or state.base == HOST else await self._found(key, state)
+        cached = bool(diff_id)
+        if not diff_id:
+            diff_id = await self._done(key, state, step, task, scope.origin, tell)
+        return state.told(f"{task.told} # buildkit", diff_id, empty=False), cached
+
+    async def _found(self, key: str, state: State) -> str:
+        diff_id = await self._workshop.cache.find(key, state.layers)
+        layers = [*state.layers, diff_id]
+        return diff_id if diff_id and await self._lease.have_layer(chain_ids(layers)[-1]) else ""
+
+    async def _key(self, state: State, step: typed.Run, task: Task, origin: Origin) -> str:
+        proxies = set(proxy_values(self._asked.args))
+        return cache.key_of(
+            below=[state.chain, state.base],
+            argv=task.argv,
+            document=task.document,
+            env=[it for it in task.env if it.partition("=")[0] not in proxies],
+            user=state.config.get("User"),
+            directory=state.directory,
+            network=step.network if step.network != "default" else self._asked.network,
+            hosts=self._asked.host.get("ExtraHosts"),
+            mounts=await self._mounts.key(step, state, origin),
+            time=state.time_ns,
+        )
+
+    async def _done(
+        self, key: str, state: State, step: typed.Run, task: Task, origin: Origin, tell: Tell
+    ) -> str:
+        """Do the step, or follow somebody who does; its diff id."""
+
+        async def work(progress: Progress) -> None:
+            await self._do(key, state, step, task, origin, progress)
+
+        # What is mounted of this build's own directory goes with it: such a step is this build's alone.
+        own = task.document or any(it.kind == "secret" or not it.origin for it in step.mounts)
+        diff_id = ""
+        async for message in self._workshop.flights.follow((key, self) if own else key, work):
+            if "layer" in message:
+                diff_id = message["layer"]
+            else:
+                tell(message)
+        await self._lease.have_layer(chain_ids([*state.layers, diff_id])[-1])
+        return diff_id
+
+    async def _do(
+        self, key: str, state: State, step: typed.Run, task: Task, origin: Origin, progress: Progress
+    ) -> None:
+        workshop = self._workshop
+        async with (
+            workshop.content.lease(ttl_s=0) as lease,
+            self._mounts.points(step, state, origin) as points,
+        ):
+            image_id = await workshop.keep_image(lease, state)
+            points = [*points, *self._document(task)]
+            body = self._body(image_id, state, step, task)
+            container_id, _ = await workshop.containers.create(None, body, step=Step(points))
+            try:
+                await self._execute(container_id, task, progress.tell)
+                packing = {"targets": targets(points), "latest_ns": state.time_ns}
+                chunks = await workshop.containers.layer(container_id, pause=False, packing=packing)
+                diff_id = await workshop.keep_layer(lease, chunks, state.layers)
+                await workshop.cache.keep(key, [*state.layers, diff_id], task.told)
+            finally:
+                await workshop.content.finish(self._remove(container_id))
+        progress.tell({"layer": diff_id})
+
+    def _document(self, task: Task) -> list[MountPoint]:
+        if task.document is None:
+            return []
+        name, content = task.document
+        path = self._place.write(content.encode(), 0o755)
+        return [
+            MountPoint(
+                type="bind", source=path, destination=f"{_DOCUMENTS}/{name}", writable=False,
+                propagation="rprivate",
+            )
+        ]  # fmt: skip
+
+    def _body(self, image_id: str, state: State, step: typed.Run, task: Task) -> Json:
+        network = step.network if step.network != "default" else self._asked.network
+        return {
+            "Image": image_id,
+            "Cmd": task.argv,
+            "Env": task.env,
+            "User": state.config.get("User") or "",
+            "WorkingDir": state.directory,
+            "Hostname": "" if network == "host" else HOSTNAME,
+            "AttachStdout": True,
+            "AttachStderr": True,
+            "HostConfig": {**self._asked.host, "NetworkMode": network, "LogConfig": {"Type": "none"}},
+        }
+
+    async def _execute(self, container_id: str, task: Task, tell: Tell) -> None:
+        """Start the container, pass on what it says, and wait for its end. Raises StepFailed."""
+        containers = self._workshop.containers
+        ours, theirs = socket.socketpair()
+        with ours:
+            ours.setblocking(False)
+            theirs.setblocking(False)
+
+            async def hijack() -> Hijacked:
+                return Hijacked(theirs.detach(), b"")
+
+            wish = AttachOptions(stdout=True, stderr=True, stream=True, framed=True)
+            await containers.attach(container_id, wish, hijack)
+            ended = await containers.wait(container_id, "next-exit")
+            try:
+                await containers.start(container_id)
+            except (CommandNotFound, NotExecutable) as error:
+                tell({"stream": f"{error}\n"})
+                raise StepFailed(
+                    " ".join(task.argv), 127 if isinstance(error, CommandNotFound) else 126
+                ) from None
+            await _pass_on(ours, tell)
+            answer = await ended
+        if answer["StatusCode"]:
+            raise StepFailed(" ".join(task.argv), answer["StatusCode"])
+
+    async def _remove(self, container_id: str) -> None:
+        try:
+            await self._workshop.containers.remove(container_id, force=True, volumes=True)
+        except NotFound:
+            return  # somebody else was faster
+
+
+class Scope(NamedTuple):
+    """What a step sees of its stage: the values of variables, the ARGs so far, and states by name."""
+
+    variables: Mapping[str, str]
+    args: list[typed.Variable]
+    proxies: Mapping[str, str]
+    origin: Origin
+
+
+def plan(state: State, step: typed.Run, scope: Scope) -> Task:
+    """What a RUN is in the end. Pure."""
+    words, document = list(step.command.words), None
+    if step.heredocs:
+        words, document = _with_documents(step)
+    argv = [*state.shell, " ".join(words)] if step.command.shell and document is None else words
+    values = {**scope.proxies, **scope.variables}
+    told = {arg.name: scope.variables.get(arg.name, arg.default or "") for arg in scope.args}
+    prefix = [f"|{len(told)}", *(f"{name}={value}" for name, value in told.items())] if told else []
+    return Task(
+        argv,
+        [f"{name}={value}" for name, value in values.items()],
+        " ".join(["RUN", *prefix, *argv]),
+        document,
+    )
+
+
+def _with_documents(step: typed.Run) -> tuple[list[str], tuple[str, str] | None]:
+    """Words of a RUN with heredocs: a document alone is the script, or a program of its own; others are for
+    the shell to read.
+    """
+    text = " ".join(step.command.words)
+    first = step.heredocs[0]
+    if syntax.heredoc_of(text):
+        if first.body.startswith("#!"):
+            return [f"{_DOCUMENTS}/{first.name}"], (first.name, first.body)
+        return [first.body], None
+    return [text + "".join(f"\n{it.content}{it.name}" for it in step.heredocs)], None
+
+
+async def _pass_on(sock: socket.socket, tell: Tell) -> None:
+    """What comes in docker's frames, as text; until the other side has closed."""
+    loop, buffer = asyncio.get_running_loop(), bytearray()
+    decoders = {kind: codecs.getincrementaldecoder("utf-8")("replace") for kind in (1, 2)}
+    while data := await loop.sock_recv(sock, 1 << 16):
+        buffer += data
+        while len(buffer) >= 8 and len(buffer) >= 8 + (size := int.from_bytes(buffer[4:8], "big")):
+            if text := decoders[buffer[0]].decode(bytes(buffer[8 : 8 + size])):
+                tell({"stream": text})
+            del buffer[: 8 + size]

@@ -1,0 +1,155 @@
+"""The builder that the API calls."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import aclosing
+from typing import Any, cast
+
+from onggi.build import changes, context, graph, remote
+from onggi.build.cache import FILTERS
+from onggi.build.context import Place
+from onggi.build.dockerfile import instructions as typed
+from onggi.build.dockerfile import variables
+from onggi.build.dockerfile.parser import parse
+from onggi.build.dockerfile.variables import Platforms
+from onggi.build.mounts import Locks
+from onggi.build.options import Options
+from onggi.build.solving import Plan, Solver
+from onggi.build.workshop import Workshop
+from onggi.errors import InvalidArgument, Unsupported
+from onggi.images.streams import Chunks
+from onggi.oci import platform as platforms
+from onggi.oci.reference import Reference
+
+Json = Any
+
+
+class Builder:
+    """Builds of one engine."""
+
+    def __init__(self, workshop: Workshop) -> None:
+        self._workshop, self._locks = workshop, Locks()
+        self._solvers: set[Solver] = set()
+
+    async def recover(self) -> None:
+        """At start: remove what builds left that ended with the last engine."""
+        await asyncio.to_thread(context.recover, self._workshop)
+        containers = self._workshop.containers
+        for container in [*containers.context.containers.values()]:
+            if container.spec.step:
+                await containers.remove(container.id, force=True, volumes=True, link=False)
+
+    async def build(self, chunks: Chunks, asked: Options) -> AsyncIterator[Json]:
+        """docker's messages of a build; before the first the context is here and the file was understood.
+
+        Raises what the file, the context or a step earns. Who leaves ends the build.
+        """
+        names = [self._workshop.images.new_reference(tag) for tag in asked.tags]
+        async with context.place(self._workshop) as place:
+            dockerfile = parse(await self._received(place, chunks, asked), asked.dockerfile)
+            plan = plan_of(dockerfile, asked)
+            async with aclosing(cast(Any, self._solved(place, plan, asked, names))) as messages:
+                async for message in messages:
+                    yield message
+
+    async def _solved(
+        self, place: Place, plan: Plan, asked: Options, names: Sequence[Reference]
+    ) -> AsyncIterator[Json]:
+        async with self._workshop.content.lease(ttl_s=0) as lease:
+            solver = Solver(self._workshop, place, lease, plan, asked, self._locks)
+            self._solvers.add(solver)
+            task = asyncio.create_task(solver.run())
+            try:
+                async with aclosing(cast(Any, solver.report.follow(task))) as messages:
+                    async for message in messages:
+                        if not asked.quiet:
+                            yield message
+                state = changes.with_labels(task.result(), asked.labels)
+                image_id = await self._workshop.keep_image(lease, state, names)
+            finally:
+                task.cancel()
+                await asyncio.wait([task])
+                self._solvers.discard(solver)
+        for message in self._ended(plan, asked, image_id, names):
+            yield message
+
+    def _ended(self, plan: Plan, asked: Options, image_id: str, names: Sequence[Reference]) -> list[Json]:
+        for name in names:
+            self._workshop.images.announce("tag", image_id, name.familiar)
+        if asked.quiet:
+            return [{"stream": f"{image_id}\n"}]
+        unused = variables.unused_build_args(plan.dockerfile, asked.args)
+        warning = f"[Warning] One or more build-args [{' '.join(unused)}] were not consumed\n"
+        return [
+            {"aux": {"ID": image_id}},
+            *([{"stream": warning}] if unused else []),
+            {"stream": f"Successfully built {image_id.removeprefix('sha256:')[:12]}\n"},
+            *({"stream": f"Successfully tagged {name.familiar}\n"} for name in names),
+        ]
+
+    async def _received(self, place: Place, chunks: Chunks, asked: Options) -> bytes:
+        """The Dockerfile, once the context is here. Raises InvalidArgument."""
+        if not asked.remote:
+            await context.receive(self._workshop, place, chunks)
+        else:
+            text = await self._remote(place, asked.remote)
+            if text:
+                return text
+        found = await asyncio.to_thread(place.read, asked.dockerfile)
+        if found is None and asked.dockerfile == "Dockerfile":
+            found = await asyncio.to_thread(place.read, "dockerfile")
+        if found is None:
+            raise InvalidArgument(f"Cannot locate specified Dockerfile: {asked.dockerfile}")
+        return found
+
+    async def _remote(self, place: Place, url: str) -> bytes:
+        """Unpack what an address has as the context; or the Dockerfile itself, if it is one."""
+        if remote.is_git(url) or not url.startswith(("http://", "https://")):
+            raise Unsupported(
+                f"git contexts are not supported: clone {remote.shown(url)} and build the directory"
+            )
+        found = await remote.download(place, url)
+        fd = os.open(f"{found.directory}/{found.name}", os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            return await context.unpack_file(self._workshop, place, fd)
+        finally:
+            os.close(fd)
+
+    def cancel(self, build_id: str) -> bool:
+        """End a build that is known by this id; False if there is none."""
+        found = [solver for solver in self._solvers if solver.asked.build_id == build_id]
+        for solver in found:
+            solver.cancel()
+        return bool(found)
+
+    async def usage(self) -> list[Json]:
+        """docker's BuildCache records."""
+        return await self._workshop.cache.usage(self._used())
+
+    async def prune(self, filters: Mapping[str, Sequence[str]], *, keep: int = 0) -> Json:
+        """docker's ``{"CachesDeleted", "SpaceReclaimed"}``. Raises InvalidArgument."""
+        for name in filters:
+            if name not in FILTERS:
+                raise InvalidArgument(f"invalid filter '{name}'")
+        result = await self._workshop.cache.prune(filters, self._used(), keep=keep)
+        self._workshop.images.forget()
+        if not self._solvers and not filters and not keep:
+            result["SpaceReclaimed"] += await asyncio.to_thread(context.drop_caches, self._workshop)
+        return result
+
+    def _used(self) -> set[str]:
+        return {key for solver in self._solvers for key in solver.used}
+
+
+def plan_of(dockerfile: typed.Dockerfile, asked: Options) -> Plan:
+    """What is to be built. Raises DockerfileError, InvalidArgument."""
+    here = platforms.local()
+    target = platforms.parse(asked.platform) if asked.platform else here
+    outside = variables.global_values(dockerfile, asked.args, Platforms(here, target), asked.target)
+    bases = [variables.base_of(stage.origin, outside, dockerfile.escape) for stage in dockerfile.stages]
+    wanted = target if asked.platform else None
+    nodes = graph.plan(dockerfile, [base.name for base in bases], asked.target)
+    return Plan(dockerfile, nodes, [base.platform or wanted for base in bases], outside)

@@ -1,0 +1,221 @@
+"""Builds what a target needs: stages at once, the steps of each in order, each step done once."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Sequence
+from contextlib import aclosing
+from typing import Any, NamedTuple, cast
+
+from onggi.build import changes
+from onggi.build.context import Place
+from onggi.build.credentials import for_image
+from onggi.build.dockerfile import instructions as typed
+from onggi.build.dockerfile.parser import parse_trigger
+from onggi.build.dockerfile.variables import StageScope, proxy_values
+from onggi.build.graph import Node, stage_number
+from onggi.build.messages import Report, Steps
+from onggi.build.mounts import Locks
+from onggi.build.options import Options
+from onggi.build.running import Runner, Scope
+from onggi.build.state import State, environment, from_image, from_scratch, from_stage
+from onggi.build.transfers import Transfers
+from onggi.build.workshop import Workshop
+from onggi.errors import Conflict, InvalidArgument, NotFound, Unsupported
+from onggi.oci import reference as references
+from onggi.oci.image import Image
+from onggi.oci.platform import Platform, local
+from onggi.store.content import Lease
+
+Json = Any
+
+
+class Plan(NamedTuple):
+    """What a build does: the file, the stages it needs with their platforms, and what their FROMs see."""
+
+    dockerfile: typed.Dockerfile
+    nodes: Sequence[Node]
+    platforms: Sequence[Platform | None]
+    outside: dict[str, str]
+
+
+class Solver:
+    """One build."""
+
+    def __init__(
+        self, workshop: Workshop, place: Place, lease: Lease, plan: Plan, asked: Options, locks: Locks
+    ) -> None:
+        self._workshop, self._place, self._lease, self._plan, self._asked = (
+            workshop, place, lease, plan, asked,
+        )  # fmt: skip
+        self.asked, self._cancelled = asked, False
+        self.report = Report(plan.nodes, details=asked.details)
+        self._runner = Runner(workshop, place, lease, asked, locks)
+        self._stages: dict[int, asyncio.Task[State]] = {}
+        self._images: dict[str, asyncio.Task[State]] = {}
+        self._turns = asyncio.Semaphore(os.cpu_count() or 1)
+
+    @property
+    def used(self) -> set[str]:
+        """Keys of the steps that this build has done or found."""
+        return self._runner.used
+
+    def cancel(self) -> None:
+        """End the build: its client is told so."""
+        self._cancelled = True
+        for task in self._stages.values():
+            task.cancel()
+
+    async def run(self) -> State:
+        """Build, and return what the last stage has led to. The first error ends all stages."""
+        first = 1
+        total = sum(len(node.stage.instructions) + 1 for node in self._plan.nodes)
+        for node in self._plan.nodes:
+            steps = Steps(self.report, node, first, total, details=self._asked.details)
+            work = _Stage(self, node, steps).run()
+            self._stages[node.number] = asyncio.create_task(work)
+            first += len(node.stage.instructions) + 1
+        tasks = [*self._stages.values()]
+        try:
+            done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_EXCEPTION)
+            if self._cancelled:
+                raise Conflict("build cancelled")
+            for task in done:
+                task.result()
+            return tasks[-1].result()
+        finally:
+            every = [*tasks, *self._images.values()]
+            for task in every:
+                task.cancel()
+            await asyncio.gather(*every, return_exceptions=True)
+
+    async def stage(self, number: int) -> State:
+        """Where another stage ends."""
+        return await asyncio.shield(self._stages[number])
+
+    async def image(self, name: str, platform: Platform | None, steps: Steps) -> State:
+        """The beginning that an image is, pulled if it is not here; once for a build."""
+        key = f"{name} {platform or ''}"
+        if key not in self._images:
+            self._images[key] = asyncio.create_task(self._image(name, platform, steps))
+        return await asyncio.shield(self._images[key])
+
+    async def _image(self, name: str, platform: Platform | None, steps: Steps) -> State:
+        found = await self._found(name, platform, steps)
+        begun = from_image(found, self._asked.epoch_s)
+        if begun.chain:
+            await self._lease.have_layer(begun.chain)
+        # Triggers are done by the stage that begins here, and are told to it this way.
+        return begun.changed(OnBuild=(found.config.get("config") or {}).get("OnBuild") or None)
+
+    async def _found(self, name: str, platform: Platform | None, steps: Steps) -> Image:
+        images = self._workshop.images
+        name = self._asked.contexts.get(name, name).removeprefix("docker-image://")
+        if "://" in name:
+            raise Unsupported(f"build context {name}: only docker-image:// is supported")
+        if not self._asked.pull or name.startswith("host"):
+            try:
+                found = await images.get(name)
+                if _fits(found, platform):
+                    return found
+            except NotFound:
+                pass  # it is pulled
+        reference = references.parse(name).with_default_tag()
+        pulling = self._workshop.transfers.pull(
+            reference.name,
+            reference.digest or reference.tag,
+            platform=str(platform or ""),
+            auth=for_image(self._asked.auths, reference.domain),
+        )
+        async with aclosing(cast(Any, pulling)) as messages:
+            async for message in messages:
+                steps.output(message)
+        return await images.get(name)
+
+    async def states(self, node: Node, word: str, steps: Steps) -> State:
+        """The state that a name in stage ``node`` stands for: another stage's, or an image's."""
+        number = stage_number(self._plan.dockerfile, word, node.number)
+        if number is not None and word not in self._asked.contexts:
+            return await self.stage(number)
+        return await self.image(word, self._plan.platforms[node.number], steps)
+
+
+class _Stage:
+    """One stage on its way."""
+
+    def __init__(self, solver: Solver, node: Node, steps: Steps) -> None:
+        self._solver, self._node, self._steps = solver, node, steps
+        self._plan, self._asked = solver._plan, solver._asked
+        self._no_cache = self._asked.uncached(node.name)
+        self._transfers = Transfers(solver._workshop, solver._place, solver._lease, no_cache=self._no_cache)
+
+    async def run(self) -> State:
+        origin = self._node.stage.origin
+        self._steps.begin(origin.text)
+        state = await self._begun()
+        triggers = [parse_trigger(text, origin) for text in state.config.get("OnBuild") or []]
+        state = from_stage(state)
+        await self._tell(state)
+        scope = StageScope(
+            environment(state.config), self._plan.outside, self._asked.args, self._plan.dockerfile.escape
+        )
+        for instruction in triggers:
+            self._steps.line(f"Running trigger: {instruction.text}")
+            state = await self._step(state, instruction, scope)
+        for instruction in self._node.stage.instructions:
+            self._steps.begin(instruction.text)
+            state = await self._step(state, instruction, scope)
+            await self._tell(state)
+        self._steps.end()
+        return state
+
+    async def _begun(self) -> State:
+        node = self._node
+        if node.parent is not None:
+            return await self._solver.stage(node.parent)
+        platform = self._plan.platforms[node.number]
+        if node.image == "scratch" and "scratch" not in self._asked.contexts:
+            return from_scratch(platform or local(), self._asked.epoch_s)
+        return await self._solver.image(node.image, platform, self._steps)
+
+    async def _tell(self, state: State) -> None:
+        image_id = await self._solver._workshop.keep_image(self._solver._lease, state)
+        self._steps.done(image_id)
+
+    async def _step(self, state: State, written: typed.Instruction, scope: StageScope) -> State:
+        instruction = scope.take(written).instruction
+        changed = changes.apply(state, instruction)
+        if changed is not None:
+            return changed
+        async with self._solver._turns:
+            state, cached = await self._layer(state, instruction, scope)
+        if cached:
+            self._steps.cached()
+        return state
+
+    async def _layer(
+        self, state: State, instruction: typed.Instruction, scope: StageScope
+    ) -> tuple[State, bool]:
+        if isinstance(instruction, typed.Workdir):
+            return await self._transfers.workdir(state, instruction.path)
+        if isinstance(instruction, typed.Add):
+            return await self._transfers.add(state, instruction)
+        if isinstance(instruction, typed.Copy):
+            return await self._transfers.copy(state, instruction, self._origin)
+        if isinstance(instruction, typed.Run):
+            seen = Scope(scope.variables, scope.args, proxy_values(self._asked.args), self._origin)
+            return await self._solver._runner.run(
+                state, instruction, seen, self._steps.output, no_cache=self._no_cache
+            )
+        raise InvalidArgument(f"unknown instruction: {instruction.keyword}")
+
+    async def _origin(self, word: str) -> State:
+        return await self._solver.states(self._node, word, self._steps)
+
+
+def _fits(image: Image, platform: Platform | None) -> bool:
+    if platform is None:
+        return True
+    has = Platform(image.config.get("os") or "linux", image.config.get("architecture") or "")
+    return (has.os, has.architecture) == (platform.os, platform.architecture)

@@ -1,0 +1,114 @@
+"""Where a stage of a build stands: the configuration, and the layers below the next step. Pure."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+
+from onggi.errors import InvalidArgument
+from onggi.images.recording import MAX_LAYERS
+from onggi.images.views import epoch, rfc3339
+from onggi.oci.digest import chain_ids
+from onggi.oci.image import Image, without_reserved
+from onggi.oci.platform import Platform
+
+Json = Any
+PATH = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+_COMMENT = "buildkit.dockerfile.v0"  # what tools that read histories know this form of them by
+_SECOND = 1_000_000_000
+
+
+class State(msgspec.Struct, frozen=True, kw_only=True):
+    """``document`` is an image's configuration without its layers; ``layers`` are diff ids, base first.
+
+    ``time_ns`` is the time of everything that is made. ``own_command``: CMD was set here.
+    """
+
+    document: Json
+    layers: Sequence[str] = ()
+    base: str | None = None
+    time_ns: int = 0
+    own_command: bool = False
+
+    @property
+    def config(self) -> Json:
+        """The part of the configuration that containers start with."""
+        return self.document["config"]
+
+    @property
+    def chain(self) -> str:
+        """The chain id of the topmost layer, empty without layers."""
+        return chain_ids(self.layers)[-1] if self.layers else ""
+
+    @property
+    def directory(self) -> str:
+        """The working directory."""
+        return self.config.get("WorkingDir") or "/"
+
+    @property
+    def shell(self) -> list[str]:
+        """The words before a command in shell form."""
+        return list(self.config.get("Shell") or ("/bin/sh", "-c"))
+
+    def changed(self, **config: Json) -> State:
+        """With members of the configuration set, or taken away (None)."""
+        document = {**self.document, "config": {**self.config, **config}}
+        document["config"] = {key: value for key, value in document["config"].items() if value is not None}
+        return msgspec.structs.replace(self, document=document)
+
+    def told(self, created_by: str, diff_id: str = "", *, empty: bool = True) -> State:
+        """With one more step in the history, and its layer if it made one."""
+        step: Json = {"created": timestamp(self.time_ns), "created_by": created_by, "comment": _COMMENT}
+        if empty:
+            step["empty_layer"] = True
+        document = {**self.document, "history": [*self.document["history"], step]}
+        layers = [*self.layers, diff_id] if diff_id else self.layers
+        if len(layers) > MAX_LAYERS:
+            raise InvalidArgument("max depth exceeded")
+        return msgspec.structs.replace(self, document=document, layers=layers)
+
+
+def timestamp(time_ns: int) -> str:
+    """A time in a configuration."""
+    return rfc3339(time_ns).replace(".000000000Z", "Z")
+
+
+def from_image(image: Image, epoch_s: int | None) -> State:
+    """The beginning of a stage on an image: reserved labels and what was to happen in this build are left
+    out.
+    """
+    document = copy.deepcopy(image.config)
+    config = document.get("config") or {}
+    config.pop("OnBuild", None)
+    if config.get("Labels"):
+        config["Labels"] = without_reserved(config["Labels"])
+    kept = ("architecture", "os", "variant", "os.version", "os.features", "author")
+    time_ns = max(0, epoch(image.created) if epoch_s is None else epoch_s) * _SECOND
+    return State(
+        document={key: document[key] for key in kept if document.get(key)}
+        | {"config": config, "history": list(document.get("history") or [])},
+        layers=list(image.layers),
+        base=image.base,
+        time_ns=time_ns,
+    )
+
+
+def from_scratch(platform: Platform, epoch_s: int | None) -> State:
+    """The beginning of a stage on nothing."""
+    variant = {"variant": platform.variant} if platform.variant else {}
+    config = {"Env": [PATH], "WorkingDir": "/"}
+    document = {"architecture": platform.architecture, "os": platform.os, **variant}
+    return State(document=document | {"config": config, "history": []}, time_ns=(epoch_s or 0) * _SECOND)
+
+
+def from_stage(state: State) -> State:
+    """The beginning of a stage on another one, whose triggers do not come along."""
+    return msgspec.structs.replace(state.changed(OnBuild=None), own_command=False)
+
+
+def environment(config: Json) -> dict[str, str]:
+    """The variables of a configuration."""
+    return {name: value for name, _, value in (it.partition("=") for it in config.get("Env") or [])}

@@ -1,0 +1,329 @@
+"""COPY, ADD and WORKDIR: layers that a confined job writes, known by what is in them.
+
+The layer is written to a file without a name first. Its digest tells whether it is there already, above the
+layers below; only if not is it kept and unpacked.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import os
+import posixpath
+import stat
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Any
+
+from onggi.archive import gather
+from onggi.build import changes, remote
+from onggi.build.context import Place, begins_as_tar
+from onggi.build.dockerfile import instructions as typed
+from onggi.build.state import State
+from onggi.build.workshop import Workshop
+from onggi.containers import pipes
+from onggi.containers.rootview import RootView
+from onggi.containers.users import resolve
+from onggi.errors import InvalidArgument, NotFound, Unsupported
+from onggi.images.streams import PIECE, of_file
+from onggi.kernel import paths
+from onggi.oci.digest import chain_ids
+from onggi.store.content import Lease
+from onggi.store.rootfs import Rootfs
+
+Json = Any
+Origin = Callable[[str], Awaitable[State]]
+_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
+
+
+class Transfers:
+    """The steps of one build that bring files."""
+
+    def __init__(self, workshop: Workshop, place: Place, lease: Lease, *, no_cache: bool = False) -> None:
+        self._workshop, self._place, self._lease, self._no_cache = workshop, place, lease, no_cache
+
+    async def workdir(self, state: State, path: str) -> tuple[State, bool]:
+        """The state behind WORKDIR, whose directory is made, and whether its layer was here."""
+        found = changes.workdir(state, path)
+        state = state.changed(WorkingDir=found)
+        if found == "/":
+            return state.told("WORKDIR /"), True
+        owner = await self._owner(state, state.config.get("User") or "")
+        wish = _wish(found, owner=owner, make=True, time_ns=state.time_ns)
+        async with self._context() as root_fd:
+            diff_id, cached = await self._layer(state, wish, root_fd, f"WORKDIR {found}")
+        return state.told(f"WORKDIR {found}", diff_id, empty=False), cached
+
+    async def copy(self, state: State, step: typed.Transfer, origin: Origin) -> tuple[State, bool]:
+        """The state behind COPY or ADD, and whether its layer was here."""
+        told = f"{describe(step)} # buildkit"
+        source = step.origin if isinstance(step, typed.Copy) else ""
+        owner = await self._owner(state, step.chown) if step.chown else None
+        wish = _wish(
+            destination(state, step.destination),
+            sources=list(step.sources),
+            files=[(file.name, file.body) for file in step.files],
+            owner=owner or (None if source else (0, 0)),
+            mode=_mode(step.chmod),
+            time_ns=state.time_ns,
+            exclude=list(step.exclude),
+            parents=isinstance(step, typed.Copy) and step.parents,
+        )
+        async with self._source(await origin(source) if source else None) as root_fd:
+            diff_id, cached = await self._layer(state, wish, root_fd, told)
+        return state.told(told, diff_id, empty=False), cached
+
+    async def add(self, state: State, step: typed.Add) -> tuple[State, bool]:
+        """The state behind ADD: what is fetched, files of the context, and archives, which are unpacked."""
+        fetched = [source for source in step.sources if remote.is_remote(source)]
+        if step.checksum and (len(fetched) != 1 or len(step.sources) != 1):
+            raise InvalidArgument("checksum requires exactly one HTTP(S) or git source")
+        owner = await self._owner(state, step.chown) if step.chown else None
+        async with AsyncExitStack() as stack:
+            found = [await remote.fetch(self._workshop, self._place, step, source) for source in fetched]
+            local = [source for source in step.sources if source not in fetched]
+            archives = await asyncio.to_thread(self._archives, local, found, step.unpack)
+            for fd in archives.values():
+                stack.callback(os.close, fd)
+            wish = self._add_wish(state, step, owner)
+            files = [it for it in local if it not in archives]
+            parts = [await self._part(state, wish | {"sources": files}, self._place.context, stack)]
+            parts = parts if files or step.files else []
+            for it in found:
+                if it.name not in archives:
+                    more = wish | {"sources": [it.name], "files": []}
+                    parts.append(await self._part(state, more, it.directory, stack))
+            told = f"{describe(step)} # buildkit"
+            if len(parts) == 1 and not archives:
+                diff_id, cached = await self._keep(state, parts[0], told)
+            else:
+                place = destination(state, step.destination)
+                fd = await self._merged(state, parts, [*archives.values()], place, owner, stack)
+                diff_id, cached = await self._keep(state, fd, told)
+        return state.told(told, diff_id, empty=False), cached
+
+    @staticmethod
+    def _add_wish(state: State, step: typed.Add, owner: tuple[int, int] | None) -> Json:
+        return _wish(
+            destination(state, step.destination),
+            files=[(file.name, file.body) for file in step.files],
+            owner=owner or (0, 0),
+            mode=_mode(step.chmod),
+            time_ns=state.time_ns,
+            exclude=list(step.exclude),
+        )
+
+    async def _part(self, state: State, wish: Json, directory: str, stack: AsyncExitStack) -> int:
+        """A file with the layer of a copy from a directory of this build."""
+        root_fd, fd = os.open(directory, _DIRECTORY), self._place.scratch()
+        stack.callback(os.close, fd)
+        try:
+            if wish["sources"] or wish["files"]:
+                await self._gather(state, wish, root_fd, fd)
+        finally:
+            os.close(root_fd)
+        return fd
+
+    async def _merged(
+        self,
+        state: State,
+        parts: Sequence[int],
+        archives: Sequence[int],
+        place: str,
+        owner: tuple[int, int] | None,
+        stack: AsyncExitStack,
+    ) -> int:
+        """A file with the layer of several: made in a root of its own, as a container would."""
+        fd = self._place.scratch()
+        stack.callback(os.close, fd)
+        async with self._workshop.rootfs(state) as rootfs:
+            if rootfs.kind == "directory":
+                raise Unsupported(
+                    "ADD of archives needs overlays, which the storage driver copy does without"
+                )
+            async with self._workshop.root(rootfs, readonly=False) as root_fd:
+                for part in parts:
+                    await self._unpack(part, "/", root_fd, None)
+                for archive in archives:
+                    await asyncio.to_thread(lambda: os.close(paths.make_dirs_in(root_fd, place)))
+                    await self._unpack(archive, place, root_fd, owner)
+            changed = {"trees": trees_of(rootfs), "latest_ns": state.time_ns}
+            await self._workshop.job("pack_layer", changed, [fd])
+        return fd
+
+    async def _unpack(self, fd: int, place: str, root_fd: int, owner: tuple[int, int] | None) -> None:
+        os.lseek(fd, 0, os.SEEK_SET)
+        arguments = {"path": place, "keep_kinds": False, "owner": owner}
+        await pipes.feed(of_file(fd), lambda pipe: self._workshop.job("copy_in", arguments, [pipe, root_fd]))
+
+    def _archives(
+        self, sources: Sequence[str], found: Sequence[remote.Fetched], unpack: bool | None
+    ) -> dict[str, int]:
+        """Descriptors of sources that are archives: of the context's unless they are to stay, of what was
+        fetched only if they are to be unpacked.
+        """
+        result: dict[str, int] = {}
+        roots = [(self._place.context, source) for source in sources] if unpack is not False else []
+        roots += [(it.directory, it.name) for it in found] if unpack else []
+        for directory, source in roots:
+            fd = _open_archive(directory, source)
+            if fd >= 0:
+                result[source] = fd
+        return result
+
+    # -- layers --------------------------------------------------------------------------------------------
+
+    async def _layer(self, state: State, wish: Json, root_fd: int, description: str) -> tuple[str, bool]:
+        fd = self._place.scratch()
+        try:
+            await self._gather(state, wish, root_fd, fd)
+            return await self._keep(state, fd, description)
+        finally:
+            os.close(fd)
+
+    async def _gather(self, state: State, wish: Json, root_fd: int, fd: int) -> None:
+        arguments = wish | {"lowers": await self._workshop.directories(state)}
+        try:
+            await self._workshop.job("gather", arguments, [root_fd, fd])
+        except NotFound as error:
+            raise _not_found(str(error)) from None
+
+    async def _keep(self, state: State, fd: int, description: str) -> tuple[str, bool]:
+        """The layer in a file: found, or taken in; its diff id."""
+        diff_id = await asyncio.to_thread(_digest, fd)
+        layers = [*state.layers, diff_id]
+        chain_id = chain_ids(layers)[-1]
+        if await self._lease.have_layer(chain_id) and not self._no_cache:
+            return diff_id, True
+        os.lseek(fd, 0, os.SEEK_SET)
+        await self._workshop.keep_layer(self._lease, of_file(fd), state.layers)
+        await self._workshop.cache.keep(f"layer:{chain_id}", layers, description)
+        return diff_id, False
+
+    # -- where from, and whose -----------------------------------------------------------------------------
+
+    @asynccontextmanager
+    async def _context(self) -> AsyncIterator[int]:
+        root_fd = self._place.open()
+        try:
+            yield root_fd
+        finally:
+            os.close(root_fd)
+
+    @asynccontextmanager
+    async def _source(self, state: State | None) -> AsyncIterator[int]:
+        if state is None:
+            async with self._context() as root_fd:
+                yield root_fd
+            return
+        async with (
+            self._workshop.rootfs(state) as rootfs,
+            self._workshop.root(rootfs, readonly=True) as root_fd,
+        ):
+            yield root_fd
+
+    async def _owner(self, state: State, text: str) -> tuple[int, int]:
+        """Who a ``user[:group]`` is in the image that is made."""
+        user, colon, _ = text.partition(":")
+        if user.isdigit() and not colon:
+            text = f"{user}:{user}"
+        directories = await self._workshop.directories(state)
+        return await asyncio.to_thread(_identity, directories, text)
+
+
+def describe(step: typed.Transfer) -> str:
+    """A step as its history tells it."""
+    flags = [f"--{name}={value}" for name, value in (("chown", step.chown), ("chmod", step.chmod)) if value]
+    if isinstance(step, typed.Copy) and step.parents:
+        flags.append("--parents")
+    words = [*step.sources, *(f"<<{file.name}" for file in step.files), step.destination]
+    return " ".join(["COPY" if isinstance(step, typed.Copy) else "ADD", *flags, *words])
+
+
+def destination(state: State, path: str) -> str:
+    """Where a copy goes; a trailing slash is kept, as it means a directory."""
+    found = posixpath.join(state.directory, path)
+    return found + "/" if path in (".", "") and not found.endswith("/") else found
+
+
+async def digest_of(workshop: Workshop, place: Place, source: str) -> str:
+    """The digest of files in the context, whatever their times and owners. Raises InvalidArgument."""
+    fd, root_fd = place.scratch(), place.open()
+    try:
+        wish = _wish("/found/", sources=[source], owner=(0, 0)) | {"lowers": []}
+        await workshop.job("gather", wish, [root_fd, fd])
+        return await asyncio.to_thread(_digest, fd)
+    except NotFound as error:
+        raise _not_found(str(error)) from None
+    finally:
+        os.close(fd)
+        os.close(root_fd)
+
+
+def _wish(place: str, **given: Json) -> Json:
+    """Arguments of the job ``gather``."""
+    usual: Json = {"sources": [], "files": [], "owner": None, "mode": -1, "time_ns": 0, "exclude": []}
+    return usual | {"destination": place, "parents": False, "make": False} | given
+
+
+def _mode(text: str) -> int:
+    if not text:
+        return -1
+    if text.strip("01234567") or len(text) > 5:
+        raise Unsupported(f"--chmod={text}: only octal modes are supported, such as 0644")
+    return int(text, 8)
+
+
+def _identity(directories: Sequence[str], text: str) -> tuple[int, int]:
+    with RootView(list(directories)) as view:
+        found = resolve(text, view.read("etc/passwd") or b"", view.read("etc/group") or b"", [])
+    return found.uid, found.gid
+
+
+def _digest(fd: int) -> str:
+    digest = hashlib.sha256()
+    offset = 0
+    while piece := os.pread(fd, PIECE, offset):
+        digest.update(piece)
+        offset += len(piece)
+    return "sha256:" + digest.hexdigest()
+
+
+def trees_of(rootfs: Rootfs) -> list[Json]:
+    """What the job ``pack_layer`` compares."""
+    return [
+        {
+            "top": overlay.upper,
+            "lowers": overlay.lowers,
+            "place": overlay.target,
+            "masks": [(mask.kind, mask.path) for mask in overlay.masks],
+            "whole": False,
+        }
+        for overlay in rootfs.overlays
+    ]
+
+
+def _open_archive(directory: str, source: str) -> int:
+    """The descriptor of a source that is a tar, plain or compressed; -1 for all else."""
+    root_fd = os.open(directory, _DIRECTORY)
+    try:
+        matches = gather.find(root_fd, os.fsencode(source))
+        if len(matches) != 1 or matches[0].is_directory:
+            return -1
+        path = os.fsdecode(matches[0].path)
+        fd = paths.open_in(root_fd, path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
+    except NotFound as error:
+        raise _not_found(str(error)) from None
+    finally:
+        os.close(root_fd)
+    if stat.S_ISREG(os.fstat(fd).st_mode) and begins_as_tar(os.pread(fd, 1 << 16, 0)):
+        return fd
+    os.close(fd)
+    return -1
+
+
+def _not_found(path: str) -> InvalidArgument:
+    return InvalidArgument(
+        "COPY failed: file not found in build context or excluded by .dockerignore: "
+        f"stat {path.lstrip('/')}: file does not exist"
+    )

@@ -1,0 +1,108 @@
+"""What the steps of builds work with: the store's services, and how layers and images come of it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from typing import Any, NamedTuple, TypeVar
+from uuid import uuid4
+
+import msgspec
+
+from onggi.build.cache import Cache
+from onggi.build.state import State, timestamp
+from onggi.containers.service import Containers
+from onggi.images.flights import Flights
+from onggi.images.hostbase import MEMBER, Seals
+from onggi.images.importer import finished
+from onggi.images.layering import Intake
+from onggi.images.recording import NewImage
+from onggi.images.service import Images
+from onggi.images.streams import Chunks
+from onggi.images.transfers import Transfers
+from onggi.kernel.failpoints import failpoint
+from onggi.oci.digest import chain_ids
+from onggi.oci.image import HOST, Image
+from onggi.oci.reference import Reference
+from onggi.store.content import Content, Lease
+from onggi.store.rootfs import Rootfs
+from onggi.store.snapshots import Snapshots
+
+Json = Any
+T = TypeVar("T")
+
+
+class Workshop(NamedTuple):
+    """One engine's; ``directory`` and ``secrets`` are for builds in progress, the latter in memory."""
+
+    content: Content
+    intake: Intake
+    images: Images
+    transfers: Transfers
+    containers: Containers
+    snapshots: Snapshots
+    seals: Seals
+    cache: Cache
+    flights: Flights[None]
+    directory: str
+    secrets: str
+
+    async def job(self, name: str, arguments: Json, fds: Sequence[int]) -> Json:
+        """A confined job."""
+        return await self.containers.context.runtime.job(name, arguments, fds)
+
+    async def keep_layer(self, lease: Lease, chunks: Chunks, parents: Sequence[str]) -> str:
+        """Take a layer in above ``parents``; its diff id."""
+        async with self.intake.from_stream(lease, chunks) as arrival:
+            diff_id = arrival.layer.diff_id
+            await lease.have_layer(chain_ids([*parents, diff_id])[-1])
+            failpoint("build.layer.before_row")
+            await self.intake.record(arrival, parents)
+        return diff_id
+
+    async def keep_image(self, lease: Lease, state: State, names: Sequence[Reference] | None = None) -> str:
+        """Write down the image of a state and return its id; without ``names`` (which may be none) it is one
+        that was made on the way.
+        """
+        document = finished({"created": timestamp(state.time_ns), **state.document}, state.layers)
+        if state.base == HOST:
+            document[MEMBER] = self.seals.member(state.layers)
+        image_id = await lease.put(msgspec.json.encode(document, order="sorted"))
+        failpoint("build.image.before_row")
+        made = NewImage(image_id, state.layers, state.base, names=[*(names or [])], hidden=names is None)
+        await self.images.record(made)
+        return image_id
+
+    async def directories(self, state: State) -> list[str]:
+        """Where the layers of a state lie, top first; the machine itself below those of its view."""
+        if not state.layers:
+            return ["/"] if state.base == HOST else []
+        found = await self.snapshots.layers(_image(state), to_mount=False)
+        return [*found, "/"] if state.base == HOST else found
+
+    @asynccontextmanager
+    async def rootfs(self, state: State) -> AsyncIterator[Rootfs]:
+        """A root of a state that nobody else has, gone at the end."""
+        key = f"build-{uuid4().hex}"
+        draft = await self.snapshots.draft(key, _image(state), volatile=True)
+        try:
+            yield draft.rootfs
+        finally:
+            await self.content.finish(self.snapshots.remove(key, durable=False))
+
+    @asynccontextmanager
+    async def root(self, rootfs: Rootfs, *, readonly: bool) -> AsyncIterator[int]:
+        """The descriptor of a root, mounted for the time."""
+        fd = await self.containers.context.runtime.roots.mount(rootfs, [], readonly=readonly)
+        try:
+            yield fd
+        finally:
+            os.close(fd)
+
+
+def _image(state: State) -> Image:
+    return Image("", state.document, [], 0, "", list(state.layers), state.base)
+
+
+Tell = Callable[[Json], None]
