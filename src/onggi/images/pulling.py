@@ -246,7 +246,7 @@ class _Pull:
 
     async def _known(self, image_id: str) -> bool:
         """Whether the name stands for this image already."""
-        with suppress(Exception):
+        with suppress(NotFound):
             return (await self._puller.images.get(str(self._wish.reference))).id == image_id
         return False
 
