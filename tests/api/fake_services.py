@@ -151,7 +151,7 @@ class FakeContainers:
 class FakeImages:
     """No images."""
 
-    async def list(self, filters, all):
+    async def list(self, filters, all, *, shared=False):
         return []
 
     async def inspect(self, ref):

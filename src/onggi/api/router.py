@@ -38,7 +38,6 @@ class Route(NamedTuple):
     pattern: str
     handler: Handler
     until_eof: bool = False
-    since: tuple[int, int] = MIN_VERSION
 
 
 def negotiate(text: str) -> tuple[int, int]:
@@ -82,7 +81,7 @@ class Router:
         for pattern, route in self._routes.get(
             (request.method, path.split("/", 2)[1] if "/" in path else ""), ()
         ):
-            if version >= route.since and (match := pattern.fullmatch(path)):
+            if match := pattern.fullmatch(path):
                 request.params = match.groupdict()
                 request.until_eof = route.until_eof
                 return route

@@ -1,4 +1,4 @@
-"""What older clients send and expect: requests and answers between API 1.24 and the newest."""
+"""What older clients are answered: fields that came later are left out, those that left are still there."""
 
 from __future__ import annotations
 
@@ -7,61 +7,25 @@ from typing import Any
 Json = Any
 Version = tuple[int, int]
 
-
-def shape_create(body: Json, version: Version) -> Json:
-    """Drop fields that a client of this version cannot mean, and give it the defaults of its time."""
-    if not isinstance(body, dict):
-        return body
-    if "Runtime" in body:  # docker-py writes it here
-        body.setdefault("HostConfig", {}).setdefault("Runtime", body["Runtime"])
-    if not isinstance(host := body.get("HostConfig"), dict):
-        return body
-    if version < (1, 25):
-        host.pop("AutoRemove", None)
-    if version < (1, 40):
-        host["IpcMode"] = host.get("IpcMode") or "shareable"
-    if version < (1, 41):
-        host["CgroupnsMode"] = host.get("CgroupnsMode") or "host"
-    if version < (1, 42):
-        host.pop("ConsoleSize", None)
-    for mount in host.get("Mounts") or ():
-        _shape_mount(mount, version)
-    if version < (1, 44) and isinstance(check := body.get("Healthcheck"), dict):
-        check.pop("StartInterval", None)
-    return body
-
-
-_MOUNT_OPTIONS = (
-    ((1, 40), "BindOptions", "NonRecursive"),
-    ((1, 42), "BindOptions", "CreateMountpoint"),
-    ((1, 44), "BindOptions", "ReadOnlyNonRecursive"),
-    ((1, 44), "BindOptions", "ReadOnlyForceRecursive"),
-    ((1, 45), "VolumeOptions", "Subpath"),
+_NO_TEXTS = ("Hostname", "Domainname", "Image")
+_NO_FLAGS = ("AttachStdin", "AttachStdout", "AttachStderr", "Tty", "OpenStdin", "StdinOnce")
+# What an image's configuration said of containers until 1.50, although no image has it.
+_OF_CONTAINERS: Json = dict.fromkeys(_NO_TEXTS, "") | dict.fromkeys(_NO_FLAGS, False)
+_EMPTY_CONFIG: Json = {
+    **_OF_CONTAINERS,
+    **dict.fromkeys(("Cmd", "Entrypoint", "Env", "Labels", "OnBuild", "Volumes")),
+    **dict.fromkeys(("User", "WorkingDir"), ""),
+}
+# (first version without, fields), (first version with, fields)
+_INFO_UNTIL: tuple[tuple[Version, Json], ...] = (
+    ((1, 42), {"KernelMemory": False}),
+    ((1, 50), {"BridgeNfIptables": False, "BridgeNfIp6tables": False}),
 )
-
-
-def _shape_mount(mount: Json, version: Version) -> None:
-    for since, kind, name in _MOUNT_OPTIONS:
-        options = mount.get(kind) if isinstance(mount, dict) else None
-        if version < since and isinstance(options, dict):
-            options.pop(name, None)
-
-
-def shape_exec(body: Json, version: Version) -> Json:
-    """As ``shape_create``, for exec."""
-    if isinstance(body, dict):
-        if version < (1, 25):
-            body.pop("Env", None)
-        if version < (1, 42):
-            body.pop("ConsoleSize", None)
-    return body
-
-
-def shape_update(body: Json, version: Version) -> Json:
-    """As ``shape_create``, for update."""
-    if isinstance(body, dict) and version < (1, 40):
-        body.pop("PidsLimit", None)
-    return body
+_INFO_SINCE = (((1, 49), "FirewallBackend"),)
+_REGISTRY_UNTIL = {
+    "AllowNondistributableArtifactsCIDRs": None,
+    "AllowNondistributableArtifactsHostnames": None,
+}
 
 
 def shape_image(image: Json, version: Version) -> Json:
@@ -71,17 +35,58 @@ def shape_image(image: Json, version: Version) -> Json:
     return image
 
 
+def shape_image_detail(image: Json, version: Version) -> Json:
+    """The container that an image was made of left with 1.45, its traces in the configuration with 1.50."""
+    image = shape_image(image, version)
+    if version < (1, 50):
+        image = image | {"Config": _OF_CONTAINERS | image["Config"]}
+    return image | {"ContainerConfig": _EMPTY_CONFIG} if version < (1, 45) else image
+
+
+def shape_container(container: Json, version: Version) -> Json:
+    """Until 1.45 the short id was listed among the aliases that were asked for."""
+    if version >= (1, 45):
+        return container
+    networks = container["NetworkSettings"]["Networks"]
+    aliased = {name: _with_id(name, endpoint, container["Id"]) for name, endpoint in networks.items()}
+    return container | {"NetworkSettings": container["NetworkSettings"] | {"Networks": aliased}}
+
+
+def _with_id(network: str, endpoint: Json, container_id: str) -> Json:
+    if network in ("bridge", "host", "none"):
+        return endpoint
+    aliases = [*(endpoint.get("Aliases") or ()), container_id[:12]]
+    return endpoint | {"Aliases": list(dict.fromkeys(aliases))}
+
+
 def shape_info(info: Json, version: Version) -> Json:
-    """Before 1.25 security options were bare names."""
+    """Return what a client of this version knows of GET /info."""
+    late = {name for since, name in _INFO_SINCE if version < since}
+    shaped = {name: value for name, value in info.items() if name not in late}
+    for until, fields in _INFO_UNTIL:
+        if version < until:
+            shaped |= fields
+    if version < (1, 47):
+        shaped["RegistryConfig"] = _REGISTRY_UNTIL | info.get("RegistryConfig", {})
+    if version < (1, 49):
+        for name in {"RuncCommit", "InitCommit"} & info.keys():
+            shaped[name] = info[name] | {"Expected": info[name]["ID"]}
     if version < (1, 25):
-        names = [_security_name(option) for option in info.get("SecurityOptions") or ()]
-        return info | {"SecurityOptions": names}
-    return info
+        shaped["SecurityOptions"] = [_security_name(option) for option in info.get("SecurityOptions") or ()]
+    return shaped
 
 
 def _security_name(option: str) -> str:
+    """Before 1.25 security options were bare names."""
     fields = dict(field.partition("=")[::2] for field in option.split(","))
     return fields.get("name", option)
+
+
+def shape_usage(usage: Json, kinds: set[str], version: Version) -> Json:
+    """GET /system/df: of other kinds than those asked for nothing is said."""
+    images = [shape_image(image, version) for image in usage["Images"]]
+    whole = usage | {"Images": images}
+    return {key: value if not kinds or key in kinds else None for key, value in whole.items()}
 
 
 def shape_wait(result: Json, version: Version) -> Json:

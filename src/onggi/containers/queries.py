@@ -20,6 +20,10 @@ from onggi.logs.files import log_path
 
 Json = Any
 _builtins = msgspec.to_builtins
+_NO_CPU: Json = {
+    "cpu_usage": {"total_usage": 0, "usage_in_kernelmode": 0, "usage_in_usermode": 0},
+    "throttling_data": {"periods": 0, "throttled_periods": 0, "throttled_time": 0},
+}
 
 
 class Queries:
@@ -118,7 +122,7 @@ class Queries:
             "num_procs": 0,
             "storage_stats": {},
             "cpu_stats": {},
-            "precpu_stats": {},
+            "precpu_stats": _NO_CPU,
             "memory_stats": {},
             **sample,
         }

@@ -183,8 +183,6 @@ def _machine_fields(facts: Machine) -> Json:
 
 
 def _engine_fields(config: Config) -> Json:
-    commit = {"ID": build_id(), "Expected": build_id()}
-    none = {"ID": "", "Expected": ""}
     return {
         "Driver": config.storage_driver,
         "DriverStatus": [["Backing Filesystem", _backing(config.data_root)], ["Supports d_type", "true"]],
@@ -195,13 +193,11 @@ def _engine_fields(config: Config) -> Json:
             "Authorization": None,
             "Log": list(DRIVERS),
         },
-        "BridgeNfIptables": False,
-        "BridgeNfIp6tables": False,
         "Debug": config.debug,
         "LoggingDriver": config.log_driver,
         "CgroupDriver": "cgroupfs",
         "IndexServerAddress": "https://index.docker.io/v1/",
-        "RegistryConfig": {"InsecureRegistryCIDRs": [], "IndexConfigs": {}, "Mirrors": None},
+        "RegistryConfig": config.registries.facts(),
         "GenericResources": None,
         "HttpProxy": "",
         "HttpsProxy": "",
@@ -215,14 +211,12 @@ def _engine_fields(config: Config) -> Json:
         "LiveRestoreEnabled": True,
         "Isolation": "",
         "InitBinary": "",
-        "ContainerdCommit": none,
-        "RuncCommit": commit,
-        "InitCommit": none,
+        "ContainerdCommit": {"ID": ""},
+        "RuncCommit": {"ID": build_id()},
+        "InitCommit": {"ID": ""},
         "SecurityOptions": ["name=seccomp,profile=builtin", "name=cgroupns"],
         "FirewallBackend": {"Driver": "none"},
         "CDISpecDirs": [],
-        "Containerd": None,
-        "DiscoveredDevices": [],
     }
 
 

@@ -17,6 +17,7 @@ from onggi.errors import Conflict, InvalidArgument
 from onggi.images import removal, views
 from onggi.images.catalog import Catalog, keep
 from onggi.images.recording import NewImage, describe, record
+from onggi.images.sharing import sharing
 from onggi.kernel.failpoints import failpoint
 from onggi.oci import reference as references
 from onggi.oci.digest import chain_ids, sha256
@@ -96,11 +97,24 @@ class Images:
         self._found = {}
         self.catalog.forget()
 
-    async def list(self, filters: Mapping[str, Sequence[str]] | None = None, all: bool = False) -> Records:
-        """docker's image summaries, newest first; ``all``: also those that builds made on the way."""
+    async def list(
+        self,
+        filters: Mapping[str, Sequence[str]] | None = None,
+        all: bool = False,
+        *,
+        shared: bool = False,
+    ) -> Records:
+        """docker's image summaries, newest first; ``all``: also those that builds made on the way.
+
+        ``shared``: with how much other images have too.
+        """
         images = await self._database.run(lambda it: self._filtered(it, filters or {}, all))
         patterns = (filters or {}).get("reference", ())
-        return [views.summary(image, patterns) for image in images]
+        found = [views.summary(image, patterns) for image in images]
+        if shared:
+            sizes = (await self._database.run(sharing)).shared
+            found = [image | {"SharedSize": sizes.get(image["Id"], 0)} for image in found]
+        return found
 
     async def inspect(self, ref: str) -> Json:
         """docker's ImageInspect. Raises NotFound."""

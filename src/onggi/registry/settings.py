@@ -59,6 +59,24 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     downloads: int = 3  # blobs on their way at the same time
     uploads: int = 5
 
+    def facts(self) -> Json:
+        """docker's ``RegistryServiceConfig``, which GET /info shows."""
+        hub = {
+            "Name": "docker.io",
+            "Mirrors": [f"{it}/" for it in self.mirrors],
+            "Secure": True,
+            "Official": True,
+        }
+        others = {
+            host: {"Name": host, "Mirrors": [], "Secure": False, "Official": False}
+            for host in sorted(self.insecure_hosts)
+        }
+        return {
+            "InsecureRegistryCIDRs": [str(it) for it in (*self.insecure_networks, *_LOOPBACK)],
+            "IndexConfigs": {"docker.io": hub, **others},
+            "Mirrors": hub["Mirrors"] or None,
+        }
+
     def is_plain_mirror(self, url: str) -> bool:
         """Whether the administrator wrote down a mirror at this very origin, without TLS."""
         return any(url.startswith(f"{mirror}/") for mirror in self.mirrors if mirror.startswith("http:"))

@@ -5,9 +5,10 @@ from __future__ import annotations
 from onggi.api.engine import Engine
 from onggi.api.http.message import Request, Response
 from onggi.api.query import Query
+from onggi.api.requests import create_warnings, shape_create, shape_update
 from onggi.api.router import Answer, Route
 from onggi.api.routes.answers import NO_CONTENT, answer
-from onggi.api.shapes import shape_create, shape_update
+from onggi.api.shapes import shape_container
 from onggi.errors import InvalidArgument, NotFound
 
 
@@ -17,8 +18,9 @@ async def create(engine: Engine, request: Request) -> Answer:
     body = shape_create(await request.json(), request.api_version)
     platform = query.text("platform") if request.api_version >= (1, 41) else ""
     name = query.text("name") or None
+    old = create_warnings(body, request.api_version)
     container_id, warnings = await engine.containers.create(name, body, platform=platform or None)
-    return answer({"Id": container_id, "Warnings": warnings}, 201)
+    return answer({"Id": container_id, "Warnings": [*old, *warnings]}, 201)
 
 
 async def list_(engine: Engine, request: Request) -> Answer:
@@ -35,7 +37,8 @@ async def list_(engine: Engine, request: Request) -> Answer:
 
 async def inspect(engine: Engine, request: Request) -> Answer:
     """GET /containers/{id}/json."""
-    return answer(await engine.containers.inspect(request.params["id"], Query(request.query).flag("size")))
+    found = await engine.containers.inspect(request.params["id"], Query(request.query).flag("size"))
+    return answer(shape_container(found, request.api_version))
 
 
 async def start(engine: Engine, request: Request) -> Answer:
@@ -152,7 +155,7 @@ async def prune(engine: Engine, request: Request) -> Answer:
 ROUTES = [
     Route("POST", "/containers/create", create),
     Route("GET", "/containers/json", list_),
-    Route("POST", "/containers/prune", prune, since=(1, 25)),
+    Route("POST", "/containers/prune", prune),
     Route("GET", "/containers/{id}/json", inspect),
     Route("POST", "/containers/{id}/start", start),
     Route("POST", "/containers/{id}/stop", stop),

@@ -6,10 +6,10 @@ from typing import Any
 
 from onggi.api.engine import Engine
 from onggi.api.http.message import Request, Response
+from onggi.api.requests import shape_exec
 from onggi.api.router import Answer, Route
 from onggi.api.routes.answers import answer
 from onggi.api.routes.containers import terminal_size
-from onggi.api.shapes import shape_exec
 from onggi.api.wire import stream_type
 from onggi.containers.options import ExecOptions
 from onggi.errors import InvalidArgument

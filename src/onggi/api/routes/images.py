@@ -10,8 +10,9 @@ from onggi.api.query import Query
 from onggi.api.router import Answer, Route
 from onggi.api.routes import transfers
 from onggi.api.routes.answers import answer
-from onggi.api.shapes import shape_image
-from onggi.errors import InvalidArgument
+from onggi.api.shapes import shape_image, shape_image_detail
+from onggi.errors import InvalidArgument, NotFound
+from onggi.oci.platform import Platform
 
 Json = Any
 LIST_FILTERS = frozenset(("before", "dangling", "label", "label!", "reference", "since", "until"))
@@ -24,17 +25,39 @@ async def list_(engine: Engine, request: Request) -> Answer:
     filters = query.filters(LIST_FILTERS)
     if request.api_version < (1, 41) and query.text("filter"):
         filters.setdefault("reference", []).append(query.text("filter"))
-    images = await engine.images.list(filters, query.flag("all"))
+    shared = query.flag("shared-size") and request.api_version >= (1, 42)
+    images = await engine.images.list(filters, query.flag("all"), shared=shared)
     return answer([shape_image(image, request.api_version) for image in images])
 
 
 async def inspect(engine: Engine, request: Request) -> Answer:
     """GET /images/{name}/json."""
-    return answer(shape_image(await engine.images.inspect(request.params["name"]), request.api_version))
+    platform = transfers.platform_of(request, (1, 49))
+    if platform and Query(request.query).flag("manifests"):
+        raise InvalidArgument("conflicting options: manifests and platform options cannot both be set")
+    found = await _of_platform(engine, request.params["name"], platform)
+    return answer(shape_image_detail(found, request.api_version))
+
+
+async def _of_platform(engine: Engine, name: str, platform: Platform | None) -> Json:
+    found = await engine.images.inspect(name)
+    if platform and not _is_of(found, platform):
+        has = f"{found['Os']}/{found['Architecture']}"
+        raise NotFound(
+            f"image with reference {name} was found but its platform ({has}) does not match the specified "
+            f"platform ({platform})"
+        )
+    return found
+
+
+def _is_of(image: Json, platform: Platform) -> bool:
+    has = image["Os"], image["Architecture"], image.get("Variant", "")
+    return has[:2] == (platform.os, platform.architecture) and platform.variant in ("", has[2])
 
 
 async def history(engine: Engine, request: Request) -> Answer:
     """GET /images/{name}/history."""
+    await _of_platform(engine, request.params["name"], transfers.platform_of(request, (1, 48)))
     return answer(await engine.images.history(request.params["name"]))
 
 
@@ -63,7 +86,7 @@ async def prune(engine: Engine, request: Request) -> Answer:
 
 ROUTES = [
     Route("GET", "/images/json", list_),
-    Route("POST", "/images/prune", prune, since=(1, 25)),
+    Route("POST", "/images/prune", prune),
     Route("GET", "/images/{name*}/json", inspect),
     Route("GET", "/images/{name*}/history", history),
     Route("POST", "/images/{name*}/tag", tag),

@@ -69,7 +69,7 @@ async def prune(engine: Engine, request: Request) -> Answer:
 ROUTES = [
     Route("GET", "/networks", list_),
     Route("POST", "/networks/create", create),
-    Route("POST", "/networks/prune", prune, since=(1, 25)),
+    Route("POST", "/networks/prune", prune),
     Route("GET", "/networks/{id}", inspect),
     Route("DELETE", "/networks/{id}", remove),
     Route("POST", "/networks/{id}/connect", connect),

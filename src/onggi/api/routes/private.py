@@ -10,7 +10,8 @@ from onggi.api import registry
 from onggi.api.engine import Engine
 from onggi.api.http.message import Request, Stream
 from onggi.api.query import Query
-from onggi.api.router import Answer, Route
+from onggi.api.requests import shape_create
+from onggi.api.router import MAX_VERSION, MIN_VERSION, Answer, Route
 from onggi.api.routes.answers import answer, json_line, json_lines
 from onggi.api.routes.transfers import platform_of, progress
 from onggi.api.wire import MULTIPLEXED_STREAM
@@ -28,6 +29,8 @@ async def run(engine: Engine, request: Request) -> Answer:
     body = await request.json()
     if not isinstance(body, dict):
         raise InvalidArgument("invalid JSON: expected an object")
+    if isinstance(config := body.get("Config"), dict):
+        body["Config"] = shape_create(config, MAX_VERSION)
     if body.get("Attach"):
         await engine.containers.run(body, request.hijack(MULTIPLEXED_STREAM))
         return None
@@ -68,7 +71,7 @@ async def push_layout(engine: Engine, request: Request) -> Answer:
     query = Query(request.query)
     return await progress(
         engine.transfers.push_layout(
-            query.text("reference"), query.text("path"), query.text("tag"), platform_of(query)
+            query.text("reference"), query.text("path"), query.text("tag"), platform_of(request, MIN_VERSION)
         )
     )
 

@@ -11,7 +11,7 @@ from onggi.api.http.message import Request, Response, Stream
 from onggi.api.query import Query
 from onggi.api.router import Answer, Route
 from onggi.api.routes.answers import answer, json_lines
-from onggi.api.shapes import shape_info
+from onggi.api.shapes import shape_info, shape_usage
 from onggi.errors import InvalidArgument
 
 Json = Any
@@ -42,16 +42,13 @@ async def info(engine: Engine, request: Request) -> Answer:
 
 async def df(engine: Engine, request: Request) -> Answer:
     """GET /system/df; since API 1.42 ``type`` selects parts."""
-    wanted = Query(request.query).all("type")
+    wanted = Query(request.query).all("type") if request.api_version >= (1, 42) else []
     parts = {"container": "Containers", "image": "Images", "volume": "Volumes", "build-cache": "BuildCache"}
     for name in wanted:
         if name not in parts:
             raise InvalidArgument(f"unknown object type: {name}")
-    usage = await engine.system.df()
-    unwanted = {key for name, key in parts.items() if wanted and name not in wanted}
-    if wanted and "image" not in wanted:
-        unwanted.add("LayersSize")
-    return answer({key: value for key, value in usage.items() if key not in unwanted})
+    kinds = {parts[name] for name in wanted} | ({"LayersSize"} if "image" in wanted else set())
+    return answer(shape_usage(await engine.system.df(), kinds, request.api_version))
 
 
 async def events(engine: Engine, request: Request) -> Answer:

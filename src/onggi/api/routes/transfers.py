@@ -42,7 +42,7 @@ async def push(engine: Engine, request: Request) -> Answer:
     """POST /images/{name}/push."""
     query = Query(request.query)
     auth = request.headers.get("x-registry-auth", "")
-    name, platform = request.params["name"], platform_of(query)
+    name, platform = request.params["name"], platform_of(request, (1, 46))
     return await progress(engine.transfers.push(name, query.text("tag"), platform=platform, auth=auth))
 
 
@@ -91,7 +91,7 @@ async def manifest(engine: Engine, request: Request) -> Answer:
 async def load(engine: Engine, request: Request) -> Answer:
     """POST /images/load."""
     query = Query(request.query)
-    messages = engine.transfers.load(request.body.chunks(), platform_of(query))
+    messages = engine.transfers.load(request.body.chunks(), platform_of(request, (1, 48)))
     return await progress(_quiet(messages) if query.flag("quiet") else messages)
 
 
@@ -102,7 +102,7 @@ async def save(engine: Engine, request: Request) -> Answer:
     names = [name for text in names for name in text.split(",") if name]
     if not names:
         raise InvalidArgument("no images to save: give one name or more")
-    return Stream(await engine.transfers.save(names, platform_of(query)), content_type=_TAR)
+    return Stream(await engine.transfers.save(names, platform_of(request, (1, 48))), content_type=_TAR)
 
 
 async def import_(engine: Engine, request: Request) -> Answer:
@@ -132,15 +132,21 @@ def named(query: Query) -> str | None:
     return f"{repository}:{tag}" if tag else repository
 
 
-def platform_of(query: Query) -> Platform | None:
-    """The ``platform`` parameter, a JSON object (OCI image-spec). Raises InvalidArgument."""
-    text = query.text("platform")
-    if not text:
+def platform_of(request: Request, since: tuple[int, int]) -> Platform | None:
+    """The ``platform`` parameter, a JSON object (OCI image-spec); older clients have none.
+
+    Raises InvalidArgument.
+    """
+    text = Query(request.query).text("platform")
+    if not text or request.api_version < since:
         return None
     try:
-        return msgspec.json.decode(text, type=Platform)
+        platform = msgspec.json.decode(text, type=Platform)
     except msgspec.DecodeError as error:
-        raise InvalidArgument(f"invalid platform: {error}") from None
+        raise InvalidArgument(f"failed to parse platform: {error}") from None
+    if not (platform.os and platform.architecture):
+        raise InvalidArgument("both OS and Architecture must be provided")
+    return platform
 
 
 async def progress(messages: AsyncIterator[Json]) -> Answer:
@@ -177,7 +183,7 @@ ROUTES = [
     Route("POST", "/commit", commit),
     Route("POST", "/auth", log_in, until_eof=True),
     Route("GET", "/images/search", search, until_eof=True),
-    Route("GET", "/distribution/{name*}/json", distribution, since=(1, 30), until_eof=True),
+    Route("GET", "/distribution/{name*}/json", distribution, until_eof=True),
     Route("GET", "/onggi/v1/manifests/{name*}", manifest, until_eof=True),
     Route("POST", "/images/load", load, until_eof=False),
     Route("GET", "/images/get", save, until_eof=True),

@@ -61,7 +61,7 @@ async def import_(engine: Engine, request: Request) -> Answer:
 ROUTES = [
     Route("GET", "/volumes", list_),
     Route("POST", "/volumes/create", create),
-    Route("POST", "/volumes/prune", prune, since=(1, 25)),
+    Route("POST", "/volumes/prune", prune),
     Route("GET", "/volumes/{name}", inspect),
     Route("PUT", "/volumes/{name}", update),
     Route("DELETE", "/volumes/{name}", remove),
