@@ -11,6 +11,7 @@ from pathlib import Path
 
 CHECKOUT = Path(__file__).resolve().parents[1]
 WAIT_S = 60
+DISK_BYTES = 6 << 30
 GROUPS = {"onggi": "onggi-bench", "docker": "onggi-bench-docker"}  # below which containers lie
 Inside = tuple[str, ...]  # the words of a command that enters a network namespace
 
@@ -26,6 +27,22 @@ def wait_for(condition: Callable[[], bool], what: str) -> None:
         if time.monotonic() > end:
             raise TimeoutError(what)
         time.sleep(0.02)
+
+
+@contextlib.contextmanager
+def fresh_disk(scratch: Path) -> Iterator[Path]:
+    """A new file system."""
+    image, place = scratch / "disk", scratch / "mnt"
+    with open(image, "wb") as file:
+        file.truncate(DISK_BYTES)
+    run("mkfs.ext4", "-q", "-E", "lazy_itable_init=0,lazy_journal_init=0", str(image))
+    place.mkdir(exist_ok=True)
+    run("mount", "-o", "loop", str(image), str(place))
+    try:
+        yield place
+    finally:
+        run("umount", "-l", str(place))
+        image.unlink()
 
 
 @contextlib.contextmanager
@@ -66,9 +83,8 @@ def dockerd(disk: Path, scratch: Path, cli: str, root: Path, inside: Inside = ()
     path = f"{root}/usr/sbin:{root}/usr/bin:{os.environ['PATH']}"
     env = dict(os.environ, PATH=path)
     (state / "containerd.toml").write_text(
-        f'version = 3\nroot = "{disk}/containerd"\nstate = "{state}/containerd"\n'
-        'disabled_plugins = ["io.containerd.cri.v1.runtime","io.containerd.cri.v1.images",'
-        '"io.containerd.grpc.v1.cri"]\n'
+        f'version = 2\nroot = "{disk}/containerd"\nstate = "{state}/containerd"\n'
+        'disabled_plugins = ["io.containerd.grpc.v1.cri"]\n'
         f'[grpc]\naddress = "{state}/containerd.sock"\n[ttrpc]\naddress = "{state}/containerd.sock.ttrpc"\n'
     )
     (state / "daemon.json").write_text("{}")

@@ -24,11 +24,10 @@ HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent))
 
 from benchmarks import sampling  # noqa: E402
-from benchmarks.engines import dockerd, onggi, process, run, wait_for  # noqa: E402
+from benchmarks.engines import dockerd, fresh_disk, onggi, process, run, wait_for  # noqa: E402
 from benchmarks.sampling import Sample  # noqa: E402
 
 REGISTRY, SOURCE = "127.0.0.1:5000", "127.0.0.1:5001"  # to push to; to pull from
-DISK_BYTES = 6 << 30
 PROMISES = [("pull", 0.25), ("load", 0.25), ("push imported", 0.5), ("push pulled", 0.5), ("save", 0.7)]
 
 
@@ -42,22 +41,6 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--docker-cli", default=shutil.which("docker"))
     parser.add_argument("--results", type=Path, default=HERE / "results")
     return parser.parse_args()
-
-
-@contextlib.contextmanager
-def fresh_disk(scratch: Path) -> Iterator[Path]:
-    """A new file system."""
-    image, place = scratch / "disk", scratch / "mnt"
-    with open(image, "wb") as file:
-        file.truncate(DISK_BYTES)
-    run("mkfs.ext4", "-q", "-E", "lazy_itable_init=0,lazy_journal_init=0", str(image))
-    place.mkdir(exist_ok=True)
-    run("mount", "-o", "loop", str(image), str(place))
-    try:
-        yield place
-    finally:
-        run("umount", "-l", str(place))
-        image.unlink()
 
 
 @contextlib.contextmanager
