@@ -18,6 +18,7 @@ from onggi.containers.networking import Networking
 from onggi.containers.request import CreateRequest, parse_create
 from onggi.errors import InvalidArgument, NotFound
 from onggi.kernel.failpoints import failpoint
+from onggi.logs import sending
 
 Json = Any
 
@@ -63,6 +64,8 @@ class Creator:
         complete(request, container_id, context.host.log_driver, os.uname().nodename)
         warnings = validate.check_request(request, context.host)
         command_line(request.config)
+        log = request.host.log_config
+        sending.check(log.type, context.host.log_options_of(log.type, log.config))
         points = await self._mounting.plan(request, step.points if step else ())
         self._join(request)
         wishes = self._networking.wishes_of(request)

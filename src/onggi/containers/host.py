@@ -37,6 +37,12 @@ class Host(msgspec.Struct, frozen=True):
     hard_limits: dict[str, int] = {}
     least_oom_score_adj: int = -1000
 
+    def log_options_of(self, driver: str, given: dict[str, str] | None) -> dict[str, str]:
+        """Options of a container's log: the engine's, if it is the engine's driver, and its own."""
+        if driver == "none":
+            return {}
+        return {**(self.log_options if driver == self.log_driver else {}), **(given or {})}
+
 
 def parse_cpu_list(text: str, limit: int = 8192) -> frozenset[int]:
     """The numbers of a list such as ``0-3,7`` (cpuset(7) list format).

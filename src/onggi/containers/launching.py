@@ -25,6 +25,7 @@ from onggi.containers.users import Identity
 from onggi.errors import Conflict, InvalidArgument
 from onggi.kernel.failpoints import failpoint
 from onggi.logs.options import attributes
+from onggi.logs.sending import SENDING
 from onggi.networks.model import Sandbox
 from onggi.store.rootfs import Rootfs
 from onggi.store.snapshots import mount_again
@@ -105,7 +106,7 @@ class Launcher:
             rootfs=rootfs,
             tty=spec.config.tty,
             stdin=_stdin(container),
-            log=log_request(container, context.host.log_options),
+            log=log_request(container, context.host),
             run_dir=context.run_directory(container),
             seccomp=seccomp,
             size=container.size or _size(spec.host_config),
@@ -232,10 +233,10 @@ def _size(host: HostConfig) -> tuple[int, int] | None:
     return host.console_size if host.console_size != (0, 0) else None
 
 
-def log_request(container: Container, defaults: dict[str, str]) -> Json:
+def log_request(container: Container, host: Host) -> Json:
     """Driver, directory, options and per-record attributes of the container's log."""
     spec, log = container.spec, container.spec.host_config.log_config
-    options = {**defaults, **(log.config or {})} if log.type != "none" else {}
+    options = host.log_options_of(log.type, log.config)
     env = dict(entry.partition("=")[::2] for entry in spec.config.env)
     fields = {
         "ID": container.id[:12],
@@ -247,7 +248,12 @@ def log_request(container: Container, defaults: dict[str, str]) -> Json:
         "DaemonName": "onggi",
     }
     beside = attributes(options, spec.config.labels, env, fields) if options else {}
-    return {"driver": log.type, "directory": spec.log_directory, "options": options, "attributes": beside}
+    request = {"driver": log.type, "directory": spec.log_directory, "options": options, "attributes": beside}
+    if log.type in SENDING:
+        tag = beside.pop("tag", container.id[:12])
+        source = {"id": container.id, "name": container.name, "image": spec.image, "tag": tag}
+        return request | {"source": source}
+    return request
 
 
 def has_probe(container: Container) -> bool:

@@ -10,6 +10,7 @@ from onggi.containers.context import Context
 from onggi.containers.model import Container
 from onggi.containers.options import LogQuery
 from onggi.errors import InvalidArgument, Unsupported
+from onggi.logs.options import readable
 from onggi.logs.reader import Cursor, Reader, Selection
 from onggi.logs.record import STDERR, STDOUT, Record
 
@@ -28,7 +29,8 @@ class ContainerLogs:
         container = self._context.find(ref)
         if not (query.stdout or query.stderr):
             raise InvalidArgument("Bad parameters: you must choose at least one stream")
-        if container.spec.host_config.log_config.type == "none":
+        log = container.spec.host_config.log_config
+        if not readable(log.type, self._context.host.log_options_of(log.type, log.config)):
             raise Unsupported("configured logging driver does not support reading")
         return self.read(container, query)
 

@@ -94,6 +94,7 @@ class Monitor:
             request.log["directory"],
             request.log["options"],
             request.log.get("attributes"),
+            request.log.get("source"),
         )
         self.streams = Streams(self.loop, self.log, request.stdin == "once", self._changed)
         self.streams.on_detach = lambda name: self.peers.broadcast({"event": "detached", "name": name})

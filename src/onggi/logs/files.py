@@ -9,14 +9,15 @@ from onggi.errors import InvalidArgument
 from onggi.logs.jsonfile import JsonFile
 from onggi.logs.local import Local
 from onggi.logs.record import Format
+from onggi.logs.sending import SENDING
 
 
 def format_of(driver: str, attributes: Mapping[str, str] | None = None) -> Format:
     """The format of a driver that writes files; raises InvalidArgument for others (``none``)."""
     if driver == "json-file":
         return JsonFile(attributes)
-    if driver == "local":
-        return Local()
+    if driver in ("local", *SENDING):
+        return Local()  # of what is sent, docker keeps a copy that can be read
     raise InvalidArgument(f"log driver '{driver}' keeps no files")
 
 

@@ -7,12 +7,25 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from onggi.errors import InvalidArgument, Unsupported
+from onggi.logs import sending
+from onggi.logs.sending import SENDING
 
-DRIVERS = ("json-file", "local", "none")
-_LATER = frozenset(("syslog", "journald", "gelf", "fluentd", "awslogs", "splunk", "etwlogs", "gcplogs"))
+DRIVERS = ("json-file", "local", "none", *SENDING)
+_LATER = frozenset(("gelf", "fluentd", "awslogs", "splunk", "etwlogs", "gcplogs"))
 _ROTATION = frozenset(("max-size", "max-file", "compress"))
 _ATTRIBUTES = frozenset(("labels", "labels-regex", "env", "env-regex", "tag"))
 _GENERAL = frozenset(("mode", "max-buffer-size"))
+_CACHE = frozenset(("cache-disabled", "cache-max-size", "cache-max-file", "cache-compress"))
+_KNOWN = {
+    "json-file": _ROTATION | _GENERAL | _ATTRIBUTES,
+    "local": _ROTATION | _GENERAL,
+    "journald": _GENERAL | _ATTRIBUTES | _CACHE,
+    "syslog": _GENERAL
+    | _ATTRIBUTES
+    | _CACHE
+    | {"syslog-address", "syslog-facility", "syslog-format"}
+    | {f"syslog-tls-{name}" for name in ("ca-cert", "cert", "key", "skip-verify")},
+}
 _UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12, "p": 10**15}
 _DEFAULT_SIZE, _DEFAULT_FILES = 10_000_000, 3
 _TAG_FIELD = re.compile(r"{{\s*\.(\w+)\s*}}")
@@ -34,13 +47,15 @@ def validate(driver: str, options: Mapping[str, str]) -> None:
         if driver in _LATER:
             raise Unsupported(f"log driver '{driver}' is not supported: use one of {', '.join(DRIVERS)}")
         raise InvalidArgument(f'error looking up logging plugin {driver}: plugin "{driver}" not found')
-    known = _ROTATION | _GENERAL | (_ATTRIBUTES if driver == "json-file" else frozenset())
     for name in options:
-        if name not in known:
-            of = "json-file log driver" if driver == "json-file" else f"log driver {driver}"
+        if name not in _KNOWN[driver]:
+            of = f"log driver {driver}" if driver == "local" else f"{driver} log driver"
             raise InvalidArgument(f"unknown log opt '{name}' for {of}")
+        if name.startswith("syslog-tls"):
+            raise Unsupported(f"log opt '{name}' is not supported: syslog is not sent over TLS")
     _validate_mode(options)
-    rotation(options)
+    cache(options) if driver in SENDING else rotation(options)
+    sending.validate(driver, options)
     for name in ("labels-regex", "env-regex"):
         _pattern(options, name)
     render_tag(options.get("tag", ""), {})
@@ -61,6 +76,22 @@ def rotation(options: Mapping[str, str]) -> Rotation:
     if compress in ("true", "1", "t") and (files < 2 or size < 0):
         raise InvalidArgument("compress cannot be true when max-file is less than 2 or max-size is not set")
     return Rotation(size, files, compress in ("true", "1", "t"))
+
+
+def cache(options: Mapping[str, str]) -> Rotation | None:
+    """What is kept here of a log that is sent away, so that it can be read; None: nothing is."""
+    disabled = options.get("cache-disabled", "false").lower()
+    if disabled not in ("true", "false", "1", "0", "t", "f"):
+        raise InvalidArgument(f"invalid value for option cache-disabled: {options['cache-disabled']}")
+    if disabled in ("true", "1", "t"):
+        return None
+    asked = {key.removeprefix("cache-"): value for key, value in options.items() if key.startswith("cache-")}
+    return rotation({"max-size": "20m", "max-file": "5", "compress": "true"} | asked)
+
+
+def readable(driver: str, options: Mapping[str, str]) -> bool:
+    """Whether ``logs`` finds anything."""
+    return driver != "none" and (driver not in SENDING or cache(options) is not None)
 
 
 def parse_size(text: str) -> int:

@@ -7,10 +7,13 @@ import time
 from collections.abc import Callable, Mapping
 
 from onggi.logs.files import format_of, log_path
-from onggi.logs.options import Rotation, rotation
+from onggi.logs.local import Local
+from onggi.logs.options import Rotation, cache, rotation
 from onggi.logs.record import MAX_LINE, NAMES, Format
 from onggi.logs.rotation import Compressor, numbered, rotate
+from onggi.logs.sending import SENDING, Address, Encoder, Sender, Source, encoder
 
+_LOCAL = Local()
 _OPEN = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
 
 
@@ -163,12 +166,45 @@ class FileWriter(Writer):
             self.errors += 1
 
 
+class SendingWriter(FileWriter):
+    """Sends each record away, and keeps it in a file too unless ``policy`` is None."""
+
+    def __init__(self, path: str, policy: Rotation | None, target: Address | None, encode: Encoder) -> None:
+        self._sender, self._encode, self._keeps = Sender(target), encode, policy is not None
+        super().__init__(path, _LOCAL, policy or Rotation())
+
+    def close(self) -> None:
+        super().close()
+        self._sender.close()
+
+    def _open(self) -> None:
+        if self._keeps:
+            super()._open()
+
+    def _append(self, batch: bytes) -> None:
+        if self._keeps:
+            super()._append(batch)
+        for record in _LOCAL.parse(batch)[0]:
+            self.errors += not self._sender.send(self._encode(record))
+
+
 def open_writer(
-    driver: str, directory: str, options: Mapping[str, str], attributes: Mapping[str, str] | None = None
+    driver: str,
+    directory: str,
+    options: Mapping[str, str],
+    attributes: Mapping[str, str] | None = None,
+    source: Mapping[str, str] | None = None,
 ) -> Writer:
-    """The writer of a driver; ``options`` were validated, ``attributes`` stand in json-file records."""
+    """The writer of a driver; ``options`` were validated, ``attributes`` stand in json-file records.
+
+    ``source`` has the id, name, image and tag of the container for drivers that send records away.
+    """
     if driver == "none":
         return Writer()
+    if driver in SENDING:
+        of = Source(extra=attributes or {}, **(source or {}))
+        path = log_path(driver, directory)
+        return SendingWriter(path, cache(options), *encoder(driver, options, of))
     return FileWriter(log_path(driver, directory), format_of(driver, attributes), rotation(options))
 
 

@@ -99,7 +99,7 @@ LATER = [
     ({}, {"UsernsMode": "private"}),
     ({}, {"SecurityOpt": ["apparmor=mine"]}),
     ({}, {"SecurityOpt": ["label=type:x"]}),
-    ({}, {"LogConfig": {"Type": "syslog"}}),
+    ({}, {"LogConfig": {"Type": "gelf"}}),
     ({}, {"DeviceRequests": [{"Capabilities": [["gpu"]]}]}),
     ({}, {"KernelMemory": 1 << 30}),
 ]

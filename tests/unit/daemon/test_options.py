@@ -52,7 +52,7 @@ def test_flags_in_every_spelling() -> None:
         (["-H", "/run/x.sock"], "invalid bind address format"),
         (["-H", "unix://x.sock"], "the path must be absolute"),
         (["--log-level", "loud"], "invalid logging level: loud"),
-        (["--log-driver", "syslog"], "log driver 'syslog' is not supported"),
+        (["--log-driver", "gelf"], "log driver 'gelf' is not supported"),
         (["--log-opt", "max-size"], "NAME=VALUE"),
         (["--log-opt", "colour=red"], "unknown log opt 'colour' for json-file log driver"),
         (["--default-profile", "hardened"], "default-profile=hardened is not supported"),

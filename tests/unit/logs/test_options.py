@@ -14,7 +14,7 @@ from onggi.logs.options import Rotation, attributes, parse_size, rotation, valid
         ("json-file", {"x": "1"}, "unknown log opt 'x' for json-file log driver"),
         ("local", {"labels": "a"}, "unknown log opt 'labels' for log driver local"),
         ("nosuch", {}, 'error looking up logging plugin nosuch: plugin "nosuch" not found'),
-        ("syslog", {}, "log driver 'syslog' is not supported"),
+        ("gelf", {}, "log driver 'gelf' is not supported"),
         ("json-file", {"max-file": "0"}, "max-file cannot be less than 1"),
         ("json-file", {"max-file": "x"}, "invalid max-file: 'x'"),
         ("json-file", {"max-size": "ten"}, "invalid size: 'ten'"),

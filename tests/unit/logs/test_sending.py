@@ -1,0 +1,158 @@
+"""Messages of drivers that send records away, and who is told when that cannot be."""
+
+import os
+import re
+import socket
+
+import pytest
+
+from onggi.errors import InvalidArgument, OnggiError, Unsupported
+from onggi.logs import sending
+from onggi.logs.options import readable, validate
+from onggi.logs.reader import Reader, Selection
+from onggi.logs.record import STDERR, STDOUT, Record
+from onggi.logs.writer import open_writer
+
+NS = 1_764_119_094_017_565_000  # 2025-11-26T01:04:54.017565Z
+ID = "95f1a2f3a144" + "0" * 52
+SOURCE = sending.Source(ID, "web", "busybox", "95f1a2f3a144", {"a.b": "c\nd"})
+
+
+@pytest.fixture(autouse=True)
+def utc(monkeypatch):
+    monkeypatch.setenv("TZ", "UTC")
+    import time
+
+    time.tzset()
+    yield
+    monkeypatch.undo()
+    time.tzset()
+
+
+# As dockerd 28.5.2 was seen to write them, but for times, pids and names.
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({}, "<30>Nov 26 01:04:54 95f1a2f3a144[PID]: hi\n"),
+        ({"syslog-format": "rfc3164"}, "<30>Nov 26 01:04:54 HOST 95f1a2f3a144[PID]: hi\n"),
+        (
+            {"syslog-format": "rfc5424"},
+            "<30>1 2025-11-26T01:04:54Z HOST 95f1a2f3a144 PID 95f1a2f3a144 - hi\n",
+        ),
+        (
+            {"syslog-format": "rfc5424micro", "syslog-facility": "local3"},
+            "<158>1 2025-11-26T01:04:54.017565Z HOST 95f1a2f3a144 PID 95f1a2f3a144 - hi\n",
+        ),
+    ],
+)
+def test_syslog_messages(options, message):
+    encode = sending.syslog_encoder(options, SOURCE)
+    expected = message.replace("PID", str(os.getpid())).replace("HOST", os.uname().nodename)
+    assert encode(Record(NS, STDOUT, b"hi\n")).decode() == expected
+    number = int(message[1 : message.index(">")])
+    assert encode(Record(NS, STDERR, b"hi")).startswith(f"<{number - 3}>".encode())
+
+
+def test_entries_of_the_journal():
+    entry = sending.journal_encoder(SOURCE)(Record(NS, STDERR, b"hi"))
+    lines = entry.split(b"\n")
+    for line in (
+        b"MESSAGE=hi", b"PRIORITY=3", b"CONTAINER_ID=95f1a2f3a144", b"CONTAINER_ID_FULL=" + ID.encode(),
+        b"CONTAINER_NAME=web", b"IMAGE_NAME=busybox", b"SYSLOG_IDENTIFIER=95f1a2f3a144",
+        b"SYSLOG_TIMESTAMP=2025-11-26T01:04:54.017565Z", b"CONTAINER_PARTIAL_MESSAGE=true",
+    ):  # fmt: skip
+        assert line in lines
+    assert b"A_B\n\x03\0\0\0\0\0\0\0c\nd\n" in entry  # a value of several lines has its length
+    assert b"PARTIAL" not in sending.journal_encoder(SOURCE)(Record(NS, STDERR, b"hi\n"))
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "words"),
+    [
+        ({"nosuch": "1"}, InvalidArgument, "unknown log opt 'nosuch' for syslog log driver"),
+        ({"max-size": "1"}, InvalidArgument, "unknown log opt 'max-size' for syslog log driver"),
+        ({"syslog-address": "foo"}, InvalidArgument, "unsupported scheme: ''"),
+        ({"syslog-address": "xyz://a"}, InvalidArgument, "unsupported scheme: 'xyz'"),
+        ({"syslog-address": "udp://127.0.0.1:x"}, InvalidArgument, "invalid syslog-address"),
+        ({"syslog-address": "udp://logs.example"}, Unsupported, "give an IP address"),
+        ({"syslog-address": "tcp+tls://127.0.0.1"}, Unsupported, "tcp+tls is not supported"),
+        ({"syslog-tls-cert": "x"}, Unsupported, "log opt 'syslog-tls-cert' is not supported"),
+        ({"syslog-facility": "nosuch"}, InvalidArgument, "invalid syslog facility"),
+        ({"syslog-format": "nosuch"}, InvalidArgument, "Invalid syslog format"),
+        ({"cache-disabled": "x"}, InvalidArgument, "invalid value for option cache-disabled: x"),
+    ],
+)
+def test_words(options, error, words):
+    with pytest.raises(error, match=re.escape(words)):
+        validate("syslog", options)
+
+
+def test_addresses():
+    found = {
+        text: sending.address({"syslog-address": text})
+        for text in ("udp://127.0.0.1", "tcp://[::1]:99", "unix:///x", "unixgram:///x", "tcp://localhost:5")
+    }
+    assert [tuple(it)[0:1] + tuple(it)[2:] for it in found.values()] == [
+        (socket.AF_INET, ("127.0.0.1", 514)),
+        (socket.AF_INET6, ("::1", 99)),
+        (socket.AF_UNIX, "/x"),
+        (socket.AF_UNIX, "/x"),
+        (socket.AF_INET, ("127.0.0.1", 5)),
+    ]
+
+
+def test_nobody_is_there(monkeypatch, tmp_path):
+    monkeypatch.setattr(sending, "JOURNAL", str(tmp_path / "journal"))
+    monkeypatch.setattr(sending, "LOCAL_SYSLOG", (str(tmp_path / "log"),))
+    with pytest.raises(OnggiError, match="journald is not enabled on this host"):
+        sending.check("journald", {})
+    with pytest.raises(OnggiError, match="Unix syslog delivery error"):
+        sending.check("syslog", {})
+    with pytest.raises(InvalidArgument, match="stat /nosuch/x: no such file or directory"):
+        sending.check("syslog", {"syslog-address": "unix:///nosuch/x"})
+    sending.check("json-file", {})
+
+
+def listen(path):
+    server = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+    server.settimeout(30)
+    server.bind(str(path))
+    return server
+
+
+def test_a_writer_sends_and_keeps(tmp_path):
+    """A daemon that starts anew gets what comes then; what was lost meanwhile is counted, and kept here."""
+    directory, path = tmp_path / ("a" * 64), tmp_path / "log"
+    directory.mkdir()
+    options = {"syslog-address": f"unixgram://{path}"}
+    source = {"id": ID, "name": "web", "image": "busybox", "tag": "web"}
+    with listen(path) as server:
+        writer = open_writer("syslog", str(directory), options, {}, source)
+        writer.write(STDOUT, b"one\ntwo\nthr", NS)
+        assert [server.recv(999).rpartition(b": ")[2] for _ in range(2)] == [b"one\n", b"two\n"]
+    path.unlink()
+    writer.write(STDOUT, b"ee\n", NS)
+    assert writer.errors == 1
+    with listen(path) as server:
+        writer._sender._again = 0.0  # the pause is over
+        writer.write(STDERR, b"four\n", NS)
+        assert server.recv(999).endswith(b": four\n")
+    writer.close()
+    cursor = Reader(str(directory), "syslog").open(Selection(), follow=False)
+    assert b"".join(record.data for record in cursor.read_more()) == b"one\ntwo\nthree\nfour\n"
+    cursor.close()
+
+
+def test_without_a_copy_nothing_can_be_read(tmp_path):
+    directory = tmp_path / ("a" * 64)
+    directory.mkdir()
+    options = {"cache-disabled": "true", "syslog-address": "udp://127.0.0.1:9"}
+    writer = open_writer(
+        "syslog", str(directory), options, {}, {"id": ID, "name": "w", "image": "i", "tag": "t"}
+    )
+    writer.write(STDOUT, b"one\n", NS)
+    writer.close()
+    assert list(directory.iterdir()) == []
+    assert not readable("syslog", options)
+    assert readable("syslog", {})
+    assert not readable("none", {})
