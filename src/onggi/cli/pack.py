@@ -13,26 +13,31 @@ from onggi.cli.cp_paths import rename, split_entry
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from onggi.cli.cp_paths import End, Plan
 
 _PIECE = 1 << 18
 # User attributes and ACLs are about this machine's users; docker's command leaves them behind too.
-_KEPT = b"security.capability"
+KEPT = b"security.capability"
 
 
 def packed(source: End, plan: Plan) -> Iterator[bytes]:
-    """Yield the archive of ``source`` with the names that ``plan`` wants. Raises OSError.
+    """Yield the archive of ``source`` with the names that ``plan`` wants. Raises OSError."""
+    return piped(lambda fd: _write(source, plan, fd))
 
-    It is written by a thread into a pipe: the kernel moves file data to where it is sent from.
+
+def piped(write: Callable[[int], None]) -> Iterator[bytes]:
+    """Yield what ``write`` writes to its descriptor; raises what it raises.
+
+    It runs in a thread and writes into a pipe: the kernel moves file data to where it is sent from.
     """
     reading, writing = os.pipe2(os.O_CLOEXEC)
     errors: list[BaseException] = []
 
     def work() -> None:
         try:
-            _write(source, plan, writing)
+            write(writing)
         except BaseException as error:
             errors.append(error)
         finally:
@@ -61,7 +66,7 @@ def _write(source: End, plan: Plan, out_fd: int) -> None:
         entry = entry_of(found, shown)
         if entry is None:
             continue  # a socket
-        entry = entry._replace(xattrs={key: value for key, value in entry.xattrs.items() if key == _KEPT})
+        entry = entry._replace(xattrs={key: value for key, value in entry.xattrs.items() if key == KEPT})
         first = _first_name(links, found.status, shown) if entry.kind != DIRECTORY else shown
         if first != shown:
             entry = entry._replace(kind=HARDLINK, link=first, size=0, xattrs={})

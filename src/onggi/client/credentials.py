@@ -50,10 +50,15 @@ class Credentials:
 
 
 def auth_header(credentials: Credentials) -> str:
-    """Return the value of ``X-Registry-Auth``: JSON in base64 for URLs."""
+    """Return the value of ``X-Registry-Auth``."""
+    return header_of(credentials.as_json())
+
+
+def header_of(value: Json) -> str:
+    """Return a value as headers carry it: JSON in base64 for URLs."""
     from binascii import b2a_base64
 
-    text = b2a_base64(encode(credentials.as_json()), newline=False)
+    text = b2a_base64(encode(value), newline=False)
     return text.translate(bytes.maketrans(b"+/", b"-_")).decode()
 
 

@@ -97,12 +97,12 @@ def disk_usage(usage: Json) -> list[Row]:
     kept = sum(image["Size"] - max(0, image.get("SharedSize", 0)) for image in used)
     alive = [container for container in containers if container["State"] in _ACTIVE]
     written, living = (sum(each.get("SizeRw") or 0 for each in some) for some in (containers, alive))
-    volumes, cache = usage.get("Volumes") or [], usage.get("BuildCache") or []
+    volumes = usage.get("Volumes") or []
     return [
         _row("Images", len(images), len(used), total, total - kept),
         _row("Containers", len(containers), len(alive), written, written - living),
         _volumes_row(volumes),
-        _row("Build Cache", len(cache), 0, 0, 0),
+        _cache_row(usage.get("BuildCache") or []),
     ]
 
 
@@ -111,6 +111,14 @@ def _volumes_row(volumes: list[Json]) -> Row:
     idle = sum(each["Size"] for each in used if each["RefCount"] == 0)
     total = sum(each["Size"] for each in used)
     return _row("Local Volumes", len(used), sum(each["RefCount"] > 0 for each in used), total, idle)
+
+
+def _cache_row(cache: list[Json]) -> Row:
+    """What several records share is counted by none, as docker does."""
+    own = [item for item in cache if not item.get("Shared")]
+    idle = sum(item.get("Size") or 0 for item in own if not item.get("InUse"))
+    active = sum(bool(item.get("InUse")) for item in cache)
+    return _row("Build Cache", len(cache), active, sum(item.get("Size") or 0 for item in own), idle)
 
 
 def account_table(accounts: Json) -> str:
@@ -150,14 +158,20 @@ def _verbose(usage: Json, accounts: Json, form: str) -> str:
     if form not in ("", "table"):
         lists = {"Images": images, "Containers": containers, "Volumes": volumes, "BuildCache": cache}
         return render_object(form, Row(lists)) + "\n"
-    spent = human_size(sum(item.get("Size") or 0 for item in usage.get("BuildCache") or []))
     parts = [
         "Images space usage:\n\n" + render_rows(_IMAGES, images, IMAGE_HEADERS),
         "Containers space usage:\n\n" + render_rows(_CONTAINERS, containers, CONTAINER_HEADERS),
         "Local Volumes space usage:\n\n" + render_rows(_VOLUMES, volumes, _VOLUME_HEADERS),
-        f"Build cache usage: {spent}\n\n" + render_rows(_CACHE, cache, _CACHE_HEADERS),
+        cache_table(usage.get("BuildCache") or []),
     ]
     return "\n".join([*parts, account_table(accounts)] if accounts["Accounts"] else parts)
+
+
+def cache_table(cache: list[Json]) -> str:
+    """Return docker's table of what builds keep. Pure."""
+    spent = human_size(sum(item.get("Size") or 0 for item in cache))
+    rows = [_cache(item) for item in cache]
+    return f"Build cache usage: {spent}\n\n" + render_rows(_CACHE, rows, _CACHE_HEADERS)
 
 
 def _volume(item: Json) -> Row:
@@ -174,11 +188,18 @@ def _cache(item: Json) -> Row:
         ID=str(item.get("ID", ""))[:12],
         CacheType=item.get("Type", ""),
         Size=human_size(item.get("Size") or 0),
-        CreatedSince=ago(item.get("CreatedAt") or 0),
-        LastUsedSince=ago(item.get("LastUsedAt") or 0),
+        CreatedSince=_since(item.get("CreatedAt")),
+        LastUsedSince=_since(item.get("LastUsedAt")),
         UsageCount=str(item.get("UsageCount", 0)),
         Shared=str(bool(item.get("Shared"))).lower(),
     )
+
+
+def _since(text: str | None) -> str:
+    """Return how long ago a time was; "" for none."""
+    from onggi.cli.times import parse_moment
+
+    return ago(int(parse_moment(text).partition(".")[0])) if text else ""
 
 
 COMMAND = Command(

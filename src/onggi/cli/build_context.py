@@ -1,0 +1,277 @@
+"""What a build is made from: a directory without what its ignore file names, an archive, a Dockerfile alone.
+
+The context goes as a tar, packed while it is sent. Owners are left behind, as docker's command does. A
+Dockerfile that is not part of the context travels in it under a name of its own, which is told as hidden.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+
+from onggi.archive.ignore import Ignored, read
+from onggi.archive.pack import entry_of
+from onggi.archive.tar import DIRECTORY, FILE, HARDLINK, Entry
+from onggi.archive.walk import Opener, walk
+from onggi.archive.writer import Writer
+from onggi.cli.command import Failure
+from onggi.cli.pack import KEPT, piped
+from onggi.errors import OnggiError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from typing import IO
+
+    from onggi.archive.ignore import Above
+    from onggi.archive.walk import Found
+
+MAX_DOCKERFILE = 16 << 20
+_PIECE = 1 << 18
+_HEAD = 512
+# How archives begin: gzip, bzip2, xz, zstd; a plain tar has its word later.
+_MAGIC = (b"\x1f\x8b\x08", b"BZh", b"\xfd7zXZ\0", b"\x28\xb5\x2f\xfd")
+_TAR_WORD, _TAR_AT = b"ustar", 257
+_GIT = ("git://", "git@", "ssh://", "github.com/")
+
+
+class Context:
+    """What is sent: ``body`` (None if the engine fetches ``remote``), the Dockerfile's name in it, and the
+    names in it that are not part of the context.
+    """
+
+    __slots__ = ("body", "dockerfile", "hidden", "remote")
+
+    def __init__(
+        self, body: Iterator[bytes] | None, dockerfile: str, hidden: tuple[str, ...] = (), remote: str = ""
+    ) -> None:
+        self.body, self.dockerfile, self.hidden, self.remote = body, dockerfile, hidden, remote
+
+
+def choose(source: str, dockerfile: str, *, only_dockerfile: bool = False) -> Context:
+    """The context that the argument of ``build`` means. Raises Failure in docker's words.
+
+    ``only_dockerfile`` leaves out all but that and the ignore file: what a check reads.
+    """
+    if source == "-":
+        if dockerfile == "-":
+            raise Failure("invalid argument: can't use stdin for both build context and dockerfile")
+        return _from_stdin(dockerfile)
+    if source.startswith(("http://", "https://", *_GIT)) and not os.path.isdir(source):
+        if dockerfile == "-":
+            raise Failure("ambiguous Dockerfile source: both stdin and a remote context were given")
+        return Context(None, dockerfile or "Dockerfile", remote=source)
+    return _from_directory(source, dockerfile, only_dockerfile)
+
+
+# -- standard input ------------------------------------------------------------------------------------------
+
+
+def _from_stdin(dockerfile: str) -> Context:
+    """An archive, or the text of a Dockerfile that needs no context."""
+    if os.isatty(0):
+        raise Failure("stdin is a terminal: a context or a Dockerfile is read from a pipe or a file")
+    with open(0, "rb", closefd=False) as stream:
+        head = stream.read(_HEAD)
+        if head.startswith(_MAGIC) or head[_TAR_AT:].startswith(_TAR_WORD):
+            return Context(_rest(head), dockerfile or "Dockerfile")
+        if dockerfile:
+            raise Failure("ambiguous Dockerfile source: both stdin and flag correspond to Dockerfiles")
+        text = head + _read_all(stream)
+    return Context(piped(lambda fd: _alone(fd, text)), "Dockerfile", ("Dockerfile",))
+
+
+def _rest(head: bytes) -> Iterator[bytes]:
+    yield head
+    while piece := os.read(0, _PIECE):
+        yield piece
+
+
+def _read_all(stream: IO[bytes]) -> bytes:
+    data = stream.read(MAX_DOCKERFILE + 1)
+    if len(data) > MAX_DOCKERFILE:
+        raise Failure(f"dockerfile is larger than max allowed size of {MAX_DOCKERFILE}")
+    return data
+
+
+def _alone(out_fd: int, text: bytes) -> None:
+    writer = Writer(out_fd)
+    _document(writer, "Dockerfile", text)
+    writer.finish()
+
+
+def _document(writer: Writer, name: str, text: bytes) -> None:
+    """A member with these bytes."""
+    fd = os.memfd_create("document")
+    try:
+        with open(fd, "wb", closefd=False) as file:
+            file.write(text)
+        os.lseek(fd, 0, os.SEEK_SET)
+        writer.add(Entry(os.fsencode(name), FILE, len(text), 0o644, 0, 0, 0, b"", (0, 0), {}))
+        writer.data(fd, len(text))
+    finally:
+        os.close(fd)
+
+
+# -- a directory ---------------------------------------------------------------------------------------------
+
+
+def _from_directory(source: str, dockerfile: str, only_dockerfile: bool) -> Context:
+    root = _directory(source)
+    path = _dockerfile_path(root, dockerfile)
+    text = _dockerfile_text(path)
+    ignored = _ignored(root, path)
+    inside = _below(root, os.path.realpath(path)) if path else ""
+    alone = not inside or inside in ignored
+    name, hidden = inside, tuple[str, ...]()
+    if alone:
+        from hashlib import sha256
+
+        name = f".dockerfile.{sha256(text).hexdigest()[:20]}"
+        hidden = (name,)
+
+    def write(fd: int) -> None:
+        writer = Writer(fd)
+        if alone or only_dockerfile:
+            _document(writer, name, text)
+        if not only_dockerfile:
+            _Packing(writer, ignored).run(root)
+        writer.finish()
+
+    return Context(piped(write), name, hidden)
+
+
+def _directory(source: str) -> str:
+    root = os.path.realpath(source)
+    try:
+        status = os.stat(root)
+    except OSError:
+        raise Failure(f'unable to prepare context: path "{source}" not found') from None
+    if not stat.S_ISDIR(status.st_mode):
+        raise Failure(f"unable to prepare context: context must be a directory: {source}")
+    return root
+
+
+def _dockerfile_path(root: str, dockerfile: str) -> str:
+    """Where the Dockerfile is, "" for standard input."""
+    if dockerfile == "-":
+        return ""
+    if dockerfile:
+        return os.path.abspath(dockerfile)
+    path = os.path.join(root, "Dockerfile")
+    lower = os.path.join(root, "dockerfile")
+    return lower if not os.path.lexists(path) and os.path.lexists(lower) else path
+
+
+def _dockerfile_text(path: str) -> bytes:
+    try:
+        with open(path or 0, "rb", closefd=bool(path)) as stream:
+            return _read_all(stream)
+    except OSError as error:
+        reason = (error.strerror or "").lower()
+        raise Failure(f"unable to prepare context: unable to read Dockerfile {path}: {reason}") from None
+
+
+def _below(root: str, path: str) -> str:
+    """A path relative to a directory, "" if it is not in it."""
+    return path[len(root.rstrip("/")) + 1 :] if path.startswith(root.rstrip("/") + "/") else ""
+
+
+def _ignored(root: str, dockerfile: str) -> Ignored:
+    """The rules that count: those beside the Dockerfile with its name, else those of the context."""
+    own = f"{dockerfile}.dockerignore"
+    if dockerfile and os.path.lexists(own):
+        return _rules(own)
+    path = os.path.join(root, ".dockerignore")
+    # What comes with a context may be a stranger's; a link of his must not lead to a file of ours.
+    if os.path.lexists(path) and not _below(root, os.path.realpath(path)):
+        raise Failure(f"unable to prepare context: {path} leads out of the context")
+    return _rules(path) if os.path.lexists(path) else Ignored(())
+
+
+def _rules(path: str) -> Ignored:
+    try:
+        with open(path, "rb") as file:
+            return Ignored(read(file.read((1 << 20) + 1)))
+    except OSError as error:
+        reason = (error.strerror or "").lower()
+        raise Failure(f"error checking context: open {path}: {reason}") from None
+    except OnggiError as error:
+        raise Failure(f"error checking context: {path}: {error}") from None
+
+
+class _Packing:
+    """One walk through a directory."""
+
+    def __init__(self, writer: Writer, ignored: Ignored) -> None:
+        self._writer, self._ignored = writer, ignored
+        self._above: dict[str, Above] = {}
+        self._waiting: dict[str, Entry] = {}  # ignored directories, of which something may yet be kept
+        self._links: dict[tuple[int, int], bytes] = {}
+
+    def run(self, root: str) -> None:
+        opener = Opener()
+        handle = os.open(root, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            for found in walk(opener.reopen(handle), opener, self._enter):
+                if found.path:
+                    self._meet(found, os.fsdecode(found.path))
+        finally:
+            os.close(handle)
+
+    def _enter(self, found: Found) -> bool:
+        path = os.fsdecode(found.path)
+        if path and self._is_ignored(path) and not self._ignored.may_keep_in(path):
+            return False
+        self._above[path] = self._ignored.inside(path, self._above.get(path.rpartition("/")[0], ()))
+        return True
+
+    def _is_ignored(self, path: str) -> bool:
+        return self._ignored.ignores(path, self._above[path.rpartition("/")[0]])
+
+    def _meet(self, found: Found, path: str) -> None:
+        entry = _entry(found)
+        if entry is None:
+            return  # a socket
+        if self._is_ignored(path):
+            if entry.kind == DIRECTORY:
+                self._waiting[path] = entry
+            return
+        if self._waiting:
+            self._directories_of(path)
+        first = self._first_name(found) if entry.kind != DIRECTORY else found.path
+        if first != found.path:
+            entry = entry._replace(kind=HARDLINK, link=first, size=0, xattrs={})
+        self._writer.add(entry)
+        if entry.kind == FILE:
+            self._writer.data(found.fd, entry.size)
+
+    def _directories_of(self, path: str) -> None:
+        """The directories above something that is kept are kept too."""
+        for end in (place for place, character in enumerate(path) if character == "/"):
+            if entry := self._waiting.pop(path[:end], None):
+                self._writer.add(entry)
+
+    def _first_name(self, found: Found) -> bytes:
+        status = found.status
+        if status.st_nlink == 1:
+            return found.path
+        return self._links.setdefault((status.st_dev, status.st_ino), found.path)
+
+
+def _entry(found: Found) -> Entry | None:
+    entry = entry_of(found, found.path)
+    if entry is None:
+        return None
+    xattrs = {key: value for key, value in entry.xattrs.items() if key == KEPT} if entry.xattrs else {}
+    return entry._replace(uid=0, gid=0, xattrs=xattrs)
+
+
+def compressed(pieces: Iterator[bytes]) -> Iterator[bytes]:
+    """The same through gzip."""
+    from zlib import compressobj
+
+    packer = compressobj(wbits=31)
+    for piece in pieces:
+        yield packer.compress(piece)
+    yield packer.flush()

@@ -1,0 +1,224 @@
+"""From the flags of ``build`` to docker's request: the query, and the headers beside it."""
+
+from __future__ import annotations
+
+import os
+from binascii import b2a_base64
+
+from onggi.cli.command import Failure
+from onggi.cli.image_name import parse_reference
+from onggi.cli.proxies import proxy_variables
+from onggi.cli.specs import split_fields
+from onggi.client.codec import encode
+from onggi.client.config import ConfigFile
+from onggi.client.credentials import Store, header_of
+from onggi.client.errors import ClientError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Any
+
+    from onggi.cli.build_context import Context
+    from onggi.cli.command import Options
+    from onggi.cli.context import Cli
+
+    Json = Any
+
+MAX_SECRET = 500 << 10  # docker's
+# Flags whose work nobody does yet, and what to do instead.
+_LATER = {
+    "allow": "steps run in the sandbox of every container",
+    "annotation": "use --label",
+    "attest": "images are built without attestations",
+    "builder": "this engine is the builder",
+    "cache-to": "layers that were built here are found without it",
+    "output": "build an image, then `save` it or `cp` from a container",
+    "push": "push the image afterwards",
+    "ssh": "give a key as a secret",
+}
+# What docker's command understands as "no".
+_NOTHING = {"provenance": ("false", "disabled=true"), "sbom": ("false", "disabled=true")}
+_NUMBERS = {
+    "memory": "memory",
+    "memory-swap": "memswap",
+    "cpu-shares": "cpushares",
+    "cpu-period": "cpuperiod",
+    "cpu-quota": "cpuquota",
+    "shm-size": "shmsize",
+}
+_TEXTS = {
+    "cgroup-parent": "cgroupparent",
+    "cpuset-cpus": "cpusetcpus",
+    "cpuset-mems": "cpusetmems",
+    "isolation": "isolation",
+    "target": "target",
+}
+
+
+def refuse(options: Options) -> None:
+    """Raise Failure for what is asked for and not done."""
+    for name, instead in _LATER.items():
+        if name in options.given and options.text(name) not in ("[]", "False", "default"):
+            raise Failure(f"--{name} is not supported by this build: {instead}", 125)
+    for name, nothing in _NOTHING.items():
+        if options.text(name) and options.text(name) not in nothing:
+            raise Failure(f"--{name} is not supported by this build: leave it out, or say false", 125)
+    if not options.on("rm"):
+        raise Failure("--rm=false is not supported by this build: steps leave layers, not containers", 125)
+
+
+def query_of(cli: Cli, options: Options, context: Context, *, quiet: bool) -> dict[str, Json]:
+    """Docker's parameters of POST /build. Raises Failure, ClientError."""
+    ulimits = {ulimit["Name"]: ulimit for ulimit in options.many("ulimit")}
+    query: dict[str, Json] = {
+        "t": [_tag(tag) for tag in options.many("tag")] or None,
+        "dockerfile": context.dockerfile,
+        "remote": context.remote or None,
+        "buildargs": _build_args(cli, options) or None,
+        "labels": dict(_pair(label) for label in options.many("label")) or None,
+        "networkmode": options.text("network") or None,
+        "platform": _platform(cli, options) or None,
+        "nocache": True if options.on("no-cache") else None,
+        "pull": True if options.on("pull") else None,
+        "q": True if quiet else None,
+        "squash": True if options.on("squash") else None,
+        "rm": True,
+        "forcerm": True if options.on("force-rm") else None,
+        "extrahosts": options.many("add-host") or None,
+        "ulimits": _list([ulimits[name] for name in sorted(ulimits)]),
+        "cachefrom": _list(_separated(options.many("cache-from"))),
+        "securityopt": _list(_separated(options.many("security-opt"))),
+        "version": "1",
+    }
+    query |= {parameter: options.number(name) or None for name, parameter in _NUMBERS.items()}
+    return query | {parameter: options.text(name) or None for name, parameter in _TEXTS.items()}
+
+
+def headers_of(cli: Cli, options: Options, context: Context) -> dict[str, str]:
+    """Content type, credentials of registries, and what docker's parameters have no place for."""
+    own = {
+        "Secrets": dict(_secret(text, cli.env) for text in options.many("secret")),
+        "Contexts": dict(_context(text) for text in options.many("build-context")),
+        "NoCacheFilter": _separated(options.many("no-cache-filter")),
+        "Hidden": list(context.hidden),
+        "Check": options.on("check") or options.text("call") == "check",
+        "Details": True,
+    }
+    return {
+        "Content-Type": "application/x-tar",
+        "X-Registry-Config": header_of(_auths(cli)),
+        "X-Onggi-Build": header_of({name: value for name, value in own.items() if value}),
+    }
+
+
+def _list(values: list[Json]) -> str | None:
+    return encode(values).decode() if values else None
+
+
+def _separated(texts: list[str]) -> list[str]:
+    return [part for text in texts for part in _fields(text) if part]
+
+
+def _fields(text: str) -> list[str]:
+    try:
+        return split_fields(text)
+    except ValueError as error:
+        raise Failure(f'invalid argument "{text}": {error}', 125) from None
+
+
+def _pair(text: str) -> tuple[str, str]:
+    name, _, value = text.partition("=")
+    return name, value
+
+
+def _tag(text: str) -> str:
+    try:
+        parse_reference(text)
+    except ValueError as error:
+        raise Failure(f'invalid argument "{text}" for "-t, --tag" flag: {error}', 125) from None
+    return text
+
+
+def _platform(cli: Cli, options: Options) -> str:
+    given = options.text("platform") or cli.env.get("DOCKER_DEFAULT_PLATFORM", "")
+    if "," in given:
+        raise Failure("several platforms at once are not supported by this build: build one at a time", 125)
+    return given
+
+
+def _build_args(cli: Cli, options: Options) -> dict[str, str | None]:
+    """Values by name; a name alone takes its value from the environment, None where that has none."""
+    given = options.many("build-arg")
+    values = {
+        name: value if equals else cli.env.get(name)
+        for name, equals, value in (text.partition("=") for text in given)
+    }
+    proxies = proxy_variables(cli.config(), cli.engine.endpoint.host, given)
+    return {**values, **dict(_pair(text) for text in proxies)}
+
+
+def _auths(cli: Cli) -> dict[str, dict[str, str]]:
+    """What is known of every registry; a helper that fails is told and left out."""
+    config = ConfigFile(cli.env)
+    known: dict[str, dict[str, str]] = {}
+    for server in {**config.auths, **(config.values.get("credHelpers") or {})}:
+        try:
+            known[server] = Store(config, server, cli.env).get().as_json()
+        except ClientError as error:
+            cli.err(f"WARNING: {error}")
+    return known
+
+
+def _context(text: str) -> tuple[str, str]:
+    name, equals, value = text.partition("=")
+    if not equals or not name or not value:
+        raise Failure(f"invalid context value: {text}, expected key=value", 125)
+    if value.startswith("oci-layout:") or os.path.isdir(value):
+        raise Failure(
+            f"--build-context {name}: directories are not supported by this build: name an image", 125
+        )
+    return name.lower(), value
+
+
+def _secret(text: str, env: Mapping[str, str]) -> tuple[str, str]:
+    """A secret's id and its value in base64. Raises Failure."""
+    fields = dict(_field(field, text) for field in _fields(text))
+    for key in fields:
+        if key not in ("id", "src", "source", "env", "type"):
+            raise Failure(f"unexpected key '{key}' in '{text}'", 125)
+    kind, name = fields.get("type", ""), fields.get("id", "")
+    if kind not in ("", "file", "env"):
+        raise Failure(f'unsupported secret type "{kind}"', 125)
+    path, variable = fields.get("src") or fields.get("source", ""), fields.get("env", "")
+    if kind == "env" and path and not variable:
+        path, variable = "", path
+    if not name:
+        raise Failure(f"secret '{text}' has no id", 125)
+    if not path and not variable:
+        path, variable = ("", name) if kind != "file" and name in env else (name, "")
+    value = _variable(variable, env) if variable else _file(path)
+    if len(value) > MAX_SECRET:
+        raise Failure(f"invalid secret size {len(value)}, must be less than {MAX_SECRET}")
+    return name, b2a_base64(value, newline=False).decode()
+
+
+def _field(field: str, text: str) -> tuple[str, str]:
+    key, equals, value = field.partition("=")
+    if not equals:
+        raise Failure(f"invalid field '{field}' must be a key=value pair in '{text}'", 125)
+    return key.strip().lower(), value
+
+
+def _variable(name: str, env: Mapping[str, str]) -> bytes:
+    if name not in env:
+        raise Failure(f"secret: the environment has no variable {name}")
+    return os.fsencode(env[name])
+
+
+def _file(path: str) -> bytes:
+    try:
+        with open(path, "rb") as file:
+            return file.read(MAX_SECRET + 1)
+    except OSError as error:
+        raise Failure(f"failed to stat {path}: {(error.strerror or '').lower()}") from None

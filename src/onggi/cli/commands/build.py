@@ -1,0 +1,144 @@
+"""``onggi build``."""
+
+from __future__ import annotations
+
+import os
+
+from onggi.cli.build_context import choose, compressed
+from onggi.cli.build_progress import MODES, show
+from onggi.cli.build_request import headers_of, query_of, refuse
+from onggi.cli.command import Command, Failure, Options
+from onggi.client.codec import indent
+from onggi.client.config import replace_file
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from onggi.cli.context import Cli
+
+    Json = Any
+
+
+def run(cli: Cli, options: Options, arguments: list[str]) -> int:
+    """Build an image from a Dockerfile; with --check say what is unwise in that instead."""
+    refuse(options)
+    checking = options.on("check") or options.text("call") == "check"
+    if options.text("call") not in ("build", "check"):
+        raise Failure(f"--call={options.text('call')} is not supported by this build: build or check", 125)
+    mode = _mode(cli, options)
+    if options.text("iidfile"):
+        _remove(options.text("iidfile"))
+    context = choose(arguments[0], options.text("file"), only_dockerfile=checking)
+    query = query_of(cli, options, context, quiet=mode == "quiet")
+    headers = headers_of(cli, options, context)
+    body = compressed(context.body) if context.body and options.on("compress") else context.body
+    response = cli.engine.request("POST", "/build", query, body, headers)
+    if checking:
+        return _checked(cli, cli.engine.messages(response))
+    image = show(cli.engine.messages(response), mode)
+    if mode == "quiet":
+        cli.out(image)
+    _keep(options, image)
+    return 0
+
+
+def _mode(cli: Cli, options: Options) -> str:
+    mode = options.text("progress") if "progress" in options.given else ""
+    mode = mode or cli.env.get("BUILDKIT_PROGRESS", "") or "auto"
+    if mode not in MODES:
+        raise Failure(f"invalid progress {mode}: one of {', '.join(MODES)}", 125)
+    return "quiet" if options.on("quiet") else mode
+
+
+def _checked(cli: Cli, messages: Json) -> int:
+    """Print what a check found; returns 1 if that is something."""
+    found = 0
+    for message in messages:
+        if message.get("error"):
+            raise Failure(str(message["error"]))
+        found += len((message.get("aux") or {}).get("Warnings") or ())
+        if message.get("stream"):
+            cli.out(str(message["stream"]).rstrip("\n"))
+    return 1 if found else 0
+
+
+def _remove(path: str) -> None:
+    """An old file must not look like the result of this build."""
+    try:
+        os.unlink(path)
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise Failure(f"removing image ID file: {path}: {(error.strerror or '').lower()}") from None
+
+
+def _keep(options: Options, image: str) -> None:
+    """Write the files that --iidfile and --metadata-file ask for."""
+    names = ",".join(options.many("tag"))
+    facts = {"containerimage.config.digest": image, **({"image.name": names} if names else {})}
+    wanted = {"iidfile": image.encode(), "metadata-file": indent(facts, "  ").encode()}
+    for flag, data in wanted.items():
+        if path := options.text(flag):
+            try:
+                replace_file(path, data, 0o644)
+            except OSError as error:
+                raise Failure(f"cannot write {path}: {(error.strerror or '').lower()}") from None
+
+
+COMMAND = Command(
+    "build [OPTIONS] PATH | URL | -",
+    "Build an image from a Dockerfile",
+    run,
+    flags=(
+        ("add-host", "", "list:host", "", "Add a line to /etc/hosts (name:address)"),
+        ("allow", "", "list", "", ""),
+        ("annotation", "", "list", "", ""),
+        ("attest", "", "list", "", ""),
+        ("build-arg", "", "list", "", "Set a variable that an ARG names"),
+        ("build-context", "", "list", "", "Use an image under another name (name=docker-image://image)"),
+        ("builder", "", "string", "", ""),
+        ("cache-from", "", "list", "", "Images to take layers from"),
+        ("cache-to", "", "list", "", ""),
+        ("call", "", "string", "build", 'What to do with the Dockerfile ("build", "check")'),
+        ("cgroup-parent", "", "string", "", "Group under which the steps' cgroups are made"),
+        ("check", "", "bool", "", "Say what is unwise in the Dockerfile, and build nothing"),
+        ("compress", "", "bool", "", "Send the context through gzip"),
+        ("cpu-period", "", "int", "", "Period of the CFS scheduler in microseconds"),
+        ("cpu-quota", "", "int", "", "Processor time of each period in microseconds"),
+        ("cpu-shares", "c", "int", "", "Share of processor time under contention"),
+        ("cpuset-cpus", "", "string", "", "Processors to run on (0-3, 0,1)"),
+        ("cpuset-mems", "", "string", "", "Memory nodes to use (0-3, 0,1)"),
+        ("file", "f", "string", "", "The Dockerfile, - for standard input (default PATH/Dockerfile)"),
+        ("force-rm", "", "bool", "", ""),
+        ("iidfile", "", "string", "", "Write the image's ID to this file"),
+        ("isolation", "", "string", "", ""),
+        ("label", "", "list:label", "", "Set a label of the image"),
+        ("load", "", "bool", "", ""),
+        ("memory", "m", "bytes", "", "Limit of memory of a step"),
+        ("memory-swap", "", "bytes:swap", "", "Limit of memory and swap together, -1 for no limit of swap"),
+        ("metadata-file", "", "string", "", "Write what is known of the result to this file"),
+        ("network", "", "string", "default", "Network of the steps (default, none, host or a name)"),
+        ("no-cache", "", "bool", "", "Do every step anew"),
+        ("no-cache-filter", "", "list", "", "Stages whose steps are done anew"),
+        ("output", "o", "list", "", ""),
+        ("platform", "", "string", "", "Platform of the image, os[/arch[/variant]]"),
+        ("progress", "", "string", "auto", 'How to show it ("auto", "plain", "tty", "quiet", "rawjson")'),
+        ("provenance", "", "string", "", ""),
+        ("pull", "", "bool", "", "Ask registries for newer base images"),
+        ("push", "", "bool", "", ""),
+        ("quiet", "q", "bool", "", "Print only the image's ID"),
+        ("rm", "", "bool", "true", ""),
+        ("sbom", "", "string", "", ""),
+        ("secret", "", "list", "", "Give a file or variable to steps (id=name[,src=path|,env=name])"),
+        ("security-opt", "", "list", "", ""),
+        ("shm-size", "", "bytes", "", "Size of /dev/shm"),
+        ("squash", "", "bool", "", ""),
+        ("ssh", "", "list", "", ""),
+        ("tag", "t", "list", "", "Name of the image (name[:tag])"),
+        ("target", "", "string", "", "Stage to build"),
+        ("ulimit", "", "ulimit", "[]", "Resource limit, name=soft[:hard]"),
+    ),
+    arguments=(1, 1),
+    aliases=("image build", "build", "builder build"),
+)

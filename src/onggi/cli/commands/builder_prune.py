@@ -1,0 +1,43 @@
+"""``onggi builder prune``."""
+
+from __future__ import annotations
+
+from onggi.cli.command import Command, Options
+from onggi.cli.commands.system_prune import confirmed
+from onggi.cli.filters import prune_filters
+from onggi.cli.times import human_size
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from onggi.cli.context import Cli
+
+
+def run(cli: Cli, options: Options, arguments: list[str]) -> int:
+    """Remove what builds keep, after a question."""
+    every = "all build cache" if options.on("all") else "all dangling build cache"
+    if not options.on("force") and not confirmed(f"WARNING! This will remove {every}."):
+        return 0
+    query = {
+        "all": True if options.on("all") else None,
+        "filters": prune_filters(cli.config(), options.many("filter")),
+        "keep-storage": options.number("keep-storage") or None,
+    }
+    answer = cli.engine.post("/build/prune", query)
+    deleted = answer.get("CachesDeleted") or []
+    if deleted:
+        cli.out("Deleted build cache objects:\n" + "\n".join(deleted) + "\n")
+    cli.out(f"Total reclaimed space: {human_size(int(answer.get('SpaceReclaimed') or 0))}")
+    return 0
+
+
+COMMAND = Command(
+    "builder prune",
+    "Remove what builds keep to be fast again",
+    run,
+    flags=(
+        ("all", "a", "bool", "", "Remove also what images use"),
+        ("filter", "", "filter", "", 'Remove only what matches (e.g. "until=24h")'),
+        ("force", "f", "bool", "", "Do not ask"),
+        ("keep-storage", "", "bytes", "", "Amount to keep"),
+    ),
+)
