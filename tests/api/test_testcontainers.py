@@ -1,4 +1,4 @@
-"""Testcontainers for Python, unchanged: strategies, networks, volumes, exec, logs; with a reaper and without."""
+"""Testcontainers for Python, unchanged: strategies, networks, volumes, exec, logs; with a reaper and not."""
 
 import contextlib
 import os

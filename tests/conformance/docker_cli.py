@@ -49,7 +49,7 @@ MASKS = [
         (r"/cgroup/(\w+)/\S*/", r"/cgroup/\1/<group>/"),
         (r"OCI runtime create failed: runc create failed: ", "OCI runtime create failed: "),
         (r"(unable to start container process: )error during container init: ", r"\1"),  # runc from 1.2
-        (r"/\S*?/(data|run)/(?=\S)", "<root>/"),
+        (r"[^\s\":=]*/(data|run)/(?=\w)", "<root>/"),
         (r"sha256:[0-9a-f]{64}", "<digest>"),
         (r"\b[0-9a-f]{64}\b", "<id>"),
         (r"\b(?=[0-9a-f]*\d)[0-9a-f]{12}\b", "<short>"),
@@ -65,6 +65,7 @@ MASKS = [
         (r"\b127\.0\.0\.1:\d{5}\b", "<registry>"),
         (r"\b172\.\d+(\.\d+){2}\b", "<address>"),
         (r"(digest: <digest> size:) \d+", r"\1 <number>"),
+        (r"\bonggi-[0-9a-f]{6}\b", "<bridge>"),
         (r"on endpoint \w+ \(", "on endpoint <name> ("),
         (r"lookup (\S+)( on \S+)?: .*", r"lookup \1: <no answer>"),
         (r"  +", "  "),

@@ -27,7 +27,8 @@ class Attachment:
         self, cli: Cli, *, tty: bool, stdin: bool, detach_keys: str = "", proxy: bool = True
     ) -> None:
         self._cli, self._tty, self._stdin = cli, tty, stdin
-        self.keys = self._sequence(detach_keys) if tty and stdin else None
+        keys = self._sequence(detach_keys)  # refused if they are none, whoever would read them
+        self.keys = keys if tty and stdin else None
         terminal = tty and (os.isatty(0) or os.isatty(1))
         self._watch = Watch(proxy, terminal) if proxy or terminal else None
         self._raw: Any = None

@@ -35,6 +35,8 @@ class Cli:
     def engine(self) -> Engine:
         """The engine that flags and environment ask for. Raises ClientError."""
         if self._engine is None:
+            if self.options.many("host") and self.options.text("context"):
+                raise ClientError("conflicting options: cannot specify both --host and --context")
             names = ("tls", "tlscacert", "tlscert", "tlskey", "tlsverify")
             flags = {name: self._flag(name) for name in names}
             try:
@@ -73,7 +75,7 @@ class Cli:
 
     def each(self, names: list[str], act: Callable[[str], None]) -> int:
         """Do ``act`` for each name, several at once, and print the names; errors are printed and make the
-        exit code 1."""
+        exit code 1. An error without words is passed over."""
         errors: list[str] = []
         for start in range(0, len(names), AT_ONCE):
             calls = [_Call(act, name) for name in names[start : start + AT_ONCE]]
@@ -82,7 +84,7 @@ class Cli:
                     call.finish()
                     self.out(call.name)
                 except ClientError as error:
-                    errors.append(str(error))
+                    errors += [str(error)] if str(error) else []
         for sentence in errors:
             self.err(sentence)
         return 1 if errors else 0

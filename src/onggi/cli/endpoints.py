@@ -62,7 +62,7 @@ def endpoints(options: Options) -> dict[str, Json]:
         raise ValueError(
             "conflicting options: cannot attach both user-defined and non-user-defined network-modes"
         )
-    return result
+    return dict(sorted(result.items()))
 
 
 def _with_companions(network: dict[str, Json], options: Options) -> dict[str, Json]:

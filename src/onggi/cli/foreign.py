@@ -29,7 +29,7 @@ def run_by_docker_calls(cli: Cli, plan: Plan) -> int:
         cli.out(container_id)
         cli.engine.request("POST", f"/containers/{container_id}/start").read()
         return 0
-    keys = cli.detach_keys(options.text("detach-keys")) if body["Tty"] else ""
+    keys = cli.detach_keys(options.text("detach-keys"))
     attachment = Attachment(
         cli, tty=body["Tty"], stdin=body["AttachStdin"], detach_keys=keys, proxy=options.on("sig-proxy")
     )

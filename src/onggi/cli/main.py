@@ -8,7 +8,7 @@ import sys
 
 from onggi.cli import registry
 from onggi.cli.command import PROGRAM, ArgumentError, Failure, UsageError
-from onggi.cli.parser import HelpWanted, check_arguments, parse
+from onggi.cli.parser import HelpWanted, check_arguments, parse, used_as
 from onggi.cli.signals import die_of_broken_pipe
 from onggi.client.errors import ClientError
 
@@ -31,6 +31,7 @@ GLOBAL_FLAGS: tuple[Flag, ...] = (
     ("tlsverify", "", "bool", "", "Use TLS and verify the engine"),
     ("version", "v", "bool", "", "Print the version"),
 )
+LOG_LEVELS = ("debug", "info", "warn", "error", "fatal", "panic", "trace", "warning")
 
 
 def main(argv: list[str]) -> int:
@@ -71,6 +72,8 @@ def _main(argv: list[str]) -> int:
         return _root_help()
     except UsageError as error:
         raise Failure(_usage(str(error), "", "[OPTIONS] COMMAND [ARG...]"), 125) from None
+    if options.text("log-level") not in LOG_LEVELS:
+        raise Failure(f"Unable to parse logging level: {options.text('log-level')}")
     if options.on("version"):
         from onggi.cli.commands.version import version_line
 
@@ -116,7 +119,7 @@ def _execute(options: Options, name: str, command: Command, rest: list[str]) -> 
         print(command_help(command), end="")
         return 0
     except UsageError as error:
-        raise Failure(_usage(str(error), name, command.use), 125) from None
+        raise Failure(_usage(str(error), name, used_as(command, name)), 125) from None
     except ArgumentError as error:
         raise Failure(str(error), 1) from None
     from onggi.cli.context import Cli

@@ -13,17 +13,12 @@ if TYPE_CHECKING:
 
 def ipam(options: Options) -> Json:
     """Return ``IPAM``: each range, gateway and auxiliary address with the subnet it lies in."""
-    from ipaddress import ip_network
 
     subnets: dict[str, Json] = {}
     if len(options.many("subnet")) < max(len(options.many("ip-range")), len(options.many("gateway"))):
         raise ValueError("every ip-range or gateway must have a corresponding subnet")
     for text in options.many("subnet"):
-        try:
-            subnet = ip_network(text, strict=False)
-        except ValueError:
-            raise ValueError(f"invalid subnet {text} : invalid CIDR address: {text}") from None
-        if any(_overlap(subnet, ip_network(other, strict=False)) for other in subnets):
+        if any(_overlap(text, other) for other in subnets):
             raise ValueError("multiple overlapping subnet configuration is not supported")
         subnets[text] = {"Subnet": text, "AuxiliaryAddresses": {}}
     for flag, key, one, many in (
@@ -45,7 +40,13 @@ def ipam(options: Options) -> Json:
     }
 
 
-def _overlap(one: Json, other: Json) -> bool:
+def _overlap(text: str, other_text: str) -> bool:
+    from ipaddress import ip_network
+
+    try:
+        one, other = (ip_network(each, strict=False) for each in (text, other_text))
+    except ValueError:
+        return False  # the engine says what is wrong
     return one.version == other.version and bool(one.overlaps(other))
 
 

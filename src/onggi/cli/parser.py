@@ -138,9 +138,18 @@ def wrong_count(command: Command, name: str, least: int, most: int | None) -> st
     """Return docker's words for a wrong number of arguments."""
     wanted, hint = _wanted(least, most)
     return (
-        f"{PROGRAM}: '{PROGRAM} {name}' {wanted}\n\nUsage:  {PROGRAM} {command.use}\n\n"
+        f"{PROGRAM}: '{PROGRAM} {name}' {wanted}\n\nUsage:  {PROGRAM} {used_as(command, name)}\n\n"
         f"{hint} '{PROGRAM} {name} --help' for more information"
     )
+
+
+def used_as(command: Command, name: str) -> str:
+    """Return the usage line of a command that was typed as ``name``, one of its aliases."""
+    words = command.use.split(" ")
+    own = next((number for number, word in enumerate(words) if not word.islower()), len(words))
+    group = name.rpartition(" ")[0]
+    names = [alias for alias in command.aliases if alias.rpartition(" ")[0] == group]
+    return " ".join([*(names[:1] or words[:own]), *words[own:]])
 
 
 def _wanted(least: int, most: int | None) -> tuple[str, str]:

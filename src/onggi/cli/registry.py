@@ -142,6 +142,7 @@ ROWS: tuple[tuple[str, str, str, str], ...] = (
     ("volume rm", "volume_rm", "Remove volumes that no container uses, with their content", ""),
     ("volume remove", "volume_rm", "-", ""),
     ("volume update", "volume_update", "Refused: only volumes of a swarm can be changed", ""),
+    ("system dial-stdio", "system_dial_stdio", "-", ""),
     ("system df", "system_df", "Show what takes space on the disk", ""),
     ("system fsck", "system_fsck", "Verify digests, rows and files of everything that is kept", ""),
     ("system info", "info", "", ""),

@@ -58,8 +58,6 @@ def choose(hosts: list[str], context: str, flags: Mapping[str, str], env: Mappin
     """
     if len(hosts) > 1:
         raise ClientError("specify only one -H")
-    if hosts and context:
-        raise ClientError("conflicting options: cannot specify both --host and --context")
     tls = _tls_options(flags, env)
     if hosts:
         return Endpoint(_normal(hosts[0]), tls=tls)
@@ -95,6 +93,10 @@ def _tls_options(flags: Mapping[str, str], env: Mapping[str, str]) -> dict[str, 
         name: flags.get(f"tls{name}{'cert' if name == 'ca' else ''}") or f"{folder}/{name}.pem"
         for name in ("ca", "cert", "key")
     }
+    named = [files[name] for name, flag in (("cert", "tlscert"), ("key", "tlskey")) if flags.get(flag)]
+    for path in [files["ca"], *named] if verify else named:
+        if not os.path.exists(path):
+            raise ClientError(f"unable to resolve docker endpoint: open {path}: no such file or directory")
     return {**files, "verify": "1" if verify else ""}
 
 

@@ -71,7 +71,7 @@ class Engine:
         if isinstance(body, (dict, list)):
             payload = encode(body)
             fields["Content-Type"] = "application/json"
-        sock = self._connect()
+        sock = self.connect()
         try:
             response = http.exchange(sock, method, target, fields, payload)
         except OSError as error:
@@ -113,7 +113,8 @@ class Engine:
         if rest.strip():
             yield decode(rest)
 
-    def _connect(self) -> Socket:
+    def connect(self) -> Socket:
+        """A connection that nothing was sent on. Raises ClientError."""
         if self.endpoint.kind == "tcp":
             return self._connect_tcp()
         try:

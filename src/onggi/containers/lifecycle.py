@@ -75,7 +75,6 @@ class Lifecycle:
         if not container.state.running:
             raise NotModified(f"container {container.id} is not running")
         await self._stop(container, number, timeout_s)
-        self._context.publish(container, "stop")
 
     async def _stop(self, container: Container, number: int, timeout_s: int | None) -> None:
         container.stopped_by_user = True
@@ -84,6 +83,7 @@ class Lifecycle:
                 self._runs.cancel_restart(container)
                 await self._context.save(container)
                 settle(container.exit_waiters, {"StatusCode": container.state.exit_code, "Error": None})
+            self._context.publish(container, "stop")
             return
         ended = self._runs.exit_future(container)
         if container.state.paused:
@@ -96,6 +96,7 @@ class Lifecycle:
         limit_s = STOP_TIMEOUT_S if limit_s is None else limit_s
         if not await _settled(ended, None if limit_s < 0 else limit_s):
             await self.kill_all(container, ended)
+        self._context.publish(container, "stop")
 
     async def kill_all(self, container: Container, ended: asyncio.Future[Json]) -> None:
         """SIGKILL for every process, and wait for the end."""

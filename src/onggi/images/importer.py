@@ -50,6 +50,8 @@ class Importer:
             image_id = await lease.put(msgspec.json.encode(finished(wish.config, [diff_id])))
             failpoint("images.import.before_row")
             await self._images.record(NewImage(image_id, [diff_id], names=[wish.name] if wish.name else []))
+        if wish.name:
+            self._images.announce("tag", image_id, wish.name.familiar)
         self._images.announce("import", image_id)
         progress.say(image_id)
         return image_id

@@ -220,6 +220,13 @@ class Images:
         partial = await asyncio.to_thread(ingest.size)
         records, garbage = await self._change(drop, self._discard)
         freed = garbage.size + max(0, partial - await asyncio.to_thread(ingest.size))
+        names = {tag: it.id for it in found for tag in it.tags}
+        for done in records:
+            if done.get("Deleted") in free:
+                self.announce("delete", done["Deleted"])
+            elif done.get("Untagged") in names:
+                self.announce("untag", names[done["Untagged"]])
+        self.on_event("image", "prune", "", {"reclaimed": str(freed)})
         return {"ImagesDeleted": records or None, "SpaceReclaimed": freed}
 
     def new_reference(self, text: str) -> Reference:

@@ -174,6 +174,8 @@ class Transfers:
             yield b""
             async for piece in self._saver.archive(chosen):
                 yield piece
+            for it in chosen:
+                self._images.announce("save", it.image.id)
 
 
 def _tagged(name: str, tag: str) -> Reference:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     Json = Any
 
 _TEMPLATE_ERROR = 64
+_FIELDS = {"Scope": "scope", "Time": "time", "TimeNano": "timeNano", "Status": "status", "ID": "id"}
 
 
 def run(cli: Cli, options: Options, arguments: list[str]) -> int:
@@ -45,7 +46,7 @@ def _moment(options: Options, name: str) -> str | None:
     try:
         return parse_moment(options.text(name))
     except ValueError as error:
-        raise Failure(f"Error response from daemon: {error}") from None
+        raise Failure(str(error)) from None
 
 
 def _line(event: Json, form: str) -> str:
@@ -56,9 +57,11 @@ def _line(event: Json, form: str) -> str:
         actor["Attributes"] = dict(sorted((actor.get("Attributes") or {}).items()))
         return encode(event).decode()
     if form:
-        from onggi.cli.format import render_object
+        from onggi.cli.format import Fields, Strings, render_object
 
-        return render_object(form, event)
+        actor = event.get("Actor") or {}
+        actor["Attributes"] = Strings(actor.get("Attributes") or {})
+        return render_object(form, Fields({**event, "Actor": actor}, _FIELDS))
     return default_line(event)
 
 

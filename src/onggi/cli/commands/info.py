@@ -55,10 +55,11 @@ def run(cli: Cli, options: Options, arguments: list[str]) -> int:
 
 
 def _formatted(cli: Cli, form: str, value: Json) -> None:
-    from onggi.cli.format import render_object
+    from onggi.cli.format import Fields, render_object
 
+    names = {"CPUCfsPeriod": "CpuCfsPeriod", "CPUCfsQuota": "CpuCfsQuota"}
     try:
-        cli.out(render_object(form, value))
+        cli.out(render_object(form, Fields(value, names)))
     except Failure as failure:
         raise Failure(str(failure), _TEMPLATE_ERROR) from None
 

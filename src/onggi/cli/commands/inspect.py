@@ -27,7 +27,8 @@ def run(cli: Cli, options: Options, arguments: list[str]) -> int:
     """Print all facts about containers, images and what else has the name."""
     kind = options.text("type")
     if kind and kind not in _PATHS:
-        raise Failure(f'"{kind}" is not a valid value for --type')
+        kinds = ", ".join(f'"{known}"' for known in sorted(_PATHS))
+        raise Failure(f'unknown type: "{kind}": must be one of {kinds}')
     if kind and kind != "container" and options.on("size"):
         raise Failure(f'"size" is not supported for type "{kind}"')
     return print_objects(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from onggi.cli.command import Command, Failure, Options
 from onggi.client.engine import quote
-from onggi.client.errors import EngineError
+from onggi.client.errors import ClientError, EngineError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -24,6 +24,7 @@ def _remove(cli: Cli, name: str, force: bool) -> None:
     except EngineError as error:
         if not (force and error.status == 404):
             raise
+        raise ClientError("") from None
 
 
 COMMAND = Command(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from onggi.cli.command import Command, Options
 from onggi.cli.containers import path
+from onggi.client.errors import ClientError, EngineError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -19,7 +20,13 @@ def run(cli: Cli, options: Options, arguments: list[str]) -> int:
     }
 
     def remove(name: str) -> None:
-        cli.engine.delete(path(name), query)
+        try:
+            cli.engine.delete(path(name), query)
+        except EngineError as error:
+            if not (options.on("force") and error.status == 404):
+                raise
+            cli.err(str(error))  # said, and no failure
+            raise ClientError("") from None
 
     return cli.each(arguments, remove)
 

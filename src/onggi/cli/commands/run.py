@@ -91,7 +91,7 @@ class _Private:
 
     def _attached(self) -> int:
         body, options = self._plan.body, self._plan.options
-        keys = self._cli.detach_keys(options.text("detach-keys")) if body["Tty"] else ""
+        keys = self._cli.detach_keys(options.text("detach-keys"))
         attachment = Attachment(
             self._cli,
             tty=body["Tty"],

@@ -175,12 +175,12 @@ def cache_table(cache: list[Json]) -> str:
 
 
 def _volume(item: Json) -> Row:
+    from onggi.cli.commands.volume_ls import volume_row
+
     used = item.get("UsageData") or {}
-    return Row(
-        Name=item.get("Name", ""),
-        Links=str(used.get("RefCount", "N/A")),
-        Size=human_size(used.get("Size", 0)),
-    )
+    row = volume_row(item)
+    row |= {"Links": str(used.get("RefCount", "N/A")), "Size": human_size(used.get("Size", 0))}
+    return row
 
 
 def _cache(item: Json) -> Row:

@@ -45,7 +45,11 @@ def run(cli: Cli, options: Options, arguments: list[str]) -> int:
     except ClientError as error:
         failure = error
     if form:
-        _formatted(cli, form, {"Client": client, "Server": server})
+        from onggi.cli.format import Fields
+
+        names = {"APIVersion": "ApiVersion"}
+        facts = {"Client": Fields(client, names), "Server": Fields(server, names) if server else None}
+        _formatted(cli, form, facts)
     else:
         cli.out(_client_text(client) + (_server_text(server) if server else ""))
     if failure is not None:

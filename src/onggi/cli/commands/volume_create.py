@@ -27,9 +27,15 @@ def run(cli: Cli, options: Options, arguments: list[str]) -> int:
     """Create a volume, or find the one that has the name."""
     if asked := [name for name, *_ in _OF_SWARMS if name in options.given]:
         raise Failure(f"--{asked[0]}: cluster volumes need a swarm, which this engine does not have")
+    if arguments and options.text("name"):
+        words = (
+            "conflicting options: cannot specify a volume name through both --name and as a positional arg"
+        )
+        raise Failure(words)
+    name = arguments[0] if arguments else options.text("name")
     labels = (text.partition("=") for text in options.many("label"))
     body = {
-        "Name": arguments[0] if arguments else None,
+        "Name": name or None,
         "Driver": options.text("driver"),
         "DriverOpts": dict(options.many("opt")) or None,
         "Labels": {key: value for key, _, value in labels} or None,
@@ -49,6 +55,7 @@ COMMAND = Command(
                 *_OF_SWARMS,
                 ("driver", "d", "string", "local", "Driver of the volume"),
                 ("label", "", "list:label", "", "Set a label"),
+                ("name", "", "string", "", ""),
                 ("opt", "o", "map", "map[]", "Option of the driver: type, device, o"),
             )
         )

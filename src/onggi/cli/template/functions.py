@@ -187,7 +187,7 @@ FUNCTIONS: dict[str, Callable[..., Value]] = {
     "print": _print,
     "printf": _printf,
     "html": _escape_html,
-    "len": len,
+    "len": lambda value: 0 if value is None else len(value),
     "index": _index,
     "slice": _slice,
     "not": lambda value: not truth(value),
