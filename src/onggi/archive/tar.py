@@ -140,7 +140,8 @@ class Reader:
         while self._left:
             self.read()
         if self._padding:
-            self._exactly(self._padding)
+            # docker's command sends contexts that end with the data of their last file.
+            self._exactly(self._padding, end_allowed=True)
             self._padding = 0
 
     def _extension(self, header: _Header) -> bytes:

@@ -14,7 +14,7 @@ from onggi.build.credentials import for_image
 from onggi.build.dockerfile import instructions as typed
 from onggi.build.dockerfile.parser import parse_trigger
 from onggi.build.dockerfile.variables import StageScope, proxy_values
-from onggi.build.graph import Node, stage_number
+from onggi.build.graph import Node, origins, stage_number
 from onggi.build.messages import Report, Steps
 from onggi.build.mounts import Locks
 from onggi.build.options import Options
@@ -188,6 +188,8 @@ class _Stage:
         changed = changes.apply(state, instruction)
         if changed is not None:
             return changed
+        for word in origins(written):
+            await self._origin(word)  # before a turn is taken, for which that stage may be waiting
         async with self._solver._turns:
             state, cached = await self._layer(state, instruction, scope)
         if cached:

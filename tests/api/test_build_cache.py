@@ -1,0 +1,286 @@
+"""What builds do once: steps found again, shared, ended with their client; equal steps make equal bits."""
+
+import base64
+import io
+import json
+import os
+import socket
+import tarfile
+import time
+import urllib.parse
+
+import pytest
+
+from builds import Builds
+from engines import DEADLINE_S, RealEngine, wait_until
+
+
+@pytest.fixture
+def builds(engine, tmp_path):
+    return Builds(engine, tmp_path)
+
+
+def hits(done):
+    return done.output.count(" ---> Using cache\n")
+
+
+def test_steps_are_found_again_by_what_they_are_made_of(builds):
+    builds.write("file", "1")
+    text = "FROM busybox\nRUN echo cached-{} > /a\nCOPY file /file\nWORKDIR /w\nRUN cat /file\n"
+    first = builds.build(text.format(1))
+    assert hits(first) == 0
+    builds.write("file", "1").touch()
+    again = builds.build(text.format(1))
+    assert (hits(again), again.id) == (4, first.id)
+    os.utime(builds.context / "file", (5, 5))
+    assert builds.build(text.format(1)).id == first.id
+    builds.write("file", "2")
+    changed = builds.build(text.format(1))
+    assert hits(changed) == 1
+    assert hits(builds.build(text.format(1), "--no-cache")) == 0
+    assert builds.build(text.format(1), "--no-cache").id == changed.id
+
+
+def test_labels_and_commands_do_not_bring_steps_anew(builds):
+    text = 'FROM busybox\nLABEL v={}\nRUN echo labelled\nCMD ["{}"]'
+    builds.build(text.format(1, "a"))
+    assert hits(builds.build(text.format(2, "b"))) == 1
+    assert hits(builds.build("FROM busybox\nENV A=1\nRUN echo labelled")) == 0
+
+
+def test_the_cache_is_shown_and_pruned(builds, engine):
+    done = builds.build("FROM busybox\nRUN head -c 3000000 /dev/urandom > /big")
+    engine.docker("rmi", done.tag, check=True)
+    assert hits(builds.build("FROM busybox\nRUN head -c 3000000 /dev/urandom > /big")) == 1
+    rows = json.loads(engine.docker("system", "df", "-v", "--format", "{{json .}}", check=True).stdout)[
+        "BuildCache"
+    ]
+    assert any("urandom" in row["Description"] and row["Size"] == "3MB" for row in rows), rows
+    assert len(engine.docker("images", "-aq").stdout.split()) > len(
+        engine.docker("images", "-q").stdout.split()
+    )
+    engine.docker("rmi", f"built{os.getpid()}-2:latest", check=True)
+    pruned = engine.docker("builder", "prune", "-af", check=True).stdout.decode()
+    assert float(pruned.rpartition("space: ")[2].strip().removesuffix("MB")) >= 3
+    assert hits(builds.build("FROM busybox\nRUN head -c 3000000 /dev/urandom > /big")) == 0
+
+
+def test_every_step_is_an_image_to_run(builds):
+    done = builds.build("FROM busybox\nRUN echo halfway > /state\nRUN rm /state")
+    step = done.output.split("RUN echo halfway > /state\n ---> ")[1].split("\n")[0]
+    assert builds.run(step, "cat", "/state") == "halfway\n"
+
+
+class Wire:
+    """A build by raw HTTP, which can be left at any time."""
+
+    def __init__(self, engine, files, header=None, **query):
+        self.socket = socket.socket(socket.AF_UNIX)
+        self.socket.settimeout(DEADLINE_S)
+        self.socket.connect(str(engine.socket))
+        body = context_of(files)
+        lines = [f"POST /v1.47/build?{urllib.parse.urlencode(query)} HTTP/1.1", "Host: x"]
+        lines += [f"Content-Length: {len(body)}", "Connection: close"]
+        lines += [f"X-Onggi-Build: {encoded(header)}"] if header else []
+        self.socket.sendall("\r\n".join([*lines, "", ""]).encode() + body)
+        self.received = b""
+
+    def until(self, text):
+        while text not in self.received:
+            piece = self.socket.recv(65536)
+            assert piece, self.received
+            self.received += piece
+
+    def rest(self):
+        while piece := self.socket.recv(65536):
+            self.received += piece
+        self.socket.close()
+        return self.received.decode()
+
+
+def encoded(value):
+    return base64.urlsafe_b64encode(json.dumps(value).encode()).decode()
+
+
+def context_of(files):
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w") as archive:
+        for name, text in files.items():
+            info = tarfile.TarInfo(name)
+            info.size = len(text)
+            archive.addfile(info, io.BytesIO(text.encode()))
+    return buffer.getvalue()
+
+
+def running(engine):
+    return engine.docker("ps", "-q").stdout.split()
+
+
+def test_who_leaves_ends_the_step(engine):
+    before = running(engine)
+    wire = Wire(engine, {"Dockerfile": "FROM busybox\nRUN echo begun; exec sleep 3600"}, t="left")
+    wire.until(b'"begun\\n"')
+    assert len(running(engine)) == len(before) + 1
+    wire.socket.close()
+    wait_until(lambda: running(engine) == before, "the step goes on", 30)
+    wait_until(
+        lambda: not any(it.name != "caches" for it in (engine.data_root / "build").iterdir()), "files stay"
+    )
+    assert b"left" not in engine.docker("images").stdout
+
+
+def test_two_builds_share_a_step(engine):
+    marker = f"shared-{time.time_ns()}"
+    text = f"FROM busybox\nRUN echo {marker}; until [ -e /go ]; do sleep 0.05; done; date +%N > /once"
+    before = running(engine)
+    one, two = (Wire(engine, {"Dockerfile": text}, t=f"share{number}") for number in (1, 2))
+    one.until(marker.encode() + b"\\n")
+    two.until(marker.encode() + b"\\n")
+    (container,) = set(running(engine)) - set(before)
+    engine.docker("exec", container.decode(), "touch", "/go", check=True)
+    assert "Successfully built" in one.rest()
+    assert "Successfully built" in two.rest()
+    one, two = (engine.docker("image", "inspect", "-f", "{{.Id}}", f"share{it}").stdout for it in (1, 2))
+    assert one == two
+
+
+def test_a_shared_step_goes_on_when_one_leaves(engine):
+    marker = f"left-{time.time_ns()}"
+    text = f"FROM busybox\nRUN echo {marker}; until [ -e /go ]; do sleep 0.05; done"
+    before = running(engine)
+    one, two = (Wire(engine, {"Dockerfile": text}, t=f"stay{number}") for number in (1, 2))
+    one.until(marker.encode() + b"\\n")
+    two.until(marker.encode() + b"\\n")
+    one.socket.close()
+    (container,) = set(running(engine)) - set(before)
+    engine.docker("exec", container.decode(), "touch", "/go", check=True)
+    assert "Successfully tagged stay2:latest" in two.rest()
+
+
+def test_independent_stages_run_at_once(engine):
+    wait = "until [ -e /meet/{other} ]; do sleep 0.02; done"
+    text = "".join(
+        f"FROM busybox AS {name}\nRUN --mount=type=cache,id=meet-{time.time_ns()},target=/meet "
+        f"rm -f /meet/x; touch /meet/{name}; {wait.format(other=other)}\n"
+        for name, other in (("a", "b"), ("b", "a"))
+    )
+    ids = [word for word in text.split(",") if word.startswith("id=")]
+    text = text.replace(ids[1], ids[0])
+    text += "FROM busybox\nCOPY --from=a /etc/passwd /a\nCOPY --from=b /etc/passwd /b\n"
+    assert "Successfully built" in Wire(engine, {"Dockerfile": text}, t="both").rest()
+
+
+def test_secrets_reach_steps_and_nothing_else(engine):
+    secret = "s3cret-" + os.urandom(8).hex()
+    text = (
+        "FROM busybox\nRUN --mount=type=secret,id=key,uid=1000 "
+        "stat -c '%a %u' /run/secrets/key; sha256sum < /run/secrets/key > /sum; ls -l /run > /run-after"
+    )
+    header = {"Secrets": {"key": base64.b64encode(secret.encode()).decode()}, "Details": True}
+    told = Wire(engine, {"Dockerfile": text}, header, t="secret").rest()
+    assert "400 1000" in told
+    assert '"Event":"done"' in told
+    assert secret not in told
+    found = engine.docker(
+        "run", "--rm", "--network=none", "secret", "sh", "-c", "ls /run/secrets /run"
+    ).stdout
+    assert found == b""
+    for top in (engine.data_root, engine.exec_root):
+        for directory, _, names in os.walk(top):
+            for name in names:
+                path = os.path.join(directory, name)
+                if os.path.isfile(path) and not os.path.islink(path):
+                    with open(path, "rb") as file:
+                        assert secret.encode() not in file.read(), path
+
+
+def test_docker_py_builds(builds, client):
+    builds.write("Dockerfile", "FROM busybox\nARG A\nRUN echo $A\nCOPY . /all/")
+    image, log = client.images.build(path=str(builds.context), tag="by-py", buildargs={"A": "given"}, rm=True)
+    assert image.tags == ["by-py:latest"]
+    assert any(line.get("stream") == "given\n" for line in log)
+    told = list(client.api.build(fileobj=io.BytesIO(b"FROM busybox\nRUN exit 3"), decode=True))
+    message = "The command '/bin/sh -c exit 3' returned a non-zero code: 3"
+    assert told[-1] == {"errorDetail": {"code": 3, "message": message}, "error": message}
+
+
+def test_a_dockerfile_on_stdin_and_an_iidfile(builds, tmp_path):
+    done = builds.command("-q", "-", input="FROM busybox\nRUN echo quiet")
+    assert done.stdout.startswith("sha256:")
+    assert len(done.stdout.split()) == 1
+    builds.write("file", "x")
+    done = builds.command(
+        "-f", "-", "--iidfile", str(tmp_path / "iid"), str(builds.context), input="FROM busybox\nCOPY file /"
+    )
+    assert done.returncode == 0, done
+    assert (done.returncode, (tmp_path / "iid").read_text()[:7]) == (0, "sha256:")
+
+
+def test_buildkits_sessions_are_refused_at_once(engine):
+    for path in ("/session", "/grpc"):
+        with socket.socket(socket.AF_UNIX) as client:
+            client.settimeout(DEADLINE_S)
+            client.connect(str(engine.socket))
+            head = f"POST {path} HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n\r\n"
+            client.sendall(head.encode())
+            answer = client.recv(65536)
+        assert b" 501 " in answer
+        assert b"DOCKER_BUILDKIT=0" in answer
+
+
+def test_two_stores_make_one_image(tmp_path):
+    """Other data roots, clocks of files, umasks and orders; the base is the same."""
+    base, ids = tmp_path / "base.tar", []
+    for name, mask in (("one", 0o022), ("two", 0o077)):
+        engine = RealEngine(tmp_path / name)
+        engine.directory.mkdir()
+        before = os.umask(mask)
+        try:
+            engine.start()
+            if name == "one":
+                engine.import_busybox()
+                base.write_bytes(engine.docker("save", "busybox", check=True).stdout)
+            else:
+                engine.docker("load", "-i", str(base), check=True)
+            builds = Builds(engine, tmp_path / name)
+            for file in ("b", "a") if mask == 0o077 else ("a", "b"):
+                builds.write(f"src/{file}", file)
+            (builds.context / "src").chmod(0o755)
+            done = builds.build(
+                """
+                FROM busybox AS tool
+                RUN mkdir /out && echo made > /out/made && hostname > /out/host
+                FROM busybox
+                COPY src /src
+                COPY --from=tool /out /out
+                WORKDIR /new/deep
+                RUN echo x > here && touch -d @5 old
+                """
+            )
+            ids.append(done.id)
+        finally:
+            os.umask(before)
+            engine.destroy()
+    assert ids[0] == ids[1]
+
+
+def test_a_kill_leaves_finished_steps_and_nothing_else(tmp_path):
+    engine = RealEngine(tmp_path)
+    try:
+        engine.start()
+        engine.import_busybox()
+        text = "FROM busybox\nRUN echo finished > /one\nRUN echo begun; exec sleep 3600\n"
+        wire = Wire(engine, {"Dockerfile": text}, t="killed")
+        wire.until(b'"begun\\n"')
+        engine.kill()
+        engine.start()
+        assert running(engine) == []
+        assert engine.docker("ps", "-aq").stdout == b""
+        assert [it for it in (engine.data_root / "build").iterdir() if it.name != "caches"] == []
+        told = Wire(engine, {"Dockerfile": text.replace("exec sleep 3600", "true")}, t="again").rest()
+        assert told.count("Using cache") == 1
+        wire.socket.close()
+        checked = engine.onggi("system", "fsck")
+        assert checked.returncode == 0, checked.stdout
+    finally:
+        engine.destroy()
