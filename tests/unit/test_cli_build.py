@@ -223,7 +223,7 @@ def test_a_check_sends_the_dockerfile_and_counts(parity: Parity) -> None:
     answer(parity.engine, [{"stream": "Check complete\n"}, {"aux": {"Warnings": [{"Rule": "X"}]}}])
     result = parity.ours("build --check c")
     assert (result.status, result.out) == (1, "Check complete\n")
-    assert [it[0] for it in members(parity)] == ["Dockerfile"]
+    assert [it[0] for it in members(parity)] == ["Dockerfile", "Dockerfile.dockerignore"]
     assert own(parity)["Check"] is True
     answer(parity.engine, [{"stream": "Check complete\n"}, {"aux": {"Warnings": []}}])
     assert parity.ours("build --call check c").status == 0

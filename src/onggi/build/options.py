@@ -16,7 +16,8 @@ _EPOCH = "SOURCE_DATE_EPOCH"
 
 class Options(msgspec.Struct, frozen=True, kw_only=True):
     """The parameters of docker's ImageBuild. ``host`` has those of its HostConfig that limit each step;
-    ``auths`` are credentials by registry; ``details`` asks for what our own command shows.
+    ``auths`` are credentials by registry; ``details`` asks for what our own command shows; ``hidden`` are
+    names that came with the context and are not part of it; ``check``: say what is unwise, build nothing.
     """
 
     tags: Sequence[str] = ()
@@ -36,7 +37,14 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     secrets: Mapping[str, bytes] = {}
     contexts: Mapping[str, str] = {}
     details: bool = False
+    hidden: Sequence[str] = ()
+    check: bool = False
     build_id: str = ""
+
+    @property
+    def shown_name(self) -> str:
+        """What the Dockerfile is called where a person reads it."""
+        return "Dockerfile" if self.dockerfile in self.hidden else self.dockerfile
 
     @property
     def epoch_s(self) -> int | None:

@@ -8,11 +8,13 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import aclosing
 from typing import Any, cast
 
-from onggi.build import changes, context, graph, remote
+from onggi.build import changes, context, graph, remote, tidying
 from onggi.build.cache import FILTERS
+from onggi.build.checking import check, with_excerpt
 from onggi.build.context import Place
 from onggi.build.dockerfile import instructions as typed
 from onggi.build.dockerfile import variables
+from onggi.build.dockerfile.failure import DockerfileError
 from onggi.build.dockerfile.parser import parse
 from onggi.build.dockerfile.variables import Platforms
 from onggi.build.mounts import Locks
@@ -49,11 +51,27 @@ class Builder:
         """
         names = [self._workshop.images.new_reference(tag) for tag in asked.tags]
         async with context.place(self._workshop) as place:
-            dockerfile = parse(await self._received(place, chunks, asked), asked.dockerfile)
-            plan = plan_of(dockerfile, asked)
-            async with aclosing(cast(Any, self._solved(place, plan, asked, names))) as messages:
-                async for message in messages:
-                    yield message
+            text = await self._received(place, chunks, asked)
+            try:
+                plan = plan_of(parse(text, asked.shown_name), asked)
+                async with aclosing(cast(Any, self._made(place, plan, asked, names))) as messages:
+                    async for message in messages:
+                        yield message
+            except DockerfileError as error:
+                raise with_excerpt(error, text, asked) from None
+
+    async def _made(
+        self, place: Place, plan: Plan, asked: Options, names: Sequence[Reference]
+    ) -> AsyncIterator[Json]:
+        if asked.check:
+            ignored = await asyncio.to_thread(tidying.ignored, place, asked.dockerfile)
+            for message in await check(plan, asked, ignored, self._workshop.images):
+                yield message
+            return
+        await asyncio.to_thread(tidying.tidy, place, asked)
+        async with aclosing(cast(Any, self._solved(place, plan, asked, names))) as messages:
+            async for message in messages:
+                yield message
 
     async def _solved(
         self, place: Place, plan: Plan, asked: Options, names: Sequence[Reference]

@@ -53,6 +53,7 @@ class Solver:
         self.report = Report(plan.nodes, details=asked.details)
         self._runner = Runner(workshop, place, lease, asked, locks)
         self._stages: dict[int, asyncio.Task[State]] = {}
+        self.scopes: dict[int, StageScope] = {}
         self._images: dict[str, asyncio.Task[State]] = {}
         self._turns = asyncio.Semaphore(os.cpu_count() or 1)
 
@@ -157,9 +158,7 @@ class _Stage:
         triggers = [parse_trigger(text, origin) for text in state.config.get("OnBuild") or []]
         state = from_stage(state)
         await self._tell(state)
-        scope = StageScope(
-            environment(state.config), self._plan.outside, self._asked.args, self._plan.dockerfile.escape
-        )
+        scope = self._scope(state)
         for instruction in triggers:
             self._steps.line(f"Running trigger: {instruction.text}")
             state = await self._step(state, instruction, scope)
@@ -169,6 +168,16 @@ class _Stage:
             await self._tell(state)
         self._steps.end()
         return state
+
+    def _scope(self, state: State) -> StageScope:
+        """What the first instruction sees: also the ARGs of the stage that this one begins on."""
+        node, scopes = self._node, self._solver.scopes
+        if node.parent is not None:
+            scopes[node.number] = scopes[node.parent].child()
+        else:
+            variables, escape = environment(state.config), self._plan.dockerfile.escape
+            scopes[node.number] = StageScope(variables, self._plan.outside, self._asked.args, escape)
+        return scopes[node.number]
 
     async def _begun(self) -> State:
         node = self._node

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import stat
 
-from onggi.archive.ignore import Ignored, read
+from onggi.archive.ignore import MAX_BYTES, Ignored, read
 from onggi.archive.pack import entry_of
 from onggi.archive.tar import DIRECTORY, FILE, HARDLINK, Entry
 from onggi.archive.walk import Opener, walk
@@ -120,7 +120,8 @@ def _from_directory(source: str, dockerfile: str, only_dockerfile: bool) -> Cont
     root = _directory(source)
     path = _dockerfile_path(root, dockerfile)
     text = _dockerfile_text(path)
-    ignored = _ignored(root, path)
+    ignoring, rules = _ignore_text(root, path)
+    ignored = _rules(ignoring, rules)
     inside = _below(root, os.path.realpath(path)) if path else ""
     alone = not inside or inside in ignored
     name, hidden = inside, tuple[str, ...]()
@@ -134,7 +135,9 @@ def _from_directory(source: str, dockerfile: str, only_dockerfile: bool) -> Cont
         writer = Writer(fd)
         if alone or only_dockerfile:
             _document(writer, name, text)
-        if not only_dockerfile:
+        if only_dockerfile:
+            _document(writer, f"{name}.dockerignore", rules)
+        else:
             _Packing(writer, ignored).run(root)
         writer.finish()
 
@@ -177,25 +180,30 @@ def _below(root: str, path: str) -> str:
     return path[len(root.rstrip("/")) + 1 :] if path.startswith(root.rstrip("/") + "/") else ""
 
 
-def _ignored(root: str, dockerfile: str) -> Ignored:
-    """The rules that count: those beside the Dockerfile with its name, else those of the context."""
+def _ignore_text(root: str, dockerfile: str) -> tuple[str, bytes]:
+    """The ignore file that counts: that beside the Dockerfile with its name, else that of the context."""
     own = f"{dockerfile}.dockerignore"
     if dockerfile and os.path.lexists(own):
-        return _rules(own)
+        return own, _small(own)
     path = os.path.join(root, ".dockerignore")
     # What comes with a context may be a stranger's; a link of his must not lead to a file of ours.
     if os.path.lexists(path) and not _below(root, os.path.realpath(path)):
         raise Failure(f"unable to prepare context: {path} leads out of the context")
-    return _rules(path) if os.path.lexists(path) else Ignored(())
+    return path, _small(path) if os.path.lexists(path) else b""
 
 
-def _rules(path: str) -> Ignored:
+def _small(path: str) -> bytes:
     try:
         with open(path, "rb") as file:
-            return Ignored(read(file.read((1 << 20) + 1)))
+            return file.read(MAX_BYTES + 1)
     except OSError as error:
         reason = (error.strerror or "").lower()
         raise Failure(f"error checking context: open {path}: {reason}") from None
+
+
+def _rules(path: str, text: bytes) -> Ignored:
+    try:
+        return Ignored(read(text))
     except OnggiError as error:
         raise Failure(f"error checking context: {path}: {error}") from None
 

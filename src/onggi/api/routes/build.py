@@ -91,6 +91,8 @@ def options_of(request: Request) -> Options:
         secrets={name: _bytes(text) for name, text in own.secrets.items()},
         contexts=own.contexts,
         details=own.details,
+        hidden=own.hidden,
+        check=own.check,
         build_id=query.text("buildid"),
     )
 
@@ -100,6 +102,8 @@ class _Own(msgspec.Struct, rename="pascal"):
     contexts: dict[str, str] = {}
     no_cache_filter: list[str] = []
     details: bool = False
+    hidden: list[str] = []
+    check: bool = False
 
 
 def _own(header: str) -> _Own:

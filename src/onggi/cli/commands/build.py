@@ -10,6 +10,7 @@ from onggi.cli.build_request import headers_of, query_of, refuse
 from onggi.cli.command import Command, Failure, Options
 from onggi.client.codec import indent
 from onggi.client.config import replace_file
+from onggi.client.errors import EngineError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ def run(cli: Cli, options: Options, arguments: list[str]) -> int:
     query = query_of(cli, options, context, quiet=mode == "quiet")
     headers = headers_of(cli, options, context)
     body = compressed(context.body) if context.body and options.on("compress") else context.body
-    response = cli.engine.request("POST", "/build", query, body, headers)
+    response = _asked(cli, query, body, headers)
     if checking:
         return _checked(cli, cli.engine.messages(response))
     image = show(cli.engine.messages(response), mode)
@@ -41,6 +42,14 @@ def run(cli: Cli, options: Options, arguments: list[str]) -> int:
         cli.out(image)
     _keep(options, image)
     return 0
+
+
+def _asked(cli: Cli, query: Json, body: Json, headers: dict[str, str]) -> Json:
+    """Send the request. An answer with the lines of a Dockerfile stands for itself. Raises Failure."""
+    try:
+        return cli.engine.request("POST", "/build", query, body, headers)
+    except EngineError as error:
+        raise Failure(error.message) from None
 
 
 def _mode(cli: Cli, options: Options) -> str:

@@ -1,0 +1,57 @@
+"""``build --check``: what is unwise in a Dockerfile, in docker's words, and where an error in one is."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+from onggi.archive.ignore import Ignored
+from onggi.build.dockerfile import checks
+from onggi.build.dockerfile.checks import Surroundings
+from onggi.build.dockerfile.failure import DockerfileError, excerpt
+from onggi.build.dockerfile.variables import Platforms
+from onggi.build.options import Options
+from onggi.build.solving import Plan
+from onggi.build.state import environment
+from onggi.errors import InvalidArgument, NotFound
+from onggi.images.service import Images
+from onggi.oci import platform as platforms
+
+Json = Any
+
+
+async def check(plan: Plan, asked: Options, ignored: Ignored, images: Images) -> list[Json]:
+    """The messages of a check: the report, and beside it the findings. Raises InvalidArgument."""
+    known = {node.image: await _environment(images, node.image) for node in plan.nodes}
+    here = platforms.local()
+    around = Surroundings(
+        platforms=Platforms(here, platforms.parse(asked.platform) if asked.platform else here),
+        build_args=asked.args,
+        ignored=ignored,
+        environment=known.get,
+        reached=frozenset(node.number for node in plan.nodes),
+    )
+    found = checks.check(plan.dockerfile, around)
+    return [
+        {"stream": checks.report(plan.dockerfile, found)},
+        {"aux": {"Warnings": [msgspec.to_builtins(finding) for finding in found]}},
+    ]
+
+
+async def _environment(images: Images, name: str) -> Mapping[str, str] | None:
+    """The variables of an image that is here; nothing is pulled for a check."""
+    try:
+        image = await images.get(name)
+    except (NotFound, InvalidArgument):
+        return None
+    return environment(image.config.get("config") or {})
+
+
+def with_excerpt(error: DockerfileError, text: bytes, asked: Options) -> InvalidArgument:
+    """The error, with the lines around it where our own command asks."""
+    if not asked.details or not error.first_line:
+        return error
+    lines = text.decode("utf-8", "replace").rstrip("\n").split("\n")
+    return InvalidArgument(f"{excerpt(error, asked.shown_name, lines)}\n{error}")
