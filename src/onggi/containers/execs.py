@@ -19,6 +19,7 @@ from onggi.containers.model import Container
 from onggi.containers.options import ExecOptions, Hijack
 from onggi.containers.request import ExecConfig, convert, words
 from onggi.containers.runtime import Attach
+from onggi.containers.signals import parse_signal
 from onggi.containers.spec import Command, environment, merge_env, process
 from onggi.containers.streams import frame, send_all, until_head_is_read
 from onggi.errors import CommandNotFound, Conflict, InvalidArgument, NotExecutable, NotFound, OnggiError
@@ -40,6 +41,7 @@ class Exec(msgspec.Struct, kw_only=True):
     running: bool = False
     exit_code: int | None = None
     pid: int = 0
+    timeout_s: float = 0
 
 
 class Execs:
@@ -129,6 +131,7 @@ class Execs:
                 "process": self._process(container, config, size, await self._context.rootfs(container)),
                 "tty": config.tty,
                 "size": size,
+                "timeout": started.timeout_s,
                 **(attach_arguments(stream) if stream else _NO_CLIENT),
             }  # fmt: skip
         except BaseException:
@@ -222,6 +225,20 @@ class Execs:
             raise Conflict(f"exec {exec_id} is not running")
         arguments = {"id": exec_id, "rows": h, "cols": w}
         await self._context.runtime.call(found.container_id, "exec_resize", arguments)
+
+    async def exec_kill(self, exec_id: str, signal: str) -> None:
+        """Signal the process of a running exec, and nothing else of its container."""
+        found, number = self._get(exec_id), parse_signal(signal)
+        if not found.running:
+            raise Conflict(f"exec {exec_id} is not running")
+        await self._context.runtime.call(found.container_id, "exec_signal", {"id": exec_id, "signal": number})
+
+    async def exec_timeout(self, exec_id: str, seconds: float) -> None:
+        """Have an exec that is not started yet killed so long after its start; its monitor does that."""
+        found = self._get(exec_id)
+        if found.started:
+            raise Conflict(f"exec {exec_id} has already been started: its timeout is set before")
+        found.timeout_s = seconds
 
     def adopt(self, container: Container, running: dict[str, int], ended: dict[str, int]) -> None:
         """Execs that went on while no engine ran; what they were asked is no longer known."""

@@ -67,8 +67,9 @@ class Containers:
         self.attach, self.resize, self.is_tty = attacher.attach, attacher.resize, attacher.is_tty
         self.exec_create, self.exec_start = execs.exec_create, execs.exec_start
         self.exec_inspect, self.exec_resize = execs.exec_inspect, execs.exec_resize
+        self.exec_kill, self.exec_timeout = execs.exec_kill, execs.exec_timeout
         self.recover = Recovery(context, lifecycle, runs, execs, health).recover
-        self._health = health
+        self.health = health
         context.runtime.on_event = attacher.told
 
     def busy(self) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import signal
 from collections.abc import Callable
 from typing import Any
 
@@ -54,10 +55,17 @@ class Exec:
         else:
             self._adopt(child)
         owner.loop.watch(self._outer.fileno(), IN, self._message)
+        if arguments.get("timeout"):
+            owner.loop.after(float(arguments["timeout"]), self._expire)
 
     def attach(self, fd: int, wish: Wish, early: bytes) -> None:
         """Connect the client that asked for the exec."""
         self.streams.attach(fd, wish, early)
+
+    def _expire(self) -> None:
+        if self.pidfd >= 0:
+            with contextlib.suppress(OnggiError):
+                pidfd_send_signal(self.pidfd, signal.SIGKILL)
 
     def _adopt(self, pid: int) -> None:
         self.pid = pid

@@ -6,15 +6,17 @@ from typing import Any
 
 from onggi.api.engine import Engine
 from onggi.api.http.message import Request, Response
+from onggi.api.query import Query
 from onggi.api.requests import shape_exec
 from onggi.api.router import Answer, Route
-from onggi.api.routes.answers import answer
+from onggi.api.routes.answers import NO_CONTENT, answer
 from onggi.api.routes.containers import terminal_size
 from onggi.api.wire import stream_type
 from onggi.containers.options import ExecOptions
 from onggi.errors import InvalidArgument
 
 Json = Any
+MAX_TIMEOUT_S = 30 * 24 * 3600
 
 
 async def create(engine: Engine, request: Request) -> Answer:
@@ -62,9 +64,27 @@ async def resize(engine: Engine, request: Request) -> Answer:
     return Response(200)
 
 
+async def kill(engine: Engine, request: Request) -> Answer:
+    """POST /onggi/v1/exec/{id}/kill: signal one exec, which docker cannot."""
+    signal = Query(request.query).text("signal") or "SIGKILL"
+    await engine.containers.exec_kill(request.params["id"], signal)
+    return NO_CONTENT
+
+
+async def timeout(engine: Engine, request: Request) -> Answer:
+    """POST /onggi/v1/exec/{id}/timeout: how many ``seconds`` an exec that is created now may run later."""
+    seconds = Query(request.query).integer("seconds")
+    if seconds is None or not 0 < seconds <= MAX_TIMEOUT_S:
+        raise InvalidArgument(f"invalid seconds: expected a number from 1 to {MAX_TIMEOUT_S}")
+    await engine.containers.exec_timeout(request.params["id"], seconds)
+    return NO_CONTENT
+
+
 ROUTES = [
     Route("POST", "/containers/{id}/exec", create),
     Route("POST", "/exec/{id}/start", start),
     Route("GET", "/exec/{id}/json", inspect),
     Route("POST", "/exec/{id}/resize", resize),
+    Route("POST", "/onggi/v1/exec/{id}/kill", kill),
+    Route("POST", "/onggi/v1/exec/{id}/timeout", timeout),
 ]
