@@ -10,6 +10,7 @@ from onggi.api.http.connection import Connection
 from onggi.api.http.hosting import MAX_CONNECTIONS, Hosting
 from onggi.api.http.message import HeadError, Request, Response, Stream
 from onggi.api.listen import TlsFiles, listen_tcp, listen_unix
+from onggi.api.metrics import Timings
 from onggi.api.router import Router
 from onggi.api.routes import all_routes
 from onggi.version import API, VERSION
@@ -27,6 +28,7 @@ class Server:
             f"Server: Onggi/{version} (linux)\r\n"
         )
         self.last_activity = time.monotonic()
+        self.timings = Timings()
         self._router = Router(all_routes())
         self._hosting = Hosting(self._handle, _refuse, headers, max_connections)
 
@@ -58,7 +60,10 @@ class Server:
         self.last_activity = time.monotonic()
         try:
             route = self._router.find(request)
-            return await route.handler(self.engine, request)
+            began = time.monotonic()
+            answer = await route.handler(self.engine, request)
+            self.timings.add(route.method, route.pattern, time.monotonic() - began)
+            return answer
         except ConnectionError:
             raise
         except Exception as error:

@@ -69,6 +69,7 @@ class EventBus:
 
     def __init__(self, storage: Storage | None = None, clock_ns: Callable[[], int] = time.time_ns) -> None:
         self._storage, self._clock_ns = storage, clock_ns
+        self.published = 0
         self._messages: list[Json] = []
         self._unwritten: list[Json] = []
         self._subscribers: set[_Subscriber] = set()
@@ -85,6 +86,7 @@ class EventBus:
     ) -> None:
         """Tell everybody; ``time_ns`` 0 is now."""
         when = time_ns or self._clock_ns()
+        self.published += 1
         message = _message(type, action, id, dict(attributes), when)
         if self._messages and when < self._messages[-1]["timeNano"]:
             bisect.insort(self._messages, message, key=_time)

@@ -28,6 +28,7 @@ class HealthMonitor:
     def __init__(self, context: Context, execs: Execs) -> None:
         self._context, self._execs = context, execs
         self._tasks: dict[str, asyncio.Task[None]] = {}
+        self.probes = self.failures = 0
 
     def begin(self, container: Container) -> None:
         """Start probing a container that has just started or was found running."""
@@ -93,6 +94,8 @@ class HealthMonitor:
     def _judge(self, container: Container, check: HealthConfig, result: ProbeResult) -> None:
         health = container.state.health or Health()
         before = health.status
+        self.probes += 1
+        self.failures += result.exit_code != 0
         health.log = [*health.log, result][-_KEPT_RESULTS:]
         if result.exit_code == 0:
             health.failing_streak, health.status = 0, "healthy"

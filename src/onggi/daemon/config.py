@@ -12,7 +12,8 @@ from typing import Any
 
 import msgspec
 
-from onggi.daemon import network_options
+from onggi.daemon import hosts, network_options
+from onggi.daemon.hosts import Tls
 from onggi.daemon.options import FLAGS, Options
 from onggi.errors import InvalidArgument, KernelError, OnggiError, Unsupported
 from onggi.launch.start import SPARES
@@ -53,6 +54,9 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     data_root: str = DATA_ROOT
     exec_root: str = "/run/onggi"
     hosts: tuple[str, ...] = ()
+    group: str = ""
+    tls: Tls | None = None
+    metrics_address: str = ""
     cgroup_parent: str = "/onggi"
     config_file: str = ""
     default_profile: str = "compat"
@@ -89,8 +93,13 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def unix_sockets(self) -> tuple[str, ...]:
         """Every unix socket to serve, the engine's own first unless ``-H`` named others."""
-        named = tuple(host.removeprefix("unix://") for host in self.hosts)
+        named = tuple(host.removeprefix("unix://") for host in self.hosts if host.startswith("unix://"))
         return named or (self.socket_path,)
+
+    @property
+    def tcp_addresses(self) -> tuple[tuple[str, int], ...]:
+        """Host and port of every tcp socket to serve."""
+        return tuple(hosts.address(host) for host in self.hosts if host.startswith("tcp://"))
 
 
 def load(options: Options, env: Mapping[str, str]) -> Config:
@@ -145,7 +154,10 @@ def build(values: Mapping[str, Json]) -> Config:
     config = Config(
         data_root=_absolute(values.get("data-root", DATA_ROOT)),
         exec_root=_absolute(values.get("exec-root", "/run/onggi")),
-        hosts=tuple(map(_host, values.get("hosts", ()))),
+        hosts=tuple(map(hosts.check_host, values.get("hosts", ()))),
+        group=str(values.get("group", "")),
+        tls=hosts.tls(values, values.get("hosts", ())),
+        metrics_address=str(values.get("metrics-addr", "")),
         cgroup_parent="/" + str(values.get("cgroup-parent", "/onggi")).strip("/"),
         default_profile=str(values.get("default-profile", "compat")),
         log_level=level,
@@ -221,17 +233,6 @@ def _absolute(path: str) -> str:
     return os.path.abspath(path)
 
 
-def _host(host: str) -> str:
-    kind, separator, rest = host.partition("://")
-    if not separator:
-        raise InvalidArgument(f"invalid bind address format: {host}: use unix://PATH")
-    if kind != "unix":
-        raise Unsupported(f"listening on {host} is not supported: only unix sockets are")
-    if not rest.startswith("/"):
-        raise InvalidArgument(f"invalid bind address format: {host}: the path must be absolute")
-    return host
-
-
 def _pairs(texts: Json) -> dict[str, str]:
     pairs = [str(text).partition("=") for text in texts]
     for name, separator, _ in pairs:
@@ -246,6 +247,9 @@ def _validate(config: Config) -> None:
     if config.default_profile != "compat":
         raise Unsupported(f"default-profile={config.default_profile} is not supported: only compat is")
     drivers.check(config.storage_driver)
+    hosts.group_id(config.group)
+    if config.metrics_address:
+        hosts.address(config.metrics_address)
     if not 0 <= config.spares <= 64:
         raise InvalidArgument(f"invalid spares: {config.spares} is not between 0 and 64")
     if ".." in config.cgroup_parent.split("/") or config.cgroup_parent == "/":

@@ -17,10 +17,12 @@ from typing import Any
 
 import msgspec
 
+from onggi.api.listen import TlsFiles
+from onggi.api.metrics import Metrics, render
 from onggi.api.server import Server
 from onggi.containers.service import Containers
 from onggi.daemon import config as configuration
-from onggi.daemon import detach, log, recovery, sockets
+from onggi.daemon import detach, hosts, log, recovery, sockets
 from onggi.daemon.birth import Birth
 from onggi.daemon.config import Config
 from onggi.daemon.data_root import DataRoot
@@ -86,14 +88,36 @@ class Daemon:
         self.system = System(config, self._born, self._count, data_root.usage)
         self.server = Server(Engine(self.services, self.system, data_root))
         self._stack.push_async_callback(self.server.close)
-        for path in sockets.paths(config):
-            await self.server.serve_unix(path, sockets.MODE)
-            logger.info("serving unix://%s", path)
+        await self._listen(config)
         self._handle_signals()
         self._leave_word()
         self._in_background(self.services.tidy)
         self._in_background(self.services.collector.keep_house)
         gc.freeze()  # what was loaded stays: no collection looks at it again
+
+    async def _listen(self, config: Config) -> None:
+        group = hosts.group_id(config.group)
+        for path in sockets.paths(config):
+            # The engine's own is in a directory that only root may enter.
+            gid = -1 if path == config.socket_path else group
+            await self.server.serve_unix(path, sockets.MODE, gid)
+            logger.info("serving unix://%s", path)
+        for host, port in config.tcp_addresses:
+            files = config.tls and TlsFiles(config.tls.certificate, config.tls.key, config.tls.ca)
+            logger.info("serving tcp://%s:%d", host, await self.server.serve_tcp(host, port, files))
+        if config.metrics_address:
+            metrics = Metrics(self._metrics)
+            self._stack.push_async_callback(metrics.close)
+            port = await metrics.serve(*hosts.address(config.metrics_address))
+            logger.info("serving metrics on port %d", port)
+
+    async def _metrics(self) -> str:
+        totals = {
+            "engine_daemon_events_total": self.services.events.published,
+            "engine_daemon_health_checks_total": self.services.containers.health.probes,
+            "engine_daemon_health_checks_failed_total": self.services.containers.health.failures,
+        }
+        return render(await self.system.info(), totals, self.server.timings)
 
     async def serve(self) -> None:
         """Serve until a signal or, if it was started on demand, until there is nothing to look after."""

@@ -31,6 +31,11 @@ def command(config: Config) -> list[str]:
     argv += ["--cgroup-parent", config.cgroup_parent]
     argv += [word for host in config.hosts for word in ("--host", host)]
     argv += ["--docker-socket"] if config.docker_socket else []
+    argv += [f"--group={config.group}"] if config.group else []
+    if config.tls:
+        files = zip(("tlscacert", "tlscert", "tlskey"), config.tls, strict=True)
+        argv += ["--tlsverify", *(f"--{name}={path}" for name, path in files)]
+    argv += [f"--metrics-addr={config.metrics_address}"] if config.metrics_address else []
     argv += ["--config-file", config.config_file] if config.config_file not in ("", DEFAULT_FILE) else []
     return argv
 

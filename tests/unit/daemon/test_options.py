@@ -48,7 +48,7 @@ def test_flags_in_every_spelling() -> None:
         (["extra"], "accepts no arguments: extra"),
         (["--here=perhaps"], 'invalid argument "perhaps" for "--here" flag'),
         (["--ready-fd", "-1"], 'invalid argument "-1" for "--ready-fd" flag'),
-        (["-H", "tcp://0.0.0.0:2375"], "listening on tcp://0.0.0.0:2375 is not supported"),
+        (["-H", "tcp://0.0.0.0:2375"], "refusing to serve tcp://0.0.0.0:2375 without client certificates"),
         (["-H", "/run/x.sock"], "invalid bind address format"),
         (["-H", "unix://x.sock"], "the path must be absolute"),
         (["--log-level", "loud"], "invalid logging level: loud"),
