@@ -68,7 +68,7 @@ def _endpoint(given: Mapping[str, str]) -> Json:
         skipped = parse_bool(skip)
     except ValueError:
         raise ClientError(f'skip-tls-verify: parsing "{skip}": invalid syntax') from None
-    if host and not host.startswith("ssh://"):  # kept for docker's command; ours refuses to use it
+    if host:
         try:
             Endpoint(host)
         except ClientError:

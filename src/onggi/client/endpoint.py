@@ -22,23 +22,45 @@ DEFAULT_EXEC_ROOT = "/run/onggi"
 class Endpoint:
     """Where an engine listens.
 
-    ``kind`` is ``unix`` or ``tcp``; ``host`` is the text people gave (for messages); ``own`` says that the
-    engine is ours to start on demand; ``tls`` holds the paths ``ca``, ``cert``, ``key`` and ``verify`` ("1"
-    or "").
+    ``kind`` is ``unix``, ``tcp`` or ``ssh`` (then with ``user``, and with the ``path`` of a socket there);
+    ``host`` is the text people gave (for messages); ``own`` says that the engine is ours to start on demand;
+    ``tls`` holds the paths ``ca``, ``cert``, ``key`` and ``verify`` ("1" or "").
     """
 
-    __slots__ = ("address", "host", "kind", "own", "port", "tls")
+    __slots__ = ("address", "host", "kind", "own", "path", "port", "tls", "user")
 
     def __init__(self, host: str, own: bool = False, tls: Mapping[str, str] | None = None) -> None:
         self.host, self.own, self.tls = host, own, tls
         self.kind, _, rest = host.partition("://")
-        self.port = 0
+        self.port, self.user, self.path = 0, "", ""
         if self.kind == "tcp":
             self.address, self.port = _host_and_port(rest, 2376 if tls else 2375)
         elif self.kind == "unix" and rest:
             self.address = rest
+        elif self.kind == "ssh":
+            self._parse_ssh(rest)
         else:
             raise ClientError(f"unable to resolve docker endpoint: invalid bind address format: {host}")
+
+    def _parse_ssh(self, rest: str) -> None:
+        place, slash, path = rest.partition("/")
+        self.path = slash + path if path else ""
+        self.user, _, host = place.rpartition("@")
+        if ":" in self.user:
+            raise ClientError(_BAD_SSH + "plain-text password is not supported")
+        self.address, self.port = _host_and_port(host, 0) if host else ("", 0)
+        # They become arguments, and with a ProxyCommand words of a shell.
+        if not _plain(self.address) or (self.user and not _plain(self.user)):
+            raise ClientError(f"{_BAD_SSH}{self.host} is not ssh://[USER@]HOST[:PORT][/PATH]")
+
+
+_BAD_SSH = "unable to resolve docker endpoint: invalid ssh URL: "
+
+
+def _plain(word: str) -> bool:
+    return word[:1] not in ("", "-") and all(
+        letter.isascii() and (letter.isalnum() or letter in "._-:%") for letter in word
+    )
 
 
 def _host_and_port(text: str, default: int) -> tuple[str, int]:

@@ -117,6 +117,10 @@ class Engine:
         """A connection that nothing was sent on. Raises ClientError."""
         if self.endpoint.kind == "tcp":
             return self._connect_tcp()
+        if self.endpoint.kind == "ssh":
+            from onggi.client.ssh import connect
+
+            return connect(self.endpoint, self._env)
         try:
             return http.connect_unix(self.endpoint.address)
         except PermissionError:
