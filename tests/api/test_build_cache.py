@@ -5,13 +5,11 @@ import io
 import json
 import os
 import socket
-import tarfile
 import time
-import urllib.parse
 
 import pytest
 
-from builds import Builds
+from builds import Builds, Wire
 from engines import DEADLINE_S, RealEngine, wait_until
 
 
@@ -69,47 +67,6 @@ def test_every_step_is_an_image_to_run(builds):
     done = builds.build("FROM busybox\nRUN echo halfway > /state\nRUN rm /state")
     step = done.output.split("RUN echo halfway > /state\n ---> ")[1].split("\n")[0]
     assert builds.run(step, "cat", "/state") == "halfway\n"
-
-
-class Wire:
-    """A build by raw HTTP, which can be left at any time."""
-
-    def __init__(self, engine, files, header=None, **query):
-        self.socket = socket.socket(socket.AF_UNIX)
-        self.socket.settimeout(DEADLINE_S)
-        self.socket.connect(str(engine.socket))
-        body = context_of(files)
-        lines = [f"POST /v1.47/build?{urllib.parse.urlencode(query)} HTTP/1.1", "Host: x"]
-        lines += [f"Content-Length: {len(body)}", "Connection: close"]
-        lines += [f"X-Onggi-Build: {encoded(header)}"] if header else []
-        self.socket.sendall("\r\n".join([*lines, "", ""]).encode() + body)
-        self.received = b""
-
-    def until(self, text):
-        while text not in self.received:
-            piece = self.socket.recv(65536)
-            assert piece, self.received
-            self.received += piece
-
-    def rest(self):
-        while piece := self.socket.recv(65536):
-            self.received += piece
-        self.socket.close()
-        return self.received.decode()
-
-
-def encoded(value):
-    return base64.urlsafe_b64encode(json.dumps(value).encode()).decode()
-
-
-def context_of(files):
-    buffer = io.BytesIO()
-    with tarfile.open(fileobj=buffer, mode="w") as archive:
-        for name, text in files.items():
-            info = tarfile.TarInfo(name)
-            info.size = len(text)
-            archive.addfile(info, io.BytesIO(text.encode()))
-    return buffer.getvalue()
 
 
 def running(engine):

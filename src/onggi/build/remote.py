@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import hashlib
 import http.client
 import os
@@ -69,7 +70,11 @@ async def download(place: Place, url: str, checksum: str = "") -> Fetched:
 
 
 def _download(url: str, directory: str) -> tuple[str, str]:
-    request = urllib.request.Request(url, headers={"User-Agent": "onggi", "Accept-Encoding": "identity"})
+    headers = {"User-Agent": "onggi", "Accept-Encoding": "identity"}
+    request = urllib.request.Request(shown(url), headers=headers)
+    if user := urllib.parse.urlsplit(url).netloc.rpartition("@")[0]:
+        pair = base64.b64encode(urllib.parse.unquote(user).encode()).decode()
+        request.add_unredirected_header("Authorization", f"Basic {pair}")
     try:
         # No handler for files or anything but http and https, whatever a redirect says.
         with _opener().open(request, timeout=_TIMEOUT_S) as answer:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import os
 
+from onggi.archive import trees
 from onggi.archive.ignore import MAX_BYTES, Ignored, read
 from onggi.build.context import Place
 from onggi.build.options import Options
@@ -41,10 +42,27 @@ def tidy(place: Place, asked: Options) -> None:
         gone += [name for name in (asked.dockerfile, IGNORE_FILE) if name.strip("/") in rules]
     fd = place.open()
     try:
+        if asked.remote:
+            _leave_out(fd, ignored(place, asked.dockerfile))  # nobody has, before it came
         for name in gone:
             _remove(fd, name)
     finally:
         os.close(fd)
+
+
+def _leave_out(root_fd: int, rules: Ignored) -> None:
+    if not rules.rules:
+        return
+    for directory, names, files, fd in os.fwalk(".", dir_fd=root_fd):
+        above = directory.removeprefix(".").lstrip("/")
+        for name in files:
+            if f"{above}/{name}".lstrip("/") in rules:
+                os.unlink(name, dir_fd=fd)
+        for name in [*names]:
+            path = f"{above}/{name}".lstrip("/")
+            if path in rules and not rules.may_keep_in(path):
+                trees.remove_at(fd, name)
+                names.remove(name)
 
 
 def _remove(root_fd: int, path: str) -> None:

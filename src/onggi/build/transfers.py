@@ -236,7 +236,8 @@ def describe(step: typed.Transfer) -> str:
     flags = [f"--{name}={value}" for name, value in (("chown", step.chown), ("chmod", step.chmod)) if value]
     if isinstance(step, typed.Copy) and step.parents:
         flags.append("--parents")
-    words = [*step.sources, *(f"<<{file.name}" for file in step.files), step.destination]
+    sources = [remote.shown(it) if remote.is_remote(it) else it for it in step.sources]
+    words = [*sources, *(f"<<{file.name}" for file in step.files), step.destination]
     return " ".join(["COPY" if isinstance(step, typed.Copy) else "ADD", *flags, *words])
 
 
