@@ -27,6 +27,24 @@ _ALIASES = {
     "armhf": "arm",
     "armel": "arm",
 }
+_ARCHITECTURES = frozenset(
+    [
+        "386",
+        "amd64",
+        "arm",
+        "arm64",
+        "loong64",
+        "mips",
+        "mips64",
+        "mips64le",
+        "mipsle",
+        "ppc64",
+        "ppc64le",
+        "riscv64",
+        "s390x",
+        "wasm",
+    ]
+)
 _KNOWN_OS = ("linux", "windows", "darwin", "freebsd")
 _WORD = re.compile(r"[A-Za-z0-9_.-]+")
 
@@ -58,6 +76,8 @@ def parse(text: str) -> Platform:
     here = local()
     if len(parts) == 1:
         only_os = parts[0] in _KNOWN_OS
+        if not only_os and _architecture(parts[0]) not in _ARCHITECTURES:
+            raise InvalidArgument(f'"{text}": unknown operating system or architecture: invalid argument')
         return (
             Platform(parts[0], here.architecture) if only_os else Platform(here.os, _architecture(parts[0]))
         )

@@ -92,7 +92,8 @@ async def load(engine: Engine, request: Request) -> Answer:
     """POST /images/load."""
     query = Query(request.query)
     messages = engine.transfers.load(request.body.chunks(), platform_of(request, (1, 48)))
-    return await progress(_quiet(messages) if query.flag("quiet") else messages)
+    # Whatever is wrong with the archive is told in the stream: clients of docker's look for it there.
+    return Stream(_lines(None, _quiet(messages) if query.flag("quiet") else messages))
 
 
 async def save(engine: Engine, request: Request) -> Answer:
@@ -157,11 +158,10 @@ async def progress(messages: AsyncIterator[Json]) -> Answer:
 
 
 async def _lines(first: Json, rest: AsyncIterator[Json]) -> AsyncIterator[bytes]:
-    if first is None:
-        return
     try:
         async with aclosing(cast(Any, rest)):
-            yield json_line(first)
+            if first is not None:
+                yield json_line(first)
             async for message in rest:
                 yield json_line(message)
     except (asyncio.CancelledError, GeneratorExit):

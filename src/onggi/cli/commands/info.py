@@ -139,7 +139,19 @@ def _machine(info: Json) -> Iterator[str]:
         yield " Labels:"
         yield from (f"  {label}" for label in info["Labels"])
     yield f" Experimental: {str(bool(info.get('ExperimentalBuild'))).lower()}"
+    yield from _registries(info.get("RegistryConfig") or {})
     yield f" Live Restore Enabled: {str(bool(info.get('LiveRestoreEnabled'))).lower()}"
+
+
+def _registries(config: Json) -> Iterator[str]:
+    indexes = sorted((config.get("IndexConfigs") or {}).items())
+    insecure = [name for name, index in indexes if not index.get("Secure")]
+    insecure += config.get("InsecureRegistryCIDRs") or []
+    mirrors = config.get("Mirrors") or []
+    for title, names in (("Insecure Registries", insecure), ("Registry Mirrors", mirrors)):
+        if names:
+            yield f" {title}:"
+            yield from (f"  {name}" for name in names)
 
 
 COMMAND = Command(
