@@ -17,6 +17,7 @@ import argparse
 import contextlib
 import csv
 import difflib
+import glob
 import json
 import os
 import re
@@ -77,10 +78,15 @@ MASKS = [
 
 @dataclass
 class Line:
-    """A command line; why it differs on onggid (docker's command), and with our own command."""
+    """A command line; why it differs on onggid (docker's command), and with our own command.
+
+    ``key`` tells lines of the same text apart. With the reason ``machine`` an answer holds only where it was
+    recorded.
+    """
 
     number: int
     text: str
+    key: str
     reasons: dict[str, str] = field(default_factory=dict)
 
 
@@ -98,6 +104,9 @@ class Answer:
         return [*printed, f"exit {self.status}"]
 
 
+Answers = dict[str, Answer]
+
+
 def read_script(path: Path = SCRIPT) -> list[Line]:
     lines: list[Line] = []
     for number, text in enumerate(path.read_text().splitlines(), 1):
@@ -105,8 +114,14 @@ def read_script(path: Path = SCRIPT) -> list[Line]:
             who, _, reason = text.strip().partition(": ")
             lines[-1].reasons[who] = reason
         elif text and not text.startswith("#"):
-            lines.append(Line(number, text))
+            before = sum(line.text == text for line in lines)
+            lines.append(Line(number, text, f"{text} #{before + 1}" if before else text))
     return lines
+
+
+def portable(lines: list[Line]) -> list[Line]:
+    """Those that can be compared with what another machine recorded."""
+    return [line for line in lines if "machine" not in line.reasons]
 
 
 def masked(text: str, known: dict[str, str]) -> str:
@@ -159,18 +174,25 @@ class Desk:
             err += f"no answer within {LINE_S} s\n"
         return Answer(masked(out, self.known), masked(err, self.known), process.returncode)
 
-    def answers(self, lines: Iterable[Line]) -> dict[int, Answer]:
-        return {line.number: self.answer(line) for line in lines}
+    def answers(self, lines: Iterable[Line]) -> Answers:
+        return {line.key: self.answer(line) for line in lines}
 
 
-def on_dockerd(root: Path, directory: Path, lines: list[Line]) -> dict[int, Answer]:
+def on_dockerd(root: Path, directory: Path, lines: list[Line]) -> Answers:
     """What docker's command prints with dockerd."""
-    with serving_registry(directory) as address, docker_engine(root, directory / "docker") as host:
-        desk = Desk(directory, ["docker"], {"DOCKER_HOST": host, "REGISTRY": address})
-        return desk.answers(lines)
+    group = f"/conformance-{os.getpid()}"
+    try:
+        with (
+            serving_registry(directory) as address,
+            docker_engine(root, directory / "docker", "--cgroup-parent", group) as host,
+        ):
+            return Desk(directory, ["docker"], {"DOCKER_HOST": host, "REGISTRY": address}).answers(lines)
+    finally:
+        for place in glob.glob(f"/sys/fs/cgroup/*{group}"):
+            subprocess.run(["find", place, "-depth", "-type", "d", "-exec", "rmdir", "{}", ";"])
 
 
-def on_onggid(client: list[str], directory: Path, lines: list[Line]) -> dict[int, Answer]:
+def on_onggid(client: list[str], directory: Path, lines: list[Line]) -> Answers:
     """What a command prints with an onggid of its own."""
     engine = RealEngine(directory)
     try:
@@ -195,11 +217,11 @@ def _renamed(texts: list[str]) -> list[str]:
 
 
 def differences(
-    who: str, lines: list[Line], expected: dict[int, Answer], seen: dict[int, Answer]
+    who: str, lines: list[Line], expected: Answers, seen: Answers
 ) -> Iterator[tuple[Line, str, str]]:
     """(line, its reason or nothing, the difference or nothing) where there is one of them."""
     for line in lines:
-        wanted, got = expected[line.number].text(), seen[line.number].text()
+        wanted, got = expected[line.key].text(), seen[line.key].text()
         if who == "ours":  # the program's own name
             wanted, got = (
                 [re.sub(r"(?i)onggi", "docker", text) for text in texts] for texts in (wanted, got)
@@ -269,7 +291,7 @@ def within(arguments: argparse.Namespace, directory: Path) -> int:
         expected = recorded()
     if arguments.record:
         arguments.record.write_text(as_json(expected))
-    wrong = 0
+    wrong, compared = 0, lines if arguments.dockerd_root else portable(lines)
     for number in range(arguments.rounds):
         for who, client in (("differs", ["docker"]), ("ours", ONGGI)):
             home = directory / f"{who}{number}"
@@ -279,18 +301,19 @@ def within(arguments: argparse.Namespace, directory: Path) -> int:
                 reference, docker = expected, seen
             else:
                 reference = docker
-            wrong += report(who, list(differences(who, lines, reference, seen)), len(lines))
+            wrong += report(who, list(differences(who, compared, reference, seen)), len(compared))
     return 1 if wrong else 0
 
 
-def as_json(answers: dict[int, Answer]) -> str:
-    """By number of the line, one a line."""
-    rows = [f"{json.dumps(str(n))}: {json.dumps([a.out, a.err, a.status])}" for n, a in answers.items()]
+def as_json(answers: Answers) -> str:
+    """One answer a line."""
+    rows = [f"{json.dumps(key)}: {json.dumps([a.out, a.err, a.status])}" for key, a in answers.items()]
     return "{\n" + ",\n".join(rows) + "\n}\n"
 
 
-def recorded() -> dict[int, Answer]:
-    return {int(number): Answer(*row) for number, row in json.loads(ANSWERS.read_text()).items()}
+def recorded() -> Answers:
+    """What dockerd answered."""
+    return {key: Answer(*row) for key, row in json.loads(ANSWERS.read_text()).items()}
 
 
 def main() -> int:
@@ -312,7 +335,10 @@ def main() -> int:
     subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
     # /tmp may be a tmpfs; overlays of dockerd and of onggid want a file system with xattrs.
     with tempfile.TemporaryDirectory(prefix="cli-", dir="/var/tmp", ignore_cleanup_errors=True) as directory:
-        return within(arguments, Path(directory))
+        try:
+            return within(arguments, Path(directory))
+        finally:
+            subprocess.run(["umount", "-l", "-R", directory], stderr=subprocess.DEVNULL)
 
 
 if __name__ == "__main__":
