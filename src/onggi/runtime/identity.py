@@ -128,6 +128,15 @@ def home_of(uid: int) -> str:
     return "/"
 
 
+def leave_parents_loop() -> None:
+    """First thing in a fork of a process with an event loop: no child's end wakes that loop from here.
+
+    Python would complain of the closed descriptor on standard error, which is the container's by then.
+    """
+    signal.set_wakeup_fd(-1)
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+
+
 def reset_signals() -> None:
     """All dispositions default, nothing blocked: Python ignores SIGPIPE and SIGXFSZ, and children inherit
     that.

@@ -90,6 +90,7 @@ def fork_inside(shape: Shape, group: Group | None) -> int:
         _enter_for_children(shape, stack)
         pid = group.fork() if group else os.fork()
         if pid == 0:
+            identity.leave_parents_loop()
             stack.pop_all()  # the way back is the parent's
     return pid
 

@@ -77,6 +77,7 @@ def fork_joined(
             syscalls.setns(target.pidfd, syscalls.CLONE_NEWPID)
         pid = target.group.fork() if target.group else os.fork()
         if pid == 0:
+            identity.leave_parents_loop()
             ends[0].close()
             _run(load, target, stdio, ends[1], (flags, size), wait)
     finally:
