@@ -5,7 +5,7 @@ import secrets
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from engines import wait_until
+from engines import RealEngine, wait_until
 
 LOOK = "grep -E '^(Uid|Gid|Groups|Cap...|NoNewPrivs|Seccomp|Seccomp_filters):' /proc/self/status"
 MARK = "--"
@@ -21,10 +21,10 @@ ASKED = st.fixed_dictionaries(
         "user": st.sampled_from(["", "user", "1000:29"]),
     }
 )
-CHECK = {"test": ["CMD-SHELL", LOOK], "interval": 10_000_000, "timeout": 30_000_000_000}
+CHECK = {"test": ["CMD-SHELL", LOOK], "interval": 100_000_000, "timeout": 30_000_000_000}
 
 
-@settings(max_examples=5, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=3, suppress_health_check=[HealthCheck.too_slow])
 @given(ASKED)
 @example({"privileged": True})
 @example(
@@ -48,6 +48,34 @@ def test_every_process_of_a_container_has_the_same_rights(engine, asked):
     assert "Seccomp:" in seen["run"]
 
 
+def test_rights_outlive_the_engine(tmp_path_factory):
+    """What is exec'd in a container of an earlier engine, and its health checks, are confined as before."""
+    engine = RealEngine(tmp_path_factory.mktemp("later"))
+    try:
+        engine.start()
+        engine.import_busybox()
+        client = engine.client()
+        container = client.containers.run(
+            "busybox", "sleep 1000", detach=True, network_mode="none", healthcheck=CHECK, user="user"
+        )
+        before = container.exec_run(["sh", "-c", LOOK]).output.decode()
+        engine.kill()
+        engine.start()
+        probes = probes_of(container)
+        wait_until(lambda: probes_of(container)[-1:] != probes[-1:], "a check by the second engine")
+        assert container.exec_run(["sh", "-c", LOOK]).output.decode() == before
+        assert probes_of(container)[-1]["Output"] == before
+        client.close()
+    finally:
+        engine.destroy()
+    assert "Seccomp:\t2" in before
+
+
+def probes_of(container):
+    container.reload()
+    return (container.attrs["State"].get("Health") or {}).get("Log") or []
+
+
 def looks(container):
     """What each process saw, by what it is."""
 
@@ -55,8 +83,7 @@ def looks(container):
         return container.logs().decode().count(MARK) == runs
 
     def probed():
-        container.reload()
-        return (container.attrs["State"].get("Health") or {}).get("Log")
+        return probes_of(container)
 
     wait_until(lambda: logged(1) and probed(), "the first run and its check")
     seen = {"exec": container.exec_run(["sh", "-c", LOOK]).output.decode(), "check": probed()[-1]["Output"]}

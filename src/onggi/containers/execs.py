@@ -132,6 +132,7 @@ class Execs:
                 "tty": config.tty,
                 "size": size,
                 "timeout": started.timeout_s,
+                "seccomp": self._launcher.seccomp(container.spec.host_config),
                 **(attach_arguments(stream) if stream else _NO_CLIENT),
             }  # fmt: skip
         except BaseException:

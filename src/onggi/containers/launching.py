@@ -97,7 +97,7 @@ class Launcher:
             sources=await self._mounting.sources(spec.mounts),
         )
         _make_sources(container)
-        seccomp = self._seccomp(spec.host_config)
+        seccomp = self.seccomp(spec.host_config)
         container.run += 1
         return StartRequest(
             id=container.id,
@@ -188,8 +188,11 @@ class Launcher:
             self._identities[key] = identity
         return identity
 
-    def _seccomp(self, host: HostConfig) -> bytes:
-        """Decided here and now, not by the client's word (rule R16)."""
+    def seccomp(self, host: HostConfig) -> bytes:
+        """The filter of every process of a container, also of those that come after this engine's restart.
+
+        Decided here and now, not by the client's word (rule R16).
+        """
         profile = parse_security_options(host.security_opt).seccomp
         if profile == "unconfined" or (host.privileged and not profile):
             return b""

@@ -57,7 +57,6 @@ class Run:
         self.link: Link | None = None
         self.wire: Callable[[int], Awaitable[None]] | None = None
         self.wiring: asyncio.Task[None] | None = None
-        self.seccomp = b""
 
 
 class Supervisor:
@@ -166,7 +165,7 @@ class Supervisor:
             records.write(request.run_dir, request.record)
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_CLOEXEC)
         run = Run(request.id, request.run, payload.cgroup, request.run_dir)
-        run.seccomp, run.wire = request.seccomp, request.wire
+        run.wire = request.wire
         memfd, plan_fd = sealed.data("onggi-run", payload.request), sealed.data("onggi-plan", payload.plan)
         try:
             self._follow(run, ours)
@@ -307,7 +306,7 @@ class Supervisor:
             if run.link is None:
                 raise NotFound(f"container {container_id} is not running")
             if verb == "exec":
-                taken.insert(0, self._process(run, arguments))
+                taken.insert(0, self._process(arguments))
                 arguments = {name: value for name, value in arguments.items() if name != "process"}
             return await run.link.call(verb, arguments, taken)
         finally:
@@ -318,11 +317,9 @@ class Supervisor:
         """Run a job in a fork of the launcher."""
         return await self.launcher.job(name, arguments, fds)
 
-    def _process(self, run: Run, arguments: Json) -> int:
+    def _process(self, arguments: Json) -> int:
         """The compiled process of an exec, in a memfd that the monitor hands on unread."""
-        environment = compiler.Environment(
-            self.features, _NO_ROOT, seccomp=arguments.pop("seccomp", run.seccomp)
-        )
+        environment = compiler.Environment(self.features, _NO_ROOT, seccomp=arguments.pop("seccomp"))
         seccomp = compiler.seccomp_of({}, environment)
         process_ = compile_process(arguments["process"], self.features.capabilities, seccomp)
         return sealed.data("onggi-exec", encode(process_))
