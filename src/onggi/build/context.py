@@ -103,6 +103,23 @@ async def receive(workshop: Workshop, found: Place, chunks: Chunks) -> None:
         os.close(root_fd)
 
 
+async def receive_directory(workshop: Workshop, found: Place, directory: str, part: str) -> None:
+    """Take a part of a directory as the context, links in it resolved inside the directory. Raises
+    InvalidArgument.
+    """
+    root_fd = os.open(directory, _DIRECTORY)
+    arguments = {"path": f"/{part}/.", "name": None}
+    try:
+        try:
+            os.close(paths.open_in(root_fd, part or "/", os.O_PATH | os.O_DIRECTORY))
+        except KernelError:
+            raise InvalidArgument(f"the repository has no directory {part}") from None
+        async with pipes.output(lambda fd: workshop.job("pack", arguments, [root_fd, fd])) as pieces:
+            await receive(workshop, found, pieces)
+    finally:
+        os.close(root_fd)
+
+
 async def unpack_file(workshop: Workshop, found: Place, fd: int) -> bytes:
     """Unpack a tar that was fetched; what is none is a Dockerfile, whose text is returned."""
     head = os.pread(fd, 1 << 16, 0)

@@ -15,14 +15,13 @@ import urllib.request
 import uuid
 from typing import NamedTuple
 
+from onggi.build import repositories
 from onggi.build.context import Place
 from onggi.build.dockerfile import instructions as typed
-from onggi.build.workshop import Workshop
-from onggi.errors import InvalidArgument, Unavailable, Unsupported
+from onggi.errors import InvalidArgument, Unavailable
 from onggi.images.streams import PIECE
 from onggi.store import space
 
-_GIT = re.compile(r"(git@[\w.-]+:|git://|ssh://)|(https?://.*\.git(#.*)?$)|(github\.com/)")
 _TIMEOUT_S = 60
 _CHECKSUM = re.compile(r"sha256:[0-9a-f]{64}")
 
@@ -34,14 +33,9 @@ class Fetched(NamedTuple):
     name: str
 
 
-def is_git(source: str) -> bool:
-    """Whether a source is a repository."""
-    return _GIT.match(source) is not None
-
-
 def is_remote(source: str) -> bool:
     """Whether a source is fetched."""
-    return source.startswith(("http://", "https://")) or is_git(source)
+    return source.startswith(("http://", "https://")) or repositories.is_git(source)
 
 
 def shown(url: str) -> str:
@@ -50,10 +44,13 @@ def shown(url: str) -> str:
     return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
 
 
-async def fetch(workshop: Workshop, place: Place, step: typed.Add, source: str) -> Fetched:
+async def fetch(place: Place, step: typed.Add, source: str) -> Fetched:
     """One source of an ADD. Raises InvalidArgument, Unsupported, Unavailable."""
-    if is_git(source):
-        raise Unsupported(f"ADD {shown(source)}: git sources are not supported: fetch them in a step")
+    if repositories.is_git(source):
+        found = await repositories.clone(place, source, keep_git_dir=bool(step.keep_git_dir))
+        if step.checksum and not found.commit.startswith(step.checksum):
+            raise InvalidArgument(f"expected checksum to match {step.checksum}, got {found.commit}")
+        return Fetched(found.directory, found.subdirectory or ".")
     return await download(place, source, step.checksum)
 
 

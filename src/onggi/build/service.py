@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import aclosing
 from typing import Any, cast
 
-from onggi.build import changes, context, graph, remote, tidying
+from onggi.build import changes, context, graph, remote, repositories, tidying
 from onggi.build.cache import FILTERS
 from onggi.build.checking import check, with_excerpt
 from onggi.build.context import Place
@@ -21,7 +21,7 @@ from onggi.build.mounts import Locks
 from onggi.build.options import Options
 from onggi.build.solving import Plan, Solver
 from onggi.build.workshop import Workshop
-from onggi.errors import InvalidArgument, Unsupported
+from onggi.errors import InvalidArgument
 from onggi.images.streams import Chunks
 from onggi.oci import platform as platforms
 from onggi.oci.reference import Reference
@@ -125,12 +125,16 @@ class Builder:
 
     async def _remote(self, place: Place, url: str) -> bytes:
         """Unpack what an address has as the context; or the Dockerfile itself, if it is one."""
-        if remote.is_git(url) or not url.startswith(("http://", "https://")):
-            raise Unsupported(
-                f"git contexts are not supported: clone {remote.shown(url)} and build the directory"
+        if repositories.is_git(url):
+            found = await repositories.clone(place, url)
+            await context.receive_directory(self._workshop, place, found.directory, found.subdirectory)
+            return b""
+        if not url.startswith(("http://", "https://")):
+            raise InvalidArgument(
+                f"invalid remote context {remote.shown(url)!r}: expected an http or git address"
             )
-        found = await remote.download(place, url)
-        fd = os.open(f"{found.directory}/{found.name}", os.O_RDONLY | os.O_CLOEXEC)
+        file = await remote.download(place, url)
+        fd = os.open(f"{file.directory}/{file.name}", os.O_RDONLY | os.O_CLOEXEC)
         try:
             return await context.unpack_file(self._workshop, place, fd)
         finally:

@@ -80,7 +80,7 @@ class Transfers:
             raise InvalidArgument("checksum requires exactly one HTTP(S) or git source")
         owner = await self._owner(state, step.chown) if step.chown else None
         async with AsyncExitStack() as stack:
-            found = [await remote.fetch(self._workshop, self._place, step, source) for source in fetched]
+            found = [await remote.fetch(self._place, step, source) for source in fetched]
             local = [source for source in step.sources if source not in fetched]
             archives = await asyncio.to_thread(self._archives, local, found, step.unpack)
             for fd in archives.values():

@@ -1,0 +1,202 @@
+"""Git repositories as contexts and sources of ADD, fetched by the machine's git (rule R26).
+
+It is started by its absolute path with a clean environment, knows no configuration but ours, no hooks, no
+helpers and no protocol but http, https and git. What the address has of names and passwords is told to it in
+a file, never by arguments. No commit is trusted: files are taken from the result by descriptor alone.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import contextlib
+import os
+import re
+import signal
+import urllib.parse
+import uuid
+from typing import NamedTuple
+
+from onggi.archive import trees
+from onggi.build.context import Place
+from onggi.errors import InvalidArgument, Unavailable, Unsupported
+from onggi.kernel import process
+
+_PROGRAMS = ("/usr/bin/git", "/usr/local/bin/git", "/bin/git")
+_SHAPE = re.compile(r"(?:(?:git|ssh)://|git@)|https?://.*\.git(?:#.*)?$|github\.com/")
+_HOST = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9.-]*)(?::\d{1,5})?|\[[0-9a-fA-F:]+\](?::\d{1,5})?")
+_REF = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._/+-]*[A-Za-z0-9_+-])?")
+_COMMIT = re.compile(r"[0-9a-f]{40}(?:[0-9a-f]{24})?")
+_TIMEOUT_S = 600
+_MAX_OUTPUT = 1 << 16
+_SETTINGS = (
+    "protocol.allow=never", "protocol.http.allow=always", "protocol.https.allow=always",
+    "protocol.git.allow=always", "core.hooksPath=/dev/null", "core.fsmonitor=false", "credential.helper=",
+    "submodule.recurse=false", "fetch.recurseSubmodules=false", "transfer.bundleURI=false",
+    "fetch.fsckObjects=true", "gc.auto=0", "maintenance.auto=false", "advice.detachedHead=false",
+)  # fmt: skip
+
+
+class Repository(NamedTuple):
+    """An address in parts: without name and password, which are ``user``; what is fetched, and which part."""
+
+    url: str
+    user: str
+    ref: str
+    subdirectory: str
+
+
+class Clone(NamedTuple):
+    """What was fetched: the directory, the part of it that was asked for, and the commit."""
+
+    directory: str
+    subdirectory: str
+    commit: str
+
+
+def is_git(source: str) -> bool:
+    """Whether a source is a repository."""
+    return _SHAPE.match(source) is not None
+
+
+def parse(source: str) -> Repository:
+    """The parts of an address, each of a harmless shape. Raises InvalidArgument, Unsupported."""
+    address, _, fragment = source.partition("#")
+    if address.startswith(("git@", "ssh://")):
+        raise Unsupported("repositories behind ssh are not supported: use https")
+    if address.startswith("github.com/"):
+        address = f"https://{address}"
+    parts = urllib.parse.urlsplit(address)
+    user, _, host = parts.netloc.rpartition("@")
+    ref, _, subdirectory = fragment.partition(":")
+    if parts.scheme not in ("http", "https", "git") or not _HOST.fullmatch(host):
+        raise InvalidArgument(f"invalid git address {parts._replace(netloc=host).geturl()!r}")
+    # urlsplit leaves out some characters that git would not.
+    if re.search(r"[\x00-\x20\x7f\\]", address) or parts.path.startswith("/-"):
+        raise InvalidArgument(f"invalid git address {parts._replace(netloc=host).geturl()!r}")
+    if not parts.path.strip("/") or parts.query:
+        raise InvalidArgument(f"invalid git address {parts._replace(netloc=host).geturl()!r}")
+    if ref and (not _REF.fullmatch(ref) or ".." in ref):
+        raise InvalidArgument(f"invalid git reference {ref!r}")
+    if ".." in subdirectory.split("/") or "\0" in subdirectory:
+        raise InvalidArgument(f"invalid git subdirectory {subdirectory!r}: it leads out of the repository")
+    return Repository(parts._replace(netloc=host).geturl(), user, ref or "HEAD", subdirectory.strip("/"))
+
+
+async def clone(place: Place, source: str, *, keep_git_dir: bool = False) -> Clone:
+    """The files of a commit in a new directory. Raises InvalidArgument, Unsupported, Unavailable."""
+    wanted, directory = parse(source), f"{place.path}/{uuid.uuid4().hex}"
+    os.mkdir(directory, 0o755)
+    git = _Git(directory, _settings_file(place, wanted))
+    await git.run("init", "--quiet")
+    said = await git.run("fetch", "--quiet", "--no-tags", "--depth=1", "--", wanted.url, wanted.ref)
+    commit = _fetched(directory)
+    if not commit:
+        raise Unavailable(f"failed to fetch {wanted.url} {wanted.ref}: {said or 'git said nothing'}")
+    said = await git.run("checkout", "--quiet", "--detach", commit)
+    if not _checked_out(directory, commit):
+        raise Unavailable(f"failed to check out {commit} of {wanted.url}: {said}")
+    if os.path.lexists(f"{directory}/.gitmodules"):
+        raise Unsupported(f"{wanted.url} has submodules, which are not supported")
+    if not keep_git_dir:
+        await asyncio.to_thread(trees.remove, f"{directory}/.git")
+    return Clone(directory, wanted.subdirectory, commit)
+
+
+class _Git:
+    """Runs git in one directory."""
+
+    def __init__(self, directory: str, settings: str) -> None:
+        self._directory = directory
+        self._program = next((it for it in _PROGRAMS if os.access(it, os.X_OK)), "")
+        if not self._program:
+            raise Unsupported("git sources need git on this machine: install it, or fetch the files yourself")
+        self._env = {
+            "PATH": "/usr/sbin:/usr/bin:/sbin:/bin",
+            "HOME": directory,
+            "LC_ALL": "C.UTF-8",
+            "GIT_ALLOW_PROTOCOL": "http:https:git",
+            "GIT_ASKPASS": "/bin/false",
+            "GIT_ATTR_NOSYSTEM": "1",
+            "GIT_CONFIG_GLOBAL": settings,
+            "GIT_CONFIG_NOSYSTEM": "1",
+            "GIT_TERMINAL_PROMPT": "0",
+        }
+
+    async def run(self, *words: str) -> str:
+        """What one command said; whether it did its work is for the caller to see."""
+        settings = [word for setting in _SETTINGS for word in ("-c", setting)]
+        argv = [self._program, "-C", self._directory, *settings, *words]
+        read_fd, write_fd = os.pipe2(os.O_CLOEXEC)
+        null_fd = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            fds = {0: null_fd, 1: write_fd, 2: write_fd}
+            pid = process.spawn(argv, env=self._env, fds=fds, setsid=True)
+        except BaseException:
+            os.close(read_fd)
+            raise
+        finally:
+            os.close(write_fd)
+            os.close(null_fd)
+        return await _output(read_fd, pid)
+
+
+async def _output(read_fd: int, pid: int) -> str:
+    """All that a program and what it started say, until they have ended; who leaves ends them."""
+    reading = asyncio.ensure_future(asyncio.to_thread(_read, read_fd))
+    try:
+        said = await asyncio.wait_for(asyncio.shield(reading), _TIMEOUT_S)
+    except BaseException as error:
+        if not reading.done():
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(pid, signal.SIGKILL)
+        await asyncio.wait([reading])
+        if isinstance(error, TimeoutError):
+            raise Unavailable(f"git did not end within {_TIMEOUT_S} s") from None
+        raise
+    return said.decode("utf-8", "replace").strip()[-500:]
+
+
+def _read(fd: int) -> bytes:
+    said = b""
+    try:
+        while piece := os.read(fd, 4096):
+            said = (said + piece)[-_MAX_OUTPUT:]
+    finally:
+        os.close(fd)
+    return said
+
+
+def _settings_file(place: Place, wanted: Repository) -> str:
+    """The only configuration that git has: for whom a name and password are."""
+    text = "[core]\n\tsymlinks = true\n"
+    if wanted.user:
+        pair = base64.b64encode(urllib.parse.unquote(wanted.user).encode()).decode()
+        origin = urllib.parse.urlsplit(wanted.url)
+        text += f'[http "{origin.scheme}://{origin.netloc}/"]\n\textraHeader = Authorization: Basic {pair}\n'
+    path = f"{place.secrets}/{uuid.uuid4().hex}"
+    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    try:
+        os.write(fd, text.encode())
+    finally:
+        os.close(fd)
+    return path
+
+
+def _fetched(directory: str) -> str:
+    """The commit that was fetched, empty if none was."""
+    try:
+        with open(f"{directory}/.git/FETCH_HEAD", encoding="ascii", errors="replace") as file:
+            first = file.read(64).split("\t")[0].strip()
+    except OSError:
+        return ""
+    return first if _COMMIT.fullmatch(first) else ""
+
+
+def _checked_out(directory: str, commit: str) -> bool:
+    """Whether git has written all files of the commit, which it does before it says so."""
+    try:
+        with open(f"{directory}/.git/HEAD", encoding="ascii", errors="replace") as file:
+            return file.read(80).strip() == commit and not os.path.exists(f"{directory}/.git/index.lock")
+    except OSError:
+        return False

@@ -1,0 +1,170 @@
+"""Builds of what is fetched: repositories by git, archives and Dockerfiles by HTTP."""
+
+import functools
+import http.server
+import os
+import signal
+import socket
+import subprocess
+import tarfile
+import threading
+
+import pytest
+
+from builds import Builds, Wire
+from engines import wait_until
+
+GIT = {"GIT_CONFIG_GLOBAL": "/dev/null", "GIT_CONFIG_NOSYSTEM": "1", "PATH": os.environ["PATH"]}
+NAMES = {f"GIT_{who}_{what}": "x@x" for who in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")}
+
+
+@pytest.fixture
+def builds(engine, tmp_path):
+    return Builds(engine, tmp_path)
+
+
+def git(directory, *words):
+    return subprocess.run(
+        ["git", "-C", str(directory), *words], env=GIT | NAMES, check=True, capture_output=True, text=True
+    ).stdout.strip()
+
+
+def listens(port):
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+@pytest.fixture
+def repository(tmp_path):
+    """A repository, served by git on loopback; its directory and its address."""
+    work = tmp_path / "served/app.git"
+    (work / "sub").mkdir(parents=True)
+    git(work, "init", "-q", "-b", "main")
+    (work / "Dockerfile").write_text("FROM busybox\nCOPY . /all/\n")
+    (work / "sub/Dockerfile").write_text("FROM busybox\nCOPY . /part/\n")
+    (work / "sub/file").write_text("first\n")
+    (work / "out").symlink_to("/etc")
+    git(work, "add", ".")
+    git(work, "commit", "-qm", "first")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    base = work.parent
+    daemon = subprocess.Popen(
+        ["git", "daemon", "--export-all", "--listen=127.0.0.1", f"--port={port}", f"--base-path={base}"],
+        env=GIT, start_new_session=True, stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    try:
+        wait_until(lambda: listens(port), "git daemon")
+        yield work, f"git://127.0.0.1:{port}/app.git"
+    finally:
+        os.killpg(daemon.pid, signal.SIGKILL)
+        daemon.wait()
+
+
+def test_contexts_of_git(builds, engine, repository):
+    work, address = repository
+    told = Wire(engine, b"", remote=address, t="by-git").rest()
+    assert "Successfully tagged by-git:latest" in told
+    assert builds.run("by-git", "cat", "/all/sub/file") == "first\n"
+    assert builds.run("by-git", "ls", "-A", "/all").split() == ["Dockerfile", "out", "sub"]
+    git(work, "checkout", "-qb", "other")
+    (work / "sub/file").write_text("second\n")
+    git(work, "commit", "-qam", "second")
+    told = Wire(engine, b"", remote=f"{address}#other:sub", t="by-git").rest()
+    assert builds.run("by-git", "cat", "/part/file") == "second\n", told
+    for part, word in (("none", "has no directory"), ("out", "has no directory"), ("../x", "leads out")):
+        assert word in Wire(engine, b"", remote=f"{address}#main:{part}").rest()
+    assert "failed to fetch" in Wire(engine, b"", remote=f"{address}#absent").rest()
+
+
+def test_add_of_git(builds, repository):
+    work, address = repository
+    commit = git(work, "rev-parse", "HEAD")
+    done = builds.build(
+        f"FROM busybox\nADD {address}#main /all/\nADD --keep-git-dir=true {address} /kept/\n"
+        f"ADD --checksum={commit} {address}#main:sub /part/\n"
+    )
+    assert builds.run(done.tag, "ls", "-A", "/all", "/part").split() == [
+        "/all:", "Dockerfile", "out", "sub", "/part:", "Dockerfile", "file",
+    ]  # fmt: skip
+    assert ".git" in builds.run(done.tag, "ls", "-A", "/kept").split()
+    wrong = builds.build(f"FROM busybox\nADD --checksum={'0' * 40} {address} /x/", check=False)
+    assert "expected checksum to match" in wrong.errors
+
+
+def test_cve_2022_39253_submodules_and_local_repositories_are_refused(builds, engine, repository, tmp_path):
+    work, address = repository
+    secret = tmp_path / "secret"
+    secret.mkdir()
+    git(secret, "init", "-q")
+    (secret / "canary").write_text("canary")
+    git(secret, "add", ".")
+    git(secret, "commit", "-qm", "x")
+    git(work, "-c", "protocol.file.allow=always", "submodule", "add", "-q", str(secret), "stolen")
+    git(work, "commit", "-qm", "submodule")
+    assert "has submodules" in Wire(engine, b"", remote=address).rest()
+    for source in (f"file://{secret}", str(secret)):
+        assert "invalid remote context" in Wire(engine, b"", remote=source).rest()
+        done = builds.build(f"FROM busybox\nADD {source} /x/", check=False)
+        assert "canary" not in done.output
+        assert done.code == 1
+
+
+@pytest.fixture
+def site(tmp_path):
+    """A directory that is served by HTTP, and its address."""
+    directory = tmp_path / "site"
+    directory.mkdir()
+
+    class Quiet(http.server.SimpleHTTPRequestHandler):
+        def log_message(self, *_):
+            """Nothing."""
+
+    handler = functools.partial(Quiet, directory=str(directory))
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield directory, f"http://127.0.0.1:{server.server_address[1]}"
+        server.shutdown()
+        thread.join()
+
+
+def test_contexts_of_http(builds, engine, site, tmp_path):
+    directory, address = site
+    (directory / "plain").write_text("FROM busybox\nRUN echo plain > /file\n")
+    Wire(engine, b"", remote=f"{address}/plain", t="by-http").rest()
+    assert builds.run("by-http", "cat", "/file") == "plain\n"
+    for name, text in (
+        ("Dockerfile", "FROM busybox\nCOPY . /all/"),
+        (".dockerignore", "*.log\nsub/*\n!sub/kept"),
+    ):
+        (tmp_path / name).write_text(text)
+    with tarfile.open(directory / "context.tar.gz", "w:gz") as archive:
+        for name in ("Dockerfile", ".dockerignore"):
+            archive.add(tmp_path / name, name)
+        for name in ("a.log", "b", "sub/gone", "sub/kept"):
+            archive.add(tmp_path / "Dockerfile", name)
+    Wire(engine, b"", remote=f"{address}/context.tar.gz", t="by-http").rest()
+    listed = builds.run("by-http", "find", "/all", "-type", "f").split()
+    assert sorted(listed) == ["/all/.dockerignore", "/all/Dockerfile", "/all/b", "/all/sub/kept"]
+    assert "404" in Wire(engine, b"", remote=f"{address}/none").rest()
+
+
+def test_add_of_http(builds, site):
+    directory, address = site
+    (directory / "file").write_text("fetched\n")
+    with tarfile.open(directory / "a.tar", "w") as archive:
+        archive.add(directory / "file", "inside")
+    done = builds.build(
+        f"""
+        FROM busybox
+        ADD {address}/file /one/
+        ADD --chmod=0755 --chown=1000 {address}/file /two
+        ADD {address}/a.tar /packed/
+        ADD --unpack=true {address}/a.tar /unpacked/
+        """
+    )
+    assert builds.run(done.tag, "cat", "/one/file", "/two", "/unpacked/inside") == "fetched\n" * 3
+    told = builds.run(done.tag, "stat", "-c", "%a %u:%g", "/one/file", "/two", "/packed/a.tar").split("\n")
+    assert told[:3] == ["600 0:0", "755 1000:1000", "600 0:0"]
