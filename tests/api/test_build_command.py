@@ -1,8 +1,13 @@
 """Our own ``build`` on a real engine: contexts, checks, errors with their lines."""
 
+import os
+import shutil
+
 import pytest
 
 from builds import Builds
+from onggi.cli import build_sync
+from onggi.cli.main import main
 
 
 class Context:
@@ -85,3 +90,68 @@ def test_a_check_builds_nothing(context):
 def test_a_dockerfile_alone(context):
     done = context.engine.onggi("build", "-q", "-", input=b"FROM busybox\nLABEL a=b\n")
     assert done.stdout.startswith(b"sha256:"), done.stderr
+
+
+@pytest.fixture
+def kept(context, tmp_path, monkeypatch, capfd):
+    """A context large enough to stay at the engine, with a function that builds it in this process."""
+    monkeypatch.setattr(build_sync, "_FRESH_NS", -(1 << 40))
+    for name, value in context.engine.environment.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    for number in range(300):
+        (context.directory / f"f{number}").write_text(str(number))
+    (context.directory / "d").mkdir()
+    (context.directory / "d" / "x").write_text("x")
+    (context.directory / "Dockerfile").write_text("FROM busybox\nCOPY . /c\n")
+
+    def build():
+        status = main(["build", "-q", str(context.directory)])
+        shown = capfd.readouterr()
+        assert status == 0, shown.err
+        return shown.out.strip()
+
+    return build
+
+
+def sent(monkeypatch):
+    """The paths of the requests that are made from now on."""
+    from onggi.client.engine import Engine
+
+    asked, request = [], Engine.request
+
+    def note(engine, method, path, *arguments):
+        asked.append(path)
+        return request(engine, method, path, *arguments)
+
+    monkeypatch.setattr(Engine, "request", note)
+    return asked
+
+
+def test_changes_lead_where_a_whole_context_leads(kept, context, monkeypatch):
+    first, asked = kept(), sent(monkeypatch)
+    (context.directory / "f1").write_text("one")
+    (context.directory / "f2").unlink()
+    (context.directory / "f2").mkdir()
+    (context.directory / "f2" / "y").write_text("y")
+    shutil.rmtree(context.directory / "d")
+    (context.directory / "d").write_text("no directory")
+    os.symlink("f1", context.directory / "link")
+    (context.directory / ".dockerignore").write_text("f3\nDockerfile\n")
+    changed = kept()
+    shutil.rmtree(os.environ["HOME"])
+    assert (kept(), asked) == (changed, ["/onggi/v1/build", "/build"])
+    assert changed != first
+    done = context.engine.onggi("run", "--rm", "--network=none", changed, "find", "/c")
+    names = set(done.stdout.decode().split())
+    assert {"/c/d", "/c/f1", "/c/f2/y", "/c/link", "/c/.dockerignore"} <= names
+    assert not {"/c/f3", "/c/Dockerfile", "/c/d/x"} & names
+    assert len(names) == 304
+
+
+def test_a_context_that_is_gone_is_sent_again(kept, context, monkeypatch):
+    first = kept()
+    context.engine.onggi("builder", "prune", "-a", "-f")
+    asked = sent(monkeypatch)
+    assert kept() == first
+    assert asked == ["/onggi/v1/build", "/build"]

@@ -31,15 +31,16 @@ _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 
 
 class Place(msgspec.Struct, frozen=True):
-    """The directory of one build, and of its secrets."""
+    """The directory of one build, and of its secrets; ``kept`` is that of a context that outlives it."""
 
     path: str
     secrets: str
+    kept: str = ""
 
     @property
     def context(self) -> str:
         """Where the client's files are."""
-        return f"{self.path}/context"
+        return f"{self.kept}/tree" if self.kept else f"{self.path}/context"
 
     def open(self) -> int:
         """The context's descriptor, the caller's own."""

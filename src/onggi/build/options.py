@@ -14,6 +14,15 @@ Json = Any
 _EPOCH = "SOURCE_DATE_EPOCH"
 
 
+class Kept(msgspec.Struct, frozen=True, rename="pascal"):
+    """What a client says of its context; ``previous`` is empty if everything is sent."""
+
+    id: str
+    next: str
+    previous: str = ""
+    removed: list[str] = []
+
+
 class Options(msgspec.Struct, frozen=True, kw_only=True):
     """The parameters of docker's ImageBuild. ``host`` has those of its HostConfig that limit each step;
     ``auths`` are credentials by registry; ``details`` asks for what our own command shows; ``hidden`` are
@@ -39,6 +48,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     details: bool = False
     hidden: Sequence[str] = ()
     check: bool = False
+    kept: Kept | None = None
     build_id: str = ""
 
     @property

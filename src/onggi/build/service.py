@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import aclosing
+from contextlib import AbstractAsyncContextManager, aclosing
 from typing import Any, cast
 
-from onggi.build import changes, context, graph, remote, repositories, tidying
+from onggi.build import changes, context, graph, keeping, remote, repositories, tidying
 from onggi.build.cache import FILTERS
 from onggi.build.checking import check, with_excerpt
 from onggi.build.context import Place
@@ -35,6 +35,7 @@ class Builder:
     def __init__(self, workshop: Workshop) -> None:
         self._workshop, self._locks = workshop, Locks()
         self._solvers: set[Solver] = set()
+        self._kept: set[str] = set()  # contexts in use
 
     async def recover(self) -> None:
         """At start: remove what builds left that ended with the last engine."""
@@ -50,8 +51,12 @@ class Builder:
         Raises what the file, the context or a step earns. Who leaves ends the build.
         """
         names = [self._workshop.images.new_reference(tag) for tag in asked.tags]
-        async with context.place(self._workshop) as place:
+        async with self._place(asked) as place:
             text = await self._received(place, chunks, asked)
+            await asyncio.to_thread(tidying.tidy, place, asked)
+            if asked.kept:
+                stays = await asyncio.to_thread(keeping.keep, place, asked.kept)
+                yield {"aux": {"Context": asked.kept.next if stays else ""}}
             try:
                 plan = plan_of(parse(text, asked.shown_name), asked)
                 async with aclosing(cast(Any, self._made(place, plan, asked, names))) as messages:
@@ -59,6 +64,11 @@ class Builder:
                         yield message
             except DockerfileError as error:
                 raise with_excerpt(error, text, asked) from None
+
+    def _place(self, asked: Options) -> AbstractAsyncContextManager[Place]:
+        if asked.kept:
+            return keeping.place(self._workshop, self._kept, asked.kept)
+        return context.place(self._workshop)
 
     async def _made(
         self, place: Place, plan: Plan, asked: Options, names: Sequence[Reference]
@@ -68,7 +78,6 @@ class Builder:
             for message in await check(plan, asked, ignored, self._workshop.images):
                 yield message
             return
-        await asyncio.to_thread(tidying.tidy, place, asked)
         async with aclosing(cast(Any, self._solved(place, plan, asked, names))) as messages:
             async for message in messages:
                 yield message
@@ -158,7 +167,7 @@ class Builder:
                 raise InvalidArgument(f"invalid filter '{name}'")
         result = await self._workshop.cache.prune(filters, self._used(), keep=keep)
         self._workshop.images.forget()
-        if not self._solvers and not filters and not keep:
+        if not self._solvers and not self._kept and not filters and not keep:
             result["SpaceReclaimed"] += await asyncio.to_thread(context.drop_caches, self._workshop)
         return result
 

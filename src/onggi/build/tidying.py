@@ -45,7 +45,7 @@ def tidy(place: Place, asked: Options) -> None:
         if asked.remote:
             _leave_out(fd, ignored(place, asked.dockerfile))  # nobody has, before it came
         for name in gone:
-            _remove(fd, name)
+            remove_in(fd, name)
     finally:
         os.close(fd)
 
@@ -65,9 +65,11 @@ def _leave_out(root_fd: int, rules: Ignored) -> None:
                 names.remove(name)
 
 
-def _remove(root_fd: int, path: str) -> None:
-    """Unlink a name below a directory, no link on the way leading out; nothing if it is not there."""
+def remove_in(root_fd: int, path: str) -> None:
+    """Remove a name below a directory, no link on the way leading out; nothing if it is not there."""
     folder, _, name = path.strip("/").rpartition("/")
+    if name in ("", ".", ".."):
+        raise InvalidArgument(f"invalid name in a context: {path[:200]!r}")
     try:
         parent_fd = paths.open_in(root_fd, folder or "/", os.O_PATH | os.O_DIRECTORY)
     except KernelError as error:
@@ -75,8 +77,6 @@ def _remove(root_fd: int, path: str) -> None:
             return
         raise
     try:
-        os.unlink(name, dir_fd=parent_fd)
-    except (FileNotFoundError, IsADirectoryError):
-        return
+        trees.remove_at(parent_fd, name)
     finally:
         os.close(parent_fd)

@@ -20,11 +20,12 @@ from onggi.errors import OnggiError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator, Mapping
     from typing import IO
 
     from onggi.archive.ignore import Above
     from onggi.archive.walk import Found
+    from onggi.cli.build_sync import Sync
 
 MAX_DOCKERFILE = 16 << 20
 _PIECE = 1 << 18
@@ -36,22 +37,36 @@ _GIT = ("git://", "git@", "ssh://", "github.com/")
 
 
 class Context:
-    """What is sent: ``body`` (None if the engine fetches ``remote``), the Dockerfile's name in it, and the
-    names in it that are not part of the context.
+    """What is sent: ``pack`` gives it (None if the engine fetches ``remote``), with the Dockerfile's name in
+    it, and the names in it that are not part of the context. ``sync`` knows what the engine has already.
     """
 
-    __slots__ = ("body", "dockerfile", "hidden", "remote")
+    __slots__ = ("dockerfile", "hidden", "pack", "remote", "sync")
 
     def __init__(
-        self, body: Iterator[bytes] | None, dockerfile: str, hidden: tuple[str, ...] = (), remote: str = ""
+        self,
+        pack: Callable[[], Iterator[bytes]] | None,
+        dockerfile: str,
+        hidden: tuple[str, ...] = (),
+        remote: str = "",
+        sync: Sync | None = None,
     ) -> None:
-        self.body, self.dockerfile, self.hidden, self.remote = body, dockerfile, hidden, remote
+        self.pack, self.dockerfile, self.hidden, self.remote, self.sync = (
+            pack, dockerfile, hidden, remote, sync,
+        )  # fmt: skip
 
 
-def choose(source: str, dockerfile: str, *, only_dockerfile: bool = False) -> Context:
+def choose(
+    source: str,
+    dockerfile: str,
+    compare: Callable[[str, Ignored], Sync | None] | None = None,
+    *,
+    only_dockerfile: bool = False,
+) -> Context:
     """The context that the argument of ``build`` means. Raises Failure in docker's words.
 
-    ``only_dockerfile`` leaves out all but that and the ignore file: what a check reads.
+    ``compare`` finds what of a directory the engine has. ``only_dockerfile`` leaves out all but that and the
+    ignore file: what a check reads.
     """
     if source == "-":
         if dockerfile == "-":
@@ -61,7 +76,7 @@ def choose(source: str, dockerfile: str, *, only_dockerfile: bool = False) -> Co
         if dockerfile == "-":
             raise Failure("ambiguous Dockerfile source: both stdin and a remote context were given")
         return Context(None, dockerfile or "Dockerfile", remote=source)
-    return _from_directory(source, dockerfile, only_dockerfile)
+    return _from_directory(source, dockerfile, None if only_dockerfile else compare, only_dockerfile)
 
 
 # -- standard input ------------------------------------------------------------------------------------------
@@ -74,11 +89,11 @@ def _from_stdin(dockerfile: str) -> Context:
     with open(0, "rb", closefd=False) as stream:
         head = stream.read(_HEAD)
         if head.startswith(_MAGIC) or head[_TAR_AT:].startswith(_TAR_WORD):
-            return Context(_rest(head), dockerfile or "Dockerfile")
+            return Context(lambda: _rest(head), dockerfile or "Dockerfile")
         if dockerfile:
             raise Failure("ambiguous Dockerfile source: both stdin and flag correspond to Dockerfiles")
         text = head + _read_all(stream)
-    return Context(piped(lambda fd: _alone(fd, text)), "Dockerfile", ("Dockerfile",))
+    return Context(lambda: piped(lambda fd: _alone(fd, text)), "Dockerfile", ("Dockerfile",))
 
 
 def _rest(head: bytes) -> Iterator[bytes]:
@@ -116,7 +131,12 @@ def _document(writer: Writer, name: str, text: bytes) -> None:
 # -- a directory ---------------------------------------------------------------------------------------------
 
 
-def _from_directory(source: str, dockerfile: str, only_dockerfile: bool) -> Context:
+def _from_directory(
+    source: str,
+    dockerfile: str,
+    compare: Callable[[str, Ignored], Sync | None] | None,
+    only_dockerfile: bool,
+) -> Context:
     root = _directory(source)
     path = _dockerfile_path(root, dockerfile)
     text = _dockerfile_text(path)
@@ -131,17 +151,23 @@ def _from_directory(source: str, dockerfile: str, only_dockerfile: bool) -> Cont
         name = f".dockerfile.{sha256(text).hexdigest()[:20]}"
         hidden = (name,)
 
+    sync = compare(root, ignored) if compare else None
+    if sync and sync.removed() is None:
+        sync.forget()
+
     def write(fd: int) -> None:
         writer = Writer(fd)
         if alone or only_dockerfile:
             _document(writer, name, text)
         if only_dockerfile:
             _document(writer, f"{name}.dockerignore", rules)
+        elif sync and sync.generation:
+            _changes(writer, root, sync)
         else:
-            _Packing(writer, ignored).run(root)
+            _Packing(writer, ignored, sync.now if sync else None).run(root)
         writer.finish()
 
-    return Context(piped(write), name, hidden)
+    return Context(lambda: piped(write), name, hidden, sync=sync)
 
 
 def _directory(source: str) -> str:
@@ -208,11 +234,38 @@ def _rules(path: str, text: bytes) -> Ignored:
         raise Failure(f"error checking context: {path}: {error}") from None
 
 
-class _Packing:
-    """One walk through a directory."""
+def _changes(writer: Writer, root: str, sync: Sync) -> None:
+    """What the engine does not have yet."""
+    opener = Opener()
+    for path in sorted(sync.changed):
+        folder, _, name = path.rpartition("/")
+        try:
+            parent_fd = os.open(f"{root}/{folder}", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        except OSError:
+            sync.now[path] = ""
+            continue
+        try:
+            found = opener.open(parent_fd, os.fsencode(name), os.fsencode(path))
+            entry = _entry(found) if found else None
+            if entry is None or found is None:
+                sync.now[path] = ""  # gone meanwhile
+                continue
+            try:
+                writer.add(entry)
+                if entry.kind == FILE:
+                    writer.data(found.fd, entry.size)
+            finally:
+                if found.fd >= 0:
+                    os.close(found.fd)
+        finally:
+            os.close(parent_fd)
 
-    def __init__(self, writer: Writer, ignored: Ignored) -> None:
-        self._writer, self._ignored = writer, ignored
+
+class _Packing:
+    """One walk through a directory; ``only`` what was there when it was compared."""
+
+    def __init__(self, writer: Writer, ignored: Ignored, only: Mapping[str, str] | None) -> None:
+        self._writer, self._ignored, self._only = writer, ignored, only
         self._above: dict[str, Above] = {}
         self._waiting: dict[str, Entry] = {}  # ignored directories, of which something may yet be kept
         self._links: dict[tuple[int, int], bytes] = {}
@@ -241,6 +294,8 @@ class _Packing:
         entry = _entry(found)
         if entry is None:
             return  # a socket
+        if self._only is not None and path not in self._only:
+            return
         if self._is_ignored(path):
             if entry.kind == DIRECTORY:
                 self._waiting[path] = entry

@@ -104,6 +104,7 @@ def headers_of(cli: Cli, options: Options, context: Context) -> dict[str, str]:
         "Hidden": list(context.hidden),
         "Check": options.on("check") or options.text("call") == "check",
         "Details": True,
+        "Context": context.sync.header() if context.sync else None,
     }
     return {
         "Content-Type": "application/x-tar",

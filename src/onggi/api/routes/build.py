@@ -18,7 +18,7 @@ from onggi.api.query import Query
 from onggi.api.router import Answer, Handler, Route
 from onggi.api.routes.answers import answer, json_line
 from onggi.build.credentials import decode
-from onggi.build.options import Options
+from onggi.build.options import Kept, Options
 from onggi.errors import InvalidArgument, NotFound, Unsupported
 
 Json = Any
@@ -93,6 +93,7 @@ def options_of(request: Request) -> Options:
         details=own.details,
         hidden=own.hidden,
         check=own.check,
+        kept=own.context,
         build_id=query.text("buildid"),
     )
 
@@ -104,6 +105,7 @@ class _Own(msgspec.Struct, rename="pascal"):
     details: bool = False
     hidden: list[str] = []
     check: bool = False
+    context: Kept | None = None
 
 
 def _own(header: str) -> _Own:
@@ -203,6 +205,8 @@ def _refusal(sentence: str) -> Handler:
 
 ROUTES = [
     Route("POST", "/build", build, until_eof=True),
+    # Under a name that no other engine has: what is sent may be no more than changes.
+    Route("POST", "/onggi/v1/build", build, until_eof=True),
     Route("POST", "/build/prune", prune),
     Route("POST", "/build/cancel", cancel),
     Route("POST", "/session", _refusal(_SESSIONS)),

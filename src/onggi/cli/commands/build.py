@@ -7,6 +7,7 @@ import os
 from onggi.cli.build_context import choose, compressed
 from onggi.cli.build_progress import MODES, show
 from onggi.cli.build_request import headers_of, query_of, refuse
+from onggi.cli.build_sync import sync_of
 from onggi.cli.command import Command, Failure, Options
 from onggi.client.codec import indent
 from onggi.client.config import replace_file
@@ -14,11 +15,15 @@ from onggi.client.errors import EngineError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from typing import Any
 
+    from onggi.cli.build_context import Context
     from onggi.cli.context import Cli
 
     Json = Any
+
+_ABSENT, _CONFLICT = 404, 409
 
 
 def run(cli: Cli, options: Options, arguments: list[str]) -> int:
@@ -30,26 +35,48 @@ def run(cli: Cli, options: Options, arguments: list[str]) -> int:
     mode = _mode(cli, options)
     if options.text("iidfile"):
         _remove(options.text("iidfile"))
-    context = choose(arguments[0], options.text("file"), only_dockerfile=checking)
-    query = query_of(cli, options, context, quiet=mode == "quiet")
-    headers = headers_of(cli, options, context)
-    body = compressed(context.body) if context.body and options.on("compress") else context.body
-    response = _asked(cli, query, body, headers)
+    host = cli.engine.endpoint.host
+    context = choose(
+        arguments[0],
+        options.text("file"),
+        lambda root, ignored: sync_of(root, ignored, host, cli.env),
+        only_dockerfile=checking,
+    )
+    messages = _asked(cli, options, context, quiet=mode == "quiet")
     if checking:
-        return _checked(cli, cli.engine.messages(response))
-    image = show(cli.engine.messages(response), mode)
+        return _checked(cli, messages)
+    image = show(_noted(messages, context), mode)
     if mode == "quiet":
         cli.out(image)
     _keep(options, image)
     return 0
 
 
-def _asked(cli: Cli, query: Json, body: Json, headers: dict[str, str]) -> Json:
-    """Send the request. An answer with the lines of a Dockerfile stands for itself. Raises Failure."""
+def _asked(cli: Cli, options: Options, context: Context, *, quiet: bool) -> Iterator[Json]:
+    """Send the request and return the messages. Raises Failure in the engine's words."""
+    query, headers = query_of(cli, options, context, quiet=quiet), headers_of(cli, options, context)
+    body = context.pack() if context.pack else None
+    partial = context.sync is not None and bool(context.sync.generation)
     try:
-        return cli.engine.request("POST", "/build", query, body, headers)
+        path = "/onggi/v1/build" if partial else "/build"
+        packed = compressed(body) if body and options.on("compress") else body
+        return cli.engine.messages(cli.engine.request("POST", path, query, packed, headers))
     except EngineError as error:
+        if context.sync and partial and error.status in (_ABSENT, _CONFLICT):
+            context.sync.forget()
+            return _asked(cli, options, context, quiet=quiet)
+        # Words with the lines of a Dockerfile stand for themselves.
         raise Failure(error.message) from None
+
+
+def _noted(messages: Iterator[Json], context: Context) -> Iterator[Json]:
+    """The messages; where the engine has kept the context, that is noted."""
+    for message in messages:
+        kept = (message.get("aux") or {}).get("Context")
+        if kept is None:
+            yield message
+        elif context.sync and kept == context.sync.next:
+            context.sync.keep()
 
 
 def _mode(cli: Cli, options: Options) -> str:
