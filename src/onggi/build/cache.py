@@ -16,6 +16,7 @@ import msgspec
 from onggi.containers.until import parse_until
 from onggi.errors import InvalidArgument
 from onggi.images.views import rfc3339
+from onggi.kernel.failpoints import failpoint
 from onggi.oci.digest import chain_ids
 from onggi.store.content import Content
 from onggi.store.gc import Collector, Garbage
@@ -107,7 +108,9 @@ class Cache:
             connection.execute("INSERT OR IGNORE INTO lease_items VALUES (?, 'layer', ?)", (_LEASE, chain_id))
             connection.execute("INSERT OR REPLACE INTO build_steps VALUES (?, ?, ?, ?, ?, ?, ?)", row)
 
+        failpoint("build.step.before_row")
         await self._database.run(write)
+        failpoint("build.step.after_row")
 
     async def usage(self, used: Collection[str] = ()) -> list[Json]:
         """docker's BuildCache records; ``used`` are keys that builds in progress have."""

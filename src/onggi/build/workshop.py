@@ -22,7 +22,7 @@ from onggi.images.service import Images
 from onggi.images.streams import Chunks
 from onggi.images.transfers import Transfers
 from onggi.kernel.failpoints import failpoint
-from onggi.oci.digest import chain_ids
+from onggi.oci.digest import chain_ids, sha256
 from onggi.oci.image import HOST, Image
 from onggi.oci.reference import Reference
 from onggi.store.content import Content, Lease
@@ -68,11 +68,22 @@ class Workshop(NamedTuple):
         document = finished({"created": timestamp(state.time_ns), **state.document}, state.layers)
         if state.base == HOST:
             document[MEMBER] = self.seals.member(state.layers)
-        image_id = await lease.put(msgspec.json.encode(document, order="sorted"))
+        data = msgspec.json.encode(document, order="sorted")
+        if names is None and await self._has_image(lease, image_id := sha256(data)):
+            return image_id
+        image_id = await lease.put(data)
         failpoint("build.image.before_row")
         made = NewImage(image_id, state.layers, state.base, names=[*(names or [])], hidden=names is None)
         await self.images.record(made)
         return image_id
+
+    async def _has_image(self, lease: Lease, image_id: str) -> bool:
+        """Whether an image is written down; it stays here for the time of the lease."""
+        if await lease.have_blob(image_id) is None:
+            return False
+        query = "SELECT 1 FROM images WHERE id = ?"
+        found = await self.content.database.run(lambda it: it.execute(query, (image_id,)).fetchone())
+        return found is not None
 
     async def directories(self, state: State) -> list[str]:
         """Where the layers of a state lie, top first; the machine itself below those of its view."""

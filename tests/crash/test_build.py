@@ -1,0 +1,69 @@
+"""The engine dies at a named moment of a build: the next build has the finished steps, and nothing leaks."""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import io
+import tarfile
+from pathlib import Path
+
+import pytest
+from consistency import Consistency
+
+from engines import busybox_tar
+from running_engine import RunningEngine
+
+DEAD = (http.client.HTTPException, OSError)
+STEPS = "COPY a /a\nRUN --network=none echo {marker} > /b\nWORKDIR /w\nRUN --network=none cat /a /b > c\n"
+
+
+def post(engine: RunningEngine, path: str, data: bytes) -> str:
+    connection = engine.connection()
+    with contextlib.closing(connection):
+        connection.request("POST", path, data)
+        return connection.getresponse().read().decode()
+
+
+def build(engine: RunningEngine, marker: str) -> str:
+    """What a build of some steps tells."""
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w") as archive:
+        for name, text in (("Dockerfile", "FROM base\n" + STEPS.format(marker=marker)), ("a", "file\n")):
+            info = tarfile.TarInfo(name)
+            info.size = len(text)
+            archive.addfile(info, io.BytesIO(text.encode()))
+    return post(engine, "/build?t=made", buffer.getvalue())
+
+
+@pytest.mark.parametrize(
+    ("point", "count"),
+    [
+        ("build.layer.before_row", 0),
+        ("store.layer.before_commit", 0),
+        ("build.step.before_row", 0),
+        ("build.step.after_row", 1),
+        ("build.image.before_row", 0),
+        ("containers.create.after_row", 1),
+        ("containers.start.before_answer", 1),
+    ],
+)
+def test_a_build_is_killed(engine: RunningEngine, consistent: Consistency, point: str, count: int) -> None:
+    first = engine.start()
+    post(engine, "/images/create?fromSrc=-&repo=base", busybox_tar())
+    first.kill()
+    first.wait(60)
+    child = engine.start(env={"ONGGI_FAILPOINT": point})
+    with contextlib.suppress(*DEAD):
+        build(engine, "one")
+    assert child.wait(60) == -9, f"{point} was not reached"
+    engine.start()
+    assert engine.call("GET", "/containers/json?all=1") == []
+    left = Path(engine.data_root, "build")
+    assert [it.name for it in left.iterdir() if it.name != "caches"] == []
+    told = build(engine, "one")
+    assert "Successfully tagged made:latest" in told
+    assert told.count("Using cache") == count
+    assert build(engine, "one").count("Using cache") == 4
+    engine.call("POST", "/build/prune")
+    engine.call("DELETE", "/images/made")
