@@ -1,0 +1,96 @@
+"""What a request asks of every step: limits, networks, names, times; and what is refused by name."""
+
+import json
+import urllib.parse
+
+import pytest
+
+from builds import Builds, Wire
+
+
+@pytest.fixture
+def builds(engine, tmp_path):
+    return Builds(engine, tmp_path)
+
+
+def test_limits_hold_for_steps(builds):
+    done = builds.build(
+        "FROM busybox\nRUN ulimit -n; df -k /dev/shm | tail -1; cat /etc/hosts",
+        "--ulimit", "nofile=77:77", "--shm-size", "8m", "--add-host", "other:10.9.8.7", "--no-cache",
+    )  # fmt: skip
+    assert "\n77\n" in done.output
+    assert " 8192 " in done.output
+    assert "10.9.8.7\tother\n" in done.output
+
+
+def test_memory_and_processors_are_limited(builds):
+    read = "cat /sys/fs/cgroup/memory/memory.limit_in_bytes /sys/fs/cgroup/memory.max 2>/dev/null || true"
+    done = builds.build(f"FROM busybox\nRUN {read}", "--memory", "64m", "--no-cache")
+    assert "\n67108864\n" in done.output
+
+
+def test_networks_of_steps(builds):
+    text = "FROM busybox\nRUN{} ls /sys/class/net | tr '\\n' ' '"
+    assert "\neth0 lo " in builds.build(text.format(""), "--no-cache").output
+    assert "\nlo " in builds.build(text.format(" --network=none"), "--no-cache").output
+    assert "\nlo " in builds.build(text.format(""), "--network", "none", "--no-cache").output
+    host = builds.build(text.format(" --network=host"), "--network", "host", "--no-cache")
+    assert "eth0" not in host.output
+
+
+def test_the_view_of_the_machine_is_a_base(builds):
+    builds.write("file", "x")
+    done = builds.build(
+        "FROM host\nRUN echo made > /made-here\nCOPY file /usr/lib/copied\nCMD cat /made-here"
+    )
+    assert builds.run(done.tag) == "made\n"
+    again = builds.build(f"FROM {done.tag}\nRUN cat /made-here /usr/lib/copied", "--no-cache")
+    assert "\nmade\nx" in again.output
+
+
+def test_other_platforms_are_not_mixed_up(builds):
+    done = builds.build("FROM --platform=linux/arm64 busybox\nRUN true", check=False)
+    assert done.code == 1
+    scratch = builds.build("FROM scratch\nCOPY Dockerfile /\n", "--platform", "linux/arm64")
+    assert (scratch.image["Architecture"], scratch.image["Os"]) == ("arm64", "linux")
+
+
+def test_a_fixed_time(builds):
+    done = builds.build(
+        "FROM busybox\nRUN touch /file", "--build-arg", "SOURCE_DATE_EPOCH=1000000000", "--no-cache"
+    )
+    assert done.image["Created"] == "2001-09-09T01:46:40Z"
+    assert builds.run(done.tag, "stat", "-c", "%Y", "/file") == "1000000000\n"
+    wrong = builds.build("FROM busybox", "--build-arg", "SOURCE_DATE_EPOCH=soon", check=False)
+    assert "invalid SOURCE_DATE_EPOCH" in wrong.errors
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        {"squash": "1"}, {"cachefrom": '["x"]'}, {"outputs": '[{"Type":"local"}]'}, {"version": "2"},
+        {"session": "abc"}, {"securityopt": '["seccomp=unconfined"]'}, {"isolation": "hyperv"},
+    ],
+)  # fmt: skip
+def test_what_is_not_done_is_refused_by_name(engine, query):
+    told = Wire(engine, {"Dockerfile": "FROM busybox\n"}, **query).rest()
+    assert told.startswith(("HTTP/1.1 501", "HTTP/1.1 400"))
+    assert any(word in told for word in ("not supported", "invalid isolation"))
+
+
+def test_a_build_is_cancelled_by_its_id(engine, client):
+    wire = Wire(engine, {"Dockerfile": "FROM busybox\nRUN echo begun; exec sleep 3600"}, buildid="it")
+    wire.until(b'"begun\\n"')
+    url = client.api._url("/build/cancel")
+    assert client.api._post(url, params={"id": "none"}).status_code == 404
+    assert client.api._post(url, params={"id": "it"}).status_code == 200
+    assert "build cancelled" in wire.rest()
+
+
+def test_registry_credentials_of_a_wrong_shape(client):
+    url = client.api._url("/build") + "?" + urllib.parse.urlencode({"remote": "x"})
+    answer = client.api._post(url, headers={"X-Registry-Config": "!"})
+    assert (answer.status_code, json.loads(answer.text)["message"]) == (
+        400,
+        "X-Registry-Config must be base64 of a JSON object",
+    )
