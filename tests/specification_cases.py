@@ -2,7 +2,8 @@
 
 In paths and bodies ``{name}`` is filled in: ``{run}``, ``{sealed}`` and ``{busy}`` are containers, networks
 and volumes that the walk makes once; ``{running}``, ``{exited}``, ``{created}``, ``{paused}``, ``{exec}``,
-``{network}``, ``{volume}``, ``{image}`` are made for the case alone; ``{new}`` is a name that nothing has.
+``{network}``, ``{volume}``, ``{image}`` are made for the case alone; ``{new}`` is a name that nothing has,
+``{now}`` the time.
 """
 
 import io
@@ -186,7 +187,7 @@ SYSTEM = (
     Case("GET /version", 200),
     Case("GET /_ping", 200),
     Case("HEAD /_ping", 200),
-    Case("GET /events", 200, "?since=1&until=1700000000"),
+    Case("GET /events", 200, "?since=1&until={now}"),
     Case("GET /events", 400, "?since=2&until=1"),
     Case("GET /system/df", 200),
 )

@@ -8,6 +8,7 @@ import re
 import secrets
 import socket
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -187,6 +188,9 @@ class Walk:
 
     def _make_new(self, _: str) -> str:
         return self._name("new")
+
+    def _make_now(self, _: str) -> str:
+        return str(int(time.time()))
 
     def _make_created(self, _: str) -> str:
         return self._create(SLEEP, _unique())
