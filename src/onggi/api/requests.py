@@ -106,9 +106,10 @@ def _shape_endpoints(body: Json, version: Version) -> None:
 
 def _shape_sysctls(body: Json, host: Json, version: Version) -> None:
     """Settings of one interface belong to its endpoint since 1.48; older clients mean the first one."""
-    sysctls = host.get("Sysctls")
-    mode = host.get("NetworkMode") or "bridge"
-    if not isinstance(sysctls, dict) or mode in ("host", "none") or mode.startswith("container:"):
+    sysctls, mode = host.get("Sysctls"), host.get("NetworkMode") or "bridge"
+    if not isinstance(sysctls, dict) or not isinstance(mode, str):
+        return
+    if mode in ("host", "none") or mode.startswith("container:"):
         return
     for name in [name for name in sysctls if _names_interface(name)]:
         if version >= (1, 48):
@@ -118,11 +119,18 @@ def _shape_sysctls(body: Json, host: Json, version: Version) -> None:
             )
         parts = name.split(".", 4)
         setting = ".".join((*parts[:3], "IFNAME", *parts[4:])) + f"={sysctls.pop(name)}"
-        networking = body["NetworkingConfig"] = body.get("NetworkingConfig") or {}
-        networking["EndpointsConfig"] = endpoints = networking.get("EndpointsConfig") or {}
-        endpoint = endpoints[mode] = endpoints.get(mode) or {}
-        options = endpoint["DriverOpts"] = endpoint.get("DriverOpts") or {}
-        options[_SYSCTLS] = ",".join(filter(None, (options.get(_SYSCTLS, ""), setting)))
+        options = _made(body, "NetworkingConfig", "EndpointsConfig", mode, "DriverOpts")
+        options[_SYSCTLS] = ",".join(filter(None, (str(options.get(_SYSCTLS) or ""), setting)))
+
+
+def _made(value: Json, *path: str) -> Json:
+    """The object at a path, made where nothing is. Raises InvalidArgument where something else is."""
+    for key in path:
+        value[key] = value.get(key) or {}
+        value = value[key]
+        if not isinstance(value, dict):
+            raise InvalidArgument(f"invalid JSON: expected an object, not {value!r:.40} - at {key}")
+    return value
 
 
 def _names_interface(sysctl: str) -> bool:
