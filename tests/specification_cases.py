@@ -236,6 +236,10 @@ NOT_OFFERED = {
     "POST /swarm/init": "swarm mode is", "POST /swarm/join": "swarm mode is",
     "GET /plugins/privileges": "plugins are", "POST /plugins/create": "plugins are",
     "POST /plugins/pull": "plugins are",
+    "GET /containers/{id}/checkpoints": "checkpoints are",
+    "POST /containers/{id}/checkpoints": "checkpoints are",
+    "DELETE /containers/{id}/checkpoints/x": "checkpoints are",
+    "POST /containers/{id}/start?checkpoint=x": "checkpoints are",
 }  # fmt: skip
 # Build has its own suites.
 ELSEWHERE = {"POST /build", "POST /build/prune", "POST /session"}

@@ -57,7 +57,8 @@ def test_answers(walk, case):
 
 @pytest.mark.parametrize(("operation", "what"), NOT_OFFERED.items())
 def test_what_is_not_offered_says_so(walk, operation, what):
-    answer = walk.ask(Case(operation, 501, "?remote=x", {} if operation.startswith("POST") else None))
+    path = operation.partition(" ")[2].replace("{id}", "{run}" if "start" not in operation else "{created}")
+    answer = walk.ask(Case(operation, 501, path))
     assert (answer.status, answer.message.startswith(f"{what} not offered")) == (501, True), answer
 
 

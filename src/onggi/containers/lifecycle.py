@@ -32,7 +32,7 @@ class Lifecycle:
     async def start(self, ref: str, *, checkpoint: str | None = None) -> None:
         """Start a stopped container; raises NotModified if it runs."""
         if checkpoint:
-            raise Unsupported("checkpoints are not supported yet")
+            raise Unsupported("checkpoints are not offered by this engine: stop and start the container")
         container = self._context.find(ref)
         async with container.lock:
             _refuse_start(container)

@@ -17,18 +17,18 @@ _NO_SWARM = (
     "to swarm and try again."
 )
 
-# (method, pattern, what is refused, what to do instead)
-REFUSED = (
-    ("GET", "/containers/{id}/checkpoints", "checkpoints", "stop and start the container"),
-    ("POST", "/containers/{id}/checkpoints", "checkpoints", "stop and start the container"),
-    ("DELETE", "/containers/{id}/checkpoints/{checkpoint}", "checkpoints", "stop and start the container"),
-)
+_SWARM = "swarm mode is not offered by this engine: run containers with `run`"
+_PLUGINS = "plugins are not offered by this engine: only built-in drivers exist"
+_CHECKPOINTS = "checkpoints are not offered by this engine: stop and start the container"
 NOT_OFFERED = (
-    ("POST", "/swarm/init", "swarm mode is not offered by this engine: run containers with `run`"),
-    ("POST", "/swarm/join", "swarm mode is not offered by this engine: run containers with `run`"),
-    ("GET", "/plugins/privileges", "plugins are not offered by this engine: only built-in drivers exist"),
-    ("POST", "/plugins/create", "plugins are not offered by this engine: only built-in drivers exist"),
-    ("POST", "/plugins/pull", "plugins are not offered by this engine: only built-in drivers exist"),
+    ("POST", "/swarm/init", _SWARM),
+    ("POST", "/swarm/join", _SWARM),
+    ("GET", "/plugins/privileges", _PLUGINS),
+    ("POST", "/plugins/create", _PLUGINS),
+    ("POST", "/plugins/pull", _PLUGINS),
+    ("GET", "/containers/{id}/checkpoints", _CHECKPOINTS),
+    ("POST", "/containers/{id}/checkpoints", _CHECKPOINTS),
+    ("DELETE", "/containers/{id}/checkpoints/{checkpoint}", _CHECKPOINTS),
 )
 
 _PLUGIN_VERBS = ("disable", "enable", "push", "set")
@@ -76,10 +76,6 @@ ROUTES = [
     Route("DELETE", "/plugins/{name*}", no_plugin),
     Route("POST", "/plugins/{name*}/upgrade", no_plugin_to_upgrade),
     *(Route("POST", f"/plugins/{{name*}}/{verb}", no_plugin) for verb in _PLUGIN_VERBS),
-    *(
-        Route(method, pattern, _refusal(f"{what} is not supported by this engine yet: {instead}"))
-        for method, pattern, what, instead in REFUSED
-    ),
     *(Route(method, pattern, _refusal(sentence)) for method, pattern, sentence in NOT_OFFERED),
     Route("POST", "/swarm/leave", leave_swarm),
     Route("GET", "/swarm", no_swarm),
