@@ -63,6 +63,29 @@ def test_the_cache_is_shown_and_pruned(builds, engine):
     assert hits(builds.build("FROM busybox\nRUN head -c 3000000 /dev/urandom > /big")) == 0
 
 
+def test_cache_mounts_are_shown_and_pruned(builds, engine):
+    text = "FROM busybox\nRUN --mount=type=cache,id=shown,target=/c head -c 5000000 /dev/zero > /c/big"
+    builds.build(text, "--no-cache")
+    told = json.loads(engine.docker("system", "df", "-v", "--format", "{{json .}}", check=True).stdout)
+    (row,) = (row for row in told["BuildCache"] if row["Description"] == "cached mount shown")
+    assert (row["CacheType"], row["Size"]) == ("exec.cachemount", "5MB")
+    left = "FROM busybox\nRUN --mount=type=cache,id=shown,target=/c ls /c"
+    engine.docker("builder", "prune", "-f", "--filter", "type=regular", check=True)
+    assert "\nbig\n" in builds.build(left).output
+    engine.docker("builder", "prune", "-f", "--filter", "type=exec.cachemount", check=True)
+    assert "\nbig\n" not in builds.build(left, "--no-cache").output
+
+
+def test_a_prune_leaves_what_containers_stand_on(builds, engine):
+    done = builds.build("FROM busybox\nRUN echo x > /state\nRUN rm /state")
+    step = done.output.split("RUN echo x > /state\n ---> ")[1].split("\n")[0]
+    engine.docker("create", "--name", "on-a-step", "--network=none", step, "cat", "/state", check=True)
+    engine.docker("rmi", done.tag, check=True)
+    engine.docker("builder", "prune", "-af", check=True)
+    assert engine.docker("start", "-a", "on-a-step").stdout == b"x\n"
+    engine.docker("rm", "on-a-step", check=True)
+
+
 def test_every_step_is_an_image_to_run(builds):
     done = builds.build("FROM busybox\nRUN echo halfway > /state\nRUN rm /state")
     step = done.output.split("RUN echo halfway > /state\n ---> ")[1].split("\n")[0]

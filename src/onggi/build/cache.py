@@ -72,6 +72,13 @@ class Entry(NamedTuple):
     size: int = 0
 
 
+class Used(NamedTuple):
+    """What does not go: steps that builds in progress have, and images that containers are made of."""
+
+    steps: Collection[str] = ()
+    images: Collection[str] = ()
+
+
 def key_of(**parts: Json) -> str:
     """The name of what a step is made of."""
     return sha256(msgspec.json.encode(parts, order="deterministic")).hexdigest()
@@ -117,23 +124,26 @@ class Cache:
         return [_record(entry, used) for entry in await self._database.run(entries)]
 
     async def prune(
-        self, filters: Mapping[str, Sequence[str]], used: Collection[str], *, keep: int = 0
-    ) -> Json:
-        """Forget steps and what only they keep; the last used stay while all take no more than ``keep``."""
+        self, filters: Mapping[str, Sequence[str]], used: Used, *, keep: int = 0
+    ) -> tuple[list[str], int]:
+        """Forget steps and what only they keep; the last used stay while all take no more than ``keep``.
+
+        Returns their keys and the bytes that are free.
+        """
 
         def drop(connection: sqlite3.Connection) -> tuple[list[str], Garbage]:
             gone, size = [], 0
             for entry in sorted(entries(connection), key=lambda it: it.used_ns, reverse=True):
                 size += entry.size
-                if entry.key not in used and (not keep or size > keep) and takes(entry, filters):
+                if entry.key not in used.steps and (not keep or size > keep) and takes(entry, filters):
                     gone.append(entry)
-            forget(connection, gone)
+            forget(connection, gone, used.images)
             return [entry.key for entry in gone], self._collector.collect(connection)
 
         keys, garbage = await self._database.run(
             drop, durable=True, after=lambda result: self._collector.discard(result[1])
         )
-        return {"CachesDeleted": keys or None, "SpaceReclaimed": garbage.size}
+        return keys, garbage.size
 
 
 def is_here(connection: sqlite3.Connection, layers: Sequence[str]) -> bool:
@@ -148,22 +158,24 @@ def entries(connection: sqlite3.Connection) -> list[Entry]:
     return [Entry(*row) for row in connection.execute(query)]
 
 
-def forget(connection: sqlite3.Connection, gone: Sequence[Entry]) -> None:
-    """Drop rows, and what builds made on the way above these layers."""
+def forget(connection: sqlite3.Connection, gone: Sequence[Entry], images: Collection[str]) -> None:
+    """Drop rows, and the images that builds made on the way above these layers, but for those in use."""
+    chains = {entry.chain_id for entry in gone}
     for entry in gone:
         connection.execute("DELETE FROM build_steps WHERE key = ?", (entry.key,))
-        connection.execute("DELETE FROM images WHERE hidden AND chain_id = ?", (entry.chain_id,))
+    everything = not connection.execute("SELECT 1 FROM build_steps").fetchone()
+    for image_id, chain_id in connection.execute("SELECT id, chain_id FROM images WHERE hidden").fetchall():
+        if image_id not in images and (everything or chain_id in chains):
+            connection.execute("DELETE FROM images WHERE id = ?", (image_id,))
     connection.execute(
         "DELETE FROM lease_items WHERE lease = ? AND kind = 'layer'"
         " AND key NOT IN (SELECT chain_id FROM build_steps)",
         (_LEASE,),
     )
-    if not connection.execute("SELECT 1 FROM build_steps").fetchone():
-        connection.execute("DELETE FROM images WHERE hidden")
 
 
-def takes(entry: Entry, filters: Mapping[str, Sequence[str]]) -> bool:
-    """Whether docker's filters let a step go. Raises InvalidArgument."""
+def takes(entry: Entry, filters: Mapping[str, Sequence[str]], kind: str = "regular") -> bool:
+    """Whether docker's filters let a step, or a cache of another kind, go. Raises InvalidArgument."""
     for name, values in filters.items():
         if name in ("until", "unused-for"):
             if not all(entry.used_ns < parse_until(value, time.time_ns()) for value in values):
@@ -175,7 +187,7 @@ def takes(entry: Entry, filters: Mapping[str, Sequence[str]]) -> bool:
             if not any(value in entry.description for value in values):
                 return False
         elif name == "type":
-            if "regular" not in values:
+            if kind not in values:
                 return False
         elif name == "label":  # `system prune` sends it here too; no step has one
             return False

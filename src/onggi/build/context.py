@@ -143,9 +143,9 @@ def _checksum(block: bytes) -> int:
     return sum(block[:148]) + 8 * 32 + sum(block[156:])
 
 
-def drop_caches(workshop: Workshop) -> int:
-    """Remove what cache mounts hold; the bytes they took. Blocking."""
-    path = f"{workshop.directory}/caches"
+def drop_kept(workshop: Workshop) -> int:
+    """Remove contexts that stay for the next builds; the bytes they took. Blocking."""
+    path = f"{workshop.directory}/caches/contexts"
     size = trees.usage(path)
     trees.remove(path)
     return size

@@ -8,9 +8,9 @@ import posixpath
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from hashlib import sha256
 from typing import Any, NamedTuple
 
+from onggi.build import holders
 from onggi.build.context import Place
 from onggi.build.dockerfile import instructions as typed
 from onggi.build.options import Options
@@ -19,7 +19,6 @@ from onggi.build.transfers import digest_of
 from onggi.build.workshop import Workshop
 from onggi.containers.mount_points import MountPoint, check_destination
 from onggi.errors import InvalidArgument, Unsupported
-from onggi.store.layout import make_private
 
 Json = Any
 Origin = Callable[[str], Awaitable[State]]  # the state of a stage or image that a mount is from
@@ -92,14 +91,19 @@ class Mounts:
     async def _cache(self, mount: typed.Mount, target: str, stack: AsyncExitStack) -> MountPoint:
         if mount.origin:
             raise Unsupported("RUN --mount=type=cache,from= is not supported: copy the files in the step")
-        name = sha256((mount.identity or target).encode()).hexdigest()
+        wish = holders.Wish(
+            mount.identity or target,
+            0o755 if mount.mode is None else mount.mode,
+            mount.uid or 0,
+            mount.gid or 0,
+        )
+        name = holders.digest(wish.name)
         path = f"{self._workshop.directory}/caches/{name}"
         if mount.sharing == "locked":
             await stack.enter_async_context(self._locks.hold(name))
         elif mount.sharing == "private":
             path += f".{await stack.enter_async_context(self._locks.lowest(name))}"
-        mode = 0o755 if mount.mode is None else mount.mode
-        await asyncio.to_thread(_make_cache, path, mode, mount.uid or 0, mount.gid or 0)
+        await asyncio.to_thread(holders.make, path, wish)
         return self._directory(f"{path}/fs", target, _inside(mount.source), writable=not _read_only(mount))
 
     def _secret(self, mount: typed.Mount, target: str) -> MountPoint | None:
@@ -168,17 +172,6 @@ def _read_only(mount: typed.Mount) -> bool:
 def _inside(path: str) -> str:
     """A path below where it begins; links in it are for the kernel, which lets none lead out."""
     return posixpath.normpath(posixpath.join("/", path)).strip("/")
-
-
-def _make_cache(path: str, mode: int, uid: int, gid: int) -> None:
-    make_private(os.path.dirname(path))
-    make_private(path)
-    try:
-        os.mkdir(f"{path}/fs", 0o700)
-    except FileExistsError:
-        return  # as the first step that used it wanted it
-    os.chown(f"{path}/fs", uid, gid)
-    os.chmod(f"{path}/fs", mode & 0o7777)
 
 
 def _write(path: str, content: bytes, mount: typed.Mount) -> None:

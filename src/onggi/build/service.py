@@ -8,8 +8,8 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, aclosing
 from typing import Any, cast
 
-from onggi.build import changes, context, graph, keeping, remote, repositories, tidying
-from onggi.build.cache import FILTERS
+from onggi.build import changes, context, graph, holders, keeping, remote, repositories, tidying
+from onggi.build.cache import FILTERS, Used
 from onggi.build.checking import check, with_excerpt
 from onggi.build.context import Place
 from onggi.build.dockerfile import instructions as typed
@@ -27,6 +27,7 @@ from onggi.oci import platform as platforms
 from onggi.oci.reference import Reference
 
 Json = Any
+_PART_OF_DISK = 10  # of which the cache of steps takes one, as dockerd's
 
 
 class Builder:
@@ -102,6 +103,7 @@ class Builder:
                 self._solvers.discard(solver)
         for message in self._ended(plan, asked, image_id, names):
             yield message
+        await self._shrink()
 
     def _ended(self, plan: Plan, asked: Options, image_id: str, names: Sequence[Reference]) -> list[Json]:
         for name in names:
@@ -158,21 +160,39 @@ class Builder:
 
     async def usage(self) -> list[Json]:
         """docker's BuildCache records."""
-        return await self._workshop.cache.usage(self._used())
+        caches = await asyncio.to_thread(holders.records, self._caches)
+        return [*await self._workshop.cache.usage(self._used().steps), *caches]
 
     async def prune(self, filters: Mapping[str, Sequence[str]], *, keep: int = 0) -> Json:
         """docker's ``{"CachesDeleted", "SpaceReclaimed"}``. Raises InvalidArgument."""
         for name in filters:
             if name not in FILTERS:
                 raise InvalidArgument(f"invalid filter '{name}'")
-        result = await self._workshop.cache.prune(filters, self._used(), keep=keep)
+        keys, freed = await self._workshop.cache.prune(filters, self._used(), keep=keep)
         self._workshop.images.forget()
-        if not self._solvers and not self._kept and not filters and not keep:
-            result["SpaceReclaimed"] += await asyncio.to_thread(context.drop_caches, self._workshop)
-        return result
+        if not self._solvers and not self._kept and not keep:
+            more, size = await asyncio.to_thread(holders.prune, self._caches, filters)
+            keys, freed = [*keys, *more], freed + size
+            if not filters:
+                freed += await asyncio.to_thread(context.drop_kept, self._workshop)
+        return {"CachesDeleted": keys or None, "SpaceReclaimed": freed}
 
-    def _used(self) -> set[str]:
-        return {key for solver in self._solvers for key in solver.used}
+    async def _shrink(self) -> None:
+        """Forget the steps that were not used for longest, if all take more than their part of the disk."""
+        disk = os.statvfs(self._workshop.directory)
+        limit = disk.f_blocks * disk.f_frsize // _PART_OF_DISK
+        if sum(it["Size"] for it in await self._workshop.cache.usage()) > limit:
+            await self.prune({}, keep=limit)
+
+    @property
+    def _caches(self) -> str:
+        return f"{self._workshop.directory}/caches"
+
+    def _used(self) -> Used:
+        containers = self._workshop.containers.context.containers.values()
+        return Used(
+            {key for solver in self._solvers for key in solver.used}, {it.spec.image_id for it in containers}
+        )
 
 
 def plan_of(dockerfile: typed.Dockerfile, asked: Options) -> Plan:
