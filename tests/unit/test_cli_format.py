@@ -6,9 +6,11 @@ from typing import Any
 
 import pytest
 
-from onggi.cli.format import Row, render_rows
+from onggi.cli.command import Failure
+from onggi.cli.format import Row, render_object, render_rows
 from onggi.cli.table import align
 from onggi.cli.template import TemplateError, execute, parse
+from onggi.cli.template.gotypes import typed
 from onggi.cli.times import binary_size, human_duration, human_size, parse_moment
 
 VALUE: dict[str, Any] = {
@@ -101,3 +103,32 @@ def test_moments() -> None:
     assert float(parse_moment("1h")) > 1_000_000_000
     with pytest.raises(ValueError, match="failed to parse value as time or duration"):
         parse_moment("2d")
+
+
+@pytest.mark.parametrize(
+    ("template", "text"),
+    [
+        ("{{.ID}} {{.Id}}", "abc abc"),
+        ("{{.State.Health}} {{if .State.Health}}x{{else}}none{{end}}", "<nil> none"),
+        ("{{.HostConfig.Binds}} {{.HostConfig.Tmpfs}} {{.HostConfig.DNS}}", "[] map[] [8.8.8.8]"),
+        ("{{.HostConfig.PidsLimit}} {{.HostConfig.Init}}", "<nil> <nil>"),
+        (
+            '{{index .Config.Labels "nope"}}|{{index .Config.Labels "k"}}|{{.Config.Labels.nope}}',
+            "|v|<no value>",
+        ),
+        ("{{json .HostConfig.Binds}} {{json .State.Health}} {{json .Config.Labels}}", 'null null {"k":"v"}'),
+        ("{{len .HostConfig.Binds}} {{range .HostConfig.Binds}}x{{end}}", "0 "),
+    ],
+)
+def test_inspect_sees_gos_types(template, text):
+    host = {"Binds": None, "Dns": ["8.8.8.8"], "PidsLimit": None}
+    facts = {"Id": "abc", "State": {}, "HostConfig": host, "Config": {"Labels": {"k": "v"}}}
+    assert render_object(template, typed(facts)) == text
+
+
+def test_what_follows_a_nil_is_wrong():
+    facts = {"State": {}, "HostConfig": {}, "IPAMConfig": None}
+    with pytest.raises(Failure, match=r'<.State.Health.Status>: map has no entry for key "Health"'):
+        render_object("{{.State.Health.Status}}", typed(facts))
+    with pytest.raises(Failure, match=r"nil pointer evaluating interface {}.IPv4Address"):
+        render_object("{{.IPAMConfig.IPv4Address}}", typed(facts))

@@ -22,33 +22,6 @@ class Row(dict):  # type: ignore[type-arg]
     go_type = "*formatter.Context"
 
 
-class Fields(dict):  # type: ignore[type-arg]
-    """An object whose fields templates know by other names than JSON does: ``names`` leads to JSON's."""
-
-    def __init__(self, value: dict[str, Any], names: dict[str, str]) -> None:
-        super().__init__(value)
-        self._names = names
-
-    def __contains__(self, name: object) -> bool:
-        return super().__contains__(self._names.get(str(name), name))
-
-    def __getitem__(self, name: str) -> Json:
-        return super().__getitem__(self._names.get(name, name))
-
-
-class Strings(dict):  # type: ignore[type-arg]
-    """A map of strings with its keys in order: what it does not have is no value, not an error."""
-
-    def __init__(self, value: dict[str, str]) -> None:
-        super().__init__(sorted(value.items()))
-
-    def __contains__(self, name: object) -> bool:
-        return True
-
-    def __missing__(self, name: str) -> None:
-        return None
-
-
 def escape_html(text: str) -> str:
     """Write ``<``, ``>`` and ``&`` within JSON as Go's encoder does."""
     return text.replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e")

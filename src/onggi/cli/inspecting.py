@@ -55,12 +55,13 @@ def _print(cli: Cli, found: list[Json], form: str, local: bool) -> None:
         cli.out(text)
         return
     from onggi.cli.format import render_object
+    from onggi.cli.template.gotypes import typed
 
     if not found:
         cli.out("")
     for value in found:
         try:
-            cli.out(render_object(form, value))
+            cli.out(render_object(form, value if local else typed(value)))
         except Failure:
             cli.out("")  # docker ends the line of what it could not print
             raise

@@ -57,7 +57,8 @@ def _line(event: Json, form: str) -> str:
         actor["Attributes"] = dict(sorted((actor.get("Attributes") or {}).items()))
         return encode(event).decode()
     if form:
-        from onggi.cli.format import Fields, Strings, render_object
+        from onggi.cli.format import render_object
+        from onggi.cli.template.gotypes import Fields, Strings
 
         actor = event.get("Actor") or {}
         actor["Attributes"] = Strings(actor.get("Attributes") or {})

@@ -55,7 +55,8 @@ def run(cli: Cli, options: Options, arguments: list[str]) -> int:
 
 
 def _formatted(cli: Cli, form: str, value: Json) -> None:
-    from onggi.cli.format import Fields, render_object
+    from onggi.cli.format import render_object
+    from onggi.cli.template.gotypes import Fields
 
     names = {"CPUCfsPeriod": "CpuCfsPeriod", "CPUCfsQuota": "CpuCfsQuota"}
     try:

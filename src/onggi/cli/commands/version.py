@@ -45,7 +45,7 @@ def run(cli: Cli, options: Options, arguments: list[str]) -> int:
     except ClientError as error:
         failure = error
     if form:
-        from onggi.cli.format import Fields
+        from onggi.cli.template.gotypes import Fields
 
         names = {"APIVersion": "ApiVersion"}
         facts = {"Client": Fields(client, names), "Server": Fields(server, names) if server else None}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from onggi.cli.template.functions import FUNCTIONS, show, truth
+from onggi.cli.template.gotypes import NilPointer
 from onggi.cli.template.lexer import TemplateError
 
 TYPE_CHECKING = False
@@ -148,6 +149,9 @@ def _descend(value: Value, fields: list[str], operand: Node) -> Value:
             value = value[name]
         elif isinstance(value, dict):
             raise TemplateError(f'executing "" at <{_source(operand)}>: {_missing(value, name)}')
+        elif isinstance(value, NilPointer):
+            words = value.words + (name if value.words.endswith(".") else "")
+            raise TemplateError(f'executing "" at <{_source(operand)}>: {words}')
         elif value is None:
             raise TemplateError(
                 f'executing "" at <{_source(operand)}>: nil pointer evaluating interface {{}}.{name}'

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from onggi.cli.template.gotypes import Nil
 from onggi.cli.template.lexer import TemplateError
 from onggi.client.codec import encode
 
@@ -50,6 +51,8 @@ def to_json(value: Value) -> str:
 
 
 def _ordered(value: Value) -> Value:
+    if isinstance(value, Nil):
+        return None
     if isinstance(value, dict):
         items = sorted(value.items()) if hasattr(value, "go_type") else value.items()
         return {key: _ordered(item) for key, item in items if not callable(item)}
