@@ -70,6 +70,7 @@ MASKS = [
         (r"on endpoint \w+ \(", "on endpoint <name> ("),
         (r"lookup (\S+)( on \S+)?: .*", r"lookup \1: <no answer>"),
         (r"  +", "  "),
+        (r"template: :\d+:\d+:", "template: :<place>:"),
         (r"[ \t\r]+(?=\n|$)", ""),
         (r"(?<=[+|])-+(?=[+|])|^-+$", "-"),
     ]
