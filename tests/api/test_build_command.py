@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import tarfile
 
 import pytest
 
@@ -85,6 +86,38 @@ def test_a_check_builds_nothing(context):
         "UndefinedVar",
     ]
     assert context.build("FROM busybox\n", "--check") == (0, "Check complete, no warnings found.\n", "")
+
+
+def test_a_result_becomes_files(context, tmp_path):
+    context.write(a="text\n")
+    dockerfile = "FROM busybox AS b\nRUN mkdir /out && echo made > /out/file && chmod 4755 /out/file\n"
+    dockerfile += "FROM scratch\nCOPY a /a\nCOPY --from=b /out /\n"
+    code, _, shown = context.build(dockerfile, "-o", str(tmp_path / "out"))
+    assert code == 0, shown
+    found = {path.name: path.read_text() for path in (tmp_path / "out").iterdir()}
+    assert found == {"a": "text\n", "file": "made\n"}
+    assert (tmp_path / "out" / "file").stat().st_mode & 0o7777 == 0o755
+    assert "WARNING: 1 files lost their set-id bits or capabilities" in shown
+    done = context.engine.onggi(
+        "build", "-q", "-o", f"type=tar,dest={tmp_path}/x.tar", str(context.directory)
+    )
+    assert done.returncode == 0, done.stderr
+    with tarfile.open(tmp_path / "x.tar") as archive:
+        assert sorted(archive.getnames()) == ["a", "file"]
+
+
+def test_a_whole_stage_is_copied_without_mount_points(context, tmp_path):
+    stages = "FROM scratch AS a\nCOPY a /\nFROM scratch AS none\nFROM scratch\n"
+    context.write(a="")
+    code, _, shown = context.build(
+        f"{stages}COPY --from=a / /x/\nCOPY --from=none / /y/\n", "-o", str(tmp_path / "out")
+    )
+    assert code == 0, shown
+    assert sorted(str(it.relative_to(tmp_path / "out")) for it in (tmp_path / "out").rglob("*")) == [
+        "x",
+        "x/a",
+        "y",
+    ]
 
 
 def test_a_dockerfile_alone(context):

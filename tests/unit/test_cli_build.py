@@ -234,8 +234,11 @@ REFUSED = [
     ("c/z", 1, "unable to prepare context: context must be a directory: c/z"),
     ("c/d", 1, "unable to prepare context: unable to read Dockerfile"),
     ("-f - -", 1, "can't use stdin for both build context and dockerfile"),
-    ("--push c", 125, "--push is not supported by this build"),
-    ("--output type=local,dest=x c", 125, "--output is not supported by this build"),
+    ("--push c", 125, "tag is needed when pushing to registry"),
+    ("--ssh default c", 125, "--ssh is not supported by this build"),
+    ("-o type=local c", 125, "dest is required for local exporter"),
+    ("-o type=loacl,dest=x c", 125, "type loacl: one of local, tar"),
+    ("-o type=oci,dest=x,compression=zstd c", 125, "--output: compression is not supported"),
     ("--platform linux/amd64,linux/arm64 c", 125, "several platforms at once are not supported"),
     ("--build-context x c", 125, "invalid context value: x, expected key=value"),
     ("--secret id=a,scr=x c", 125, "unexpected key 'scr' in 'id=a,scr=x'"),
@@ -272,3 +275,20 @@ def test_prunes_as_docker(parity: Parity) -> None:
     theirs, result = parity.docker(line), parity.ours(line)
     assert (result.out, result.requests, result.err) == (theirs.out, theirs.requests, "")
     assert "Total reclaimed space: 1.234kB" in result.out
+
+
+def test_pushes_what_was_built(parity: Parity) -> None:
+    parity.engine.routes["POST /images/*"] = (200, b'{"status": "Pushed"}\n')
+    result = parity.ours("build -t r.example/a:1 -o type=image,name=r.example/b,push=true c")
+    assert result.status == 0
+    assert [line.split(" [")[0] for line in result.requests] == [
+        "POST /build",
+        "POST /images/r.example/a/push",
+        "POST /images/r.example/b/push",
+    ]
+
+
+def test_saves_an_archive(parity: Parity) -> None:
+    parity.engine.routes["GET /images/get"] = (200, b"an archive")
+    assert parity.ours("build -o type=oci,dest=out.tar c").status == 0
+    assert (parity.directory / "out.tar").read_bytes() == b"an archive"

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, aclosing
 from typing import Any, cast
 
-from onggi.build import changes, context, graph, holders, keeping, remote, repositories, tidying
+from onggi.build import changes, context, exporting, graph, holders, keeping, remote, repositories, tidying
 from onggi.build.cache import FILTERS, Used
 from onggi.build.checking import check, with_excerpt
 from onggi.build.context import Place
@@ -150,6 +150,10 @@ class Builder:
             return await context.unpack_file(self._workshop, place, fd)
         finally:
             os.close(fd)
+
+    async def files(self, name: str) -> Chunks:
+        """The files of an image as a tar. Raises NotFound, Unsupported."""
+        return await exporting.files(self._workshop, name)
 
     def cancel(self, build_id: str) -> bool:
         """End a build that is known by this id; False if there is none."""

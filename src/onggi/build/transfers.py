@@ -216,10 +216,7 @@ class Transfers:
             async with self._context() as root_fd:
                 yield root_fd
             return
-        async with (
-            self._workshop.rootfs(state) as rootfs,
-            self._workshop.root(rootfs, readonly=True) as root_fd,
-        ):
+        async with self._workshop.view(state) as root_fd:
             yield root_fd
 
     async def _owner(self, state: State, text: str) -> tuple[int, int]:

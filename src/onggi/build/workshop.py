@@ -26,7 +26,7 @@ from onggi.oci.digest import chain_ids, sha256
 from onggi.oci.image import HOST, Image
 from onggi.oci.reference import Reference
 from onggi.store.content import Content, Lease
-from onggi.store.rootfs import Rootfs
+from onggi.store.rootfs import Overlay, Rootfs
 from onggi.store.snapshots import Snapshots
 
 Json = Any
@@ -101,6 +101,27 @@ class Workshop(NamedTuple):
             yield draft.rootfs
         finally:
             await self.content.finish(self.snapshots.remove(key, durable=False))
+
+    @asynccontextmanager
+    async def view(self, state: State) -> AsyncIterator[int]:
+        """The descriptor of a state's files, read-only: without the mount points that a container gets."""
+        if state.base == HOST or self.snapshots.driver.name == "copy":
+            async with self.rootfs(state) as rootfs, self.root(rootfs, readonly=True) as fd:
+                yield fd
+            return
+        # Below its layers something empty: an overlay needs two of them, and an image may have none.
+        nothing = f"{self.directory}/{uuid4().hex}"
+        os.makedirs(nothing, mode=0o755)
+        try:
+            if state.layers:
+                layers = await self.snapshots.layers(_image(state))
+                rootfs = Rootfs("overlay", [Overlay("/", [*layers, nothing])])
+            else:
+                rootfs = Rootfs("directory", path=nothing)
+            async with self.root(rootfs, readonly=True) as fd:
+                yield fd
+        finally:
+            os.rmdir(nothing)
 
     @asynccontextmanager
     async def root(self, rootfs: Rootfs, *, readonly: bool) -> AsyncIterator[int]:

@@ -33,8 +33,6 @@ _LATER = {
     "attest": "images are built without attestations",
     "builder": "this engine is the builder",
     "cache-to": "layers that were built here are found without it",
-    "output": "build an image, then `save` it or `cp` from a container",
-    "push": "push the image afterwards",
     "ssh": "give a key as a secret",
 }
 # What docker's command understands as "no".
@@ -68,11 +66,13 @@ def refuse(options: Options) -> None:
         raise Failure("--rm=false is not supported by this build: steps leave layers, not containers", 125)
 
 
-def query_of(cli: Cli, options: Options, context: Context, *, quiet: bool) -> dict[str, Json]:
+def query_of(
+    cli: Cli, options: Options, context: Context, tags: list[str], *, quiet: bool
+) -> dict[str, Json]:
     """Docker's parameters of POST /build. Raises Failure, ClientError."""
     ulimits = {ulimit["Name"]: ulimit for ulimit in options.many("ulimit")}
     query: dict[str, Json] = {
-        "t": [_tag(tag) for tag in options.many("tag")] or None,
+        "t": [_tag(tag) for tag in tags] or None,
         "dockerfile": context.dockerfile,
         "remote": context.remote or None,
         "buildargs": _build_args(cli, options) or None,

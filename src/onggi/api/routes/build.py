@@ -177,6 +177,12 @@ def _json(query: Query, name: str, kind: type) -> Json:
     return value or kind()
 
 
+async def files(engine: Engine, request: Request) -> Answer:
+    """GET /onggi/v1/build/files: what is in an image, as a tar."""
+    name = Query(request.query).text("image")
+    return Stream(await engine.builder.files(name), content_type="application/x-tar")
+
+
 async def prune(engine: Engine, request: Request) -> Answer:
     """POST /build/prune."""
     query = Query(request.query)
@@ -207,6 +213,7 @@ ROUTES = [
     Route("POST", "/build", build, until_eof=True),
     # Under a name that no other engine has: what is sent may be no more than changes.
     Route("POST", "/onggi/v1/build", build, until_eof=True),
+    Route("GET", "/onggi/v1/build/files", files, until_eof=True),
     Route("POST", "/build/prune", prune),
     Route("POST", "/build/cancel", cancel),
     Route("POST", "/session", _refusal(_SESSIONS)),

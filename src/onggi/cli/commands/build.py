@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 
 from onggi.cli.build_context import choose, compressed
+from onggi.cli.build_output import parse, write
 from onggi.cli.build_progress import MODES, show
 from onggi.cli.build_request import headers_of, query_of, refuse
 from onggi.cli.build_sync import sync_of
@@ -33,6 +34,11 @@ def run(cli: Cli, options: Options, arguments: list[str]) -> int:
     if options.text("call") not in ("build", "check"):
         raise Failure(f"--call={options.text('call')} is not supported by this build: build or check", 125)
     mode = _mode(cli, options)
+    targets = [parse(text) for text in options.many("output")]
+    tags = [*options.many("tag"), *(name for target in targets for name in target.names)]
+    push = options.on("push") or any(target.push for target in targets)
+    if push and not tags:
+        raise Failure("tag is needed when pushing to registry", 125)
     if options.text("iidfile"):
         _remove(options.text("iidfile"))
     host = cli.engine.endpoint.host
@@ -42,19 +48,30 @@ def run(cli: Cli, options: Options, arguments: list[str]) -> int:
         lambda root, ignored: sync_of(root, ignored, host, cli.env),
         only_dockerfile=checking,
     )
-    messages = _asked(cli, options, context, quiet=mode == "quiet")
+    messages = _asked(cli, options, context, tags, quiet=mode == "quiet")
     if checking:
         return _checked(cli, messages)
     image = show(_noted(messages, context), mode)
     if mode == "quiet":
         cli.out(image)
-    _keep(options, image)
-    return 0
+    _keep(options, image, tags)
+    for target in targets:
+        write(cli, target, image)
+    return _pushed(cli, tags) if push else 0
 
 
-def _asked(cli: Cli, options: Options, context: Context, *, quiet: bool) -> Iterator[Json]:
+def _pushed(cli: Cli, tags: list[str]) -> int:
+    from onggi.cli.commands.push import COMMAND as PUSH
+    from onggi.cli.parser import parse as parse_line
+
+    options, _ = parse_line([], PUSH.flags)
+    return max(PUSH.run(cli, options, [tag]) for tag in tags)
+
+
+def _asked(cli: Cli, options: Options, context: Context, tags: list[str], *, quiet: bool) -> Iterator[Json]:
     """Send the request and return the messages. Raises Failure in the engine's words."""
-    query, headers = query_of(cli, options, context, quiet=quiet), headers_of(cli, options, context)
+    query = query_of(cli, options, context, tags, quiet=quiet)
+    headers = headers_of(cli, options, context)
     body = context.pack() if context.pack else None
     partial = context.sync is not None and bool(context.sync.generation)
     try:
@@ -64,7 +81,7 @@ def _asked(cli: Cli, options: Options, context: Context, *, quiet: bool) -> Iter
     except EngineError as error:
         if context.sync and partial and error.status in (_ABSENT, _CONFLICT):
             context.sync.forget()
-            return _asked(cli, options, context, quiet=quiet)
+            return _asked(cli, options, context, tags, quiet=quiet)
         # Words with the lines of a Dockerfile stand for themselves.
         raise Failure(error.message) from None
 
@@ -109,9 +126,9 @@ def _remove(path: str) -> None:
         raise Failure(f"removing image ID file: {path}: {(error.strerror or '').lower()}") from None
 
 
-def _keep(options: Options, image: str) -> None:
+def _keep(options: Options, image: str, tags: list[str]) -> None:
     """Write the files that --iidfile and --metadata-file ask for."""
-    names = ",".join(options.many("tag"))
+    names = ",".join(tags)
     facts = {"containerimage.config.digest": image, **({"image.name": names} if names else {})}
     wanted = {"iidfile": image.encode(), "metadata-file": indent(facts, "  ").encode()}
     for flag, data in wanted.items():
@@ -157,12 +174,12 @@ COMMAND = Command(
         ("network", "", "string", "default", "Network of the steps (default, none, host or a name)"),
         ("no-cache", "", "bool", "", "Do every step anew"),
         ("no-cache-filter", "", "list", "", "Stages whose steps are done anew"),
-        ("output", "o", "list", "", ""),
+        ("output", "o", "list", "", "Where the result goes too (DIRECTORY, -, or type=local,dest=path)"),
         ("platform", "", "string", "", "Platform of the image, os[/arch[/variant]]"),
         ("progress", "", "string", "auto", 'How to show it ("auto", "plain", "tty", "quiet", "rawjson")'),
         ("provenance", "", "string", "", ""),
         ("pull", "", "bool", "", "Ask registries for newer base images"),
-        ("push", "", "bool", "", ""),
+        ("push", "", "bool", "", "Push the image to its registry"),
         ("quiet", "q", "bool", "", "Print only the image's ID"),
         ("rm", "", "bool", "true", ""),
         ("sbom", "", "string", "", ""),
