@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from docker_registry import free_port
-from engines import BOOT, DEADLINE_S, RealEngine
+from engines import BOOT, DEADLINE_S, ONGGI, RealEngine
 
 TLS = Path(__file__).parents[1] / "unit/tls"
 FILES = [f"--tlscacert={TLS}/ca.pem", f"--tlscert={TLS}/server.pem", f"--tlskey={TLS}/server.pem"]
@@ -32,6 +32,7 @@ def listening(tmp_path_factory):
     )  # fmt: skip
     try:
         engine.start()
+        engine.import_busybox()
         yield engine, port, metrics
     finally:
         engine.destroy()
@@ -67,6 +68,21 @@ def test_tcp_is_for_clients_with_a_certificate(listening):
     assert ours.stdout.startswith(b"CONTAINER ID"), ours
 
 
+@pytest.mark.parametrize("command", ["onggi", "docker"])
+def test_streams_go_through_tls(listening, command):
+    """Both ways, with the end of each; more than any buffer holds."""
+    engine, port, _ = listening
+    program = ONGGI if command == "onggi" else ["docker"]
+    files = [f"--tlscacert={TLS}/ca.pem", f"--tlscert={TLS}/client.pem", f"--tlskey={TLS}/client.pem"]
+    words = ["run", "-i", "--rm", "--network", "none", "busybox", "cat"]
+    data = os.urandom(3_000_000)
+    done = subprocess.run(
+        [*program, "-H", f"tcp://127.0.0.1:{port}", "--tlsverify", *files, *words],
+        input=data, capture_output=True, timeout=DEADLINE_S, env=engine.environment,
+    )  # fmt: skip
+    assert (done.returncode, done.stderr, done.stdout == data) == (0, b"", True)
+
+
 def test_the_group_may_use_named_sockets(listening):
     engine, _, _ = listening
     shared, own = os.stat(engine.directory / "shared.sock"), os.stat(engine.socket)
@@ -99,18 +115,28 @@ def fetched(url):
         return answer.read().decode(), answer.headers["Content-Type"]
 
 
-def test_metrics(listening):
-    engine, _, port = listening
-    engine.import_busybox()
-    engine.onggi("create", "--name", "counted", "busybox", "true")
+def figures(port):
     text, kind = fetched(f"http://127.0.0.1:{port}/metrics")
     assert kind == "text/plain; version=0.0.4; charset=utf-8"
     assert [line for line in text.splitlines() if not LINE.fullmatch(line)] == []
-    figures = dict(line.rsplit(" ", 1) for line in text.splitlines() if line[0] != "#")
-    assert figures['engine_daemon_container_states_containers{state="stopped"}'] == "1"
-    assert figures['engine_daemon_container_actions_seconds_count{action="create"}'] == "1"
-    assert int(figures["engine_daemon_events_total"]) >= 2
-    assert int(figures["process_open_fds"]) > 3
+    pairs = (line.rsplit(" ", 1) for line in text.splitlines() if line[0] != "#")
+    return {name: float(value) for name, value in pairs}
+
+
+def test_metrics(listening):
+    engine, _, port = listening
+    before = figures(port)
+    engine.docker("create", "--name", "counted", "busybox", "true", check=True)
+    after = figures(port)
+    for name, more in (
+        ('engine_daemon_container_states_containers{state="stopped"}', 1),
+        ('engine_daemon_container_actions_seconds_count{action="create"}', 1),
+        ('engine_daemon_container_actions_seconds_bucket{action="create",le="+Inf"}', 1),
+        ("engine_daemon_events_total", 1),
+        ('engine_daemon_container_states_containers{state="running"}', 0),
+    ):
+        assert after[name] - before[name] == more, name
+    assert after["process_open_fds"] > 3
     with pytest.raises(urllib.error.HTTPError, match="404"):
         fetched(f"http://127.0.0.1:{port}/info")
 

@@ -11,6 +11,7 @@ import ssl
 from collections.abc import Callable
 from typing import NamedTuple
 
+from onggi.api.http.tls import TlsLayer
 from onggi.errors import InvalidArgument
 from onggi.kernel.sockets import bind_unix
 
@@ -108,6 +109,7 @@ async def listen_stream(
     factory: Callable[[], asyncio.Protocol], host: str, port: int, context: ssl.SSLContext | None
 ) -> Listener:
     """Listen on tcp, whoever may reach it: the caller has decided that."""
-    server = await asyncio.get_running_loop().create_server(factory, host or None, port, ssl=context)
+    outer = factory if context is None else lambda: TlsLayer(context, factory)
+    server = await asyncio.get_running_loop().create_server(outer, host or None, port)
     bound: int = server.sockets[0].getsockname()[1]
     return Listener(server, port=bound)

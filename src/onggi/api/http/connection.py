@@ -110,7 +110,7 @@ class Connection(asyncio.Protocol):
             self._transport.pause_reading()
 
     def eof_received(self) -> bool:
-        """Keep the transport open: a client may shut its side down and still read (not with TLS)."""
+        """Keep the transport open: a client may shut its side down and still read."""
         self._input_ended = True
         if self._relay is not None:
             self._relay.client_eof()
@@ -118,7 +118,7 @@ class Connection(asyncio.Protocol):
             self._transport.close()
         else:
             self._client_gone()
-        return not self._secret
+        return True
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Wake whoever waits for this client."""
