@@ -88,6 +88,18 @@ def test_a_check_builds_nothing(context):
     assert context.build("FROM busybox\n", "--check") == (0, "Check complete, no warnings found.\n", "")
 
 
+def test_what_is_unwise_is_told_or_an_error(context):
+    code, _, shown = context.build("FROM busybox\nCMD a\n")
+    assert code == 0
+    assert shown.endswith(
+        "\n 1 warning found (use --check to expand):\n"
+        " - JSONArgsRecommended: JSON arguments recommended for CMD "
+        "to prevent unintended behavior related to OS signals (line 2)\n"
+    )
+    code, _, shown = context.build("# check=error=true\nFROM busybox\nCMD a\n")
+    assert (code, shown) == (1, "lint violation found for rules: JSONArgsRecommended\n")
+
+
 def test_a_result_becomes_files(context, tmp_path):
     context.write(a="text\n")
     dockerfile = "FROM busybox AS b\nRUN mkdir /out && echo made > /out/file && chmod 4755 /out/file\n"

@@ -203,6 +203,16 @@ def test_a_failure_ends_with_the_last_words(parity: Parity) -> None:
     assert parity.ours("build -q c").err == "The command failed\n"
 
 
+def test_ends_with_what_is_unwise(parity: Parity) -> None:
+    found = {"rule": "UndefinedVar", "message": "Usage of $x", "first_line": 3, "last_line": 3}
+    answer(parity.engine, [{"aux": {"Warnings": [found]}}, *BUILT])
+    end = "\n 1 warning found (use --check to expand):\n - UndefinedVar: Usage of $x (line 3)\n"
+    assert parity.ours("build c").err.endswith(end)
+    argv = [*OURS, "build", str(parity.directory / "c")]
+    seen = on_terminal(argv, parity.environment(), [], (24, 60)).decode().replace("\r\n", "\n")
+    assert seen.endswith("Successfully tagged x:latest\n" + end)
+
+
 def test_quiet_prints_the_id(parity: Parity) -> None:
     answer(parity.engine, [{"stream": f"{IMAGE}\n"}])
     result = parity.ours("build -q --iidfile id --metadata-file m -t x c")
@@ -258,8 +268,8 @@ def test_refuses(parity: Parity, line: str, status: int, words: str) -> None:
     assert not any(request.path == "/build" for request in parity.engine.requests)
 
 
-def test_an_ignore_file_does_not_lead_out_of_the_context(parity: Parity) -> None:
-    """CVE-2022-4122, CVE-2022-4123: the canary must not be read, and not be shown."""
+def test_cve_2022_4122_an_ignore_file_does_not_lead_out_of_the_context(parity: Parity) -> None:
+    """The canary must not be read, and not be shown."""
     (parity.directory / "canary").write_text("[secret")
     os.symlink("../canary", parity.directory / "c" / ".dockerignore")
     result = parity.ours("build c")

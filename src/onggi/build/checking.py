@@ -23,7 +23,9 @@ Json = Any
 
 
 async def check(plan: Plan, asked: Options, ignored: Ignored, images: Images) -> list[Json]:
-    """The messages of a check: the report, and beside it the findings. Raises InvalidArgument."""
+    """What a client is told of what is unwise: of a check the report, of a build that shows itself the
+    findings. Raises InvalidArgument where the Dockerfile says that a finding is an error.
+    """
     known = {node.image: await _environment(images, node.image) for node in plan.nodes}
     here = platforms.local()
     around = Surroundings(
@@ -34,10 +36,17 @@ async def check(plan: Plan, asked: Options, ignored: Ignored, images: Images) ->
         reached=frozenset(node.number for node in plan.nodes),
     )
     found = checks.check(plan.dockerfile, around)
-    return [
-        {"stream": checks.report(plan.dockerfile, found)},
-        {"aux": {"Warnings": [msgspec.to_builtins(finding) for finding in found]}},
-    ]
+    findings = {"aux": {"Warnings": [msgspec.to_builtins(finding) for finding in found]}}
+    if asked.check:
+        return [{"stream": checks.report(plan.dockerfile, found)}, findings]
+    if fatal := checks.fatal(plan.dockerfile, around, found):
+        raise InvalidArgument(fatal)
+    return [findings] if found and asked.details else []
+
+
+def is_wanted(plan: Plan, asked: Options) -> bool:
+    """Whether somebody wants to know."""
+    return asked.check or bool(plan.dockerfile.check) or (asked.details and not asked.quiet)
 
 
 async def _environment(images: Images, name: str) -> Mapping[str, str] | None:

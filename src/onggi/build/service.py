@@ -10,7 +10,7 @@ from typing import Any, cast
 
 from onggi.build import changes, context, exporting, graph, holders, keeping, remote, repositories, tidying
 from onggi.build.cache import FILTERS, Used
-from onggi.build.checking import check, with_excerpt
+from onggi.build.checking import check, is_wanted, with_excerpt
 from onggi.build.context import Place
 from onggi.build.dockerfile import instructions as typed
 from onggi.build.dockerfile import variables
@@ -74,10 +74,11 @@ class Builder:
     async def _made(
         self, place: Place, plan: Plan, asked: Options, names: Sequence[Reference]
     ) -> AsyncIterator[Json]:
-        if asked.check:
+        if is_wanted(plan, asked):
             ignored = await asyncio.to_thread(tidying.ignored, place, asked.dockerfile)
             for message in await check(plan, asked, ignored, self._workshop.images):
                 yield message
+        if asked.check:
             return
         async with aclosing(cast(Any, self._solved(place, plan, asked, names))) as messages:
             async for message in messages:

@@ -91,9 +91,13 @@ class _Nothing(_Plain):
 
 
 class _Screen(_Plain):
-    """A block of lines that is drawn anew, by a thread of its own: times go on while nothing happens."""
+    """A block of lines that is drawn anew, by a thread of its own: times go on while nothing happens.
+
+    What the build says of itself comes below, at the end.
+    """
 
     def __init__(self) -> None:
+        self._words: list[str] = []
         self._steps: list[Step] = []
         self._began, self._drawn, self._over = monotonic(), 0, False
         self._lock = _thread.allocate_lock()
@@ -110,12 +114,14 @@ class _Screen(_Plain):
         self._draw()
 
     def said(self, text: str) -> None:
-        pass
+        self._words.append(text)
 
     def finish(self) -> None:
         with self._lock:
             self._over = True
         self._draw()
+        for text in self._words:
+            _line(text)
 
     def _tick(self) -> None:
         while not self._over:
@@ -184,6 +190,7 @@ class _Build:
         self._view, self._steps = view, dict[tuple[str, int], Step]()
         self._image, self._failed = "", ""
         self._said = ""
+        self._warnings: list[Json] = []
 
     def take(self, message: Json) -> None:
         """One message of the engine."""
@@ -191,6 +198,7 @@ class _Build:
             self._failed = failed
         elif message.get("aux"):
             self._image = str(message["aux"].get("ID") or self._image)
+            self._warnings += message["aux"].get("Warnings") or []
         elif facts := message.get("onggi"):
             self._step(facts, message)
         elif text := _text(message):
@@ -199,6 +207,8 @@ class _Build:
 
     def finish(self, *, quiet: bool) -> str:
         """Return the image's id; what failed is told with the last words of its step."""
+        if self._warnings and not quiet:
+            _line(_unwise(self._warnings))
         if self._failed:
             self._last_words(quiet)
             raise ClientError(self._failed)
@@ -228,6 +238,12 @@ class _Build:
                     self._view.ended(step)
                 if step.lines and not quiet:
                     _line("\n".join(["------", f" > {step.title}:", *step.lines, "------"]))
+
+
+def _unwise(warnings: list[Json]) -> str:
+    some = "1 warning" if len(warnings) == 1 else f"{len(warnings)} warnings"
+    lines = [f" - {it['rule']}: {it['message']} (line {it['first_line']})" for it in warnings]
+    return "\n".join([f"\n {some} found (use --check to expand):", *lines])
 
 
 def _stage(name: str) -> str:
