@@ -1,5 +1,6 @@
 """Seats of spares: one process at a time has one, and nobody clears what has become another's."""
 
+import fcntl
 import os
 import secrets
 
@@ -80,3 +81,21 @@ def test_seats_of_living_spares_are_no_leftovers(seats):
     holder.finish()
     dead.clear()
     assert not os.listdir(seats.exec_root + "/waiting")
+
+
+def test_a_seat_that_was_cleared_while_it_was_taken(seats, monkeypatch):
+    """Who looks for seats of the dead may come between the making of the file and its lock."""
+    seat, real, visits = seats.new(), fcntl.flock, []
+
+    def flock(fd, operation):
+        if not visits:
+            visits.append(fd)
+            seat.clear()
+        real(fd, operation)
+
+    monkeypatch.setattr(fcntl, "flock", flock)
+    seat.take()
+    assert visits
+    assert os.listdir(os.path.dirname(seat.path)) == [seat.id]
+    assert [left.id for left in seats.left()] == []
+    seat.clear()

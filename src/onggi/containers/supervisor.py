@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import logging
 import os
 import shutil
 import socket
@@ -57,6 +58,9 @@ class Run:
         self.link: Link | None = None
         self.wire: Callable[[int], Awaitable[None]] | None = None
         self.wiring: asyncio.Task[None] | None = None
+
+
+logger = logging.getLogger(__name__)
 
 
 class Supervisor:
@@ -231,11 +235,14 @@ class Supervisor:
         )
 
     def _clean_up(self, run: Run) -> None:
+        """End what is left of a run, and remove its group."""
         group = Group(self.hierarchies, run.cgroup)
-        with contextlib.suppress(OnggiError):
+        try:
             if group.exists():
                 group.kill()
                 group.remove()
+        except OnggiError as error:
+            logger.warning("what is left of container %s does not end: %s", run.id, error)
 
     async def recover(self, container_id: str, run: int) -> MonitorState | ExitRecord | None:
         """Connect to the monitor of a run, or read its exit record; None if neither exists."""

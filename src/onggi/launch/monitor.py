@@ -64,6 +64,8 @@ def main(fds: list[int], seats: Seats, warm: Warm | None = None) -> NoReturn:
         monitor.run(plan_fd)
     except BaseException as error:
         report_crash(log_dir, error)
+        if warm is not None:
+            warm.seat.clear()  # nobody else knows of it any more
         os._exit(1)
     os._exit(0)
 

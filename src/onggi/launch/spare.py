@@ -38,8 +38,12 @@ class Seat(NamedTuple):
 
     def take(self) -> None:
         """Make the file, locked for as long as this process lives, and the group."""
-        fd = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-        fcntl.flock(fd, fcntl.LOCK_EX)
+        while True:
+            fd = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+            fcntl.flock(fd, fcntl.LOCK_EX)
+            if os.fstat(fd).st_nlink:
+                break
+            os.close(fd)  # who looks for what dead spares left was between our two calls
         self.group.create()
 
     def leave(self) -> None:
@@ -88,11 +92,11 @@ class Seats(NamedTuple):
 
     def left(self) -> Iterator[Seat]:
         """Seats that no living spare has."""
-        with contextlib.suppress(FileNotFoundError):
-            for name in os.listdir(self._directory):
-                with open(f"{self._directory}/{name}", "rb") as file, contextlib.suppress(BlockingIOError):
-                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                    yield self.of(name)
+        for name in os.listdir(self._directory) if os.path.isdir(self._directory) else ():
+            path, none = f"{self._directory}/{name}", (FileNotFoundError, BlockingIOError)
+            with contextlib.suppress(*none), open(path, "rb") as file:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                yield self.of(name)
 
     @property
     def _directory(self) -> str:
