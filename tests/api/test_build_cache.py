@@ -82,6 +82,7 @@ def test_a_prune_leaves_what_containers_stand_on(builds, engine):
     engine.docker("create", "--name", "on-a-step", "--network=none", step, "cat", "/state", check=True)
     engine.docker("rmi", done.tag, check=True)
     engine.docker("builder", "prune", "-af", check=True)
+    engine.docker("image", "inspect", step, check=True)
     assert engine.docker("start", "-a", "on-a-step").stdout == b"x\n"
     engine.docker("rm", "on-a-step", check=True)
 
