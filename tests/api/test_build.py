@@ -6,9 +6,7 @@ import pytest
 
 from builds import Builds
 
-HEALTH = (
-    "HEALTHCHECK {Test:[CMD-SHELL true] Interval:5s Timeout:0s StartPeriod:0s StartInterval:0s Retries:2}"
-)
+HEALTH = 'HEALTHCHECK &{["CMD-SHELL" "true"] "5s" "0s" "0s" "0s" \'\\x02\'}'
 
 
 @pytest.fixture
@@ -59,7 +57,7 @@ def test_configuration_and_history_are_those_of_the_instructions(builds):
     assert config["Labels"] == {"one": "1", "two": "2 3"}
     assert config["ExposedPorts"] == {"80/tcp": {}, "53/udp": {}}
     assert (config["Volumes"], config["User"], config["WorkingDir"]) == ({"/data": {}}, "user", "/sub")
-    assert config["Env"] == ["A=1", "B=two words"]
+    assert config["Env"][1:] == ["A=1", "B=two words"]
     assert (config["StopSignal"], config["Shell"]) == ("SIGINT", ["/bin/sh", "-ec"])
     assert config["Healthcheck"] == {"Test": ["CMD-SHELL", "true"], "Interval": 5 * 10**9, "Retries": 2}
     assert (config["OnBuild"], config["Entrypoint"], config["Cmd"]) == (

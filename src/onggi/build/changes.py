@@ -126,12 +126,23 @@ def _healthcheck(state: State, instruction: typed.Healthcheck) -> State:
         "Retries": instruction.retries,
     }
     check = {"Test": list(instruction.test)} | {name: value for name, value in names.items() if value}
-    shown = f"{{Test:[{' '.join(instruction.test)}] {_times(names)} Retries:{instruction.retries}}}"
+    shown = f"&{{{_quoted(instruction.test)} {_times(names)} {_rune(instruction.retries)}}}"
     return state.changed(Healthcheck=check).told(f"HEALTHCHECK {shown}")
 
 
 def _times(names: Mapping[str, int]) -> str:
-    return " ".join(f"{name}:{duration(value)}" for name, value in names.items() if name != "Retries")
+    return " ".join(f'"{duration(value)}"' for name, value in names.items() if name != "Retries")
+
+
+def _rune(number: int) -> str:
+    """A number as Go quotes it: as the character that it is of."""
+    known = {7: "\\a", 8: "\\b", 9: "\\t", 10: "\\n", 11: "\\v", 12: "\\f", 13: "\\r", 39: "\\'", 92: "\\\\"}
+    if number in known:
+        return f"'{known[number]}'"
+    if number > 0x10FFFF or 0xD800 <= number < 0xE000:
+        return "'\ufffd'"
+    character = chr(number)
+    return f"'{character}'" if character.isprintable() else f"'\\x{number:02x}'"
 
 
 def duration(ns: int) -> str:

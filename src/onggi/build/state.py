@@ -85,6 +85,8 @@ def from_image(image: Image, epoch_s: int | None) -> State:
     config.pop("OnBuild", None)
     if config.get("Labels"):
         config["Labels"] = without_reserved(config["Labels"])
+    if "PATH" not in environment(config):
+        config["Env"] = [*(config.get("Env") or []), PATH]
     kept = ("architecture", "os", "variant", "os.version", "os.features", "author")
     time_ns = max(0, epoch(image.created) if epoch_s is None else epoch_s) * _SECOND
     return State(

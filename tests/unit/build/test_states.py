@@ -91,6 +91,15 @@ def test_durations_are_gos(ns, text):
     assert changes.duration(ns) == text
 
 
+@pytest.mark.parametrize(
+    ("retries", "shown"),
+    [(0, "\\x00"), (3, "\\x03"), (7, "\\a"), (10, "\\n"), (39, "\\'"), (65, "A"), (233, "é")],
+)
+def test_retries_are_told_as_go_tells_them(retries, shown):
+    told = after(f"HEALTHCHECK --retries={retries} CMD x").document["history"][-1]["created_by"]
+    assert told == f'HEALTHCHECK &{{["CMD-SHELL" "x"] "0s" "0s" "0s" "0s" \'{shown}\'}}'
+
+
 @pytest.mark.parametrize("port", ["0", "65536", "a", "1-", "5-4", "80/icmp"])
 def test_ports_that_are_none(port):
     with pytest.raises(InvalidArgument, match="invalid containerPort"):
