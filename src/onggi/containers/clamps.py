@@ -7,14 +7,41 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from onggi.containers.host import Host
-from onggi.containers.request import HostConfig
+from onggi.containers.request import HostConfig, Resources
 from onggi.containers.spec_resources import rlimits
 from onggi.containers.spec_security import DEFAULT_CAPABILITIES, capabilities
+from onggi.kernel.cgroup_resources import LACKING
+
+_FIELDS = {
+    "MemoryLimit": "memory",
+    "SwapLimit": "memory_swap",
+    "MemoryReservation": "memory_reservation",
+    "CPUShares": "cpu_shares",
+    "CpuCfsQuota": "cpu_quota",
+    "CPUSet": "cpuset_cpus",
+    "PidsLimit": "pids_limit",
+    "BlkioWeight": "blkio_weight",
+    "BlkioWeightDevice": "blkio_weight_device",
+    "MemorySwappiness": "memory_swappiness",
+    "OomKillDisable": "oom_kill_disable",
+}
 
 
 def warnings(asked: HostConfig, machine: Host) -> list[str]:
     """One sentence for each thing that will be less than what was asked for."""
-    return [*_limits(asked, machine), *_oom_score(asked, machine), *_rights(asked, machine)]
+    return [
+        *lacking(asked, machine),
+        *_limits(asked, machine),
+        *_oom_score(asked, machine),
+        *_rights(asked, machine),
+    ]
+
+
+def lacking(asked: Resources, machine: Host) -> Iterator[str]:
+    """docker's sentence for each limit that control groups do not have here; it is discarded."""
+    for name, field in _FIELDS.items():
+        if machine.limits is not None and name not in machine.limits and getattr(asked, field):
+            yield LACKING[name]
 
 
 def _limits(asked: HostConfig, machine: Host) -> Iterator[str]:

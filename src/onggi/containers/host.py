@@ -8,6 +8,7 @@ import resource
 
 import msgspec
 
+from onggi.kernel import cgroup_mounts
 from onggi.kernel.capabilities import current, names
 
 RLIMITS = {name: getattr(resource, name) for name in dir(resource) if name.startswith("RLIMIT_")}
@@ -19,7 +20,8 @@ class Host(msgspec.Struct, frozen=True):
     ``cpus`` and ``mems`` are the sets a container may ask for, ``thermal`` the existing paths below
     ``/sys/devices/system/cpu/cpu*/thermal_throttle`` (masked by docker), ``capabilities`` the kernel's names,
     ``lacking`` those the engine does not hold. ``hard_limits`` (by ``RLIMIT_`` name) and
-    ``least_oom_score_adj`` bound what an engine without CAP_SYS_RESOURCE can give.
+    ``least_oom_score_adj`` bound what an engine without CAP_SYS_RESOURCE can give. ``limits`` are those that
+    control groups have here, by the names of docker's ``info`` (None: all).
     """
 
     cpus: frozenset[int]
@@ -36,6 +38,7 @@ class Host(msgspec.Struct, frozen=True):
     lacking: frozenset[str] = frozenset()
     hard_limits: dict[str, int] = {}
     least_oom_score_adj: int = -1000
+    limits: frozenset[str] | None = None
 
     def log_options_of(self, driver: str, given: dict[str, str] | None) -> dict[str, str]:
         """Options of a container's log: the engine's, if it is the engine's driver, and its own."""
@@ -85,7 +88,13 @@ def detect(cgroup_parent: str, capabilities: tuple[str, ...]) -> Host:
         lacking=frozenset(capabilities) - frozenset(held),
         hard_limits=_hard_limits() if bound else {},
         least_oom_score_adj=_least_oom_score_adj() if bound else -1000,
+        limits=_limits(),
     )
+
+
+def _limits() -> frozenset[str]:
+    found = cgroup_mounts.available(cgroup_mounts.detect())
+    return frozenset(name for name, here in found.items() if here)
 
 
 def _hard_limits() -> dict[str, int]:

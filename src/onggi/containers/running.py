@@ -139,7 +139,8 @@ class _Life:
 
     def late_warnings(self) -> list[str]:
         """What only the start could find."""
-        return self._started.warnings if self._started is not None else []
+        found = self._started.warnings if self._started is not None else []
+        return [warning for warning in found if warning not in self.warnings]
 
     def trace(self) -> Json:
         """Where the time of the start went, if that was asked for."""

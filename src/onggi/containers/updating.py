@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 
 from onggi.containers import hostdevices, repository
+from onggi.containers.clamps import lacking
 from onggi.containers.context import Context
 from onggi.containers.lifecycle import Lifecycle
 from onggi.containers.listing import check_filters, has_label
@@ -70,12 +71,12 @@ class Updating:
             if container.removing:
                 raise Conflict(f"Cannot update container {container.id}: container is marked for removal")
             new = _changed(container.spec.host_config, asked, policy)
-            warnings = check_resources(new, self._context.host)
+            warnings = [*check_resources(new, self._context.host), *lacking(asked, self._context.host)]
             warnings += await self._apply(container, asked, new)
             container.spec.host_config = new
             await self._context.database.run(repository.insert(container), durable=True)
         self._context.publish(container, "update")
-        return {"Warnings": warnings}
+        return {"Warnings": list(dict.fromkeys(warnings))}
 
     async def _apply(self, container: Container, asked: Resources, new: HostConfig) -> list[str]:
         """The live part: only what was named, but swap follows memory and quota follows NanoCpus."""

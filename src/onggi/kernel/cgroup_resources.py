@@ -150,6 +150,22 @@ _THROTTLES = (
 )  # fmt: skip
 
 
+# docker's name of a limit (``available``) -> what is said where the machine lacks it.
+LACKING = {
+    "MemoryLimit": _LACKS_LIMIT,
+    "SwapLimit": _LACKS_SWAP,
+    "MemoryReservation": _LACKS_SOFT,
+    "CPUShares": _LACKS_SHARES,
+    "CpuCfsQuota": _LACKS_CFS,
+    "CPUSet": _LACKS_CPUSET,
+    "PidsLimit": _LACKS_PIDS,
+    "BlkioWeight": _LACKS_WEIGHT,
+    "BlkioWeightDevice": _LACKS_WEIGHT_DEVICE,
+    "MemorySwappiness": _SWAPPINESS,
+    "OomKillDisable": _OOM_DISABLE,
+}
+
+
 def _cpu_v1(cpu: Json) -> Iterator[Write]:
     if cpu.get("shares"):
         yield Write("cpu", "cpu.shares", str(cpu["shares"]), _LACKS_SHARES)

@@ -2,13 +2,15 @@
 
 import time
 
+import msgspec
 import pytest
 from fake_containers import MACHINE
 
+from onggi.containers import clamps
 from onggi.containers.host import parse_cpu_list
 from onggi.containers.merge import complete
 from onggi.containers.mount_points import all_points, image_volumes
-from onggi.containers.request import parse_create
+from onggi.containers.request import Resources, convert, parse_create
 from onggi.containers.validate import check_name, check_request
 from onggi.errors import InvalidArgument, Unsupported
 
@@ -153,3 +155,12 @@ def test_names(name):
     with pytest.raises(InvalidArgument, match="Invalid container name"):
         check_name(name)
     assert check_name("/web-1.x_y") == "web-1.x_y"
+
+
+def test_a_limit_that_the_machine_lacks_is_told_and_discarded():
+    machine = msgspec.structs.replace(MACHINE, limits=frozenset({"MemoryLimit"}))
+    said = [*clamps.lacking(convert({"Memory": 1 << 30, "BlkioWeight": 500}, Resources), machine)]
+    assert said == [
+        "Your kernel does not support Block I/O weight or the cgroup is not mounted. Weight discarded."
+    ]
+    assert not [*clamps.lacking(convert({"BlkioWeight": 500}, Resources), MACHINE)]
