@@ -25,6 +25,8 @@ def walk(tmp_path_factory):
         engine.start()
         engine.import_busybox()
         walk = Walk(str(engine.socket), directory)
+        engine.kill()  # what is shared runs already, and a second engine has found it
+        engine.start()
         yield walk
         walk.close()
     finally:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from typing import Any
 
@@ -35,6 +36,8 @@ class Queries:
     async def inspect(self, ref: str, size: bool = False) -> Json:
         """docker's ``ContainerInspectResponse``."""
         container = self._context.find(ref)
+        with contextlib.suppress(OnggiError):  # an image that is gone leaves nothing to say of layers
+            await self._context.rootfs(container)  # of a container that an earlier engine made
         answer = self._inspect(container)
         if size:
             answer |= await self.sizes(container)
