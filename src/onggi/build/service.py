@@ -59,7 +59,9 @@ class Builder:
                 stays = await asyncio.to_thread(keeping.keep, place, asked.kept)
                 yield {"aux": {"Context": asked.kept.next if stays else ""}}
             try:
-                plan = plan_of(parse(text, asked.shown_name), asked)
+                # In a thread: a large file takes seconds.
+                dockerfile = await asyncio.to_thread(parse, text, asked.shown_name)
+                plan = plan_of(dockerfile, asked)
                 async with aclosing(cast(Any, self._made(place, plan, asked, names))) as messages:
                     async for message in messages:
                         yield message

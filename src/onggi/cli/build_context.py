@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from onggi.archive.walk import Found
     from onggi.cli.build_sync import Sync
 
-MAX_DOCKERFILE = 16 << 20
+MAX_DOCKERFILE = 4 << 20
 _PIECE = 1 << 18
 _HEAD = 512
 # How archives begin: gzip, bzip2, xz, zstd; a plain tar has its word later.

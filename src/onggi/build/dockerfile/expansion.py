@@ -7,6 +7,7 @@ text; braces within braces are read by recursion, which has a limit.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
@@ -17,6 +18,8 @@ MAX_DEPTH = 64  # of braces in braces
 # What Go calls space, which is what docker trims and splits at.
 SPACE = " \t\n\v\f\r\x85\xa0\u1680\u2028\u2029\u202f\u205f\u3000" + "".join(map(chr, range(0x2000, 0x200B)))
 _SPECIAL = "@*#?-$!0"
+_SPACES = re.compile(f"[{re.escape(SPACE)}]+")
+_PLAIN = re.compile(r"[^'\"$<\\`}/]*")
 
 
 class Mode(NamedTuple):
@@ -60,14 +63,11 @@ class _Words:
 
     def add(self, text: str, *, quoted: bool = False) -> None:
         self.text.append(text)
-        if quoted or not any(character in SPACE for character in text):
-            self._word.append(text)
-            return
-        for character in text:
-            if character in SPACE:
-                self._finish()
-            else:
-                self._word.append(character)
+        first, *rest = (text,) if quoted else _SPACES.split(text)
+        self._word.append(first)
+        for word in rest:
+            self._finish()
+            self._word.append(word)
 
     def _finish(self) -> None:
         if word := "".join(self._word):
@@ -99,6 +99,12 @@ class _Expansion:
         self._at += 1
         return character
 
+    def _plain(self) -> str:
+        """The next character, with those behind it that never mean anything."""
+        start, match = self._at, _PLAIN.match(self._text, self._at + 1)
+        self._at = match.end() if match else start + 1
+        return self._text[start : self._at]
+
     def until(self, stop: str, raw: bool) -> tuple[str, list[str]]:
         """Expand up to ``stop``, which is consumed; "" is the end of the text."""
         words = _Words()
@@ -111,7 +117,7 @@ class _Expansion:
             elif character == self._escape:
                 self._escaped(words, raw)
             else:
-                words.add(self._next())
+                words.add(self._plain())
         if stop:
             raise InvalidArgument(f"unexpected end of statement while looking for matching {stop}")
         return words.finished()

@@ -16,7 +16,8 @@ from onggi.build.dockerfile.failure import DockerfileError
 from onggi.build.dockerfile.instructions import Heredoc
 from onggi.errors import InvalidArgument
 
-MAX_BYTES = 16 << 20
+MAX_BYTES = 4 << 20
+MAX_INSTRUCTIONS = 10_000
 MAX_LINE = 65535  # docker's
 
 _DIRECTIVE = re.compile(r"#\s*([a-zA-Z][a-zA-Z0-9]*)\s*=\s*(.+?)\s*")
@@ -97,6 +98,8 @@ class _Reader:
             first = self._at + 1
             text, continued = self._continuation(self._next().lstrip(SPACE))
             if text or continued:
+                if len(found) == MAX_INSTRUCTIONS:
+                    raise DockerfileError(f"more than {MAX_INSTRUCTIONS} instructions", first)
                 found.append(self._statement(text, continued, first, comments))
             # An empty line separates a comment from what follows.
             comments = []

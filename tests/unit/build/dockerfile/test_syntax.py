@@ -120,7 +120,8 @@ BAD = [
         b"FROM a\nRUN " + b"x" * 65532,
         "dockerfile parse error on line 2: dockerfile line greater than max allowed size of 65535",
     ),
-    (b"RUN " + b"x" * (100 << 20), "dockerfile is larger than max allowed size of 16777216"),
+    (b"RUN x\n" * 10_001, "dockerfile parse error on line 10001: more than 10000 instructions"),
+    (b"RUN " + b"x" * (100 << 20), "dockerfile is larger than max allowed size of 4194304"),
 ]
 
 
