@@ -106,6 +106,7 @@ def test_stages_give_files_and_only_what_is_needed_is_built(builds):
         COPY --from=more /tool /from-name
         COPY --from=0 /tool /from-number
         COPY --from=busybox /etc/passwd /from-image
+        COPY --from=busybox / /whole/
         RUN --mount=from=tools,source=/tool,target=/mnt/tool cat /mnt/tool > /from-mount
         CMD ["sh", "-c", "cat /from-name /from-number /from-mount; stat -c %u /from-name; ls"]
         """
@@ -113,7 +114,10 @@ def test_stages_give_files_and_only_what_is_needed_is_built(builds):
     assert "exit 9" not in done.output
     assert builds.run(done.tag) == "tool\nmore\ntool\ntool\n1000\n" + builds.run("busybox", "ls").replace(
         "home\n", "from-image\nfrom-mount\nfrom-name\nfrom-number\nhome\n"
-    )
+    ).replace("var\n", "var\nwhole\n")
+    whole = set(builds.run(done.tag, "ls", "/whole", "/whole/etc").split())
+    assert {"bin", "passwd"} < whole
+    assert not {"dev", "proc", "hosts"} & whole
     assert builds.run(done.tag, "head", "-1", "/from-image").startswith("root:")
 
 
@@ -182,10 +186,15 @@ def test_mounts_leave_no_trace(builds):
         RUN --mount=type=cache,target=/cache/deep cp /cache/deep/file /found
         RUN --mount=type=tmpfs,target=/scratch,size=1m echo x > /scratch/x
         RUN --mount=type=secret,id=none echo fine
+        RUN --mount=type=bind,source=data,target=/rw,rw echo more >> /rw/in && cat /rw/in > /out2
+        RUN --mount=type=bind,source=data/in,target=/f,rw echo changed > /f && cat /f >> /out2
+        RUN --mount=type=bind,from=busybox,source=etc,target=/e,rw rm /e/passwd && ls /e >> /out2
         RUN ls -d /in /cache /scratch /run/secrets > /left 2>/dev/null; true
         """
     )
     assert builds.run(done.tag, "cat", "/out", "/found", "/left") == "from the context\nkept\n"
+    assert builds.run(done.tag, "cat", "/out2") == "from the context\nmore\nchanged\ngroup\n"
+    assert builds.run(done.tag, "ls", "/etc/passwd") == "/etc/passwd\n"
     assert not (builds.context / "data/new").exists()
     missing = builds.build("FROM busybox\nRUN --mount=type=secret,id=s,required true", check=False)
     assert "secret s: not found" in missing.errors

@@ -155,11 +155,13 @@ def test_secrets_reach_steps_and_nothing_else(engine):
     secret = "s3cret-" + os.urandom(8).hex()
     text = (
         "FROM busybox\nRUN --mount=type=secret,id=key,uid=1000 "
-        "stat -c '%a %u' /run/secrets/key; sha256sum < /run/secrets/key > /sum; ls -l /run > /run-after"
+        "stat -c '%a %u' /run/secrets/key; sha256sum < /run/secrets/key > /sum; ls -l /run > /run-after\n"
+        "RUN --mount=type=secret,id=key,env=TOKEN echo length ${#TOKEN}; test ! -e /run/secrets\n"
     )
     header = {"Secrets": {"key": base64.b64encode(secret.encode()).decode()}, "Details": True}
     told = Wire(engine, {"Dockerfile": text}, header, t="secret").rest()
     assert "400 1000" in told
+    assert f"length {len(secret)}" in told
     assert '"Event":"done"' in told
     assert secret not in told
     found = engine.docker(
@@ -173,6 +175,16 @@ def test_secrets_reach_steps_and_nothing_else(engine):
                 if os.path.isfile(path) and not os.path.islink(path):
                     with open(path, "rb") as file:
                         assert secret.encode() not in file.read(), path
+
+
+def test_a_secret_variable_is_that_of_its_own_build(engine):
+    text = "FROM busybox\nRUN --mount=type=secret,id=key,env=TOKEN echo have $TOKEN; env | grep -c TOKEN"
+    for value in ("first", "second"):
+        header = {"Secrets": {"key": base64.b64encode(value.encode()).decode()}}
+        told = Wire(engine, {"Dockerfile": text}, header, t="token", nocache="1").rest()
+        assert f"have {value}" in told
+    assert "have \\n" in Wire(engine, {"Dockerfile": text}, t="token", nocache="1").rest()
+    assert b"TOKEN=" not in engine.docker("image", "inspect", "token").stdout
 
 
 def test_docker_py_builds(builds, client):

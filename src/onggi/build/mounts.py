@@ -16,7 +16,7 @@ from onggi.build.dockerfile import instructions as typed
 from onggi.build.options import Options
 from onggi.build.state import State
 from onggi.build.transfers import digest_of
-from onggi.build.workshop import Workshop
+from onggi.build.workshop import COPY, Workshop
 from onggi.containers.mount_points import MountPoint, check_destination
 from onggi.errors import InvalidArgument, Unsupported
 
@@ -47,7 +47,16 @@ class Mounts:
             if mount.origin:
                 return [*common, (await origin(mount.origin)).chain]
             return [*common, await digest_of(self._workshop, self._place, mount.source or ".")]
-        return [*common, mount.identity, mount.sharing, mount.size, mount.mode, mount.uid, mount.gid]
+        return [
+            *common,
+            mount.identity,
+            mount.env,
+            mount.sharing,
+            mount.size,
+            mount.mode,
+            mount.uid,
+            mount.gid,
+        ]
 
     @asynccontextmanager
     async def points(self, run: typed.Run, state: State, origin: Origin) -> AsyncIterator[list[MountPoint]]:
@@ -78,6 +87,8 @@ class Mounts:
         self, mount: typed.Mount, target: str, origin: Origin, stack: AsyncExitStack
     ) -> MountPoint:
         subpath = _inside(mount.source)
+        if not mount.read_only:
+            return self._directory(await self._copied(mount, subpath, origin), target, "", writable=True)
         if not mount.origin:
             return self._directory(self._place.context, target, subpath, writable=False)
         state = await origin(mount.origin)
@@ -87,6 +98,20 @@ class Mounts:
             type="image", name=image_id, source=image_id, destination=target, writable=False,
             propagation="rprivate", subpath=subpath,
         )  # fmt: skip
+
+    async def _copied(self, mount: typed.Mount, subpath: str, origin: Origin) -> str:
+        """A copy of what is mounted, for a step that may write to it: gone with the build."""
+        workshop = self._workshop
+        directory = f"{self._place.path}/{uuid.uuid4().hex}"
+        os.mkdir(directory, 0o700)
+        async with AsyncExitStack() as stack:
+            if mount.origin:
+                root_fd = await stack.enter_async_context(workshop.view(await origin(mount.origin)))
+            else:
+                root_fd = self._place.open()
+                stack.callback(os.close, root_fd)
+            await workshop.copy(root_fd, subpath, directory)
+        return f"{directory}/{COPY}"
 
     async def _cache(self, mount: typed.Mount, target: str, stack: AsyncExitStack) -> MountPoint:
         if mount.origin:
@@ -106,12 +131,28 @@ class Mounts:
         await asyncio.to_thread(holders.make, path, wish)
         return self._directory(f"{path}/fs", target, _inside(mount.source), writable=not _read_only(mount))
 
+    def variables(self, run: typed.Run) -> list[str]:
+        """Secrets that a step has as variables; they are told to its process alone."""
+        found = []
+        for mount in run.mounts:
+            content = self._content(mount) if mount.kind == "secret" and mount.env is not None else None
+            if content is not None:
+                found.append(
+                    f"{mount.env or secret_name(mount)}={content.decode('utf-8', 'surrogateescape')}"
+                )
+        if any("\0" in it for it in found):
+            raise InvalidArgument("a secret with a NUL byte cannot be a variable")
+        return found
+
+    def _content(self, mount: typed.Mount) -> bytes | None:
+        content = self._options.secrets.get(secret_name(mount))
+        if content is None and mount.required:
+            raise InvalidArgument(f"secret {secret_name(mount)}: not found")
+        return content
+
     def _secret(self, mount: typed.Mount, target: str) -> MountPoint | None:
-        name = mount.identity or mount.source or posixpath.basename(target)
-        content = self._options.secrets.get(name)
-        if content is None:
-            if mount.required:
-                raise InvalidArgument(f"secret {name}: not found")
+        content = self._content(mount)
+        if content is None or (mount.env is not None and not mount.target):
             return None
         path = f"{self._place.secrets}/{uuid.uuid4().hex}"
         _write(path, content, mount)
@@ -158,6 +199,11 @@ def destination(mount: typed.Mount, state: State) -> str:
     if not target:
         raise InvalidArgument(f"RUN --mount=type={mount.kind} needs a target")
     return check_destination(posixpath.join(state.directory, target))
+
+
+def secret_name(mount: typed.Mount) -> str:
+    """What a secret is called in the request."""
+    return mount.identity or mount.source or posixpath.basename(mount.target)
 
 
 def targets(points: Sequence[MountPoint]) -> list[str]:

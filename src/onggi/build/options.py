@@ -82,7 +82,3 @@ def check(run: typed.Run, options: Options) -> None:
     for mount in run.mounts:
         if mount.kind == "ssh":
             raise Unsupported("RUN --mount=type=ssh is not supported: give a key as a secret")
-        if mount.kind == "secret" and mount.env is not None:
-            raise Unsupported("RUN --mount=type=secret,env= is not supported: read the secret from its file")
-        if mount.kind == "bind" and not mount.read_only:
-            raise Unsupported("RUN --mount=type=bind,rw is not supported: copy what the step is to change")

@@ -100,7 +100,9 @@ class Runner:
             await self._do(key, state, step, task, origin, progress)
 
         # What is mounted of this build's own directory goes with it: such a step is this build's alone.
-        own = task.document or any(it.kind == "secret" or not it.origin for it in step.mounts)
+        own = task.document or any(
+            it.kind == "secret" or (it.kind == "bind" and not it.origin) for it in step.mounts
+        )
         diff_id = ""
         async for message in self._workshop.flights.follow((key, self) if own else key, work):
             if "layer" in message:
@@ -121,7 +123,9 @@ class Runner:
             image_id = await workshop.keep_image(lease, state)
             points = [*points, *self._document(task)]
             body = self._body(image_id, state, step, task)
-            container_id, _ = await workshop.containers.create(None, body, step=Step(points))
+            container_id, _ = await workshop.containers.create(
+                None, body, step=Step(points, self._mounts.variables(step))
+            )
             try:
                 await self._execute(container_id, task, progress.tell)
                 packing = {"targets": targets(points), "latest_ns": state.time_ns}

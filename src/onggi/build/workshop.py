@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, NamedTuple, TypeVar
@@ -10,9 +11,13 @@ from uuid import uuid4
 
 import msgspec
 
+from onggi.archive import gather
+from onggi.archive.extract import Limits
 from onggi.build.cache import Cache
 from onggi.build.state import State, timestamp
+from onggi.containers import pipes
 from onggi.containers.service import Containers
+from onggi.errors import InvalidArgument, NotFound
 from onggi.images.flights import Flights
 from onggi.images.hostbase import MEMBER, Seals
 from onggi.images.importer import finished
@@ -25,12 +30,14 @@ from onggi.kernel.failpoints import failpoint
 from onggi.oci.digest import chain_ids, sha256
 from onggi.oci.image import HOST, Image
 from onggi.oci.reference import Reference
+from onggi.store import space
 from onggi.store.content import Content, Lease
 from onggi.store.rootfs import Overlay, Rootfs
 from onggi.store.snapshots import Snapshots
 
 Json = Any
 T = TypeVar("T")
+COPY = "copy"
 
 
 class Workshop(NamedTuple):
@@ -122,6 +129,26 @@ class Workshop(NamedTuple):
                 yield fd
         finally:
             os.rmdir(nothing)
+
+    async def copy(self, root_fd: int, path: str, directory: str) -> None:
+        """Copy what a path leads to inside a root into a new directory of ours, as ``COPY``. Raises
+        InvalidArgument for what is neither file nor directory.
+        """
+        try:
+            (source,) = gather.find(root_fd, os.fsencode(path) or b".")
+        except (NotFound, ValueError):
+            raise InvalidArgument(f"{path}: no such file or directory, or more than one") from None
+        arguments = {"path": f"/{path}/." if source.is_directory else f"/{path}", "name": COPY}
+        target_fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        limits = Limits(bytes=space.room(target_fd))._asdict()
+        try:
+            async with pipes.output(lambda fd: self.job("pack", arguments, [root_fd, fd])) as pieces:
+                await pipes.feed(pieces, lambda fd: self.job("unpack", limits, [fd, target_fd]))
+        finally:
+            os.close(target_fd)
+        # Whoever mounts it follows no link of a stranger's.
+        if stat.S_IFMT(os.lstat(f"{directory}/{COPY}").st_mode) not in (stat.S_IFREG, stat.S_IFDIR):
+            raise InvalidArgument(f"{path} is neither a file nor a directory")
 
     @asynccontextmanager
     async def root(self, rootfs: Rootfs, *, readonly: bool) -> AsyncIterator[int]:

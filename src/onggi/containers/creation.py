@@ -24,9 +24,12 @@ Json = Any
 
 
 class Step(NamedTuple):
-    """A container that a build runs: of its image it has the files alone, and further mounts."""
+    """A container that a build runs: of its image it has the files alone, and further mounts; and variables
+    that are told to its process and written down nowhere.
+    """
 
     points: Sequence[MountPoint] = ()
+    variables: Sequence[str] = ()
 
 
 class Creator:
@@ -82,6 +85,7 @@ class Creator:
         name = name or names.generate(context.names.__contains__)
         context.reserve(name, container_id)
         container = Container(container_id, name, time.time_ns(), spec, State())
+        container.secret_variables = list(step.variables) if step else []
         try:
             context.make_directory(container_id)
         except OSError:

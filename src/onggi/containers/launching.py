@@ -8,6 +8,8 @@ import time
 from collections.abc import Hashable
 from typing import Any
 
+import msgspec
+
 from onggi.containers import files, hostdevices, records, repository, users, views
 from onggi.containers.context import Context
 from onggi.containers.failures import exit_code_of
@@ -15,7 +17,7 @@ from onggi.containers.host import Host
 from onggi.containers.model import Container, Health, State
 from onggi.containers.mounting import Mounting, check_source
 from onggi.containers.networking import Networking
-from onggi.containers.request import HostConfig
+from onggi.containers.request import ContainerConfig, HostConfig
 from onggi.containers.rootview import RootView, layers
 from onggi.containers.runtime import Started, StartRequest, StdinMode
 from onggi.containers.spec import Joined, SpecInput, allowed_capabilities, build_config
@@ -86,7 +88,7 @@ class Launcher:
         sandbox = await self._networking.reserve(container)
         source = SpecInput(
             id=container.id,
-            config=self._networking.config_of(container),
+            config=_with_secrets(container, self._networking.config_of(container)),
             host_config=spec.host_config,
             mounts=spec.mounts,
             identity=self.identity(container, rootfs, spec.config.user),
@@ -129,6 +131,8 @@ class Launcher:
         machine's devices or from another container too.
         """
         host = container.spec.host_config
+        if container.secret_variables:
+            return None  # what is remembered by a shape is for all of that shape
         modes = (host.network_mode, host.ipc_mode, host.pid_mode)
         if any(mode.startswith("container:") for mode in modes) or looks_at_devices(host) or host.links:
             return None
@@ -215,6 +219,12 @@ def _check_workdir(view: RootView, container: Container) -> None:
     )
     if not covered and view.kind(path) not in (0, stat.S_IFDIR):
         raise InvalidArgument(f"Cannot mkdir: {path} is not a directory")
+
+
+def _with_secrets(container: Container, config: ContainerConfig) -> ContainerConfig:
+    if not container.secret_variables:
+        return config
+    return msgspec.structs.replace(config, env=[*config.env, *container.secret_variables])
 
 
 def _make_sources(container: Container) -> None:

@@ -99,6 +99,7 @@ class Container:
         self.restart_timer: asyncio.TimerHandle | None = None
         self.started_once = asyncio.Event()
         self.views: set[View] = set()
+        self.secret_variables: list[str] = []  # of its process, and in no record (rule R14)
 
     @property
     def status(self) -> str:
