@@ -22,6 +22,11 @@ CASES = {
         B + "COPY --chown=1000:29 --chmod=0640 a /x/a\nCOPY --chown=user s /s\n",
         {"a": "1", "s/t": "2"},
     ),
+    "copy chmod symbolic": (
+        [],
+        B + "COPY --chmod=u=rwX,go=rX . /c/\nCOPY --chmod=+x a /a\n",
+        {"a": "1", "d/s": "#!/bin/sh"},
+    ),
     "copy link": ([], B + "COPY --link a /l/a\n", {"a": "1"}),
     "copy over": (
         [],

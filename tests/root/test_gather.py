@@ -25,7 +25,7 @@ class Place:
 
     def copy(self, *sources, to, **changed):
         """Members by name, or the error."""
-        arguments = {"sources": sources, "destination": to, "files": [], "owner": (0, 0), "mode": -1}
+        arguments = {"sources": sources, "destination": to, "files": [], "owner": (0, 0), "mode": ""}
         arguments |= {"time_ns": 5_000_000_000, "exclude": [], "parents": False, "make": False}
         arguments |= {"lowers": [str(self.image)]} | changed
         root = os.open(self.context, os.O_RDONLY | os.O_DIRECTORY)
@@ -72,7 +72,7 @@ def test_what_is_copied_where(place, sources, to, more, names):
 
 def test_headers_are_the_callers_but_for_directories_that_are_there(place):
     os.chown(place.context / "src", 7, 8)
-    found = place.copy("src/x.py", to="/usr/lib/sub/", owner=(3, 4), mode=0o640)
+    found = place.copy("src/x.py", to="/usr/lib/sub/", owner=(3, 4), mode="0640")
     with tarfile.open(place.output) as archive:
         seen = {it.name: (it.mode, it.uid, it.gid, it.mtime) for it in archive}
     assert seen["usr/lib"] == (0o711, 0, 0, 5)

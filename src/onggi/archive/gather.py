@@ -16,6 +16,7 @@ from typing import NamedTuple
 from onggi.archive import globs, names, tar
 from onggi.archive.below import Below
 from onggi.archive.ignore import Ignored
+from onggi.archive.modes import Mode
 from onggi.archive.names import show
 from onggi.archive.pack import Packer, xattrs_of
 from onggi.archive.walk import Found, Opener, walk
@@ -29,7 +30,7 @@ class Wish(NamedTuple):
     """What is copied where.
 
     ``sources`` are patterns, ``files`` names with their content; a ``destination`` that ends in ``/`` is a
-    directory. ``owner`` None keeps the sources' owners, ``mode`` -1 their modes. ``parents`` keeps the
+    directory. ``owner`` None keeps the sources' owners, ``mode`` None their modes. ``parents`` keeps the
     directories of a source. ``make``: the destination is a directory that is made, nothing is copied.
     """
 
@@ -37,7 +38,7 @@ class Wish(NamedTuple):
     destination: bytes
     files: list[tuple[bytes, bytes]]
     owner: tuple[int, int] | None
-    mode: int
+    mode: Mode | None
     time_ns: int
     exclude: Ignored
     parents: bool = False
@@ -194,8 +195,8 @@ class _Gathering:
             return entry
         if self._wish.owner:
             entry = entry._replace(uid=self._wish.owner[0], gid=self._wish.owner[1])
-        if self._wish.mode >= 0 and entry.kind != tar.SYMLINK:
-            entry = entry._replace(mode=self._wish.mode)
+        if self._wish.mode and entry.kind != tar.SYMLINK:
+            entry = entry._replace(mode=self._wish.mode(entry.mode, entry.kind == tar.DIRECTORY))
         return entry
 
 

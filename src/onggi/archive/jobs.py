@@ -8,7 +8,7 @@ import os
 from collections.abc import Callable
 from typing import Any
 
-from onggi.archive import copyin, diff, stubs
+from onggi.archive import copyin, diff, modes, stubs
 from onggi.archive import gather as gathering
 from onggi.archive import look as looking
 from onggi.archive import pack as packing
@@ -134,7 +134,7 @@ def gather(fds: list[int], arguments: Json) -> Json:
         destination=os.fsencode(arguments["destination"]),
         files=[(os.fsencode(name), content.encode()) for name, content in arguments["files"]],
         owner=(int(owner[0]), int(owner[1])) if owner else None,
-        mode=int(arguments["mode"]),
+        mode=modes.parse(arguments["mode"]) if arguments["mode"] else None,
         time_ns=int(arguments["time_ns"]),
         exclude=Ignored(arguments["exclude"]),
         parents=bool(arguments["parents"]),

@@ -15,7 +15,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
-from onggi.archive import gather
+from onggi.archive import gather, modes
 from onggi.build import changes, remote
 from onggi.build.context import Place, begins_as_tar
 from onggi.build.dockerfile import instructions as typed
@@ -64,7 +64,7 @@ class Transfers:
             sources=list(step.sources),
             files=[(file.name, file.body) for file in step.files],
             owner=owner or (None if source else (0, 0)),
-            mode=_mode(step.chmod),
+            mode=_checked(step.chmod),
             time_ns=state.time_ns,
             exclude=list(step.exclude),
             parents=isinstance(step, typed.Copy) and step.parents,
@@ -108,7 +108,7 @@ class Transfers:
             destination(state, step.destination),
             files=[(file.name, file.body) for file in step.files],
             owner=owner or (0, 0),
-            mode=_mode(step.chmod),
+            mode=_checked(step.chmod),
             time_ns=state.time_ns,
             exclude=list(step.exclude),
         )
@@ -260,16 +260,15 @@ async def digest_of(workshop: Workshop, place: Place, source: str) -> str:
 
 def _wish(place: str, **given: Json) -> Json:
     """Arguments of the job ``gather``."""
-    usual: Json = {"sources": [], "files": [], "owner": None, "mode": -1, "time_ns": 0, "exclude": []}
+    usual: Json = {"sources": [], "files": [], "owner": None, "mode": "", "time_ns": 0, "exclude": []}
     return usual | {"destination": place, "parents": False, "make": False} | given
 
 
-def _mode(text: str) -> int:
-    if not text:
-        return -1
-    if text.strip("01234567") or len(text) > 5:
-        raise Unsupported(f"--chmod={text}: only octal modes are supported, such as 0644")
-    return int(text, 8)
+def _checked(mode: str) -> str:
+    """A mode as written. Raises InvalidArgument."""
+    if mode:
+        modes.parse(mode)
+    return mode
 
 
 def _identity(directories: Sequence[str], text: str) -> tuple[int, int]:
