@@ -79,7 +79,7 @@ def test_networks_volumes_and_images(engine):
             host = {"NetworkMode": name, "Binds": [f"{name}:/data"], "AutoRemove": True}
             made = {**config("sh", "-c", "echo kept > /data/it"), "HostConfig": host}
             container = await docker.containers.run(made)
-            await container.wait()
+            await container.wait(condition="removed")
             facts = await volume.show()
             assert facts["Name"] == name
             assert (await network.show())["Name"] == name
