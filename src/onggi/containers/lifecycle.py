@@ -51,8 +51,8 @@ class Lifecycle:
             raise Conflict(f"cannot kill container: {ref}: container {container.id} is not running")
         # As docker, answer a SIGKILL when it has taken effect: clients inspect or remove right behind it.
         ended = self._runs.exit_future(container) if number == 9 else None
+        self._context.publish(container, "kill", signal=str(number))  # before that of the death
         await self._send(container, number)
-        self._context.publish(container, "kill", signal=str(number))
         if ended is not None and not await _settled(ended, _KILL_GRACE_S):
             raise Conflict(_NO_EXIT)
 
@@ -89,8 +89,8 @@ class Lifecycle:
         if container.state.paused:
             await self._resume(container)
         await self._context.save(container)
-        await self._send(container, number)
         self._context.publish(container, "kill", signal=str(number))
+        await self._send(container, number)
         failpoint("containers.stop.after_signal")
         limit_s = container.spec.config.stop_timeout if timeout_s is None else timeout_s
         limit_s = STOP_TIMEOUT_S if limit_s is None else limit_s
@@ -100,11 +100,11 @@ class Lifecycle:
 
     async def kill_all(self, container: Container, ended: asyncio.Future[Json]) -> None:
         """SIGKILL for every process, and wait for the end."""
+        self._context.publish(container, "kill", signal="9")
         try:
             await self._context.runtime.call(container.id, "kill", {})
         except NotFound:
             pass  # the end is on its way
-        self._context.publish(container, "kill", signal="9")
         if not await _settled(ended, _KILL_GRACE_S):
             raise Conflict(_NO_EXIT)
 
