@@ -63,3 +63,14 @@ def test_what_is_no_host(engine, host):
     done = engine.onggi("-H", host, "ps")
     assert done.returncode == 1
     assert b"invalid ssh URL" in done.stderr
+
+
+def test_an_ssh_that_fails(engine, tmp_path):
+    (tmp_path / "ssh").write_text("#!/bin/sh\necho no route >&2\nexit 255\n")
+    (tmp_path / "ssh").chmod(0o755)
+    env = engine.environment | {"PATH": f"{tmp_path}:{os.environ['PATH']}"}
+    command = [*ONGGI, "-H", "ssh://far.example", "ps"]
+    done = subprocess.run(command, capture_output=True, timeout=DEADLINE_S, env=env)
+    assert done.returncode == 1
+    assert done.stderr.startswith(b"no route\n")
+    assert b"ssh to ssh://far.example has ended: make sure that it works" in done.stderr

@@ -7,7 +7,7 @@ import os
 from onggi.client import http
 from onggi.client.codec import decode, encode
 from onggi.client.endpoint import Endpoint
-from onggi.client.errors import ClientError, EngineError, Unreachable
+from onggi.client.errors import ClientError, Disconnected, EngineError, Unreachable
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -74,9 +74,9 @@ class Engine:
         sock = self.connect()
         try:
             response = http.exchange(sock, method, target, fields, payload)
-        except OSError as error:
+        except (OSError, Disconnected) as error:
             sock.close()
-            raise ClientError(f"error during connect: {_words(error)}") from None
+            raise self._broken(error) from None
         except BaseException:
             sock.close()
             raise
@@ -129,6 +129,17 @@ class Engine:
             if not self.endpoint.own:
                 raise Unreachable(self._absent()) from None
             return self._start_and_connect(error)
+
+    def _broken(self, error: OSError | Disconnected) -> ClientError:
+        """What is said of an exchange that broke off before its answer."""
+        if self.endpoint.kind == "ssh":
+            return ClientError(
+                f"error during connect: ssh to {self.endpoint.host} has ended: make sure that it works, and "
+                "that onggi or docker is installed there"
+            )
+        if isinstance(error, Disconnected):
+            return error
+        return ClientError(f"error during connect: {_words(error)}")
 
     def _start_and_connect(self, reason: OSError) -> Socket:
         from time import sleep
