@@ -77,7 +77,11 @@ async def feed(chunks: Chunks, job: Callable[[int], Awaitable[Json]]) -> Json:
         await _ended(running, write_fd, writing)
         raise
     os.close(write_fd)
-    return await asyncio.shield(running)
+    try:
+        return await asyncio.shield(running)
+    except asyncio.CancelledError:
+        await _ended(running)  # who leaves may be about to remove what the job works on
+        raise
 
 
 async def _ended(
