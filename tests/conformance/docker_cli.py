@@ -339,7 +339,9 @@ def main() -> int:
         try:
             return within(arguments, Path(directory))
         finally:
-            subprocess.run(["umount", "-l", "-R", directory], stderr=subprocess.DEVNULL)
+            for line in reversed(Path("/proc/self/mountinfo").read_text().splitlines()):
+                if (place := line.split()[4]).startswith(directory):
+                    subprocess.run(["umount", "-l", place])
 
 
 if __name__ == "__main__":
