@@ -10,6 +10,7 @@ from onggi.cli.build_progress import MODES, show
 from onggi.cli.build_request import headers_of, query_of, refuse
 from onggi.cli.build_sync import sync_of
 from onggi.cli.command import Command, Failure, Options
+from onggi.cli.pulling import TRUST, refuse_trust
 from onggi.client.codec import indent
 from onggi.client.config import replace_file
 from onggi.client.errors import EngineError
@@ -30,6 +31,7 @@ _ABSENT, _CONFLICT = 404, 409
 def run(cli: Cli, options: Options, arguments: list[str]) -> int:
     """Build an image from a Dockerfile; with --check say what is unwise in that instead."""
     refuse(options)
+    refuse_trust(cli, options)
     checking = options.on("check") or options.text("call") == "check"
     if options.text("call") not in ("build", "check"):
         raise Failure(f"--call={options.text('call')} is not supported by this build: build or check", 125)
@@ -162,6 +164,7 @@ COMMAND = Command(
         ("cpu-shares", "c", "int", "", "Share of processor time under contention"),
         ("cpuset-cpus", "", "string", "", "Processors to run on (0-3, 0,1)"),
         ("cpuset-mems", "", "string", "", "Memory nodes to use (0-3, 0,1)"),
+        TRUST,
         ("file", "f", "string", "", "The Dockerfile, - for standard input (default PATH/Dockerfile)"),
         ("force-rm", "", "bool", "", ""),
         ("iidfile", "", "string", "", "Write the image's ID to this file"),
