@@ -194,7 +194,8 @@ def test_holes_stay_holes(tmp_path, options):
     target.mkdir()
     assert jobs.unpack(data, target)["result"]["bytes"] == 100 << 20
     assert (target / "holes").read_bytes() == original.read_bytes()
-    assert (target / "holes").stat().st_blocks == original.stat().st_blocks
+    # Beside the data a file system counts what it needs to find them, which depends on what is free.
+    assert (target / "holes").stat().st_blocks <= original.stat().st_blocks + 64
 
 
 @pytest.mark.parametrize("options", SPARSE, ids=["old", "0.0", "0.1", "1.0"])
