@@ -91,6 +91,8 @@ def test_every_step_is_an_image_to_run(builds):
     done = builds.build("FROM busybox\nRUN echo halfway > /state\nRUN rm /state")
     step = done.output.split("RUN echo halfway > /state\n ---> ")[1].split("\n")[0]
     assert builds.run(step, "cat", "/state") == "halfway\n"
+    shown = json.loads(builds.engine.docker("system", "df", "-v", "--format", "json", check=True).stdout)
+    assert not [image for image in shown["Images"] if step in image["ID"]]
 
 
 def running(engine):

@@ -30,7 +30,7 @@ class DataRoot:
     async def usage(self) -> Json:
         """docker's answer of GET /system/df, in bytes of file data."""
         services = self._services
-        images = await services.images.list({}, True)
+        images = await services.images.list({}, False)  # as docker: none that a build made on the way
         containers = await services.containers.list(all=True, size=True)
         used = Counter(container["ImageID"] for container in containers)
         found = await self._database.run(sharing)
