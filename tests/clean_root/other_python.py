@@ -56,7 +56,7 @@ def main() -> int:
         prepare(version, directory)
     env = {"PATH": "/usr/bin:/bin:/usr/sbin:/sbin", "HOME": "/root", "LANG": "C.UTF-8"}
     env |= {"PYTHONPATH": str(directory / "packages"), "PYTHONDONTWRITEBYTECODE": "1"}
-    pytest = f"cd '{CHECKOUT}' && exec python{version} -m pytest -q tests/unit"
+    pytest = f"cd '{CHECKOUT}' && exec python{version} -m pytest -q -n auto tests/unit"
     world = root.World(directory / "fs", [str(CHECKOUT)], env, f"onggi-check-{os.getpid()}")
     status = root.run(world, ["sh", "-c", pytest])
     print(f"exit status {status}")

@@ -73,6 +73,7 @@ def test_a_name_that_does_not_exist_costs_a_hash(monkeypatch):
         "ann:$apr1$x$JqTbJSoB8x.ahw8BeQOYx0", "ann:" + ANN[:-1], "ann:" + ANN + "x", "ann:$2x" + ANN[3:],
         "ann:" + ANN.replace("$04$", "$31$"), "ann:" + ANN.replace("$04$", "$03$"),
     ],
+    ids=lambda _: "line",  # each has a salt of its own, and workers must agree on names
 )  # fmt: skip
 def test_lines_that_are_refused(line):
     with pytest.raises(InvalidArgument, match="line 2") as refused:
