@@ -24,7 +24,7 @@ HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent))
 
 from benchmarks import sampling  # noqa: E402
-from benchmarks.engines import CHECKOUT, dockerd, fresh_disk, onggi, run  # noqa: E402
+from benchmarks.engines import CHECKOUT, busybox_archive, dockerd, fresh_disk, onggi, run  # noqa: E402
 from benchmarks.sampling import Sample, busy  # noqa: E402
 
 BASE, FILES, BURN = "bench-base", 20_000, 1_000_000
@@ -77,19 +77,6 @@ def write_contexts(place: Path, burn: int) -> dict[str, Path]:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(f"file {number}\n" * 40)
     return {name: place / name for name in texts}
-
-
-def base_archive(place: Path) -> Path:
-    """busybox as a root file system."""
-    root = place / "base"
-    (root / "bin").mkdir(parents=True)
-    for name in ("dev", "proc", "sys", "tmp", "etc"):
-        (root / name).mkdir()
-    shutil.copy("/bin/busybox", root / "bin/busybox")
-    for name in ("sh", "echo", "true"):
-        (root / "bin" / name).symlink_to("busybox")
-    run("tar", "-C", str(root), "-cf", str(place / "base.tar"), ".")
-    return place / "base.tar"
 
 
 # -- builders ----------------------------------------------------------------------------------------------
@@ -192,7 +179,7 @@ def sample(open_: Opener, scratch: Path, contexts: dict[str, Path], archive: Pat
 
 
 def measure(options: argparse.Namespace, scratch: Path) -> dict[str, list[Sample]]:
-    contexts, archive = write_contexts(scratch, options.burn), base_archive(scratch)
+    contexts, archive = write_contexts(scratch, options.burn), busybox_archive(scratch)
     openers = builders(options)
     results: dict[str, list[Sample]] = {f"{name}: {case}": [] for case in CASES for name in openers}
     for _ in range(options.rounds):

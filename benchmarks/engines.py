@@ -45,6 +45,19 @@ def fresh_disk(scratch: Path) -> Iterator[Path]:
         image.unlink()
 
 
+def busybox_archive(place: Path) -> Path:
+    """busybox as a root file system."""
+    root = place / "base"
+    (root / "bin").mkdir(parents=True)
+    for name in ("dev", "proc", "sys", "tmp", "etc"):
+        (root / name).mkdir()
+    shutil.copy("/bin/busybox", root / "bin/busybox")
+    for name in ("sh", "echo", "sleep", "true"):
+        (root / "bin" / name).symlink_to("busybox")
+    run("tar", "-C", str(root), "-cf", str(place / "base.tar"), ".")
+    return place / "base.tar"
+
+
 @contextlib.contextmanager
 def process(*command: str, log: Path, env: dict[str, str] | None = None) -> Iterator[subprocess.Popen[bytes]]:
     with open(log, "ab") as out:
@@ -59,10 +72,11 @@ def process(*command: str, log: Path, env: dict[str, str] | None = None) -> Iter
 
 
 @contextlib.contextmanager
-def onggi(disk: Path, scratch: Path, cli: str, inside: Inside = ()) -> Iterator[str]:
-    """Our engine; yields its address."""
+def onggi(disk: Path, scratch: Path, cli: str, inside: Inside = (), *, again: bool = False) -> Iterator[str]:
+    """Our engine; yields its address. ``again``: after one that was killed, whose containers run on."""
     data, execution = disk / "data", scratch / "run"
-    shutil.rmtree(execution, ignore_errors=True)
+    if not again:
+        shutil.rmtree(execution, ignore_errors=True)
     address = f"unix://{execution}/onggi.sock"
     command = [
         *inside,
