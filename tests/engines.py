@@ -5,6 +5,7 @@ Suites that use it run in the private mount and network namespaces of tests/conf
 
 import contextlib
 import glob
+import hashlib
 import io
 import os
 import select
@@ -81,6 +82,11 @@ class RealEngine:
     @property
     def url(self) -> str:
         return f"unix://{self.socket}"
+
+    @property
+    def table(self) -> str:
+        """The name of its tables in the packet filter."""
+        return "onggi-" + hashlib.sha256(str(self.data_root).encode()).hexdigest()[:6]
 
     @property
     def environment(self) -> dict[str, str]:
@@ -164,6 +170,10 @@ class RealEngine:
         """End everything of this engine, and remove its groups."""
         self.stop()
         wait_until(self._ended, f"processes of {self.cgroup_parent}")
+        # Rules outlive an engine as containers do, and would take the ports of the next one.
+        tables = "".join(f"table {it} {self.table}\ndelete table {it} {self.table}\n" for it in ("ip", "ip6"))
+        with contextlib.suppress(FileNotFoundError):
+            subprocess.run(["nft", "-f", "-"], input=tables.encode(), check=True)
         for root in self._groups():
             for directory, _, _ in os.walk(root, topdown=False):
                 os.rmdir(directory)
