@@ -22,6 +22,7 @@ from onggi.build.dockerfile import instructions as typed
 from onggi.build.state import State
 from onggi.build.workshop import Workshop
 from onggi.containers import pipes
+from onggi.containers.exporting import trees_of
 from onggi.containers.rootview import RootView
 from onggi.containers.users import resolve
 from onggi.errors import InvalidArgument, NotFound, Unsupported
@@ -29,7 +30,6 @@ from onggi.images.streams import PIECE, of_file
 from onggi.kernel import paths
 from onggi.oci.digest import chain_ids
 from onggi.store.content import Lease
-from onggi.store.rootfs import Rootfs
 
 Json = Any
 Origin = Callable[[str], Awaitable[State]]
@@ -284,20 +284,6 @@ def _digest(fd: int) -> str:
         digest.update(piece)
         offset += len(piece)
     return "sha256:" + digest.hexdigest()
-
-
-def trees_of(rootfs: Rootfs) -> list[Json]:
-    """What the job ``pack_layer`` compares."""
-    return [
-        {
-            "top": overlay.upper,
-            "lowers": overlay.lowers,
-            "place": overlay.target,
-            "masks": [(mask.kind, mask.path) for mask in overlay.masks],
-            "whole": False,
-        }
-        for overlay in rootfs.overlays
-    ]
 
 
 def _open_archive(directory: str, source: str) -> int:

@@ -16,6 +16,7 @@ from onggi.containers.lifecycle import Lifecycle
 from onggi.containers.model import Container
 from onggi.containers.views import Views
 from onggi.errors import Conflict, NotFound, Unsupported
+from onggi.store.rootfs import Rootfs
 
 Json = Any
 
@@ -105,13 +106,18 @@ class Exporting:
             image = await self._context.images.get(container.spec.image_id)
             lowers = await self._context.snapshots.layers(image, to_mount=False)
             return [{"top": rootfs.path, "lowers": lowers, "place": "/", "masks": [], "whole": True}]
-        return [
-            {
-                "top": overlay.upper,
-                "lowers": overlay.lowers,
-                "place": overlay.target,
-                "masks": [(mask.kind, mask.path) for mask in overlay.masks],
-                "whole": False,
-            }
-            for overlay in rootfs.overlays
-        ]
+        return trees_of(rootfs)
+
+
+def trees_of(rootfs: Rootfs) -> list[Json]:
+    """What the jobs ``changes`` and ``pack_layer`` compare: the directories of each overlay of a root."""
+    return [
+        {
+            "top": overlay.upper,
+            "lowers": overlay.lowers,
+            "place": overlay.target,
+            "masks": [(mask.kind, mask.path) for mask in overlay.masks],
+            "whole": False,
+        }
+        for overlay in rootfs.overlays
+    ]

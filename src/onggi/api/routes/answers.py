@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
-from typing import Any
+from contextlib import aclosing
+from typing import Any, cast
 
 import msgspec
 
+from onggi.api.errors import message_of
 from onggi.api.http.message import Response
 
 Json = Any
@@ -28,3 +31,19 @@ async def json_lines(values: AsyncIterator[Json]) -> AsyncIterator[bytes]:
     """Encode a stream of objects."""
     async for value in values:
         yield json_line(value)
+
+
+async def told(first: Json, rest: AsyncIterator[Json]) -> AsyncIterator[bytes]:
+    """Encode docker's messages, ``first`` (None for none) and the ``rest``; an error is the last of them."""
+    try:
+        async with aclosing(cast(Any, rest)):
+            if first is not None:
+                yield json_line(first)
+            async for message in rest:
+                yield json_line(message)
+    except (asyncio.CancelledError, GeneratorExit):
+        raise
+    except Exception as error:
+        code = getattr(error, "code", None)  # of a program that ended
+        detail: Json = {"code": code} if isinstance(code, int) and code else {}
+        yield json_line({"errorDetail": detail | {"message": message_of(error)}, "error": message_of(error)})

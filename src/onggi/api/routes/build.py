@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import asyncio
 import base64
 import binascii
-from collections.abc import AsyncIterator
-from contextlib import aclosing
-from typing import Any, cast
+from typing import Any
 
 import msgspec
 
 from onggi.api.engine import Engine
-from onggi.api.errors import message_of
 from onggi.api.http.message import Request, Stream
 from onggi.api.query import Query
 from onggi.api.router import Answer, Handler, Route
-from onggi.api.routes.answers import answer, json_line
+from onggi.api.routes.answers import answer, told
 from onggi.build.credentials import decode
 from onggi.build.options import Kept, Options
 from onggi.errors import InvalidArgument, NotFound, Unsupported
@@ -48,22 +44,7 @@ async def build(engine: Engine, request: Request) -> Answer:
     """POST /build."""
     messages = engine.builder.build(request.body.chunks(), options_of(request))
     first = await anext(messages, None)
-    return Stream(_lines(first, messages))
-
-
-async def _lines(first: Json, rest: AsyncIterator[Json]) -> AsyncIterator[bytes]:
-    try:
-        async with aclosing(cast(Any, rest)):
-            if first is not None:
-                yield json_line(first)
-            async for message in rest:
-                yield json_line(message)
-    except (asyncio.CancelledError, GeneratorExit):
-        raise
-    except Exception as error:
-        code = getattr(error, "code", 0)
-        detail = ({"code": code} if code else {}) | {"message": message_of(error)}
-        yield json_line({"errorDetail": detail, "error": message_of(error)})
+    return Stream(told(first, messages))
 
 
 def options_of(request: Request) -> Options:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator
 from contextlib import aclosing
 from typing import Any, cast
@@ -10,11 +9,10 @@ from typing import Any, cast
 import msgspec
 
 from onggi.api.engine import Engine
-from onggi.api.errors import message_of
 from onggi.api.http.message import Request, Stream
 from onggi.api.query import Query
 from onggi.api.router import Answer, Route
-from onggi.api.routes.answers import answer, json_line
+from onggi.api.routes.answers import answer, told
 from onggi.containers.committing import CommitOptions
 from onggi.errors import InvalidArgument, OnggiError, Unauthenticated, Unsupported
 from onggi.oci.platform import Platform
@@ -93,7 +91,7 @@ async def load(engine: Engine, request: Request) -> Answer:
     query = Query(request.query)
     messages = engine.transfers.load(request.body.chunks(), platform_of(request, (1, 48)))
     # Whatever is wrong with the archive is told in the stream: clients of docker's look for it there.
-    return Stream(_lines(None, _quiet(messages) if query.flag("quiet") else messages))
+    return Stream(told(None, _quiet(messages) if query.flag("quiet") else messages))
 
 
 async def save(engine: Engine, request: Request) -> Answer:
@@ -154,20 +152,7 @@ async def progress(messages: AsyncIterator[Json]) -> Answer:
     """Answer with messages: what fails before the first is an answer of its own, what fails later is told in
     the stream.
     """
-    return Stream(_lines(await anext(messages, None), messages))
-
-
-async def _lines(first: Json, rest: AsyncIterator[Json]) -> AsyncIterator[bytes]:
-    try:
-        async with aclosing(cast(Any, rest)):
-            if first is not None:
-                yield json_line(first)
-            async for message in rest:
-                yield json_line(message)
-    except (asyncio.CancelledError, GeneratorExit):
-        raise
-    except Exception as error:
-        yield json_line({"errorDetail": {"message": message_of(error)}, "error": message_of(error)})
+    return Stream(told(await anext(messages, None), messages))
 
 
 async def _quiet(messages: AsyncIterator[Json]) -> AsyncIterator[Json]:
