@@ -19,6 +19,7 @@ from onggi.build.transfers import digest_of
 from onggi.build.workshop import COPY, Workshop
 from onggi.containers.mount_points import MountPoint, check_destination
 from onggi.errors import InvalidArgument, Unsupported
+from onggi.kernel.files import write_all
 
 Json = Any
 Origin = Callable[[str], Awaitable[State]]  # the state of a stage or image that a mount is from
@@ -223,7 +224,7 @@ def _inside(path: str) -> str:
 def _write(path: str, content: bytes, mount: typed.Mount) -> None:
     fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o400)
     try:
-        os.write(fd, content)
+        write_all(fd, content)
         os.fchown(fd, mount.uid or 0, mount.gid or 0)
         os.fchmod(fd, 0o400 if mount.mode is None else mount.mode & 0o777)
     finally:
