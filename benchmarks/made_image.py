@@ -67,13 +67,14 @@ def debian() -> bytes:
     return made.stdout
 
 
-def documents(layers: list[bytes], blobs: list[bytes], kind: str) -> tuple[bytes, bytes]:
-    """Configuration and manifest."""
+def documents(layers: list[bytes], blobs: list[bytes], kind: str, number: int = 0) -> tuple[bytes, bytes]:
+    """Configuration and manifest; ``number`` makes images of the same layers differ."""
     config = json.dumps(
         {
             "architecture": "amd64",
             "os": "linux",
-            "config": {"Env": ["PATH=/usr/sbin:/usr/bin:/sbin:/bin"], "Cmd": ["true"]},
+            "config": {"Env": ["PATH=/usr/sbin:/usr/bin:/sbin:/bin"], "Cmd": ["true"]}
+            | ({"Labels": {"number": str(number)}} if number else {}),
             "rootfs": {"type": "layers", "diff_ids": [digest(it) for it in layers]},
         }
     ).encode()
@@ -93,12 +94,29 @@ def documents(layers: list[bytes], blobs: list[bytes], kind: str) -> tuple[bytes
 def write_docker_archive(path: Path, layers: list[bytes], name: str) -> None:
     """As docker 20 saves: a directory for each layer, manifest.json last."""
     config, _ = documents(layers, layers, f"{OCI}.layer.v1.tar")
+    _write_archive(path, layers, {name: config})
+
+
+def write_many(path: Path, count: int) -> None:
+    """A docker archive of so many images that share a layer of one file."""
+    layers = [pack([("file", b"content")])]
+    configs = {
+        f"many{number % 50}:{number}": documents(layers, layers, f"{OCI}.layer.v1.tar", number)[0]
+        for number in range(1, count + 1)
+    }
+    _write_archive(path, layers, configs)
+
+
+def _write_archive(path: Path, layers: list[bytes], configs: dict[str, bytes]) -> None:
     names = [f"{digest(it)[7:]}/layer.tar" for it in layers]
-    manifest = [{"Config": f"{digest(config)[7:]}.json", "RepoTags": [name], "Layers": names}]
+    manifest = [
+        {"Config": f"{digest(config)[7:]}.json", "RepoTags": [name], "Layers": names}
+        for name, config in configs.items()
+    ]
     with tarfile.open(path, "w") as archive:
         for member, data in [
             *zip(names, layers, strict=True),
-            (f"{digest(config)[7:]}.json", config),
+            *((f"{digest(config)[7:]}.json", config) for config in configs.values()),
             ("manifest.json", json.dumps(manifest).encode()),
         ]:
             info = tarfile.TarInfo(member)

@@ -1,8 +1,9 @@
 #!/usr/bin/env python3
-"""Many containers on one engine, beside dockerd: `ps -a`, one more start, the recovery of a killed onggid.
+"""Many images and containers on one engine, beside dockerd: lists, one more start, recovery of onggid.
 
-Both engines get as many containers, of which so many run; the docker command asks both in turn. Needs root,
-docker and busybox; it makes mount and network namespaces of its own.
+Both engines get as many images, which are listed and removed, and as many containers, of which so many run;
+the docker command asks both in turn. Needs root, docker, busybox and curl; it makes mount and network
+namespaces of its own.
 """
 
 import argparse
@@ -18,6 +19,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,8 +27,9 @@ HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent))
 
 from benchmarks import sampling  # noqa: E402
-from benchmarks.engines import busybox_archive, dockerd, onggi, wait_for  # noqa: E402
-from benchmarks.sampling import Sample, busy, median  # noqa: E402
+from benchmarks.engines import CHECKOUT, busybox_archive, dockerd, onggi, wait_for  # noqa: E402
+from benchmarks.made_image import write_many  # noqa: E402
+from benchmarks.sampling import Case, Sample, busy, median  # noqa: E402
 
 IMAGE, AT_ONCE = "bench", 4
 Restart = Callable[[], contextlib.AbstractContextManager[str]]
@@ -34,6 +37,7 @@ Restart = Callable[[], contextlib.AbstractContextManager[str]]
 
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--images", type=int, default=1000)
     parser.add_argument("--containers", type=int, default=1000)
     parser.add_argument("--running", type=int, default=200)
     parser.add_argument("--rounds", type=int, default=20)
@@ -47,18 +51,22 @@ class Side:
     """One engine, driven by the docker command."""
 
     def __init__(self, name: str, address: str, cli: str) -> None:
-        self.name, self._base = name, [cli, "-H", address]
+        self.name, self._address, self._base = name, address, [cli, "-H", address]
 
     def docker(self, *words: str) -> str:
-        done = subprocess.run(
-            [*self._base, *words], check=True, stdin=subprocess.DEVNULL, capture_output=True, text=True
-        )
-        return done.stdout.strip()
+        return _output(*self._base, *words)
 
     def timed(self, *words: str) -> Sample:
-        began, used = time.perf_counter(), busy()
-        self.docker(*words)
-        return Sample(time.perf_counter() - began, busy() - used)
+        return _timed(lambda: self.docker(*words))
+
+    def own(self, *words: str) -> Sample:
+        """By our own command."""
+        return _timed(lambda: _output(str(CHECKOUT / "onggi"), "-H", self._address, *words))
+
+    def asked(self, path: str) -> Sample:
+        """By the API alone."""
+        socket, url = self._address.removeprefix("unix://"), f"http://localhost{path}"
+        return _timed(lambda: _output("curl", "-sf", "--unix-socket", socket, url))
 
     def create(self, count: int) -> list[str]:
         """Names of new containers that sleep."""
@@ -77,6 +85,34 @@ class Side:
         sample = self.timed("start", name)
         self.docker("kill", name)
         return sample
+
+
+def _output(*command: str) -> str:
+    return subprocess.run(
+        command, check=True, stdin=subprocess.DEVNULL, capture_output=True, text=True
+    ).stdout.strip()
+
+
+def _timed(operation: Callable[[], object]) -> Sample:
+    began, used = time.perf_counter(), busy()
+    operation()
+    return Sample(time.perf_counter() - began, busy() - used)
+
+
+def lists_of_images(sides: list[Side], scratch: Path, options: argparse.Namespace) -> dict[str, list[Sample]]:
+    """So many images, listed by the docker command, by ours and by the API; they are removed again."""
+    archive = scratch / "many.tar"
+    write_many(archive, options.images)
+    cases: dict[str, Case] = {}
+    for side in sides:
+        side.docker("load", "-q", "-i", str(archive))
+        cases[f"{side.name}: docker images"] = partial(side.timed, "images")
+        cases[f"{side.name}: API /images/json"] = partial(side.asked, "/v1.51/images/json")
+    cases["onggi: onggi images"] = partial(sides[0].own, "images")
+    found = sampling.interleave(cases, options.rounds)
+    for side in sides:
+        side.docker("image", "prune", "-af")
+    return found
 
 
 def recovery(side: Side, data: Path, running: int, restart: Restart) -> float:
@@ -110,6 +146,7 @@ def measure(options: argparse.Namespace, scratch: Path) -> dict[str, Any]:
         if options.dockerd_root:
             theirs = dockerd(scratch / "theirs", scratch, cli, options.dockerd_root)
             sides.append(Side("docker", stack.enter_context(theirs), cli))
+        results |= lists_of_images(sides, scratch, options)
         for side in sides:
             side.docker("import", str(archive), IMAGE)
             side.create(options.containers)
@@ -143,6 +180,7 @@ def _starts(sides: list[Side], when: str, rounds: int) -> dict[str, list[Sample]
 def verdicts(found: dict[str, Any]) -> list[dict[str, Any]]:
     walls = {name: median([it.wall for it in samples]) for name, samples in found["results"].items()}
     rows = [
+        ("images, s", walls["onggi: onggi images"], 0.06),
         ("ps -a, s", walls["onggi: ps -a"], 0.15),
         ("one more start / the first", walls["onggi: start, with all"] / walls["onggi: start, first"], 2.0),
         ("recovery, s", found["recovery"], 3.0),

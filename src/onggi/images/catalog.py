@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 import time
+from collections import defaultdict
 from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
@@ -60,13 +61,14 @@ class Catalog:
         row = connection.execute(query, (image_id,)).fetchone()
         if row is None:
             raise no_such_image(image_id)
-        return self._image(connection, *row)
+        return self._image(_names(connection, image_id), *row)
 
     def every(self, connection: sqlite3.Connection, *, hidden: bool = False) -> list[Image]:
         """All images, newest first; ``hidden``: also those that builds made on the way."""
         query = "SELECT id, size, base FROM images WHERE hidden <= ?"
         rows = connection.execute(query, (int(hidden),)).fetchall()
-        images = [self._image(connection, *row) for row in rows]
+        names = Names(_grouped(connection.execute(_TAGS)), _grouped(connection.execute(_DIGESTS)))
+        images = [self._image(names, *row) for row in rows]
         return sorted(images, key=lambda image: image.created, reverse=True)
 
     def add(self, connection: sqlite3.Connection, row: Row) -> None:
@@ -130,25 +132,44 @@ class Catalog:
             rows = connection.execute(query, (len(prefix), prefix)).fetchall()
         if len(rows) != 1:
             raise no_such_image(shown)
-        return self._image(connection, *rows[0])
+        return self._image(_names(connection, rows[0][0]), *rows[0])
 
-    def _image(self, connection: sqlite3.Connection, image_id: str, size: int, base: str | None) -> Image:
-        config = self._config(image_id)
-        query = "SELECT reference FROM tags WHERE image_id = ? ORDER BY reference"
-        tags = [references.parse(row[0]).familiar for row in connection.execute(query, (image_id,))]
+    def _image(self, names: Names, image_id: str, size: int, base: str | None) -> Image:
+        config, tags, digests = self._config(image_id), names.tags[image_id], names.digests[image_id]
         layers = list(config.get("rootfs", {}).get("diff_ids") or [])
-        digests = self._digests(connection, image_id)
         return Image(image_id, config, tags, size, config.get("created") or "", layers, base, digests)
-
-    def _digests(self, connection: sqlite3.Connection, image_id: str) -> list[str]:
-        query = "SELECT repository, digest FROM sources WHERE image_id = ? ORDER BY repository, digest"
-        rows = connection.execute(query, (image_id,))
-        return [references.parse(f"{name}@{digest}").familiar for name, digest in rows]
 
     def _config(self, image_id: str) -> Json:
         if image_id not in self._configs:
             self._configs[image_id] = msgspec.json.decode(self._blobs.read(image_id))
         return self._configs[image_id]
+
+
+class Names(NamedTuple):
+    """Names as people write them, by the id of the image; an image without has an empty list."""
+
+    tags: defaultdict[str, list[str]]
+    digests: defaultdict[str, list[str]]
+
+
+_TAGS = "SELECT image_id, reference FROM tags ORDER BY reference"
+_DIGESTS = "SELECT image_id, repository || '@' || digest FROM sources ORDER BY repository, digest"
+
+
+def _names(connection: sqlite3.Connection, image_id: str) -> Names:
+    """Those of one image."""
+    found = (
+        _grouped(connection.execute(every.replace("ORDER", "WHERE image_id = ? ORDER"), (image_id,)))
+        for every in (_TAGS, _DIGESTS)
+    )
+    return Names(*found)
+
+
+def _grouped(rows: Iterable[tuple[str, str]]) -> defaultdict[str, list[str]]:
+    names: defaultdict[str, list[str]] = defaultdict(list)
+    for image_id, reference in rows:
+        names[image_id].append(references.parse(reference).familiar)
+    return names
 
 
 def no_such_image(shown: str) -> NotFound:

@@ -9,7 +9,7 @@ import asyncio
 import sqlite3
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import msgspec
 
@@ -48,6 +48,13 @@ def nobody(_: str) -> Iterable[tuple[str, bool]]:
     return ()
 
 
+class _Known(NamedTuple):
+    """Answers since the last change of images."""
+
+    found: dict[str, Image]
+    listed: dict[bool, Records]  # by whether builds' steps are shown
+
+
 class Images:
     """All images of one store, and the ``host`` image."""
 
@@ -64,7 +71,7 @@ class Images:
         self.catalog = Catalog(content.blobs)
         self.in_use = in_use
         self.on_event: OnEvent = silent
-        self._found: dict[str, Image] = {}  # answers of ``get`` since the last change
+        self._known = _Known({}, {})
         config = image_config()
         started = views.rfc3339(time.time_ns())  # the view is live: it is as old as the engine
         self._host_image = Image(
@@ -75,9 +82,9 @@ class Images:
         """By name, id, or unique id prefix. Raises NotFound (``No such image: busybox:latest``)."""
         if self._is_host(ref):
             return self._host_image
-        if ref in self._found:
-            return self._found[ref]
-        known = self._found
+        known = self._known.found
+        if ref in known:
+            return known[ref]
         image = await self._database.run(lambda it: self.catalog.find(it, ref))
         if len(known) < _MOST_FOUND:
             known[ref] = image  # if something has changed meanwhile, nobody looks into this one any more
@@ -90,11 +97,11 @@ class Images:
         try:
             return await self._database.run(statement, durable=True, after=after)
         finally:
-            self._found = {}
+            self._known = _Known({}, {})
 
     def forget(self) -> None:
         """Rows of images were changed by others."""
-        self._found = {}
+        self._known = _Known({}, {})
         self.catalog.forget()
 
     async def list(
@@ -108,13 +115,21 @@ class Images:
 
         ``shared``: with how much other images have too.
         """
-        images = await self._database.run(lambda it: self._filtered(it, filters or {}, all))
-        patterns = (filters or {}).get("reference", ())
-        found = [views.summary(image, patterns) for image in images]
+        known = self._known.listed
+        if filters or all not in known:
+            found = await self._summaries(filters or {}, all)
+            if not filters:
+                known[all] = found
+        else:
+            found = known[all]
         if shared:
             sizes = (await self._database.run(sharing)).shared
             found = [image | {"SharedSize": sizes.get(image["Id"], 0)} for image in found]
         return found
+
+    async def _summaries(self, filters: Mapping[str, Sequence[str]], all: bool) -> Records:
+        images = await self._database.run(lambda it: self._filtered(it, filters, all))
+        return [views.summary(image, filters.get("reference", ())) for image in images]
 
     async def inspect(self, ref: str) -> Json:
         """docker's ImageInspect. Raises NotFound."""
@@ -159,7 +174,7 @@ class Images:
 
     async def collect(self) -> None:
         """Remove what nothing refers to."""
-        self._found = {}
+        self._known = _Known({}, {})
         await self._collector.run()
 
     async def describe(self, image: NewImage) -> None:
