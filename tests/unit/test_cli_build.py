@@ -27,15 +27,16 @@ def step(number: int, event: str, stream: str = "", stage: str = "base", seconds
 BUILT = [
     step(1, "begin", "Step 1/2 : FROM x\n"),
     step(1, "cached", " ---> Using cache\n"),
-    step(2, "begin", "Step 2/2 : RUN make\n", "1"),
-    step(2, "output", "half", "1"),
-    step(2, "output", " a line\nlast", "1"),
-    step(2, "done", " ---> aaaaaaaaaaaa\n", "1", 1.25),
+    step(2, "begin", "Step 2/2 : RUN make\n", "stage-1"),
+    step(0, "begin", "Step 3/3 : CMD x\n", "stage-1"),
+    step(2, "output", "half", "stage-1"),
+    step(2, "output", " a line\nlast", "stage-1"),
+    step(2, "done", " ---> aaaaaaaaaaaa\n", "stage-1", 1.25),
     {"aux": {"ID": IMAGE}},
     {"stream": "Successfully tagged x:latest\n"},
 ]
 FAILED = [
-    *BUILT[:5],
+    *BUILT[:6],
     {"errorDetail": {"code": 2, "message": "The command failed"}, "error": "The command failed"},
 ]
 
@@ -173,7 +174,7 @@ def test_tells_line_by_line(parity: Parity) -> None:
         "#1 [base 1/2] FROM x",
         "#1 CACHED",
         "",
-        "#2 [2/2] RUN make",
+        "#2 [stage-1 2/2] RUN make",
         result.err.splitlines()[4],
         result.err.splitlines()[5],
         "#2 DONE 1.2s",
@@ -198,7 +199,7 @@ def test_a_failure_ends_with_the_last_words(parity: Parity) -> None:
     result = parity.ours("build --progress plain c")
     assert result.status == 1
     assert result.err.endswith(
-        "#2 ERROR\n\n------\n > [2/2] RUN make:\nhalf a line\nlast\n------\nThe command failed\n"
+        "#2 ERROR\n\n------\n > [stage-1 2/2] RUN make:\nhalf a line\nlast\n------\nThe command failed\n"
     ) or result.err.endswith("------\nThe command failed\n")
     assert parity.ours("build -q c").err == "The command failed\n"
 

@@ -8,6 +8,7 @@ from collections import deque
 from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
+from onggi.build.dockerfile import instructions as typed
 from onggi.build.graph import Node
 
 Json = Any
@@ -55,16 +56,23 @@ class Report:
 
 
 class Steps:
-    """What one stage tells of its steps; the numbers are those of the whole build."""
+    """What one stage tells of its steps: to docker's clients with the numbers of the whole build, to ours
+    with those of the stage, as BuildKit counts; 0 is a step that makes no layer.
+    """
 
-    def __init__(self, report: Report, node: Node, first: int, total: int, *, details: bool) -> None:
+    def __init__(self, report: Report, node: Node, first: int, total: int, *, details: str | None) -> None:
+        """``details`` is what the stage is called where all is told, None where it is not."""
         self._report, self._node, self._number, self._total = report, node, first - 1, total
         self._details, self._began = details, time.monotonic()
+        self._shown, self._done, self._count = 0, 0, _counted(node)
 
-    def begin(self, text: str) -> None:
+    def begin(self, instruction: typed.Instruction) -> None:
         """The next step."""
         self._number, self._began = self._number + 1, time.monotonic()
-        self._tell("begin", f"Step {self._number}/{self._total} : {text}\n")
+        counts = _counts(self._node, instruction)
+        self._done += counts
+        self._shown = self._done if counts else 0
+        self._tell("begin", f"Step {self._number}/{self._total} : {instruction.text}\n")
 
     def output(self, message: Json) -> None:
         """What a step says."""
@@ -90,8 +98,18 @@ class Steps:
         self._report.tell(self._with(event, {"stream": text}), self._node.number)
 
     def _with(self, event: str, message: Json) -> Json:
-        if not self._details:
+        if self._details is None:
             return message
         seconds = round(time.monotonic() - self._began, 3)
-        facts = {"Stage": self._node.name, "Step": self._number, "Steps": self._total, "Event": event}
+        facts = {"Stage": self._details, "Step": self._shown, "Steps": self._count, "Event": event}
         return message | {"onggi": facts | {"Seconds": seconds}}
+
+
+def _counts(node: Node, instruction: typed.Instruction) -> bool:
+    if isinstance(instruction, typed.From):
+        return node.parent is None and node.image != "scratch"
+    return isinstance(instruction, typed.Run | typed.Copy | typed.Add | typed.Workdir)
+
+
+def _counted(node: Node) -> int:
+    return sum(_counts(node, it) for it in (node.stage.origin, *node.stage.instructions))

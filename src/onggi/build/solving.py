@@ -73,7 +73,7 @@ class Solver:
         first = 1
         total = sum(len(node.stage.instructions) + 1 for node in self._plan.nodes)
         for node in self._plan.nodes:
-            steps = Steps(self.report, node, first, total, details=self._asked.details)
+            steps = Steps(self.report, node, first, total, details=self._label(node))
             work = _Stage(self, node, steps).run()
             self._stages[node.number] = asyncio.create_task(work)
             first += len(node.stage.instructions) + 1
@@ -90,6 +90,13 @@ class Solver:
             for task in every:
                 task.cancel()
             await asyncio.gather(*every, return_exceptions=True)
+
+    def _label(self, node: Node) -> str | None:
+        """What a stage is called where all is told, as by BuildKit."""
+        if not self._asked.details:
+            return None
+        alone = len(self._plan.dockerfile.stages) == 1
+        return node.stage.origin.name or ("" if alone else f"stage-{node.number}")
 
     async def stage(self, number: int) -> State:
         """Where another stage ends."""
@@ -153,7 +160,7 @@ class _Stage:
 
     async def run(self) -> State:
         origin = self._node.stage.origin
-        self._steps.begin(origin.text)
+        self._steps.begin(origin)
         state = await self._begun()
         triggers = [parse_trigger(text, origin) for text in state.config.get("OnBuild") or []]
         state = from_stage(state)
@@ -163,7 +170,7 @@ class _Stage:
             self._steps.line(f"Running trigger: {instruction.text}")
             state = await self._step(state, instruction, scope)
         for instruction in self._node.stage.instructions:
-            self._steps.begin(instruction.text)
+            self._steps.begin(instruction)
             state = await self._step(state, instruction, scope)
             await self._tell(state)
         self._steps.end()

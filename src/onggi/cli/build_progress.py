@@ -216,11 +216,14 @@ class _Build:
 
     def _step(self, facts: Json, message: Json) -> None:
         key = (str(facts["Stage"]), int(facts["Step"]))
+        if not key[1]:  # it makes no layer
+            if facts["Event"] == "output":
+                self._view.said(_text(message).rstrip("\n"))
+            return
         step = self._steps.get(key)
         if step is None:
-            title = (
-                f"[{_stage(key[0])}{key[1]}/{facts['Steps']}] {_text(message).partition(' : ')[2].strip()}"
-            )
+            place = f"{key[0]} {key[1]}/{facts['Steps']}".lstrip()
+            title = f"[{place}] {_text(message).partition(' : ')[2].strip()}"
             step = self._steps[key] = Step(len(self._steps) + 1, title)
             self._view.begin(step)
         elif facts["Event"] == "output":
@@ -244,10 +247,6 @@ def _unwise(warnings: list[Json]) -> str:
     some = "1 warning" if len(warnings) == 1 else f"{len(warnings)} warnings"
     lines = [f" - {it['rule']}: {it['message']} (line {it['first_line']})" for it in warnings]
     return "\n".join([f"\n {some} found (use --check to expand):", *lines])
-
-
-def _stage(name: str) -> str:
-    return "" if name.isdecimal() else f"{name} "
 
 
 def _error(message: Json) -> str:
