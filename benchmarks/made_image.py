@@ -67,41 +67,29 @@ def debian() -> bytes:
     return made.stdout
 
 
-def documents(layers: list[bytes], blobs: list[bytes], kind: str, number: int = 0) -> tuple[bytes, bytes]:
-    """Configuration and manifest; ``number`` makes images of the same layers differ."""
-    config = json.dumps(
+def config_of(diff_ids: list[str], number: int = 0) -> bytes:
+    """A configuration; ``number`` makes images of the same layers differ."""
+    labels = {"Labels": {"number": str(number)}} if number else {}
+    return json.dumps(
         {
             "architecture": "amd64",
             "os": "linux",
-            "config": {"Env": ["PATH=/usr/sbin:/usr/bin:/sbin:/bin"], "Cmd": ["true"]}
-            | ({"Labels": {"number": str(number)}} if number else {}),
-            "rootfs": {"type": "layers", "diff_ids": [digest(it) for it in layers]},
+            "config": {"Env": ["PATH=/usr/sbin:/usr/bin:/sbin:/bin"], "Cmd": ["true"], **labels},
+            "rootfs": {"type": "layers", "diff_ids": diff_ids},
         }
     ).encode()
-    manifest = json.dumps(
-        {
-            "schemaVersion": 2,
-            "mediaType": f"{OCI}.manifest.v1+json",
-            "config": {
-                "mediaType": f"{OCI}.config.v1+json", "digest": digest(config), "size": len(config)
-            },
-            "layers": [{"mediaType": kind, "digest": digest(it), "size": len(it)} for it in blobs],
-        }
-    ).encode()  # fmt: skip
-    return config, manifest
 
 
 def write_docker_archive(path: Path, layers: list[bytes], name: str) -> None:
     """As docker 20 saves: a directory for each layer, manifest.json last."""
-    config, _ = documents(layers, layers, f"{OCI}.layer.v1.tar")
-    _write_archive(path, layers, {name: config})
+    _write_archive(path, layers, {name: config_of([digest(it) for it in layers])})
 
 
 def write_many(path: Path, count: int) -> None:
     """A docker archive of so many images that share a layer of one file."""
     layers = [pack([("file", b"content")])]
     configs = {
-        f"many{number % 50}:{number}": documents(layers, layers, f"{OCI}.layer.v1.tar", number)[0]
+        f"many{number % 50}:{number}": config_of([digest(it) for it in layers], number)
         for number in range(1, count + 1)
     }
     _write_archive(path, layers, configs)
@@ -127,11 +115,29 @@ def _write_archive(path: Path, layers: list[bytes], configs: dict[str, bytes]) -
 def write_layout(path: Path, layers: list[bytes]) -> str:
     """An OCI layout with gzip layers; returns the manifest's digest."""
     blobs = [gzip.compress(it, 6, mtime=0) for it in layers]
-    config, manifest = documents(layers, blobs, f"{OCI}.layer.v1.tar+gzip")
     place = path / "blobs" / "sha256"
     place.mkdir(parents=True)
-    for data in (*blobs, config, manifest):
+    for data in blobs:
         (place / digest(data)[7:]).write_bytes(data)
+    return finish_layout(path, [digest(it) for it in layers], [(digest(it), len(it)) for it in blobs])
+
+
+def finish_layout(path: Path, diff_ids: list[str], blobs: list[tuple[str, int]]) -> str:
+    """What an OCI layout needs besides its gzip layers (digest, size); returns the manifest's digest."""
+    config = config_of(diff_ids)
+    kind = f"{OCI}.layer.v1.tar+gzip"
+    manifest = json.dumps(
+        {
+            "schemaVersion": 2,
+            "mediaType": f"{OCI}.manifest.v1+json",
+            "config": {
+                "mediaType": f"{OCI}.config.v1+json", "digest": digest(config), "size": len(config)
+            },
+            "layers": [{"mediaType": kind, "digest": it, "size": size} for it, size in blobs],
+        }
+    ).encode()  # fmt: skip
+    for data in (config, manifest):
+        (path / "blobs" / "sha256" / digest(data)[7:]).write_bytes(data)
     entry = {"mediaType": f"{OCI}.manifest.v1+json", "digest": digest(manifest), "size": len(manifest)}
     entry["annotations"] = {"org.opencontainers.image.ref.name": "1"}
     (path / "index.json").write_text(json.dumps({"schemaVersion": 2, "manifests": [entry]}))
