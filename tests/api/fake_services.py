@@ -219,7 +219,7 @@ class FakeSystem:
 
 
 class FakeBuilder:
-    async def prune(self, filters, *, keep):
+    async def prune(self, rule):
         return {"CachesDeleted": None, "SpaceReclaimed": 0}
 
 

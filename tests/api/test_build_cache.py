@@ -1,6 +1,7 @@
 """What builds do once: steps found again, shared, ended with their client; equal steps make equal bits."""
 
 import base64
+import contextlib
 import io
 import json
 import os
@@ -74,6 +75,73 @@ def test_cache_mounts_are_shown_and_pruned(builds, engine):
     assert "\nbig\n" in builds.build(left).output
     engine.docker("builder", "prune", "-f", "--filter", "type=exec.cachemount", check=True)
     assert "\nbig\n" not in builds.build(left, "--no-cache").output
+
+
+def cached(engine):
+    """What is kept, by what it is called: (size in bytes, shared)."""
+    client = engine.client()
+    with contextlib.closing(client):
+        rows = client.df()["BuildCache"]
+    return {row["Description"].removesuffix(" # buildkit"): (row["Size"], row["Shared"]) for row in rows}
+
+
+def test_a_prune_keeps_what_was_used_last_and_what_images_share(builds, engine):
+    engine.docker("builder", "prune", "-af", check=True)
+    text = "FROM busybox\nRUN --mount=type=cache,id={0},target=/c head -c {1} /dev/zero | tee /c/x > /{0}"
+    for name in ("first", "second"):
+        done = builds.build(text.format(name, 3_000_000))
+        engine.docker("rmi", done.tag, check=True)
+    builds.build(text.format("third", 4000))
+    before = cached(engine)
+    assert [shared for name, (_, shared) in before.items() if "/third" in name] == [True]
+    assert sum(size for size, _ in before.values()) > 12_000_000
+    engine.docker("builder", "prune", "-f", "--keep-storage", "7mb", check=True)
+    left = cached(engine)
+    assert [name for name in before if name not in left and "first" in name]
+    assert {name for name in before if "second" in name or "third" in name} <= set(left)
+    engine.docker("builder", "prune", "-f", check=True)
+    assert [name.rpartition("/")[2] for name in cached(engine)] == ["third"]
+    engine.docker("builder", "prune", "-af", check=True)
+    assert cached(engine) == {}
+
+
+def test_the_policy_of_daemon_json_takes_effect_after_builds(tmp_path):
+    engine = RealEngine(tmp_path)
+    gc = {"policy": [{"filter": ["type=source.local"]}, {"keepStorage": "2MB"}]}
+    (tmp_path / "daemon.json").write_text(json.dumps({"builder": {"gc": gc}}))
+    try:
+        engine.start()
+        engine.import_busybox()
+        builds = Builds(engine, tmp_path)
+        text = "FROM busybox\nRUN --mount=type=cache,id={0},target=/c head -c {1} /dev/zero | tee /c/x > /{0}"
+        done = builds.build(text.format("big", 3_000_000))
+        assert hits(builds.build(text.format("big", 3_000_000))) == 1
+        wait_until(lambda: "cached mount big" not in cached(engine), "the cache mount to go")
+        engine.docker("rmi", "-f", done.id, check=True)
+        assert any("/big" in name for name in cached(engine))
+        builds.build(text.format("small", 1000))
+        wait_until(lambda: not any("/big" in name for name in cached(engine)), "the step to go")
+        assert "cached mount small" in cached(engine)
+        wait_until(
+            lambda: len(list((engine.data_root / "build/caches").iterdir())) == 1, "directories to be removed"
+        )
+    finally:
+        engine.destroy()
+
+
+def test_a_cache_that_a_step_has_is_not_pruned(builds, engine):
+    mount = "--mount=type=cache,id=held,target=/c"
+    text = f"FROM busybox\nRUN {mount} echo begun > /c/x; until [ -e /go ]; do sleep 0.05; done; cat /c/x"
+    before = running(engine)
+    wire = Wire(engine, {"Dockerfile": text.replace("echo", "echo begun; echo")}, t="held", nocache="1")
+    wire.until(b'"begun\\n"')
+    (container,) = set(running(engine)) - set(before)
+    engine.docker("builder", "prune", "-af", check=True)
+    assert "cached mount held" in cached(engine)
+    engine.docker("exec", container.decode(), "touch", "/go", check=True)
+    assert wire.rest().count('"begun\\n"') == 2
+    engine.docker("builder", "prune", "-af", check=True)
+    assert "cached mount held" not in cached(engine)
 
 
 def test_a_prune_leaves_what_containers_stand_on(builds, engine):

@@ -25,11 +25,11 @@ def post(engine: RunningEngine, path: str, data: bytes) -> str:
         return connection.getresponse().read().decode()
 
 
-def build(engine: RunningEngine, marker: str) -> str:
+def build(engine: RunningEngine, marker: str, steps: str = STEPS) -> str:
     """What a build of some steps tells."""
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w") as archive:
-        for name, text in (("Dockerfile", "FROM base\n" + STEPS.format(marker=marker)), ("a", "file\n")):
+        for name, text in (("Dockerfile", "FROM base\n" + steps.format(marker=marker)), ("a", "file\n")):
             info = tarfile.TarInfo(name)
             info.size = len(text)
             archive.addfile(info, io.BytesIO(text.encode()))
@@ -66,4 +66,32 @@ def test_a_build_is_killed(engine: RunningEngine, consistent: Consistency, point
     assert told.count("Using cache") == count
     assert build(engine, "one").count("Using cache") == 4
     engine.call("POST", "/build/prune")
+    engine.call("DELETE", "/images/made")
+
+
+MOUNT = "RUN --network=none --mount=type=cache,target=/c echo {marker} | tee /c/x\n"
+
+
+@pytest.mark.parametrize(
+    ("point", "left"),
+    [("build.prune.before_commit", 2), ("store.gc.after_commit", 1), ("build.prune.aside", 0)],
+)
+def test_a_prune_is_killed(engine: RunningEngine, consistent: Consistency, point: str, left: int) -> None:
+    first = engine.start()
+    post(engine, "/images/create?fromSrc=-&repo=base", busybox_tar())
+    assert "Successfully tagged" in build(engine, "one", MOUNT)
+    engine.call("DELETE", "/images/made")
+    first.kill()
+    first.wait(60)
+    child = engine.start(env={"ONGGI_FAILPOINT": point})
+    with contextlib.suppress(*DEAD):
+        post(engine, "/build/prune?all=1", b"")
+    assert child.wait(60) == -9, f"{point} was not reached"
+    engine.start()
+    assert len(engine.call("GET", "/system/df")["BuildCache"]) == left
+    caches = Path(engine.data_root, "build/caches")
+    assert len(list(caches.iterdir())) == min(left, 1)
+    assert build(engine, "one", MOUNT).count("Using cache") == (left == 2)
+    engine.call("POST", "/build/prune?all=1")
+    assert list(caches.iterdir()) == []
     engine.call("DELETE", "/images/made")

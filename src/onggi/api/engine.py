@@ -9,6 +9,7 @@ from typing import Any, Protocol
 
 from onggi.api.query import Filters
 from onggi.build.options import Options
+from onggi.build.policy import Rule
 from onggi.containers.committing import CommitOptions
 from onggi.containers.copying import Archive
 from onggi.containers.options import AttachOptions, ExecOptions, Hijack, LogQuery
@@ -160,7 +161,7 @@ class Builder(Protocol):
     def build(self, chunks: AsyncIterator[bytes], asked: Options) -> AsyncIterator[Json]: ...
     async def files(self, name: str) -> AsyncIterator[bytes]: ...
     def cancel(self, build_id: str) -> bool: ...
-    async def prune(self, filters: Filters, *, keep: int) -> Json: ...
+    async def prune(self, rule: Rule) -> Json: ...
 
 
 class Events(Protocol):

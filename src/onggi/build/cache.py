@@ -1,4 +1,4 @@
-"""Layers by what made them, and which of them may go.
+"""Layers by what made them.
 
 A row's layer is kept by an item of one lease that never ends; a row whose layer is gone all the same is none.
 """
@@ -9,13 +9,11 @@ import sqlite3
 import time
 from collections.abc import Collection, Mapping, Sequence
 from hashlib import sha256
-from typing import Any, NamedTuple
+from typing import Any
 
 import msgspec
 
-from onggi.containers.until import parse_until
-from onggi.errors import InvalidArgument
-from onggi.images.views import rfc3339
+from onggi.build.policy import STEP, Entry
 from onggi.kernel.failpoints import failpoint
 from onggi.oci.digest import chain_ids
 from onggi.store.content import Content
@@ -25,21 +23,6 @@ from onggi.store.schema import Migration
 Json = Any
 _LEASE = "build-cache"
 _NEVER = 1 << 62
-FILTERS = frozenset(
-    (
-        "until",
-        "id",
-        "type",
-        "description",
-        "inuse",
-        "shared",
-        "private",
-        "parent",
-        "unused-for",
-        "label",
-        "label!",
-    )
-)
 MIGRATIONS = [
     Migration(
         "build",
@@ -57,26 +40,13 @@ MIGRATIONS = [
         """,
     )
 ]
-
-
-class Entry(NamedTuple):
-    """One step that was done: a row, and the bytes of its layer."""
-
-    key: str
-    chain_id: str
-    diff_id: str
-    description: str
-    created_ns: int
-    used_ns: int
-    uses: int
-    size: int = 0
-
-
-class Used(NamedTuple):
-    """What does not go: steps that builds in progress have, and images that containers are made of."""
-
-    steps: Collection[str] = ()
-    images: Collection[str] = ()
+_SHARED = """
+    WITH RECURSIVE has(id) AS (
+        SELECT chain_id FROM images WHERE NOT hidden AND chain_id IS NOT NULL
+        UNION SELECT layers.parent FROM layers JOIN has ON layers.chain_id = has.id
+    )
+    SELECT id FROM has
+"""
 
 
 def key_of(**parts: Json) -> str:
@@ -97,18 +67,20 @@ class Cache:
 
         def look(connection: sqlite3.Connection) -> str:
             row = connection.execute("SELECT diff_id FROM build_steps WHERE key = ?", (key,)).fetchone()
-            if row is None or not is_here(connection, [*parents, row[0]]):
-                return ""
-            change = "UPDATE build_steps SET used_ns = ?, uses = uses + 1 WHERE key = ?"
-            connection.execute(change, (time.time_ns(), key))
-            return str(row[0])
+            return str(row[0]) if row and is_here(connection, [*parents, row[0]]) else ""
 
         return await self._database.run(look)
+
+    async def touch(self, used: Mapping[str, int]) -> None:
+        """Note when builds have used steps."""
+        rows = [(time_ns, key) for key, time_ns in used.items()]
+        change = "UPDATE build_steps SET used_ns = ?, uses = uses + 1 WHERE key = ?"
+        await self._database.run(lambda it: it.executemany(change, rows) and None)
 
     async def keep(self, key: str, layers: Sequence[str], description: str) -> None:
         """Remember a step by its key; its layer is the last of ``layers``."""
         now, chain_id = time.time_ns(), chain_ids(layers)[-1]
-        row = (key, chain_id, layers[-1], description, now, now, 1)
+        row = (key, chain_id, layers[-1], description, now, now, 0)
 
         def write(connection: sqlite3.Connection) -> None:
             connection.execute("INSERT OR IGNORE INTO leases VALUES (?, ?)", (_LEASE, _NEVER))
@@ -119,31 +91,20 @@ class Cache:
         await self._database.run(write)
         failpoint("build.step.after_row")
 
-    async def usage(self, used: Collection[str] = ()) -> list[Json]:
-        """docker's BuildCache records; ``used`` are keys that builds in progress have."""
-        return [_record(entry, used) for entry in await self._database.run(entries)]
+    async def entries(self, used: Collection[str]) -> list[Entry]:
+        """Every step whose layer is here; ``used`` are keys that builds in progress have."""
+        return await self._database.run(lambda it: entries(it, used))
 
-    async def prune(
-        self, filters: Mapping[str, Sequence[str]], used: Used, *, keep: int = 0
-    ) -> tuple[list[str], int]:
-        """Forget steps and what only they keep; the last used stay while all take no more than ``keep``.
+    async def drop(self, gone: Sequence[Entry], images: Collection[str]) -> int:
+        """Forget steps and what only they keep, but for ``images``; the bytes that are free."""
 
-        Returns their keys and the bytes that are free.
-        """
+        def drop(connection: sqlite3.Connection) -> Garbage:
+            forget(connection, gone, images)
+            failpoint("build.prune.before_commit")
+            return self._collector.collect(connection)
 
-        def drop(connection: sqlite3.Connection) -> tuple[list[str], Garbage]:
-            gone, size = [], 0
-            for entry in sorted(entries(connection), key=lambda it: it.used_ns, reverse=True):
-                size += entry.size
-                if entry.key not in used.steps and (not keep or size > keep) and takes(entry, filters):
-                    gone.append(entry)
-            forget(connection, gone, used.images)
-            return [entry.key for entry in gone], self._collector.collect(connection)
-
-        keys, garbage = await self._database.run(
-            drop, durable=True, after=lambda result: self._collector.discard(result[1])
-        )
-        return keys, garbage.size
+        garbage = await self._database.run(drop, durable=True, after=self._collector.discard)
+        return garbage.size
 
 
 def is_here(connection: sqlite3.Connection, layers: Sequence[str]) -> bool:
@@ -152,17 +113,44 @@ def is_here(connection: sqlite3.Connection, layers: Sequence[str]) -> bool:
     return connection.execute(query, (chain_ids(layers)[-1],)).fetchone() is not None
 
 
-def entries(connection: sqlite3.Connection) -> list[Entry]:
+def entries(connection: sqlite3.Connection, used: Collection[str]) -> list[Entry]:
     """Every step whose layer is here."""
-    query = "SELECT s.*, l.size FROM build_steps s JOIN layers l ON l.chain_id = s.chain_id"
-    return [Entry(*row) for row in connection.execute(query)]
+    query = (
+        "SELECT s.key, s.description, s.created_ns, s.used_ns, s.uses, l.size, s.chain_id"
+        " FROM build_steps s JOIN layers l ON l.chain_id = s.chain_id"
+    )
+    rows = connection.execute(query).fetchall()
+    shared = {row[0] for row in connection.execute(_SHARED)}
+    parents = dict(connection.execute("SELECT chain_id, parent FROM layers").fetchall())
+    above = _above({row[-1]: row[3] for row in rows}, parents)
+    return [
+        Entry(
+            key, STEP, told, created_ns, used_ns, uses, size,
+            shared=chain in shared, in_use=key in used, chain_id=chain, above=above[chain],
+        )
+        for key, told, created_ns, used_ns, uses, size, chain in rows
+    ]  # fmt: skip
+
+
+def _above(used: Mapping[str, int], parents: Mapping[str, str | None]) -> dict[str, tuple[int, int]]:
+    """When what stands on each layer was used, and, negative, how many are below it."""
+    latest: dict[str, int] = {}
+    depth: dict[str | None, int] = {None: 0}
+    for chain, used_ns in used.items():
+        below: list[str] = []
+        here: str | None = chain
+        while here is not None and (latest.get(here, -1) < used_ns or here not in depth):
+            latest[here] = max(used_ns, latest.get(here, -1))
+            below.append(here)
+            here = parents.get(here)
+        depth.update({name: number for number, name in enumerate(reversed(below), depth.get(here, 0) + 1)})
+    return {chain: (latest[chain], -depth[chain]) for chain in used}
 
 
 def forget(connection: sqlite3.Connection, gone: Sequence[Entry], images: Collection[str]) -> None:
     """Drop rows, and the images that builds made on the way above these layers, but for those in use."""
     chains = {entry.chain_id for entry in gone}
-    for entry in gone:
-        connection.execute("DELETE FROM build_steps WHERE key = ?", (entry.key,))
+    connection.executemany("DELETE FROM build_steps WHERE key = ?", [(entry.key,) for entry in gone])
     everything = not connection.execute("SELECT 1 FROM build_steps").fetchone()
     for image_id, chain_id in connection.execute("SELECT id, chain_id FROM images WHERE hidden").fetchall():
         if image_id not in images and (everything or chain_id in chains):
@@ -172,40 +160,3 @@ def forget(connection: sqlite3.Connection, gone: Sequence[Entry], images: Collec
         " AND key NOT IN (SELECT chain_id FROM build_steps)",
         (_LEASE,),
     )
-
-
-def takes(entry: Entry, filters: Mapping[str, Sequence[str]], kind: str = "regular") -> bool:
-    """Whether docker's filters let a step, or a cache of another kind, go. Raises InvalidArgument."""
-    for name, values in filters.items():
-        if name in ("until", "unused-for"):
-            if not all(entry.used_ns < parse_until(value, time.time_ns()) for value in values):
-                return False
-        elif name == "id":
-            if not any(entry.key.startswith(value) for value in values):
-                return False
-        elif name == "description":
-            if not any(value in entry.description for value in values):
-                return False
-        elif name == "type":
-            if kind not in values:
-                return False
-        elif name == "label":  # `system prune` sends it here too; no step has one
-            return False
-        elif name != "label!":
-            raise InvalidArgument(f"filter {name} is not supported for the build cache")
-    return True
-
-
-def _record(entry: Entry, used: Collection[str]) -> Json:
-    return {
-        "ID": entry.key[:25],
-        "Parents": None,
-        "Type": "regular",
-        "Description": entry.description,
-        "InUse": entry.key in used,
-        "Shared": False,
-        "Size": entry.size,
-        "CreatedAt": rfc3339(entry.created_ns),
-        "LastUsedAt": rfc3339(entry.used_ns),
-        "UsageCount": entry.uses,
-    }

@@ -143,14 +143,6 @@ def _checksum(block: bytes) -> int:
     return sum(block[:148]) + 8 * 32 + sum(block[156:])
 
 
-def drop_kept(workshop: Workshop) -> int:
-    """Remove contexts that stay for the next builds; the bytes they took. Blocking."""
-    path = f"{workshop.directory}/caches/contexts"
-    size = trees.usage(path)
-    trees.remove(path)
-    return size
-
-
 def _remove(found: Place) -> None:
     trees.remove(found.path)
     trees.remove(found.secrets)

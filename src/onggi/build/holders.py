@@ -6,19 +6,21 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import os
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from hashlib import sha256
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from onggi.archive import trees
-from onggi.build.cache import Entry, takes
-from onggi.images.views import rfc3339
+from onggi.build.policy import CONTEXT, MOUNT, Entry
 from onggi.store.layout import make_private
 
-Json = Any
-KIND = "exec.cachemount"
 _MAX_NAME = 4096
+_DIRECTORY = re.compile(r"[0-9a-f]{64}(\.[0-9]+)?")
 
 
 class Wish(NamedTuple):
@@ -49,44 +51,107 @@ def make(path: str, wish: Wish) -> None:
     os.chmod(f"{path}/fs", wish.mode & 0o7777)
 
 
-def entries(directory: str) -> list[Entry]:
-    """Every cache, measured. Blocking."""
-    found = []
-    for key in sorted(os.listdir(directory)) if os.path.isdir(directory) else []:
+class _Users:
+    """Those who have one cache, or wait for it."""
+
+    def __init__(self) -> None:
+        self.count, self.lock, self.taken = 0, asyncio.Lock(), set[int]()
+
+    @asynccontextmanager
+    async def one_more(self, name: str, sharing: str) -> AsyncIterator[str]:
+        """The directory that the next one has."""
+        if sharing == "locked":
+            async with self.lock:
+                yield name
+        elif sharing == "private":
+            number = next(it for it in range(len(self.taken) + 1) if it not in self.taken)
+            self.taken.add(number)
+            try:
+                yield f"{name}.{number}"
+            finally:
+                self.taken.discard(number)
+        else:
+            yield name
+
+
+class Locks:
+    """Who has which cache; for all builds of an engine."""
+
+    def __init__(self) -> None:
+        self._users: dict[str, _Users] = {}
+
+    @asynccontextmanager
+    async def use(self, name: str, sharing: str) -> AsyncIterator[str]:
+        """The directory of a cache: had alone (locked), of several the first that is free (private), or
+        with others.
+        """
+        users = self._users.setdefault(name, _Users())
+        users.count += 1
         try:
-            status = os.stat(f"{directory}/{key}/name")
-            with open(f"{directory}/{key}/name", encoding="utf-8", errors="replace") as file:
+            async with users.one_more(name, sharing) as directory:
+                yield directory
+        finally:
+            users.count -= 1
+            if not users.count:
+                del self._users[name]
+
+    def has(self, directory: str) -> bool:
+        """Whether somebody has this cache, or is about to."""
+        return directory.partition(".")[0] in self._users
+
+
+class Shelf:
+    """The directories that builds keep: cache mounts, and contexts below ``contexts``."""
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        self._sizes: dict[str, tuple[int, int]] = {}  # by key: when it was used last, and its size then
+
+    def entries(self) -> list[Entry]:
+        """All of them, measured where they were used since. Blocking."""
+        found = [self._entry(name, "name", "fs", MOUNT) for name in _names(self.path)]
+        contexts = _names(f"{self.path}/contexts")
+        found += [self._entry(f"contexts/{name}", "generation", "tree", CONTEXT) for name in contexts]
+        known = [entry for entry in found if entry]
+        for key in self._sizes.keys() - {entry.key for entry in known}:
+            del self._sizes[key]
+        return known
+
+    def _entry(self, key: str, mark: str, tree: str, kind: str) -> Entry | None:
+        path = f"{self.path}/{key}"
+        try:
+            status = os.stat(f"{path}/{mark}")
+            with open(f"{path}/{mark}", encoding="utf-8", errors="replace") as file:
                 name = file.read(_MAX_NAME)
         except OSError:
-            continue  # just being made, or removed
-        size = trees.usage(f"{directory}/{key}/fs")
-        text = f"cached mount {name}"
-        found.append(Entry(key, "", "", text, int(status.st_ctime_ns), int(status.st_mtime_ns), 1, size))
-    return found
+            return None  # just being made, or removed
+        used_ns, size = self._sizes.get(key, (0, 0))
+        if used_ns != status.st_mtime_ns:
+            size = trees.usage(f"{path}/{tree}")
+            self._sizes[key] = status.st_mtime_ns, size
+        told = f"cached mount {name}" if kind == MOUNT else "local source for context"
+        return Entry(key, kind, told, int(status.st_ctime_ns), int(status.st_mtime_ns), size=size)
+
+    def forget(self, key: str) -> None:
+        """Measure it again: it was being used when it was measured."""
+        self._sizes.pop(key, None)
+
+    def put_aside(self, key: str) -> str:
+        """Take a directory that nobody has out of its place, at once; its path then, to be removed."""
+        aside = f"{self.path}/.{key.replace('/', '-')}"
+        with contextlib.suppress(FileNotFoundError):
+            os.rename(f"{self.path}/{key}", aside)
+        return aside
+
+    def recover(self) -> None:
+        """At start: remove what a kill has left aside. Blocking."""
+        for name in os.listdir(self.path) if os.path.isdir(self.path) else []:
+            if name.startswith("."):
+                trees.remove(f"{self.path}/{name}")
 
 
-def records(directory: str) -> list[Json]:
-    """docker's BuildCache records of them. Blocking."""
-    return [
-        {
-            "ID": entry.key[:25],
-            "Parents": None,
-            "Type": KIND,
-            "Description": entry.description,
-            "InUse": False,
-            "Shared": False,
-            "Size": entry.size,
-            "CreatedAt": rfc3339(entry.created_ns),
-            "LastUsedAt": rfc3339(entry.used_ns),
-            "UsageCount": entry.uses,
-        }
-        for entry in entries(directory)
-    ]
-
-
-def prune(directory: str, filters: Mapping[str, Sequence[str]]) -> tuple[list[str], int]:
-    """Remove those that docker's filters take; their keys, and the bytes they took. Blocking."""
-    gone = [entry for entry in entries(directory) if takes(entry, filters, KIND)]
-    for entry in gone:
-        trees.remove(f"{directory}/{entry.key}")
-    return [entry.key for entry in gone], sum(entry.size for entry in gone)
+def _names(directory: str) -> list[str]:
+    try:
+        return sorted(name for name in os.listdir(directory) if _DIRECTORY.fullmatch(name))
+    except FileNotFoundError:
+        return []

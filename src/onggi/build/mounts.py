@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 from onggi.build import holders
 from onggi.build.context import Place
 from onggi.build.dockerfile import instructions as typed
+from onggi.build.holders import Locks
 from onggi.build.options import Options
 from onggi.build.state import State
 from onggi.build.transfers import digest_of
@@ -124,11 +125,8 @@ class Mounts:
             mount.gid or 0,
         )
         name = holders.digest(wish.name)
+        name = await stack.enter_async_context(self._locks.use(name, mount.sharing))
         path = f"{self._workshop.directory}/caches/{name}"
-        if mount.sharing == "locked":
-            await stack.enter_async_context(self._locks.hold(name))
-        elif mount.sharing == "private":
-            path += f".{await stack.enter_async_context(self._locks.lowest(name))}"
         await asyncio.to_thread(holders.make, path, wish)
         return self._directory(f"{path}/fs", target, _inside(mount.source), writable=not _read_only(mount))
 
@@ -165,31 +163,6 @@ class Mounts:
             type="bind", source=source, destination=target, subpath=subpath, writable=writable,
             propagation="rprivate",
         )  # fmt: skip
-
-
-class Locks:
-    """Who has which cache; for all builds of an engine."""
-
-    def __init__(self) -> None:
-        self._locks: dict[str, asyncio.Lock] = {}
-        self._private: dict[str, set[int]] = {}
-
-    @asynccontextmanager
-    async def hold(self, name: str) -> AsyncIterator[None]:
-        """Have a cache alone."""
-        async with self._locks.setdefault(name, asyncio.Lock()):
-            yield
-
-    @asynccontextmanager
-    async def lowest(self, name: str) -> AsyncIterator[int]:
-        """Have the first of several caches of a name that nobody has."""
-        taken = self._private.setdefault(name, set())
-        number = next(it for it in range(len(taken) + 1) if it not in taken)
-        taken.add(number)
-        try:
-            yield number
-        finally:
-            taken.discard(number)
 
 
 def destination(mount: typed.Mount, state: State) -> str:

@@ -13,7 +13,8 @@ from onggi.build.context import Place
 from onggi.build.dockerfile import instructions as typed
 from onggi.build.dockerfile import syntax
 from onggi.build.dockerfile.variables import proxy_values
-from onggi.build.mounts import Locks, Mounts, targets
+from onggi.build.holders import Locks
+from onggi.build.mounts import Mounts, targets
 from onggi.build.options import Options
 from onggi.build.state import State
 from onggi.build.workshop import Tell, Workshop
@@ -52,10 +53,12 @@ class Task(NamedTuple):
 class Runner:
     """The RUN steps of one build."""
 
-    def __init__(self, workshop: Workshop, place: Place, lease: Lease, asked: Options, locks: Locks) -> None:
+    def __init__(
+        self, workshop: Workshop, place: Place, lease: Lease, asked: Options, locks: Locks, used: set[str]
+    ) -> None:
         self._workshop, self._place, self._lease, self._asked = workshop, place, lease, asked
         self._mounts = Mounts(workshop, place, asked, locks)
-        self.used: set[str] = set()
+        self._used = used
 
     async def run(
         self, state: State, step: typed.Run, scope: Scope, tell: Tell, *, no_cache: bool
@@ -64,7 +67,7 @@ class Runner:
         options.check(step, self._asked)
         task = plan(state, step, scope)
         key = await self._key(state, step, task, scope.origin)
-        self.used.add(key)
+        self._used.add(key)
         diff_id = "" if no_cache or state.base == HOST else await self._found(key, state)
         cached = bool(diff_id)
         if not diff_id:

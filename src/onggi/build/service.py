@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import AbstractAsyncContextManager, aclosing
 from typing import Any, cast
 
-from onggi.build import changes, context, exporting, graph, holders, keeping, remote, repositories, tidying
-from onggi.build.cache import FILTERS, Used
+from onggi.build import changes, context, exporting, graph, keeping, remote, repositories, tidying
 from onggi.build.checking import check, is_wanted, with_excerpt
 from onggi.build.context import Place
 from onggi.build.dockerfile import instructions as typed
@@ -17,8 +16,10 @@ from onggi.build.dockerfile import variables
 from onggi.build.dockerfile.failure import DockerfileError
 from onggi.build.dockerfile.parser import parse
 from onggi.build.dockerfile.variables import Platforms
-from onggi.build.mounts import Locks
+from onggi.build.holders import Locks
+from onggi.build.housekeeping import Housekeeping, Used
 from onggi.build.options import Options
+from onggi.build.policy import Policy, Rule
 from onggi.build.solving import Plan, Solver
 from onggi.build.workshop import Workshop
 from onggi.errors import InvalidArgument
@@ -27,20 +28,21 @@ from onggi.oci import platform as platforms
 from onggi.oci.reference import Reference
 
 Json = Any
-_PART_OF_DISK = 10  # of which the cache of steps takes one, as dockerd's
 
 
 class Builder:
     """Builds of one engine."""
 
-    def __init__(self, workshop: Workshop) -> None:
+    def __init__(self, workshop: Workshop, policy: Policy) -> None:
         self._workshop, self._locks = workshop, Locks()
+        self._house = Housekeeping(workshop, self._locks, policy, self._used)
         self._solvers: set[Solver] = set()
         self._kept: set[str] = set()  # contexts in use
 
     async def recover(self) -> None:
         """At start: remove what builds left that ended with the last engine."""
         await asyncio.to_thread(context.recover, self._workshop)
+        await asyncio.to_thread(self._house.recover)
         containers = self._workshop.containers
         for container in [*containers.context.containers.values()]:
             if container.spec.step:
@@ -104,9 +106,9 @@ class Builder:
                 task.cancel()
                 await asyncio.wait([task])
                 self._solvers.discard(solver)
+                self._house.after_build(solver.used)
         for message in self._ended(plan, asked, image_id, names):
             yield message
-        await self._shrink()
 
     def _ended(self, plan: Plan, asked: Options, image_id: str, names: Sequence[Reference]) -> list[Json]:
         for name in names:
@@ -165,40 +167,25 @@ class Builder:
             solver.cancel()
         return bool(found)
 
+    async def close(self) -> None:
+        """End what is done beside builds."""
+        await self._house.close()
+
     async def usage(self) -> list[Json]:
         """docker's BuildCache records."""
-        caches = await asyncio.to_thread(holders.records, self._caches)
-        return [*await self._workshop.cache.usage(self._used().steps), *caches]
+        return await self._house.records()
 
-    async def prune(self, filters: Mapping[str, Sequence[str]], *, keep: int = 0) -> Json:
+    async def prune(self, rule: Rule) -> Json:
         """docker's ``{"CachesDeleted", "SpaceReclaimed"}``. Raises InvalidArgument."""
-        for name in filters:
-            if name not in FILTERS:
-                raise InvalidArgument(f"invalid filter '{name}'")
-        keys, freed = await self._workshop.cache.prune(filters, self._used(), keep=keep)
-        self._workshop.images.forget()
-        if not self._solvers and not self._kept and not keep:
-            more, size = await asyncio.to_thread(holders.prune, self._caches, filters)
-            keys, freed = [*keys, *more], freed + size
-            if not filters:
-                freed += await asyncio.to_thread(context.drop_kept, self._workshop)
+        keys, freed = await self._house.prune(rule)
         return {"CachesDeleted": keys or None, "SpaceReclaimed": freed}
-
-    async def _shrink(self) -> None:
-        """Forget the steps that were not used for longest, if all take more than their part of the disk."""
-        disk = os.statvfs(self._workshop.directory)
-        limit = disk.f_blocks * disk.f_frsize // _PART_OF_DISK
-        if sum(it["Size"] for it in await self._workshop.cache.usage()) > limit:
-            await self.prune({}, keep=limit)
-
-    @property
-    def _caches(self) -> str:
-        return f"{self._workshop.directory}/caches"
 
     def _used(self) -> Used:
         containers = self._workshop.containers.context.containers.values()
         return Used(
-            {key for solver in self._solvers for key in solver.used}, {it.spec.image_id for it in containers}
+            {key for solver in self._solvers for key in solver.used},
+            {*self._kept},
+            {it.spec.image_id for it in containers},
         )
 
 

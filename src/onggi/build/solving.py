@@ -15,8 +15,8 @@ from onggi.build.dockerfile import instructions as typed
 from onggi.build.dockerfile.parser import parse_trigger
 from onggi.build.dockerfile.variables import StageScope, proxy_values
 from onggi.build.graph import Node, origins, stage_number
+from onggi.build.holders import Locks
 from onggi.build.messages import Report, Steps
-from onggi.build.mounts import Locks
 from onggi.build.options import Options
 from onggi.build.running import Runner, Scope
 from onggi.build.state import State, environment, from_image, from_scratch, from_stage
@@ -51,16 +51,12 @@ class Solver:
         )  # fmt: skip
         self.asked, self._cancelled = asked, False
         self.report = Report(plan.nodes, details=asked.details)
-        self._runner = Runner(workshop, place, lease, asked, locks)
+        self.used: set[str] = set()  # keys of the steps that were done or found
+        self._runner = Runner(workshop, place, lease, asked, locks, self.used)
         self._stages: dict[int, asyncio.Task[State]] = {}
         self.scopes: dict[int, StageScope] = {}
         self._images: dict[str, asyncio.Task[State]] = {}
         self._turns = asyncio.Semaphore(os.cpu_count() or 1)
-
-    @property
-    def used(self) -> set[str]:
-        """Keys of the steps that this build has done or found."""
-        return self._runner.used
 
     def cancel(self) -> None:
         """End the build: its client is told so."""
@@ -156,7 +152,9 @@ class _Stage:
         self._solver, self._node, self._steps = solver, node, steps
         self._plan, self._asked = solver._plan, solver._asked
         self._no_cache = self._asked.uncached(node.name)
-        self._transfers = Transfers(solver._workshop, solver._place, solver._lease, no_cache=self._no_cache)
+        self._transfers = Transfers(
+            solver._workshop, solver._place, solver._lease, solver.used, no_cache=self._no_cache
+        )
 
     async def run(self) -> State:
         origin = self._node.stage.origin

@@ -39,8 +39,11 @@ _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 class Transfers:
     """The steps of one build that bring files."""
 
-    def __init__(self, workshop: Workshop, place: Place, lease: Lease, *, no_cache: bool = False) -> None:
+    def __init__(
+        self, workshop: Workshop, place: Place, lease: Lease, used: set[str], *, no_cache: bool = False
+    ) -> None:
         self._workshop, self._place, self._lease, self._no_cache = workshop, place, lease, no_cache
+        self._used = used
 
     async def workdir(self, state: State, path: str) -> tuple[State, bool]:
         """The state behind WORKDIR, whose directory is made, and whether its layer was here."""
@@ -193,6 +196,7 @@ class Transfers:
         diff_id = await asyncio.to_thread(_digest, fd)
         layers = [*state.layers, diff_id]
         chain_id = chain_ids(layers)[-1]
+        self._used.add(f"layer:{chain_id}")
         if await self._lease.have_layer(chain_id) and not self._no_cache:
             return diff_id, True
         os.lseek(fd, 0, os.SEEK_SET)

@@ -12,6 +12,8 @@ from typing import Any
 
 import msgspec
 
+from onggi.build import policy
+from onggi.build.policy import Policy
 from onggi.daemon import hosts, network_options
 from onggi.daemon.hosts import Tls
 from onggi.daemon.options import FLAGS, Options
@@ -42,6 +44,7 @@ _TYPES: dict[str, type] = {
     "ip-forward": bool,
     "default-address-pools": list,
     "proxies": dict,
+    "builder": dict,
 }
 
 
@@ -80,6 +83,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     address_pools: tuple[tuple[str, int], ...] = ()
     registries: Settings = Settings()
     storage_driver: str = ""
+    build_cache: Policy = Policy()
 
     @property
     def debug(self) -> bool:
@@ -177,6 +181,7 @@ def build(values: Mapping[str, Json]) -> Config:
         obey_firewall=bool(values.get("obey-firewall", False)),
         address_pools=network_options.pools(values.get("default-address-pools", [])),
         storage_driver=str(values.get("storage-driver", "")),
+        build_cache=policy.from_settings(values.get("builder", {})),
     )
     _validate(config)
     return config
@@ -216,6 +221,8 @@ def _checked(values: dict[str, Json], path: str) -> dict[str, Json]:
             raise InvalidArgument(f"unable to configure the daemon with file {path}: {key} has a wrong type")
         if key == "default-address-pools":
             network_options.pools(value)
+        elif key == "builder":
+            policy.from_settings(value)
         elif isinstance(value, (list, dict)) and not all(isinstance(item, str) for item in _items(value)):
             raise InvalidArgument(f"unable to configure the daemon with file {path}: {key} must hold strings")
     if values.get("live-restore") is False:

@@ -169,7 +169,8 @@ class Services:
         )
         self.containers = Containers(context)
         self._stack.push_async_callback(self.containers.close)
-        self.builder = Builder(self._workshop(config))
+        self.builder = Builder(self._workshop(config), config.build_cache)
+        self._stack.push_async_callback(self.builder.close)
 
     def _workshop(self, config: Config) -> Workshop:
         return Workshop(

@@ -1,4 +1,4 @@
-"""The cache of steps: found only above the layers it was made on, pruned by use and by docker's filters."""
+"""The cache of steps: found only above the layers it was made on, shared with images."""
 
 import asyncio
 import time
@@ -6,8 +6,7 @@ import time
 import pytest
 
 from onggi.build import cache
-from onggi.build.cache import Cache, Used
-from onggi.errors import InvalidArgument
+from onggi.build.cache import Cache
 from onggi.oci.digest import chain_ids
 from onggi.store.content import Content
 from onggi.store.database import Database
@@ -70,44 +69,31 @@ def test_layers_of_steps_are_kept_by_a_lease_that_does_not_end(store):
     )
     assert items == [("build-cache", chain_ids([BASE, ONE])[-1])]
     assert "build-cache" in store.held
-    asyncio.run(steps.prune({}, Used()))
+    asyncio.run(steps.drop(asyncio.run(steps.entries(())), ()))
     assert store.database.run_blocking(lambda it: it.execute("SELECT key FROM lease_items").fetchall()) == []
 
 
-def test_what_was_used_last_stays(store):
-    layers(store, BASE, ONE)
-    layers(store, BASE, TWO)
+def test_what_stands_on_a_step_is_told_with_it(store):
+    layers(store, BASE, ONE, TWO)
     steps = Cache(store, Nothing())
-    asyncio.run(steps.keep("old", [BASE, ONE], "step"))
-    asyncio.run(steps.keep("new", [BASE, TWO], "step"))
-    asyncio.run(steps.find("old", [BASE]))
-    assert asyncio.run(steps.prune({}, Used(), keep=10))[0] == ["new"]
-    assert asyncio.run(steps.prune({}, Used({"old"})))[0] == []
-    assert asyncio.run(steps.prune({}, Used()))[0] == ["old"]
+    asyncio.run(steps.keep("below", [BASE, ONE], "step"))
+    asyncio.run(steps.keep("above", [BASE, ONE, TWO], "step"))
+    asyncio.run(steps.touch({"above": time.time_ns()}))
+    below, above = sorted(asyncio.run(steps.entries(["above"])), key=lambda it: it.key, reverse=True)
+    assert (below.used_ns < above.used_ns, below.above[0]) == (True, above.used_ns)
+    assert (below.above[1], above.above[1]) == (-2, -3)
+    assert [(it.uses, it.in_use) for it in (below, above)] == [(0, False), (1, True)]
 
 
-@pytest.mark.parametrize(
-    ("filters", "taken"),
-    [
-        ({"until": ["30m"]}, True),
-        ({"until": ["2h"]}, False),
-        ({"id": ["ab"]}, True),
-        ({"id": ["x"]}, False),
-        ({"description": ["make"]}, True),
-        ({"type": ["exec.cachemount"]}, False),
-        ({"type": ["regular"]}, True),
-    ],
-)
-def test_filters(filters, taken):
-    now = time.time_ns()
-    entry = cache.Entry("abc", "", "", "RUN make", now, now - 3600 * 10**9, 1)
-    assert cache.takes(entry, filters) is taken
-
-
-def test_a_filter_that_is_not_known():
-    entry = cache.Entry("abc", "", "", "RUN make", 0, 0, 1)
-    with pytest.raises(InvalidArgument, match="filter inuse is not supported"):
-        cache.takes(entry, {"inuse": ["true"]})
+def test_layers_of_images_are_shared(store):
+    layers(store, BASE, ONE, TWO)
+    steps = Cache(store, Nothing())
+    asyncio.run(steps.keep("below", [BASE, ONE], "step"))
+    asyncio.run(steps.keep("above", [BASE, ONE, TWO], "step"))
+    row = ("image", chain_ids([BASE, ONE])[-1])
+    insert = "INSERT INTO images (id, chain_id, size, stored_ns, hidden) VALUES (?, ?, 0, 0, 0)"
+    store.database.run_blocking(lambda it: it.execute(insert, row) and None)
+    assert {it.key: it.shared for it in asyncio.run(steps.entries(()))} == {"below": True, "above": False}
 
 
 def test_images_in_use_stay(store):
@@ -118,6 +104,6 @@ def test_images_in_use_stay(store):
         store.database.run_blocking(lambda it, row=row: it.execute(insert, row))
     steps = Cache(store, Nothing())
     asyncio.run(steps.keep("key", [BASE, ONE], "step"))
-    asyncio.run(steps.prune({}, Used((), {"used"})))
+    asyncio.run(steps.drop(asyncio.run(steps.entries(())), {"used"}))
     left = store.database.run_blocking(lambda it: it.execute("SELECT id FROM images ORDER BY id").fetchall())
     assert left == [("shown",), ("used",)]

@@ -13,8 +13,10 @@ from onggi.api.http.message import Request, Stream
 from onggi.api.query import Query
 from onggi.api.router import Answer, Handler, Route
 from onggi.api.routes.answers import answer, told
+from onggi.build import policy
 from onggi.build.credentials import decode
 from onggi.build.options import Kept, Options
+from onggi.build.policy import Rule
 from onggi.errors import InvalidArgument, NotFound, Unsupported
 
 Json = Any
@@ -167,10 +169,18 @@ async def files(engine: Engine, request: Request) -> Answer:
 async def prune(engine: Engine, request: Request) -> Answer:
     """POST /build/prune."""
     query = Query(request.query)
-    keep = query.integer("reserved-space", 0) or query.integer("keep-storage", 0) or 0
-    if query.integer("max-used-space", 0) or query.integer("min-free-space", 0):
-        raise Unsupported("max-used-space and min-free-space are not supported: use keep-storage")
-    return answer(await engine.builder.prune(query.filters(), keep=keep))
+    sizes = [
+        query.integer(name, 0) or 0
+        for name in ("reserved-space", "keep-storage", "max-used-space", "min-free-space")
+    ]
+    rule = Rule(
+        all=query.flag("all"),
+        filters=policy.check(query.filters()),
+        reserved=sizes[0] or sizes[1],
+        max_used=sizes[2],
+        min_free=sizes[3],
+    )
+    return answer(await engine.builder.prune(rule))
 
 
 async def cancel(engine: Engine, request: Request) -> Answer:

@@ -32,7 +32,8 @@ def run(cli: Cli, options: Options, arguments: list[str]) -> int:
     )
     networks = "  - all networks not used by at least one container\n"
     warning = "WARNING! This will remove:\n  - all stopped containers\n"
-    warning += f"{networks}{volumes}  - {unused(options)}\n"
+    cache = f"  - {'all' if options.on('all') else 'unused'} build cache\n"
+    warning += f"{networks}{volumes}  - {unused(options)}\n{cache}"
     if not options.on("force") and not confirmed(warning):
         return 0
     wanted = prune_filters(cli.config(), options.many("filter"))
@@ -44,6 +45,7 @@ def run(cli: Cli, options: Options, arguments: list[str]) -> int:
     _networks(cli, options)
     freed += _volumes(cli, options) if options.on("volumes") else 0
     freed += prune_images(cli, options)
+    freed += _cache(cli, options)
     cli.out(f"Total reclaimed space: {human_size(freed)}")
     return 0
 
@@ -58,6 +60,12 @@ def _volumes(cli: Cli, options: Options) -> int:
     from onggi.cli.commands.volume_prune import prune_volumes
 
     return prune_volumes(cli, options.many("filter"))
+
+
+def _cache(cli: Cli, options: Options) -> int:
+    from onggi.cli.commands.builder_prune import prune_cache
+
+    return prune_cache(cli, options)
 
 
 def unused(options: Options) -> str:
