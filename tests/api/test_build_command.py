@@ -204,3 +204,26 @@ def test_a_context_that_is_gone_is_sent_again(kept, context, monkeypatch):
     asked = sent(monkeypatch)
     assert kept() == first
     assert asked == ["/onggi/v1/build", "/build"]
+
+
+def explained(shown):
+    return [line[1:] for line in shown.split("Cache:\n")[1].splitlines() if line[:1] == " "]
+
+
+def test_a_build_explains_itself(context):
+    context.write(a="1", b="1")
+    dockerfile = "FROM busybox\nARG V\nCOPY a b /to/\nRUN echo explained $V\n"
+    assert {it[:4] for it in explained(context.build(dockerfile, "--explain")[2])} == {"    ", "MISS"}
+    assert explained(context.build(dockerfile, "--explain")[2]) == [
+        "     [1/3] FROM busybox: what it names is the same",
+        "HIT  [2/3] COPY a b /to/: nothing changed",
+        "HIT  [3/3] RUN echo explained $V: nothing changed",
+    ]
+    context.write(a="2")
+    assert explained(context.build(dockerfile, "--explain")[2])[1:] == [
+        "MISS [2/3] COPY a b /to/: to/a (content)",
+        "MISS [3/3] RUN echo explained $V: COPY a b /to/ made another layer",
+    ]
+    assert explained(context.build(dockerfile, "--explain", "--build-arg=V=2")[2])[2:] == [
+        "MISS [3/3] RUN echo explained $V: build argument V is new"
+    ]

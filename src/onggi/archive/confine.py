@@ -20,6 +20,7 @@ class Rights(NamedTuple):
     files: int = 256
 
 
+NOTHING = Rights(())
 WRITER = Rights(("CHOWN", "DAC_OVERRIDE", "FOWNER", "FSETID", "MKNOD", "SETFCAP"))
 READER = Rights(("DAC_OVERRIDE", "DAC_READ_SEARCH"), files=2304)  # one for each directory on the deepest path
 # To read overlay's marks takes SYS_ADMIN; each directory on a path is open once in every layer that has it.

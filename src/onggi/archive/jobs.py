@@ -8,13 +8,13 @@ import os
 from collections.abc import Callable
 from typing import Any
 
-from onggi.archive import copyin, diff, modes, stubs
+from onggi.archive import comparing, copyin, diff, modes, stubs
 from onggi.archive import gather as gathering
 from onggi.archive import look as looking
 from onggi.archive import pack as packing
 from onggi.archive.base import Base
 from onggi.archive.below import Below
-from onggi.archive.confine import DIFFER, READER, WRITER, confine, take_rights
+from onggi.archive.confine import DIFFER, NOTHING, READER, WRITER, confine, take_rights
 from onggi.archive.copyin import Options
 from onggi.archive.extract import Limits, extract
 from onggi.archive.ignore import Ignored
@@ -143,6 +143,16 @@ def gather(fds: list[int], arguments: Json) -> Json:
     return gathering.gather(root_fd, out_fd, below, wish, opener)
 
 
+def compare(fds: list[int], arguments: Json) -> Json:
+    """What differs between two layers: ``fds`` are some directory and two files with plain tars.
+
+    ``arguments`` has ``limit``; the answer is that of ``comparing.compare``.
+    """
+    directory_fd, before_fd, now_fd = fds
+    confine(directory_fd, NOTHING)
+    return comparing.compare(before_fd, now_fd, int(arguments["limit"]))
+
+
 def changes(fds: list[int], arguments: Json) -> Json:
     """Write what a container changed as docker's JSON; arguments as of ``pack_layer``."""
     trees, opener = _enter_trees(fds, arguments)
@@ -180,4 +190,5 @@ TABLE: dict[str, Callable[[list[int], Json], Json]] = {
     "pack_layer": pack_layer,
     "gather": gather,
     "changes": changes,
+    "compare": compare,
 }

@@ -90,6 +90,10 @@ class Steps:
         """What the step has led to."""
         self._tell("done", f" ---> {image_id.removeprefix('sha256:')[:12]}\n")
 
+    def why(self, hit: bool | None, reasons: str) -> None:
+        """Why the step was found in the cache or not, for our own command."""
+        self._report.tell(self._with("why", {"stream": "", "onggi": {"Hit": hit, "Why": reasons}}))
+
     def end(self) -> None:
         """The stage is over."""
         self._report.ended(self._node.number)
@@ -102,7 +106,7 @@ class Steps:
             return message
         seconds = round(time.monotonic() - self._began, 3)
         facts = {"Stage": self._details, "Step": self._shown, "Steps": self._count, "Event": event}
-        return message | {"onggi": facts | {"Seconds": seconds}}
+        return message | {"onggi": facts | {"Seconds": seconds} | message.get("onggi", {})}
 
 
 def _counts(node: Node, instruction: typed.Instruction) -> bool:

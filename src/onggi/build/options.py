@@ -26,7 +26,8 @@ class Kept(msgspec.Struct, frozen=True, rename="pascal"):
 class Options(msgspec.Struct, frozen=True, kw_only=True):
     """The parameters of docker's ImageBuild. ``host`` has those of its HostConfig that limit each step;
     ``auths`` are credentials by registry; ``details`` asks for what our own command shows; ``hidden`` are
-    names that came with the context and are not part of it; ``check``: say what is unwise, build nothing.
+    names that came with the context and are not part of it; ``check``: say what is unwise, build nothing;
+    ``explain``: say why steps were found or not, beside the last build of the same ``line``.
     """
 
     tags: Sequence[str] = ()
@@ -50,6 +51,8 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     check: bool = False
     kept: Kept | None = None
     build_id: str = ""
+    line: str = ""
+    explain: bool = False
 
     @property
     def shown_name(self) -> str:
@@ -66,9 +69,12 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
             raise InvalidArgument(f"invalid {_EPOCH}: {text!r} is no number of seconds")
         return int(text)
 
-    def uncached(self, stage: str) -> bool:
-        """Whether steps of a stage are done anew."""
-        return self.no_cache or stage.lower() in [name.lower() for name in self.no_cache_stages]
+    def uncached(self, stage: str) -> str:
+        """The option by which steps of a stage are done anew, empty if they are not."""
+        if self.no_cache:
+            return "--no-cache"
+        listed = stage.lower() in [name.lower() for name in self.no_cache_stages]
+        return "--no-cache-filter" if listed else ""
 
 
 def check(run: typed.Run, options: Options) -> None:

@@ -16,7 +16,7 @@ from onggi.build.dockerfile.variables import proxy_values
 from onggi.build.holders import Locks
 from onggi.build.mounts import Mounts, targets
 from onggi.build.options import Options
-from onggi.build.state import State
+from onggi.build.state import Done, State
 from onggi.build.workshop import Tell, Workshop
 from onggi.containers.creation import Step
 from onggi.containers.mount_points import MountPoint
@@ -60,39 +60,40 @@ class Runner:
         self._mounts = Mounts(workshop, place, asked, locks)
         self._used = used
 
-    async def run(
-        self, state: State, step: typed.Run, scope: Scope, tell: Tell, *, no_cache: bool
-    ) -> tuple[State, bool]:
+    async def run(self, state: State, step: typed.Run, scope: Scope, tell: Tell, *, no_cache: bool) -> Done:
         """The state behind a step, and whether its layer was here. Raises StepFailed."""
         options.check(step, self._asked)
         task = plan(state, step, scope)
-        key = await self._key(state, step, task, scope.origin)
+        parts = await self._parts(state, step, task, scope.origin)
+        key = cache.key_of(**parts)
         self._used.add(key)
         diff_id = "" if no_cache or state.base == HOST else await self._found(key, state)
         cached = bool(diff_id)
         if not diff_id:
             diff_id = await self._done(key, state, step, task, scope.origin, tell)
-        return state.told(f"{task.told} # buildkit", diff_id, empty=False), cached
+        parts["args"] = [arg.name for arg in scope.args]
+        return Done(state.told(f"{task.told} # buildkit", diff_id, empty=False), cached, parts)
 
     async def _found(self, key: str, state: State) -> str:
         diff_id = await self._workshop.cache.find(key, state.layers)
         layers = [*state.layers, diff_id]
         return diff_id if diff_id and await self._lease.have_layer(chain_ids(layers)[-1]) else ""
 
-    async def _key(self, state: State, step: typed.Run, task: Task, origin: Origin) -> str:
+    async def _parts(self, state: State, step: typed.Run, task: Task, origin: Origin) -> Json:
+        """What the step's result depends on."""
         proxies = set(proxy_values(self._asked.args))
-        return cache.key_of(
-            below=[state.chain, state.base],
-            argv=task.argv,
-            document=task.document,
-            env=[it for it in task.env if it.partition("=")[0] not in proxies],
-            user=state.config.get("User"),
-            directory=state.directory,
-            network=step.network if step.network != "default" else self._asked.network,
-            hosts=self._asked.host.get("ExtraHosts"),
-            mounts=await self._mounts.key(step, state, origin),
-            time=state.time_ns,
-        )
+        return {
+            "below": [state.chain, state.base],
+            "argv": task.argv,
+            "document": task.document,
+            "env": [it for it in task.env if it.partition("=")[0] not in proxies],
+            "user": state.config.get("User"),
+            "directory": state.directory,
+            "network": step.network if step.network != "default" else self._asked.network,
+            "hosts": self._asked.host.get("ExtraHosts"),
+            "mounts": await self._mounts.key(step, state, origin),
+            "time": state.time_ns,
+        }
 
     async def _done(
         self, key: str, state: State, step: typed.Run, task: Task, origin: Origin, tell: Tell

@@ -8,7 +8,17 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import AbstractAsyncContextManager, aclosing
 from typing import Any, cast
 
-from onggi.build import changes, context, exporting, graph, keeping, remote, repositories, tidying
+from onggi.build import (
+    changes,
+    context,
+    exporting,
+    graph,
+    keeping,
+    records,
+    remote,
+    repositories,
+    tidying,
+)
 from onggi.build.checking import check, is_wanted, with_excerpt
 from onggi.build.context import Place
 from onggi.build.dockerfile import instructions as typed
@@ -92,7 +102,9 @@ class Builder:
         self, place: Place, plan: Plan, asked: Options, names: Sequence[Reference]
     ) -> AsyncIterator[Json]:
         async with self._workshop.content.lease(ttl_s=0) as lease:
-            solver = Solver(self._workshop, place, lease, plan, asked, self._locks)
+            database = self._workshop.content.database
+            before = await records.load(database, asked.line) if asked.explain else {}
+            solver = Solver(self._workshop, place, lease, plan, asked, self._locks, before)
             self._solvers.add(solver)
             task = asyncio.create_task(solver.run())
             try:
@@ -107,6 +119,9 @@ class Builder:
                 await asyncio.wait([task])
                 self._solvers.discard(solver)
                 self._house.after_build(solver.used)
+                if asked.line:
+                    made = {stage: account.made for stage, account in solver.accounts.items()}
+                    await records.save(database, asked.line, made)
         for message in self._ended(plan, asked, image_id, names):
             yield message
 

@@ -4,22 +4,25 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import aclosing
 from typing import Any, NamedTuple, cast
 
 from onggi.build import changes
+from onggi.build.cache import key_of
+from onggi.build.comparing import described, differences
 from onggi.build.context import Place
 from onggi.build.credentials import for_image
 from onggi.build.dockerfile import instructions as typed
 from onggi.build.dockerfile.parser import parse_trigger
 from onggi.build.dockerfile.variables import StageScope, proxy_values
+from onggi.build.explaining import Account, Made
 from onggi.build.graph import Node, origins, stage_number
 from onggi.build.holders import Locks
 from onggi.build.messages import Report, Steps
 from onggi.build.options import Options
 from onggi.build.running import Runner, Scope
-from onggi.build.state import State, environment, from_image, from_scratch, from_stage
+from onggi.build.state import Done, State, environment, from_image, from_scratch, from_stage
 from onggi.build.transfers import Transfers
 from onggi.build.workshop import Workshop
 from onggi.errors import Conflict, InvalidArgument, NotFound, Unsupported
@@ -29,6 +32,7 @@ from onggi.oci.platform import Platform, local
 from onggi.store.content import Lease
 
 Json = Any
+_NAMED = 8  # files of a COPY that are told by name
 
 
 class Plan(NamedTuple):
@@ -44,8 +48,18 @@ class Solver:
     """One build."""
 
     def __init__(
-        self, workshop: Workshop, place: Place, lease: Lease, plan: Plan, asked: Options, locks: Locks
+        self,
+        workshop: Workshop,
+        place: Place,
+        lease: Lease,
+        plan: Plan,
+        asked: Options,
+        locks: Locks,
+        before: Mapping[str, Sequence[Made]],
     ) -> None:
+        """``before`` are the steps of the build before, by stage; of what is to be explained."""
+        self._before = before
+        self.accounts: dict[str, Account] = {}
         self._workshop, self._place, self._lease, self._plan, self._asked = (
             workshop, place, lease, plan, asked,
         )  # fmt: skip
@@ -151,10 +165,13 @@ class _Stage:
     def __init__(self, solver: Solver, node: Node, steps: Steps) -> None:
         self._solver, self._node, self._steps = solver, node, steps
         self._plan, self._asked = solver._plan, solver._asked
-        self._no_cache = self._asked.uncached(node.name)
+        self._no_cache = bool(forced := self._asked.uncached(node.name))
         self._transfers = Transfers(
             solver._workshop, solver._place, solver._lease, solver.used, no_cache=self._no_cache
         )
+        before, instructions = solver._before, (node.stage.origin, *node.stage.instructions)
+        self._account = Account(before.get(node.name), {it.text for it in instructions}, forced)
+        solver.accounts[node.name] = self._account
 
     async def run(self) -> State:
         origin = self._node.stage.origin
@@ -162,6 +179,9 @@ class _Stage:
         state = await self._begun()
         triggers = [parse_trigger(text, origin) for text in state.config.get("OnBuild") or []]
         state = from_stage(state)
+        if self._node.image != "scratch":
+            parts = {"below": state.chain, "document": key_of(document=state.document)}
+            await self._explain(origin, parts, "", hit=False)
         await self._tell(state)
         scope = self._scope(state)
         for instruction in triggers:
@@ -205,20 +225,36 @@ class _Stage:
         for word in origins(written):
             await self._origin(word)  # before a turn is taken, for which that stage may be waiting
         async with self._solver._turns:
-            state, cached = await self._layer(state, instruction, scope)
-        if cached:
+            done = await self._layer(state, instruction, scope)
+        if done.cached:
             self._steps.cached()
-        return state
+        told = done.state.document["history"][-1]["created_by"]
+        parts = done.parts or {"below": state.chain, "told": told, "time": state.time_ns}
+        if len(done.state.layers) > len(state.layers):
+            await self._explain(written, parts, done.state.layers[-1], hit=done.cached)
+        return done.state
 
-    async def _layer(
-        self, state: State, instruction: typed.Instruction, scope: StageScope
-    ) -> tuple[State, bool]:
+    async def _explain(self, written: typed.Instruction, parts: Json, layer: str, *, hit: bool) -> None:
+        """Note what a step was made of and, if that is asked for, say why it was found or not."""
+        if not self._asked.line:
+            return
+        verdict = self._account.note(written.text, parts, layer, hit=hit)
+        if not self._asked.explain:
+            return
+        reasons = verdict.reasons
+        if verdict.compare:
+            workshop, place = self._solver._workshop, self._solver._place
+            found = await differences(workshop, place, *verdict.compare, limit=_NAMED)
+            reasons = [*reasons, *described(found, times=verdict.times)]
+        self._steps.why(verdict.hit, ", ".join(reasons))
+
+    async def _layer(self, state: State, instruction: typed.Instruction, scope: StageScope) -> Done:
         if isinstance(instruction, typed.Workdir):
-            return await self._transfers.workdir(state, instruction.path)
+            return Done(*await self._transfers.workdir(state, instruction.path))
         if isinstance(instruction, typed.Add):
-            return await self._transfers.add(state, instruction)
+            return Done(*await self._transfers.add(state, instruction))
         if isinstance(instruction, typed.Copy):
-            return await self._transfers.copy(state, instruction, self._origin)
+            return Done(*await self._transfers.copy(state, instruction, self._origin))
         if isinstance(instruction, typed.Run):
             seen = Scope(scope.variables, scope.args, proxy_values(self._asked.args), self._origin)
             return await self._solver._runner.run(

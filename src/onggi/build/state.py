@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -69,6 +69,14 @@ class State(msgspec.Struct, frozen=True, kw_only=True):
         if len(layers) > MAX_LAYERS:
             raise InvalidArgument("max depth exceeded")
         return msgspec.structs.replace(self, document=document, layers=layers)
+
+
+class Done(NamedTuple):
+    """The state behind a step, whether its layer was here, and what it was made of as far as it tells."""
+
+    state: State
+    cached: bool
+    parts: Json = None
 
 
 def timestamp(time_ns: int) -> str:

@@ -38,10 +38,11 @@ _GIT = ("git://", "git@", "ssh://", "github.com/")
 
 class Context:
     """What is sent: ``pack`` gives it (None if the engine fetches ``remote``), with the Dockerfile's name in
-    it, and the names in it that are not part of the context. ``sync`` knows what the engine has already.
+    it, and the names in it that are not part of the context. ``sync`` knows what the engine has already;
+    ``root`` is the directory, "" for what is none.
     """
 
-    __slots__ = ("dockerfile", "hidden", "pack", "remote", "sync")
+    __slots__ = ("dockerfile", "hidden", "pack", "remote", "root", "sync")
 
     def __init__(
         self,
@@ -50,9 +51,10 @@ class Context:
         hidden: tuple[str, ...] = (),
         remote: str = "",
         sync: Sync | None = None,
+        root: str = "",
     ) -> None:
-        self.pack, self.dockerfile, self.hidden, self.remote, self.sync = (
-            pack, dockerfile, hidden, remote, sync,
+        self.pack, self.dockerfile, self.hidden, self.remote, self.sync, self.root = (
+            pack, dockerfile, hidden, remote, sync, root,
         )  # fmt: skip
 
 
@@ -167,7 +169,7 @@ def _from_directory(
             _Packing(writer, ignored, sync.now if sync else None).run(root)
         writer.finish()
 
-    return Context(lambda: piped(write), name, hidden, sync=sync)
+    return Context(lambda: piped(write), name, hidden, sync=sync, root=root)
 
 
 def _directory(source: str) -> str:

@@ -156,8 +156,10 @@ class _Screen(_Plain):
         return lines
 
 
-def show(messages: Iterable[Json], mode: str) -> str:
-    """Show a build and return the id of its image. Raises ClientError in the engine's words."""
+def show(messages: Iterable[Json], mode: str, *, explain: bool = False) -> str:
+    """Show a build, with ``explain`` also what it says of its cache, and return the id of its image. Raises
+    ClientError in the engine's words.
+    """
     if mode == "rawjson":
         return _raw(messages)
     if mode == "auto":
@@ -169,6 +171,8 @@ def show(messages: Iterable[Json], mode: str) -> str:
             build.take(message)
     finally:
         view.finish()
+    if explain:
+        _line(build.explained())
     return build.finish(quiet=mode == "quiet")
 
 
@@ -191,6 +195,7 @@ class _Build:
         self._image, self._failed = "", ""
         self._said = ""
         self._warnings: list[Json] = []
+        self._whys: list[str] = []
 
     def take(self, message: Json) -> None:
         """One message of the engine."""
@@ -214,6 +219,10 @@ class _Build:
             raise ClientError(self._failed)
         return self._image or self._said.strip()
 
+    def explained(self) -> str:
+        """Return what was said of the cache."""
+        return "\n".join(["Cache:", *(self._whys or [" nothing: this engine explains no builds"])])
+
     def _step(self, facts: Json, message: Json) -> None:
         key = (str(facts["Stage"]), int(facts["Step"]))
         if not key[1]:  # it makes no layer
@@ -228,6 +237,9 @@ class _Build:
             self._view.begin(step)
         elif facts["Event"] == "output":
             self._view.heard(step, step.hear(_text(message) + "\n" * ("stream" not in message)))
+        elif facts["Event"] == "why":
+            word = {True: "HIT", False: "MISS"}.get(facts.get("Hit"), "")
+            self._whys.append(f" {word:4} {step.title}: {facts.get('Why')}")
         if facts["Event"] in ("cached", "done", "failed") and not step.state:
             rest = step.end(facts["Event"], float(facts.get("Seconds") or 0))
             self._view.heard(step, rest)

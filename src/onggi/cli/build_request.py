@@ -104,6 +104,8 @@ def headers_of(cli: Cli, options: Options, context: Context) -> dict[str, str]:
         "Hidden": list(context.hidden),
         "Check": options.on("check") or options.text("call") == "check",
         "Details": True,
+        "Line": _line(options, context),
+        "Explain": options.on("explain"),
         "Context": context.sync.header() if context.sync else None,
     }
     return {
@@ -111,6 +113,12 @@ def headers_of(cli: Cli, options: Options, context: Context) -> dict[str, str]:
         "X-Registry-Config": header_of(_auths(cli)),
         "X-Onggi-Build": header_of({name: value for name, value in own.items() if value}),
     }
+
+
+def _line(options: Options, context: Context) -> str:
+    """What this build and the one before it of the same files have in common."""
+    where = context.root or context.remote or ",".join(options.many("tag")) or "-"
+    return ascii(f"{os.uname().nodename}:{where}:{options.text('file')}")
 
 
 def _list(values: list[Json]) -> str | None:

@@ -10,6 +10,7 @@ from contextlib import AsyncExitStack
 import msgspec
 
 from onggi.build import cache as build_cache
+from onggi.build import records as build_records
 from onggi.build.service import Builder
 from onggi.build.workshop import Workshop
 from onggi.containers import host as machine_facts
@@ -63,7 +64,7 @@ class Services:
         self._stack = AsyncExitStack()
         self.layout = Layout(config.data_root)
         self.layout.create()
-        own = (build_cache, network_rows, pushed, schema, volumes)
+        own = (build_cache, build_records, network_rows, pushed, schema, volumes)
         migrations = [*MIGRATIONS, *(step for room in own for step in room.MIGRATIONS)]
         self.database = Database(self.layout.database, migrations)
         self._stack.callback(self.database.close)

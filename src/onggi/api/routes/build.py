@@ -1,4 +1,19 @@
-"""/build: images from Dockerfiles, by docker's stream of messages."""
+"""/build: images from Dockerfiles, by docker's stream of messages.
+
+Our own command sends docker's request with the header ``X-Onggi-Build``: base64url of a JSON object, all of
+it optional:
+
+    {"Secrets": {"id": "<base64>"}, "Contexts": {"name": "image or URL"}, "NoCacheFilter": ["stage"],
+     "Details": true, "Hidden": ["name in the archive that is not part of the context"], "Check": true,
+     "Line": "what this build and the one before it have in common", "Explain": true}
+
+With ``Details`` each message has ``"onggi": {"Stage": "name", "Step": 3, "Steps": 7, "Event":
+"begin|output|cached|done|failed|why", "Seconds": 0.2}``, those of stages that run at once are told as they
+come, and an error in the Dockerfile has the lines around it. With ``Check`` nothing is built: the stream has
+the report as text, and ``{"aux": {"Warnings": [finding]}}``. With ``Explain`` an event ``why`` has ``"Hit"``
+(null for FROM) and ``"Why"``, beside the last build of the same ``Line``. ``Context`` says how the archive
+changes one that was kept (docs/decisions/0101).
+"""
 
 from __future__ import annotations
 
@@ -78,6 +93,8 @@ def options_of(request: Request) -> Options:
         check=own.check,
         kept=own.context,
         build_id=query.text("buildid"),
+        line=own.line,
+        explain=own.explain,
     )
 
 
@@ -89,6 +106,8 @@ class _Own(msgspec.Struct, rename="pascal"):
     hidden: list[str] = []
     check: bool = False
     context: Kept | None = None
+    line: str = ""
+    explain: bool = False
 
 
 def _own(header: str) -> _Own:

@@ -53,7 +53,7 @@ def run(cli: Cli, options: Options, arguments: list[str]) -> int:
     messages = _asked(cli, options, context, tags, quiet=mode == "quiet")
     if checking:
         return _checked(cli, messages)
-    image = show(_noted(messages, context), mode)
+    image = show(_noted(messages, context), mode, explain=options.on("explain"))
     if mode == "quiet":
         cli.out(image)
     _keep(options, image, tags)
@@ -165,6 +165,7 @@ COMMAND = Command(
         ("cpuset-cpus", "", "string", "", "Processors to run on (0-3, 0,1)"),
         ("cpuset-mems", "", "string", "", "Memory nodes to use (0-3, 0,1)"),
         TRUST,
+        ("explain", "", "bool", "", "Say of each step why it was found in the cache or done anew"),
         ("file", "f", "string", "", "The Dockerfile, - for standard input (default PATH/Dockerfile)"),
         ("force-rm", "", "bool", "", ""),
         ("iidfile", "", "string", "", "Write the image's ID to this file"),
