@@ -24,7 +24,7 @@ Json = Any
 
 DEFAULT_PROFILE = os.path.join(os.path.dirname(__file__), "data", "seccomp-default.json")
 # Part of the file's name: raised when the compiler's output for the same profile changes.
-_FORMAT = 1
+_FORMAT = 2
 _MOST_IN_MEMORY = 64
 _LARGEST_PROGRAM = 1 << 20
 _DIGEST_BYTES = 32
