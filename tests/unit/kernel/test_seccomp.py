@@ -129,7 +129,9 @@ def test_the_tree_answers_as_the_list_does(default, monkeypatch):
     linear = seccomp.compile_oci(oci)
     asked = [(number, 0) for number in range(-1, 520)]
     flags = (1, 8, 0x11, AF_ALG, AF_VSOCK, 0x20008, 0x10000000, 0x7E020000, 0xFFFFFFFF, 1 << 40)
-    asked += [(NUMBERS["x86_64"][name], flag) for name in ("clone", "socket", "personality") for flag in flags]
+    asked += [
+        (NUMBERS["x86_64"][name], flag) for name in ("clone", "socket", "personality") for flag in flags
+    ]
     asked += [(number, flag) for number in (120, 136, 359) for flag in flags]  # those of i386
     for arch, bit in ((X86_64, 0), (X86_64, 0x40000000), (I386, 0), (AARCH64, 0)):
         for number, flag in asked:
