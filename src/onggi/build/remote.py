@@ -9,21 +9,36 @@ import http.client
 import os
 import posixpath
 import re
+import socket
 import urllib.error
 import urllib.parse
 import urllib.request
 import uuid
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 from onggi.build import repositories
 from onggi.build.context import Place
 from onggi.build.dockerfile import instructions as typed
 from onggi.errors import InvalidArgument, Unavailable
 from onggi.images.streams import PIECE
+from onggi.kernel.files import write_all
+from onggi.registry.cancel import Cancel, Guard
 from onggi.store import space
 
-_TIMEOUT_S = 60
+Json = Any
+_TIMEOUT_S = 60  # of silence
 _CHECKSUM = re.compile(r"sha256:[0-9a-f]{64}")
+
+
+class Bounds(NamedTuple):
+    """What one download may take, whatever room there is."""
+
+    seconds: float = 3600
+    bytes: int = 16 << 30
+
+
+BOUNDS = Bounds()
 
 
 class Fetched(NamedTuple):
@@ -54,63 +69,107 @@ async def fetch(place: Place, step: typed.Add, source: str) -> Fetched:
     return await download(place, source, step.checksum)
 
 
-async def download(place: Place, url: str, checksum: str = "") -> Fetched:
+async def download(place: Place, url: str, checksum: str = "", bounds: Bounds = BOUNDS) -> Fetched:
     """The file behind an address, with mode 0600, of which ``checksum`` is the digest if it is given."""
     if checksum and not _CHECKSUM.fullmatch(checksum):
         raise InvalidArgument(f"invalid checksum {checksum!r}: expected sha256:<64 hexadecimal digits>")
     directory = f"{place.path}/{uuid.uuid4().hex}"
     os.mkdir(directory, 0o700)
-    name, digest = await asyncio.to_thread(_download, url, directory)
+    cancel = Cancel()
+    try:
+        name, digest = await asyncio.to_thread(_download, url, directory, bounds, cancel)
+    except asyncio.CancelledError:
+        cancel.set()  # a thread is not cancelled: its connection ends
+        raise
     if checksum and digest != checksum:
         raise InvalidArgument(f"digest mismatch {digest}: {checksum}")
     return Fetched(directory, name)
 
 
-def _download(url: str, directory: str) -> tuple[str, str]:
+def _download(url: str, directory: str, bounds: Bounds, cancel: Cancel) -> tuple[str, str]:
     headers = {"User-Agent": "onggi", "Accept-Encoding": "identity"}
     request = urllib.request.Request(shown(url), headers=headers)
     if user := urllib.parse.urlsplit(url).netloc.rpartition("@")[0]:
         pair = base64.b64encode(urllib.parse.unquote(user).encode()).decode()
         request.add_unredirected_header("Authorization", f"Basic {pair}")
+    guard = Guard(cancel, bounds.seconds)
     try:
         # No handler for files or anything but http and https, whatever a redirect says.
-        with _opener().open(request, timeout=_TIMEOUT_S) as answer:
+        with guard, _opener(guard).open(request, timeout=_TIMEOUT_S) as answer:
             name = _name(url, answer.headers.get_filename() or "")
-            return name, _save(answer, f"{directory}/{name}", space.room(directory))
+            room = min(space.room(directory), bounds.bytes)
+            return name, _save(answer, f"{directory}/{name}", room, guard)
     except (OSError, http.client.HTTPException, ValueError) as error:
         reason = error.reason if isinstance(error, urllib.error.URLError) else error
+        if guard.expired:
+            reason = f"it was not here after {bounds.seconds:g} s"
         code = f"response status {error.code} " if isinstance(error, urllib.error.HTTPError) else ""
         raise Unavailable(f"failed to fetch {shown(url)}: {code}{reason}") from None
 
 
-def _opener() -> urllib.request.OpenerDirector:
+def _opener(guard: Guard) -> urllib.request.OpenerDirector:
     opener = urllib.request.OpenerDirector()
     for handler in (
-        urllib.request.ProxyHandler,
-        urllib.request.HTTPHandler,
-        urllib.request.HTTPSHandler,
-        urllib.request.HTTPDefaultErrorHandler,
-        urllib.request.HTTPRedirectHandler,
-        urllib.request.HTTPErrorProcessor,
+        urllib.request.ProxyHandler(),
+        _Plain(guard),
+        _Secure(guard),
+        urllib.request.HTTPDefaultErrorHandler(),
+        urllib.request.HTTPRedirectHandler(),
+        urllib.request.HTTPErrorProcessor(),
     ):
-        opener.add_handler(handler())
+        opener.add_handler(handler)
     return opener
 
 
-def _save(answer: http.client.HTTPResponse, path: str, room: int) -> str:
+class _Plain(urllib.request.HTTPHandler):
+    def __init__(self, guard: Guard) -> None:
+        super().__init__()
+        self._guard = guard
+
+    def http_open(self, request: urllib.request.Request) -> http.client.HTTPResponse:
+        return self.do_open(_watched(http.client.HTTPConnection, self._guard), request)
+
+
+class _Secure(urllib.request.HTTPSHandler):
+    def __init__(self, guard: Guard) -> None:
+        super().__init__()
+        self._guard = guard
+
+    def https_open(self, request: urllib.request.Request) -> http.client.HTTPResponse:
+        return self.do_open(_watched(http.client.HTTPSConnection, self._guard), request)
+
+
+def _watched(kind: Callable[..., http.client.HTTPConnection], guard: Guard) -> Json:
+    """Connections of a kind that end with the guard: also while they negotiate TLS or headers come."""
+
+    def dial(*arguments: Json) -> socket.socket:
+        connection = socket.create_connection(*arguments)
+        guard.adopt(connection)
+        return connection
+
+    def make(host: str, **settings: Json) -> http.client.HTTPConnection:
+        connection = kind(host, **settings)
+        connection._create_connection = dial  # type: ignore[attr-defined]
+        return connection
+
+    return make
+
+
+def _save(answer: http.client.HTTPResponse, path: str, room: int, guard: Guard) -> str:
     digest, size = hashlib.sha256(), 0
     fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     try:
-        while piece := answer.read(PIECE):
+        while piece := answer.read1(PIECE):
             size += len(piece)
             if size > room:
-                raise OSError("there is no room for it")
+                raise OSError(f"there is no room for it: {room} bytes may be taken")
             digest.update(piece)
-            view = memoryview(piece)
-            while view:
-                view = view[os.write(fd, view) :]
+            write_all(fd, piece)
     finally:
         os.close(fd)
+    guard.check()
+    if answer.length:  # of what the server promised
+        raise OSError(f"the connection ended {answer.length} bytes early")
     return "sha256:" + digest.hexdigest()
 
 
