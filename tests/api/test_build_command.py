@@ -1,6 +1,7 @@
 """Our own ``build`` on a real engine: contexts, checks, errors with their lines."""
 
 import os
+import re
 import shutil
 import signal
 import tarfile
@@ -227,3 +228,27 @@ def test_a_build_explains_itself(context):
     assert explained(context.build(dockerfile, "--explain", "--build-arg=V=2")[2])[2:] == [
         "MISS [3/3] RUN echo explained $V: build argument V is new"
     ]
+
+
+def test_a_build_is_verified(context):
+    context.write(a="1")
+    code, said, shown = context.build(
+        "FROM busybox AS b\nRUN date > /dev/null; echo same > /x\nCOPY a /\n", "--verify"
+    )
+    assert code == 0, shown
+    assert re.fullmatch(r"reproducible: sha256:[0-9a-f]{64}\n", said)
+    text = "FROM busybox AS b\nRUN cat /proc/sys/kernel/random/uuid > /x; chmod 600 /x\n"
+    text += "FROM busybox\nRUN echo same > /same\nCOPY --from=b /x /bin/\n"
+    code, said, _ = context.build(text, "--verify", "-q")
+    assert code == 1
+    image, *lines = said.splitlines()
+    assert lines[0].startswith(f"not reproducible: {image}, then sha256:")
+    assert lines[1:] == [
+        " [b] RUN cat /proc/sys/kernel/random/uuid > /x; chmod 600 /x",
+        "   x: content",
+        " COPY --from=b /x /bin/",
+        "   bin/x: content",
+    ]
+    code, said, shown = context.build(text, "--verify")
+    assert "[again b 2/2]" in shown
+    assert said.startswith(f"not reproducible: {image}, then"), "the cache keeps the first"

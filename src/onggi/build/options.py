@@ -27,7 +27,8 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     """The parameters of docker's ImageBuild. ``host`` has those of its HostConfig that limit each step;
     ``auths`` are credentials by registry; ``details`` asks for what our own command shows; ``hidden`` are
     names that came with the context and are not part of it; ``check``: say what is unwise, build nothing;
-    ``explain``: say why steps were found or not, beside the last build of the same ``line``.
+    ``explain``: say why steps were found or not, beside the last build of the same ``line``;
+    ``verify``: build twice and compare, of which ``again`` is the second time.
     """
 
     tags: Sequence[str] = ()
@@ -53,6 +54,8 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     build_id: str = ""
     line: str = ""
     explain: bool = False
+    verify: bool = False
+    again: bool = False
 
     @property
     def shown_name(self) -> str:

@@ -65,7 +65,7 @@ class Runner:
         options.check(step, self._asked)
         task = plan(state, step, scope)
         parts = await self._parts(state, step, task, scope.origin)
-        key = cache.key_of(**parts)
+        key = self._asked.again * "again:" + cache.key_of(**parts)
         self._used.add(key)
         diff_id = "" if no_cache or state.base == HOST else await self._found(key, state)
         cached = bool(diff_id)

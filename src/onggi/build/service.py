@@ -18,6 +18,7 @@ from onggi.build import (
     remote,
     repositories,
     tidying,
+    verifying,
 )
 from onggi.build.checking import check, is_wanted, with_excerpt
 from onggi.build.context import Place
@@ -36,6 +37,7 @@ from onggi.errors import InvalidArgument
 from onggi.images.streams import Chunks
 from onggi.oci import platform as platforms
 from onggi.oci.reference import Reference
+from onggi.store.content import Lease
 
 Json = Any
 
@@ -105,25 +107,51 @@ class Builder:
             database = self._workshop.content.database
             before = await records.load(database, asked.line) if asked.explain else {}
             solver = Solver(self._workshop, place, lease, plan, asked, self._locks, before)
-            self._solvers.add(solver)
-            task = asyncio.create_task(solver.run())
             try:
-                async with aclosing(cast(Any, solver.report.follow(task))) as messages:
+                async with aclosing(cast(Any, self._followed(solver))) as messages:
                     async for message in messages:
-                        if not asked.quiet:
-                            yield message
-                state = changes.with_labels(task.result(), asked.labels)
+                        yield message
+                state = changes.with_labels(await solver.result(), asked.labels)
                 image_id = await self._workshop.keep_image(lease, state, names)
             finally:
-                task.cancel()
-                await asyncio.wait([task])
-                self._solvers.discard(solver)
-                self._house.after_build(solver.used)
                 if asked.line:
-                    made = {stage: account.made for stage, account in solver.accounts.items()}
-                    await records.save(database, asked.line, made)
-        for message in self._ended(plan, asked, image_id, names):
-            yield message
+                    await records.save(database, asked.line, solver.made)
+            for message in self._ended(plan, asked, image_id, names):
+                yield message
+            if asked.verify:
+                async with aclosing(cast(Any, self._verified(place, lease, solver, image_id))) as messages:
+                    async for message in messages:
+                        yield message
+
+    async def _verified(
+        self, place: Place, lease: Lease, first: Solver, image_id: str
+    ) -> AsyncIterator[Json]:
+        """The messages of a second build, and what it tells about the first."""
+        asked, workshop = verifying.again(first.asked), self._workshop
+        async with verifying.moved(workshop, place) as other:
+            second = Solver(workshop, other, lease, first.plan, asked, self._locks, {})
+            async with aclosing(cast(Any, self._followed(second))) as messages:
+                async for message in messages:
+                    yield message
+            state = changes.with_labels(await second.result(), asked.labels)
+            images = (image_id, await workshop.keep_image(lease, state))
+            found = await verifying.verdict(workshop, other, images, [first.made, second.made])
+        yield {"aux": {"Verify": found}}
+
+    async def _followed(self, solver: Solver) -> AsyncIterator[Json]:
+        """The messages of a build, unless nobody wants them. Who leaves ends it."""
+        self._solvers.add(solver)
+        task = asyncio.create_task(solver.run())
+        try:
+            async with aclosing(cast(Any, solver.report.follow(task))) as messages:
+                async for message in messages:
+                    if not solver.asked.quiet:
+                        yield message
+        finally:
+            task.cancel()
+            await asyncio.wait([task])
+            self._solvers.discard(solver)
+            self._house.after_build(solver.used)
 
     def _ended(self, plan: Plan, asked: Options, image_id: str, names: Sequence[Reference]) -> list[Json]:
         for name in names:

@@ -59,7 +59,7 @@ class Solver:
     ) -> None:
         """``before`` are the steps of the build before, by stage; of what is to be explained."""
         self._before = before
-        self.accounts: dict[str, Account] = {}
+        self.plan, self._accounts = plan, dict[str, Account]()
         self._workshop, self._place, self._lease, self._plan, self._asked = (
             workshop, place, lease, plan, asked,
         )  # fmt: skip
@@ -70,7 +70,7 @@ class Solver:
         self._stages: dict[int, asyncio.Task[State]] = {}
         self.scopes: dict[int, StageScope] = {}
         self._images: dict[str, asyncio.Task[State]] = {}
-        self._turns = asyncio.Semaphore(os.cpu_count() or 1)
+        self._turns = asyncio.Semaphore(1 if asked.again else os.cpu_count() or 1)
 
     def cancel(self) -> None:
         """End the build: its client is told so."""
@@ -106,7 +106,17 @@ class Solver:
         if not self._asked.details:
             return None
         alone = len(self._plan.dockerfile.stages) == 1
-        return node.stage.origin.name or ("" if alone else f"stage-{node.number}")
+        name = node.stage.origin.name or ("" if alone else f"stage-{node.number}")
+        return f"again {name}".rstrip() if self._asked.again else name
+
+    @property
+    def made(self) -> dict[str, list[Made]]:
+        """The steps that were done so far, by stage."""
+        return {stage: account.made for stage, account in self._accounts.items()}
+
+    async def result(self) -> State:
+        """What the last stage has led to."""
+        return await self.stage(self._plan.nodes[-1].number)
 
     async def stage(self, number: int) -> State:
         """Where another stage ends."""
@@ -171,7 +181,7 @@ class _Stage:
         )
         before, instructions = solver._before, (node.stage.origin, *node.stage.instructions)
         self._account = Account(before.get(node.name), {it.text for it in instructions}, forced)
-        solver.accounts[node.name] = self._account
+        solver._accounts[node.name] = self._account
 
     async def run(self) -> State:
         origin = self._node.stage.origin
@@ -236,7 +246,7 @@ class _Stage:
 
     async def _explain(self, written: typed.Instruction, parts: Json, layer: str, *, hit: bool) -> None:
         """Note what a step was made of and, if that is asked for, say why it was found or not."""
-        if not self._asked.line:
+        if not (self._asked.line or self._asked.verify):
             return
         verdict = self._account.note(written.text, parts, layer, hit=hit)
         if not self._asked.explain:

@@ -106,6 +106,7 @@ def headers_of(cli: Cli, options: Options, context: Context) -> dict[str, str]:
         "Details": True,
         "Line": _line(options, context),
         "Explain": options.on("explain"),
+        "Verify": options.on("verify"),
         "Context": context.sync.header() if context.sync else None,
     }
     return {

@@ -5,14 +5,16 @@ it optional:
 
     {"Secrets": {"id": "<base64>"}, "Contexts": {"name": "image or URL"}, "NoCacheFilter": ["stage"],
      "Details": true, "Hidden": ["name in the archive that is not part of the context"], "Check": true,
-     "Line": "what this build and the one before it have in common", "Explain": true}
+     "Line": "what this build and the one before it have in common", "Explain": true, "Verify": true}
 
 With ``Details`` each message has ``"onggi": {"Stage": "name", "Step": 3, "Steps": 7, "Event":
 "begin|output|cached|done|failed|why", "Seconds": 0.2}``, those of stages that run at once are told as they
 come, and an error in the Dockerfile has the lines around it. With ``Check`` nothing is built: the stream has
 the report as text, and ``{"aux": {"Warnings": [finding]}}``. With ``Explain`` an event ``why`` has ``"Hit"``
-(null for FROM) and ``"Why"``, beside the last build of the same ``Line``. ``Context`` says how the archive
-changes one that was kept (docs/decisions/0101).
+(null for FROM) and ``"Why"``, beside the last build of the same ``Line``. With ``Verify`` the last message is
+``{"aux": {"Verify": {"Image", "Again", "Steps"}}}``: the ids of two builds, and the steps that differ, each
+``{"Stage", "Instruction", "Files": [[path, [word]]], "Total"}``. ``Context`` says
+how the archive changes one that was kept (docs/decisions/0101).
 """
 
 from __future__ import annotations
@@ -95,6 +97,7 @@ def options_of(request: Request) -> Options:
         build_id=query.text("buildid"),
         line=own.line,
         explain=own.explain,
+        verify=own.verify,
     )
 
 
@@ -108,6 +111,7 @@ class _Own(msgspec.Struct, rename="pascal"):
     context: Kept | None = None
     line: str = ""
     explain: bool = False
+    verify: bool = False
 
 
 def _own(header: str) -> _Own:

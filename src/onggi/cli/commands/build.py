@@ -9,6 +9,7 @@ from onggi.cli.build_output import parse, write
 from onggi.cli.build_progress import MODES, show
 from onggi.cli.build_request import headers_of, query_of, refuse
 from onggi.cli.build_sync import sync_of
+from onggi.cli.build_verdict import verified
 from onggi.cli.command import Command, Failure, Options
 from onggi.cli.pulling import TRUST, refuse_trust
 from onggi.client.codec import indent
@@ -53,10 +54,13 @@ def run(cli: Cli, options: Options, arguments: list[str]) -> int:
     messages = _asked(cli, options, context, tags, quiet=mode == "quiet")
     if checking:
         return _checked(cli, messages)
-    image = show(_noted(messages, context), mode, explain=options.on("explain"))
+    verdicts: list[Json] = []
+    image = show(_noted(messages, context, verdicts), mode, explain=options.on("explain"))
     if mode == "quiet":
         cli.out(image)
     _keep(options, image, tags)
+    if options.on("verify") and not verified(cli, verdicts):
+        return 1
     for target in targets:
         write(cli, target, image)
     return _pushed(cli, tags) if push else 0
@@ -88,10 +92,13 @@ def _asked(cli: Cli, options: Options, context: Context, tags: list[str], *, qui
         raise Failure(error.message) from None
 
 
-def _noted(messages: Iterator[Json], context: Context) -> Iterator[Json]:
-    """The messages; where the engine has kept the context, that is noted."""
+def _noted(messages: Iterator[Json], context: Context, verdicts: list[Json]) -> Iterator[Json]:
+    """The messages; where the engine has kept the context, that is noted, and so are its verdicts."""
     for message in messages:
-        kept = (message.get("aux") or {}).get("Context")
+        facts = message.get("aux") or {}
+        kept = facts.get("Context")
+        if "Verify" in facts:
+            verdicts.append(facts["Verify"])
         if kept is None:
             yield message
         elif context.sync and kept == context.sync.next:
@@ -195,6 +202,7 @@ COMMAND = Command(
         ("tag", "t", "list", "", "Name of the image (name[:tag])"),
         ("target", "", "string", "", "Stage to build"),
         ("ulimit", "", "ulimit", "[]", "Resource limit, name=soft[:hard]"),
+        ("verify", "", "bool", "", "Build twice, and name the files that differ"),
     ),
     arguments=(1, 1),
     aliases=("image build", "build", "builder build"),
