@@ -7,7 +7,6 @@ modules up in mutable lists, so emptying them is enough; what is already importe
 
 from __future__ import annotations
 
-import gc
 import sys
 
 
@@ -19,9 +18,6 @@ def close() -> None:
     sys.path_importer_cache.clear()
     sys.excepthook = _silent
     sys.unraisablehook = _silent
-    # Forks share what is frozen: a collection in a child would otherwise touch, and so copy, every page.
-    gc.collect()
-    gc.freeze()
 
 
 def is_closed() -> bool:

@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple, NoReturn
 
 from onggi.errors import OnggiError
-from onggi.kernel import cgroup_mounts, cgroups, door, syscalls
+from onggi.kernel import cgroup_mounts, cgroups, door, heap, syscalls
 from onggi.kernel.sockets import bind_unix, peer_credentials
 from onggi.launch import jobs, monitor, protocol, request, spare
 from onggi.launch.protocol import HELLO, JOB, RUN, SPARE, STAT, STOP, Header
@@ -319,6 +319,7 @@ def main(
         group.place(os.getpid())
     launcher = Launcher(exec_root, build, containers_group, spares)
     door.close()
+    heap.settle()
     os.write(ready_fd, b"1")
     os.close(ready_fd)
     launcher.serve()
