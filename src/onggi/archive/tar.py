@@ -1,4 +1,4 @@
-"""Reads tar streams from a pipe: ustar, PAX and GNU (POSIX.1-2017 pax, GNU tar manual "Standard").
+"""Reads tar streams from pipes or in pieces: ustar, PAX, GNU (POSIX.1-2017 pax, GNU tar manual "Standard").
 
 Strict where two readers could disagree about what an archive holds: checksums, sizes and PAX records must be
 well-formed, a PAX ``size`` always wins over the header's, a name is not given twice.
@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import struct
 import zlib
+from collections.abc import Iterator
 from typing import NamedTuple
 
 from onggi.archive import sparse
@@ -67,9 +68,11 @@ class Reader:
     skipped.
     """
 
-    def __init__(self, fd: int) -> None:
-        self._fd = fd
-        self._buffer = memoryview(bytearray(_BUFFER))
+    def __init__(self, source: int | Iterator[bytes]) -> None:
+        """``source`` is a descriptor, or the stream in pieces, none of them empty."""
+        self._pieces = None if isinstance(source, int) else source
+        self._fd = source if isinstance(source, int) else -1
+        self._buffer = memoryview(bytearray(_BUFFER if self._pieces is None else 0))
         self._start = self._end = 0  # what of the buffer is filled
         self._left = 0  # data bytes of the current member
         self._padding = 0
@@ -167,7 +170,11 @@ class Reader:
         return b"".join(parts)
 
     def _fill(self, end_allowed: bool = False) -> bool:
-        self._start, self._end = 0, os.readv(self._fd, [self._buffer])
+        if self._pieces is None:
+            self._start, self._end = 0, os.readv(self._fd, [self._buffer])
+        else:
+            self._buffer = memoryview(next(self._pieces, b""))
+            self._start, self._end = 0, len(self._buffer)
         if not self._end and not end_allowed:
             raise InvalidArgument("invalid tar: unexpected end of the archive")
         self.offset += self._end

@@ -7,9 +7,10 @@ as it comes, since a stream cannot be read again. Links between members are foll
 from __future__ import annotations
 
 import asyncio
-import fcntl
 import os
+import queue
 import stat
+import threading
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack
 from errno import ENOENT
@@ -21,7 +22,7 @@ from onggi.images.decompress import Decompressor, is_compressed
 from onggi.images.layering import Arrival
 from onggi.images.layout import clean
 from onggi.images.progress import Progress, Transfer
-from onggi.images.streams import PIECE, Chunks, batched, of_file
+from onggi.images.streams import Chunks, batched, of_file
 from onggi.images.tools import Tools
 from onggi.kernel import paths
 from onggi.store.content import Lease
@@ -29,6 +30,7 @@ from onggi.store.content import Lease
 _MAX_DOCUMENT, _MAX_DOCUMENTS = 8 << 20, 64 << 20
 _MAX_MEMBERS = 100_000
 _MAX_LINKS = 8
+_AHEAD = 4  # pieces of about a mebibyte that wait
 
 
 class Bundle(Protocol):
@@ -41,6 +43,40 @@ class Bundle(Protocol):
     async def layer(self, name: str) -> Arrival | None:
         """A member as a layer, or None if it is not there (or was here already)."""
         ...
+
+
+class _Plain:
+    """The plain archive between who decompresses it and who reads it, each in a thread."""
+
+    def __init__(self) -> None:
+        self._pieces: queue.Queue[bytes] = queue.Queue()
+        self._room = threading.Semaphore(_AHEAD)
+        self._over = False
+
+    def put(self, pieces: Iterator[bytes]) -> None:
+        """Pass on what is not empty; blocks while too much waits. Nobody may want it any more."""
+        for piece in filter(None, pieces):
+            if not self._over:
+                self._room.acquire()
+            if self._over:  # perhaps only since a moment ago, which gave the room
+                return
+            self._pieces.put(piece)
+
+    def end(self) -> None:
+        """Nothing follows."""
+        self._pieces.put(b"")
+
+    def abandon(self) -> None:
+        """Let go of both threads: nothing more is wanted."""
+        self._over = True
+        self._room.release()
+        self.end()
+
+    def pieces(self) -> Iterator[bytes]:
+        """What was put, to its end."""
+        while piece := self._pieces.get():
+            self._room.release()
+            yield piece
 
 
 class TarBundle:
@@ -71,39 +107,36 @@ class TarBundle:
 
     async def read(self, chunks: Chunks, stack: AsyncExitStack) -> None:
         """Take everything in; what becomes of no image is removed when the stack is closed."""
-        read_fd, write_fd = os.pipe2(os.O_CLOEXEC)
-        fcntl.fcntl(write_fd, fcntl.F_SETPIPE_SZ, PIECE)
-        pump = asyncio.ensure_future(self._pump(chunks, write_fd))
-        reader = tar.Reader(read_fd)
+        plain = _Plain()
+        pump = asyncio.ensure_future(self._pump(chunks, plain))
+        reader = tar.Reader(plain.pieces())
         try:
             for _ in range(_MAX_MEMBERS):
-                entry = await self._workers.run(reader.next)
+                entry = await self._workers.run(reader.next, plain.abandon)
                 if entry is None:
                     break
                 await self._take(entry, reader, stack)
             else:
                 raise InvalidArgument(f"archive has more than {_MAX_MEMBERS} members")
-            await self._workers.run(reader.drain)
+            await self._workers.run(reader.drain, plain.abandon)
             await pump
         except BaseException:
             pump.cancel()
             raise
         finally:
-            os.close(read_fd)  # a pump that still writes ends by it
+            plain.abandon()
             await asyncio.gather(pump, return_exceptions=True)
 
-    async def _pump(self, chunks: Chunks, fd: int) -> None:
-        """Write the plain archive to the pipe."""
+    async def _pump(self, chunks: Chunks, plain: _Plain) -> None:
+        """Pass the plain archive on."""
         decompressor = Decompressor()
         try:
             async for raw in batched(chunks):
                 pieces = decompressor.feed(raw)
-                await self._workers.run(lambda pieces=pieces: _write(fd, pieces))  # type: ignore[misc]
-            await self._workers.run(lambda: _write(fd, decompressor.finish()))
-        except BrokenPipeError:
-            return  # the reader has failed and says why
+                await self._workers.run(lambda pieces=pieces: plain.put(pieces))  # type: ignore[misc]
+            await self._workers.run(lambda: plain.put(decompressor.finish()))
         finally:
-            os.close(fd)
+            plain.end()
 
     async def _take(self, entry: tar.Entry, reader: tar.Reader, stack: AsyncExitStack) -> None:
         name = clean(entry.name.decode("utf-8", "replace"))
@@ -152,7 +185,7 @@ class TarBundle:
         while piece:
             transfer.current += len(piece)
             yield piece
-            piece = await self._workers.run(lambda: b"".join(_some(reader)))
+            piece = await self._workers.run(lambda: bytes(reader.read(transfer.total)))
 
 
 class DirectoryBundle:
@@ -206,23 +239,8 @@ class DirectoryBundle:
         return fd
 
 
-def _write(fd: int, pieces: Iterator[bytes]) -> None:
-    for piece in pieces:
-        view = memoryview(piece)
-        while view:
-            view = view[os.write(fd, view) :]
-
-
 def _rest(reader: tar.Reader) -> Iterator[bytes]:
     while piece := reader.read():
-        yield bytes(piece)
-
-
-def _some(reader: tar.Reader) -> Iterator[bytes]:
-    """About a mebibyte."""
-    size = 0
-    while size < PIECE and (piece := reader.read()):
-        size += len(piece)
         yield bytes(piece)
 
 

@@ -23,7 +23,7 @@ from onggi.kernel.failpoints import failpoint
 from onggi.oci import media
 from onggi.store import space
 from onggi.store.content import Content, Lease, opened
-from onggi.store.ingest import BlobWriter
+from onggi.store.ingest import Blob, BlobWriter
 from onggi.store.layers import Layer, Layers
 
 _KEPT = ("gzip", "zstd")
@@ -34,12 +34,14 @@ class Arrival(NamedTuple):
     """A layer that is unpacked but has no row yet, and the blob it is kept as.
 
     ``raw`` is the digest of the bytes that came; empty for a compression that is not kept (xz, bzip2).
+    ``kept`` is done when the blob is durable: what stands behind it in a stream is taken in meanwhile.
     """
 
     layer: Layer
     digest: str
     media_type: str
     raw: str
+    kept: asyncio.Task[Blob] | None = None
 
 
 class Intake:
@@ -59,8 +61,12 @@ class Intake:
         async with opened(lease.stream) as writer:
             keeper = _Keeper(writer)
             async with self._layers.unpack(keeper.source(chunks), whole=whole) as layer:
-                blob = await lease.commit(writer)
-                yield Arrival(layer, blob.digest, keeper.media_type, keeper.raw(blob.digest, layer.diff_id))
+                digest, raw = writer.digest, keeper.raw(writer.digest, layer.diff_id)
+                kept = asyncio.ensure_future(lease.commit(writer))
+                try:
+                    yield Arrival(layer, digest, keeper.media_type, raw, kept)
+                finally:
+                    await asyncio.wait([kept])
 
     @asynccontextmanager
     async def from_blob(self, digest: str, media_type: str, transfer: Transfer) -> AsyncIterator[Arrival]:
@@ -81,6 +87,8 @@ class Intake:
         Raises DataLoss if it is not the layer that ``diff_id`` promises.
         """
         check_diff_id(arrival, diff_id)
+        if arrival.kept is not None:
+            await asyncio.shield(arrival.kept)
         settled = arrival._replace(layer=await self._layers.settle(arrival.layer, parents))
         chain_id = await self._content.database.run(lambda it: self.rows(it, settled, parents), durable=True)
         failpoint("images.layer.after_row")

@@ -75,6 +75,11 @@ class BlobWriter:
         self._hash.update(data)
         self.offset = end
 
+    @property
+    def digest(self) -> str:
+        """The digest of what is there."""
+        return "sha256:" + self._hash.hexdigest()
+
     def seek_back_to_zero(self) -> None:
         """Forget what is there: its source cannot continue where it ended."""
         os.ftruncate(self._fd, 0)
@@ -88,7 +93,7 @@ class BlobWriter:
         ``digest`` is what it should be, if the writer did not know it from the beginning. Raises DataLoss;
         a blob that is merely too short stays to be continued.
         """
-        found = Blob("sha256:" + self._hash.hexdigest(), self.offset)
+        found = Blob(self.digest, self.offset)
         if self.expected and found.size != self.expected.size:
             self.close()
             raise DataLoss(
