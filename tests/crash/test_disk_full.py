@@ -26,9 +26,14 @@ class Full:
         engine.data_root = str(directory / "data")
         self.client = ImageClient(engine, registry, "full", 0)
 
+    def relieve(self) -> None:
+        """Give the room back; ext4 hands blocks out again once the transaction that freed them is written."""
+        self.ballast.unlink(missing_ok=True)
+        os.sync()
+
     def leave(self, free: int) -> None:
         """Fill the disk but for so many bytes."""
-        self.ballast.unlink(missing_ok=True)
+        self.relieve()
         disk = os.statvfs(self.directory)
         fd = os.open(self.ballast, os.O_CREAT | os.O_WRONLY)
         try:
@@ -40,11 +45,12 @@ class Full:
     def check(self) -> None:
         """With room again: everything that was answered is there, and nothing is damaged.
 
-        A blob whose row found no room is an orphan until the next start: harmless, and named by fsck.
+        A blob whose row found no room is an orphan until the next start: harmless, and named by fsck. What
+        could not be collected while there was no room is collected soon.
         """
-        self.ballast.unlink(missing_ok=True)
+        self.relieve()
         wait_for("an empty trash", lambda: not os.listdir(f"{self.engine.data_root}/trash"))
-        assert [it for it in fsck(self.engine) if not it.endswith("no row names it")] == []
+        wait_for("a clean store", lambda: all(it.endswith("no row names it") for it in fsck(self.engine)))
         assert judge(self.engine, self.client.known) == []
 
 
@@ -70,12 +76,12 @@ def test_every_write_may_be_the_one(full: Full, what: str) -> None:
             full.client.import_()
         full.leave(number * STEP // (8 if what in ("tag", "remove") else 1))
         getattr(full.client, what)()
-        full.ballast.unlink()
+        full.relieve()
         if number % 10 == 9:
             full.check()
             full.engine.call("POST", "/images/prune")
     told = full.client.refusals
-    assert all(WORDS in refusal for refusal in told), told
+    assert [refusal for refusal in told if WORDS not in refusal] == []
     assert what in ("tag", "remove") or told  # a row or two often finds room in what the journal holds
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import traceback
 
@@ -11,6 +12,7 @@ from onggi import errors
 from onggi.api.http.message import HeadError, Response
 
 log = logging.getLogger(__name__)
+_OF_DISKS = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS)
 
 STATUS: tuple[tuple[type[Exception], int], ...] = (
     (errors.InvalidArgument, 400),
@@ -37,11 +39,16 @@ def status_of(error: Exception) -> int:
 
 
 def message_of(error: Exception) -> str:
-    """Return the sentence for the client; an unforeseen error is named by its type and kept in the log."""
+    """Return the sentence for the client; an unforeseen error is named by its type and kept in the log.
+
+    What a disk may do to any write (it is full, it is broken) is not unforeseen.
+    """
     if isinstance(error, errors.OnggiError):
         return str(error)
     if isinstance(error, TimeoutError):
         return str(error) or "the request was not completed in time"
+    if isinstance(error, OSError) and error.errno in _OF_DISKS:
+        return str(errors.KernelError("write", error.errno, error.filename or ""))
     return f"internal error: {type(error).__name__}: {error}"
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import bisect
+import logging
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from sqlite3 import Connection
@@ -17,10 +18,11 @@ from typing import Any, Protocol, TypeVar
 import msgspec
 
 from onggi.containers import repository
-from onggi.errors import InvalidArgument
+from onggi.errors import InvalidArgument, OnggiError
 
 Json = Any
 T = TypeVar("T")
+logger = logging.getLogger(__name__)
 KEEP_NS = 1000 * 1_000_000_000
 KEEP_COUNT = 1000  # dockerd keeps 256
 BACKLOG = 10_000  # events a subscriber may lag behind before it is cut off
@@ -149,13 +151,21 @@ class EventBus:
 
     async def _write_behind(self) -> None:
         await asyncio.sleep(_FLUSH_S)
-        await self._write()
+        try:
+            await self._write()
+        except OnggiError as error:
+            logger.warning("events are written with the next ones: %s", error)
 
     async def _write(self) -> None:
         messages, self._unwritten = self._unwritten, []
-        if messages and self._storage is not None:
-            rows = [(message["timeNano"], msgspec.json.encode(message)) for message in messages]
+        if not messages or self._storage is None:
+            return
+        rows = [(message["timeNano"], msgspec.json.encode(message)) for message in messages]
+        try:
             await self._storage.run(repository.append_events(rows, self._clock_ns() - KEEP_NS))
+        except OnggiError:
+            self._unwritten = (messages + self._unwritten)[-KEEP_COUNT:]
+            raise
 
 
 def _time(message: Json) -> int:

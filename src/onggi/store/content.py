@@ -9,6 +9,7 @@ vanish between the two.
 from __future__ import annotations
 
 import asyncio
+import logging
 import sqlite3
 import time
 import uuid
@@ -16,6 +17,7 @@ from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
 from contextlib import asynccontextmanager
 from typing import Any, TypeVar
 
+from onggi.errors import OnggiError
 from onggi.kernel.failpoints import failpoint, skipped
 from onggi.store.blobs import Blobs
 from onggi.store.database import Database
@@ -24,6 +26,7 @@ from onggi.store.layout import Layout
 from onggi.store.trash import Trash
 
 T = TypeVar("T")
+logger = logging.getLogger(__name__)
 _DAY_S = 86400.0
 
 
@@ -79,13 +82,21 @@ class Content:
                 lambda it: it.execute("INSERT INTO leases VALUES (?, ?)", (key, expires_ns))
             )
             yield Lease(self, key)
-            await self.database.run(lambda it: it.execute("DELETE FROM leases WHERE id = ?", (key,)))
+            await self._give_back(key)
         except BaseException:
             if not ttl_s:
                 self.spent.set()
             raise
         finally:
             self.held.discard(key)
+
+    async def _give_back(self, key: str) -> None:
+        """Drop a lease that is needed no more; if that fails, what it was taken for is done all the same."""
+        try:
+            await self.database.run(lambda it: it.execute("DELETE FROM leases WHERE id = ?", (key,)))
+        except OnggiError as error:
+            logger.warning("lease %s stays until it expires: %s", key, error)
+            self.spent.set()
 
     async def finish(self, work: Coroutine[Any, Any, T]) -> T:
         """``await work``, which goes on to its end even if the caller is cancelled."""

@@ -7,6 +7,7 @@ documents its names once named, and its layers; a layer to the layer below and t
 from __future__ import annotations
 
 import asyncio
+import logging
 import sqlite3
 import time
 from collections.abc import Callable, Collection, Iterable, Sequence
@@ -16,12 +17,14 @@ from typing import NamedTuple
 
 import msgspec
 
+from onggi.errors import OnggiError
 from onggi.kernel.failpoints import failpoint
 from onggi.store.content import Content
 from onggi.store.rootfs import Spec
 from onggi.store.snapshots import Snapshots
 
-_PERIOD_S = 3600.0
+logger = logging.getLogger(__name__)
+_PERIOD_S, _RETRY_S = 3600.0, 1.0
 Keeper = Callable[[sqlite3.Connection], AbstractSet[str]]  # the blobs that rows of another room refer to
 
 
@@ -55,11 +58,22 @@ class Collector:
 
     async def keep_house(self) -> None:
         """Collect what failed operations leave, soon, and what has expired, now and then; for ever."""
+        wait_s = _PERIOD_S
         while True:
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._content.spent.wait(), _PERIOD_S)
+                await asyncio.wait_for(self._content.spent.wait(), wait_s)
             self._content.spent.clear()
+            wait_s = await self._try(wait_s)
+
+    async def _try(self, waited_s: float) -> float:
+        """Collect if it can be done (the disk may be full); returns for how long to wait then."""
+        try:
             await self.run()
+        except OnggiError as error:
+            if waited_s == _PERIOD_S:
+                logger.warning("garbage is not collected, which is tried again: %s", error)
+            return _RETRY_S
+        return _PERIOD_S
 
     def preview(
         self, connection: sqlite3.Connection, images: AbstractSet[str], containers: AbstractSet[str]

@@ -1,7 +1,9 @@
 """Small parts: names, signals, detach keys, events, files, the view of a root, processes, times, filters."""
 
 import asyncio
+import errno
 import os
+import sqlite3
 
 import pytest
 
@@ -13,7 +15,7 @@ from onggi.containers.request import HostConfig
 from onggi.containers.rootview import RootView
 from onggi.containers.signals import parse_signal
 from onggi.containers.until import parse_until
-from onggi.errors import InvalidArgument, NotFound
+from onggi.errors import InvalidArgument, KernelError, NotFound
 
 
 def test_references_are_ids_names_or_unique_prefixes():
@@ -89,6 +91,35 @@ def test_a_slow_subscriber_is_cut_off_not_waited_for(monkeypatch):
         assert len(rest) < 10
 
     asyncio.run(asyncio.wait_for(main(), 30))
+
+
+def test_events_that_could_not_be_written_are_written_with_the_next():
+    written = []
+
+    class Storage:
+        full = True
+
+        async def run(self, fn):
+            if self.full:
+                raise KernelError("write", errno.ENOSPC, "meta.db")
+            connection = sqlite3.connect(":memory:")
+            connection.execute("CREATE TABLE events (id INTEGER PRIMARY KEY, time_ns INTEGER, message BLOB)")
+            fn(connection)
+            written.extend(connection.execute("SELECT * FROM events").fetchall())
+            connection.close()
+
+    async def main():
+        storage = Storage()
+        bus = EventBus(storage)
+        bus.publish("image", "tag", "one", {})
+        with pytest.raises(KernelError):
+            await bus.close()
+        storage.full = False
+        bus.publish("image", "tag", "two", {})
+        await bus.close()
+
+    asyncio.run(main())
+    assert len(written) == 2
 
 
 def test_hosts_and_resolvers():

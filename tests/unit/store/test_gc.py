@@ -1,11 +1,15 @@
 """Garbage collection: what a root reaches stays, all else goes, rows before files."""
 
+import asyncio
+import errno
 import os
 
 import pytest
 
+from onggi.errors import KernelError
 from onggi.kernel import failpoints
 from onggi.oci.digest import chain_ids, sha256
+from onggi.store import gc
 from onggi.store.trash import Trash
 
 CHAIN = chain_ids([sha256(b"one"), sha256(b"two"), sha256(b"three")])
@@ -177,3 +181,39 @@ def test_the_trash_deletes_what_it_is_given(tmp_path):
     assert len(os.listdir(tmp_path / "trash")) == 1
     trash.empty()
     assert os.listdir(tmp_path / "trash") == []
+
+
+def test_what_cannot_be_collected_now_is_tried_again(store, monkeypatch):
+    """The disk may be full for a while, which must not end the house-keeping."""
+    monkeypatch.setattr(gc, "_RETRY_S", 0.001)
+    tries = []
+
+    async def run():
+        tries.append(len(tries))
+        if len(tries) < 3:
+            raise KernelError("write", errno.ENOSPC, "meta.db")
+
+    async def scenario():
+        monkeypatch.setattr(store.collector, "run", run)
+        store.content.spent.set()
+        keeping = asyncio.create_task(store.collector.keep_house())
+        while len(tries) < 3:
+            await asyncio.sleep(0)
+        keeping.cancel()
+
+    store.run(scenario)
+    assert tries == [0, 1, 2]
+
+
+def test_an_operation_is_done_also_where_its_lease_cannot_be_given_back(store, monkeypatch):
+    async def scenario():
+        async with store.content.lease() as lease:
+            await lease.put(b"text")
+            monkeypatch.setattr(store.content.database, "run", full)
+
+    async def full(*_, **__):
+        raise KernelError("write", errno.ENOSPC, "meta.db")
+
+    store.run(scenario)
+    assert store.content.spent.is_set()
+    assert not store.content.held
