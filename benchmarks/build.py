@@ -8,9 +8,7 @@ unchanged, and that with one file changed. Needs root and busybox; it makes name
 
 import argparse
 import contextlib
-import json
 import os
-import platform
 import shutil
 import subprocess
 import sys
@@ -23,7 +21,7 @@ from typing import Any, NamedTuple
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent))
 
-from benchmarks import sampling  # noqa: E402
+from benchmarks import records, sampling  # noqa: E402
 from benchmarks.engines import CHECKOUT, busybox_archive, dockerd, fresh_disk, onggi, run  # noqa: E402
 from benchmarks.sampling import Sample, busy  # noqa: E402
 
@@ -203,37 +201,15 @@ def verdicts(results: dict[str, list[Sample]]) -> list[dict[str, Any]]:
         ("4 stages / in a row", wall("onggi: 4 stages") / wall("onggi: 4 in a row"), 1 / 1.6),
     ]
     if peers:
-        rows.append(
-            ("cached / fastest", wall("onggi: cached") / min(wall(f"{it}: cached") for it in peers), 1.0)
-        )
+        fastest = min(wall(f"{it}: cached") for it in peers)
+        rows.append(("cached / fastest", wall("onggi: cached") / fastest, 1.0))
     if "classic" in peers:
         for case, limit in (("10 RUN steps", 0.15), ("COPY", 0.3)):
             rows.append((f"{case} / classic", wall(f"onggi: {case}") / wall(f"classic: {case}"), limit))
     if "BuildKit" in peers:
-        rows.append(
-            ("10 RUN steps / BuildKit", wall("onggi: 10 RUN steps") / wall("BuildKit: 10 RUN steps"), 0.3)
-        )
-    return [
-        {"case": case, "found": found, "limit": limit, "kept": found <= limit} for case, found, limit in rows
-    ]
-
-
-def write(options: argparse.Namespace, results: dict[str, list[Sample]]) -> None:
-    document = {
-        "when": time.strftime("%Y-%m-%dT%H%M%S", time.gmtime()),
-        "command": ["benchmarks/build.py", "--rounds", str(options.rounds), "--burn", str(options.burn)],
-        "machine": {"kernel": platform.release(), "cpus": os.cpu_count(), "load": os.getloadavg()},
-        "versions": versions(options),
-        "verdicts": verdicts(results),
-        "samples": {name: [it._asdict() for it in found] for name, found in results.items()},
-    }
-    options.results.mkdir(exist_ok=True)
-    path = options.results / f"{document['when'][:10]}-build.json"
-    path.write_text(json.dumps(document, indent=1) + "\n")
-    print(sampling.table(results))
-    for row in verdicts(results):
-        print(f"{row['case']}: {row['found']:.3f} (limit {row['limit']:.3f})")
-    print(path)
+        steps = wall("onggi: 10 RUN steps") / wall("BuildKit: 10 RUN steps")
+        rows.append(("10 RUN steps / BuildKit", steps, 0.3))
+    return [records.verdict(*row) for row in rows]
 
 
 def versions(options: argparse.Namespace) -> dict[str, str]:
@@ -245,21 +221,15 @@ def versions(options: argparse.Namespace) -> dict[str, str]:
         }
     if options.dockerd_root:
         tools["BuildKit"] = options.dockerd_root / "usr/sbin/dockerd"
-    return {
-        name: subprocess.run([tool, "--version"], check=True, capture_output=True, text=True).stdout.strip()
-        for name, tool in tools.items()
-    }
+    return {name: records.version(str(tool), "--version") for name, tool in tools.items()}
 
 
 def main() -> None:
     options = arguments()
-    if "ONGGI_BENCH_INSIDE" not in os.environ:
-        os.environ["ONGGI_BENCH_INSIDE"] = "1"
-        inside = 'ip link set lo up; exec "$0" "$@"'
-        words = [sys.executable, os.path.abspath(__file__), *sys.argv[1:]]
-        os.execvp("unshare", ["unshare", "-mn", "--propagation", "private", "sh", "-c", inside, *words])
+    records.alone(__file__)
     with tempfile.TemporaryDirectory(prefix="onggi-bench-", dir="/var/tmp") as directory:
-        write(options, measure(options, Path(directory)))
+        results = measure(options, Path(directory))
+    records.write("build", options.results, verdicts(results), results, {"versions": versions(options)})
 
 
 if __name__ == "__main__":

@@ -9,9 +9,6 @@ Needs root, docker, docker-registry, skopeo; runs in mount and network namespace
 
 import argparse
 import contextlib
-import json
-import os
-import platform
 import shutil
 import subprocess
 import sys
@@ -19,11 +16,12 @@ import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent))
 
-from benchmarks import sampling  # noqa: E402
+from benchmarks import records, sampling  # noqa: E402
 from benchmarks.engines import dockerd, fresh_disk, onggi, process, run, wait_for  # noqa: E402
 from benchmarks.sampling import Sample  # noqa: E402
 
@@ -130,49 +128,29 @@ def measure(options: argparse.Namespace, scratch: Path) -> dict[str, list[Sample
     return results
 
 
-def write(options: argparse.Namespace, results: dict[str, list[Sample]]) -> None:
-    verdicts = []
-    for case, limit in PROMISES:
-        if results.get(f"docker: {case}"):
-            found = sampling.ratio(results, f"onggi: {case}", f"docker: {case}")
-            verdicts.append({"case": case, "ratio": found, "limit": limit, "kept": found <= limit})
-            print(f"{case}: {found:.3f} of docker's (limit {limit})")
-    document = {
-        "when": time.strftime("%Y-%m-%dT%H%M%S", time.gmtime()),
-        "command": ["benchmarks/images.py", "--rounds", str(options.rounds)],
-        "machine": {"kernel": platform.release(), "cpus": os.cpu_count(), "load": os.getloadavg()},
-        "versions": versions(options),
-        "image_bytes": (options.fixtures / "big-docker.tar").stat().st_size,
-        "verdicts": verdicts,
-        "samples": {name: [it._asdict() for it in found] for name, found in results.items()},
-    }
-    options.results.mkdir(exist_ok=True)
-    path = options.results / f"{document['when'][:10]}-images.json"
-    path.write_text(json.dumps(document, indent=1) + "\n")
-    print(sampling.table(results))
-    print(path)
+def verdicts(results: dict[str, list[Sample]]) -> list[dict[str, Any]]:
+    return [
+        records.verdict(case, sampling.ratio(results, f"onggi: {case}", f"docker: {case}"), limit)
+        for case, limit in PROMISES
+        if results.get(f"docker: {case}")
+    ]
 
 
 def versions(options: argparse.Namespace) -> dict[str, str]:
-    found = {"docker command": _version(options.docker_cli, "--version")}
+    found = {"docker command": records.version(options.docker_cli, "--version")}
     if options.dockerd_root:
-        found["dockerd"] = _version(str(options.dockerd_root / "usr/sbin/dockerd"), "--version")
+        found["dockerd"] = records.version(str(options.dockerd_root / "usr/sbin/dockerd"), "--version")
     return found
-
-
-def _version(*command: str) -> str:
-    return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
 
 
 def main() -> None:
     options = arguments()
-    if "ONGGI_BENCH_INSIDE" not in os.environ:
-        os.environ["ONGGI_BENCH_INSIDE"] = "1"
-        inside = 'ip link set lo up; exec "$0" "$@"'
-        words = [sys.executable, os.path.abspath(__file__), *sys.argv[1:]]
-        os.execvp("unshare", ["unshare", "-mn", "--propagation", "private", "sh", "-c", inside, *words])
+    records.alone(__file__)
     with tempfile.TemporaryDirectory(prefix="onggi-bench-", dir="/var/tmp") as directory:
-        write(options, measure(options, Path(directory)))
+        results = measure(options, Path(directory))
+    size = (options.fixtures / "big-docker.tar").stat().st_size
+    facts = {"versions": versions(options), "image_bytes": size}
+    records.write("images", options.results, verdicts(results), results, facts)
 
 
 if __name__ == "__main__":

@@ -10,9 +10,7 @@ import argparse
 import contextlib
 import gzip
 import hashlib
-import json
 import os
-import platform
 import shutil
 import sys
 import tarfile
@@ -21,11 +19,12 @@ import threading
 import time
 from io import BytesIO
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent))
 
+from benchmarks import records  # noqa: E402
 from benchmarks.engines import onggi, run  # noqa: E402
 from benchmarks.images import SOURCE, registry  # noqa: E402
 from benchmarks.made_image import finish_layout  # noqa: E402
@@ -141,32 +140,13 @@ def measure(options: argparse.Namespace, scratch: Path) -> dict[str, float]:
     return found
 
 
-def write(options: argparse.Namespace, found: dict[str, float]) -> None:
-    document: dict[str, Any] = {
-        "when": time.strftime("%Y-%m-%dT%H%M%S", time.gmtime()),
-        "command": ["benchmarks/memory.py", "--megabytes", str(options.megabytes)],
-        "machine": {"kernel": platform.release(), "cpus": os.cpu_count(), "load": os.getloadavg()},
-        "peaks_mb": found,
-        "verdicts": [
-            {"case": case, "found": value, "limit": LIMIT_MB, "kept": value < LIMIT_MB}
-            for case, value in found.items()
-        ],
-    }
-    options.results.mkdir(exist_ok=True)
-    path = options.results / f"{document['when'][:10]}-memory.json"
-    path.write_text(json.dumps(document, indent=1) + "\n")
-    print(path)
-
-
 def main() -> None:
     options = arguments()
-    if "ONGGI_BENCH_INSIDE" not in os.environ:
-        os.environ["ONGGI_BENCH_INSIDE"] = "1"
-        inside = 'ip link set lo up; exec "$0" "$@"'
-        words = [sys.executable, os.path.abspath(__file__), *sys.argv[1:]]
-        os.execvp("unshare", ["unshare", "-mn", "--propagation", "private", "sh", "-c", inside, *words])
+    records.alone(__file__)
     with tempfile.TemporaryDirectory(prefix="onggi-bench-", dir="/var/tmp") as directory:
-        write(options, measure(options, Path(directory)))
+        found = measure(options, Path(directory))
+    verdicts = [records.verdict(f"{case}, MB", value, LIMIT_MB) for case, value in found.items()]
+    records.write("memory", options.results, verdicts, {}, {"peaks_mb": found})
 
 
 if __name__ == "__main__":

@@ -11,7 +11,6 @@ import argparse
 import contextlib
 import json
 import os
-import platform
 import re
 import shutil
 import subprocess
@@ -25,7 +24,7 @@ from typing import Any
 HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE.parent), str(HERE.parent / "src")]
 
-from benchmarks import sampling  # noqa: E402
+from benchmarks import records, sampling  # noqa: E402
 from benchmarks.engines import Inside, dockerd, onggi, process, run, wait_for  # noqa: E402
 from benchmarks.sampling import Case, Sample, busy, median  # noqa: E402
 
@@ -220,32 +219,25 @@ def flows(sides: list[Side], seconds: int) -> dict[str, Case]:
 
 def verdicts(results: dict[str, list[Sample]], ports: dict[str, dict[str, float]]) -> list[dict[str, Any]]:
     """Each promise, what was found, whether it is kept."""
-    rows: list[tuple[str, float, str, float]] = [
-        ("api, bridge / none", sampling.ratio(results, "onggi: api, bridge", "onggi: api, none"), "<=", 2.0),
-        ("500 ports: s", ports["onggi"]["seconds"], "<=", 2.0),
-        ("500 ports: MB", ports["onggi"]["bytes"] / 1e6, "<=", 5.0),
+    bridge = sampling.ratio(results, "onggi: api, bridge", "onggi: api, none")
+    rows = [
+        records.verdict("api, bridge / none", bridge, 2.0),
+        records.verdict("500 ports: s", ports["onggi"]["seconds"], 2.0),
+        records.verdict("500 ports: MB", ports["onggi"]["bytes"] / 1e6, 5.0),
     ]
-    if "docker" in ports:
-        rows.append(
-            (
-                "docker run / docker's",
-                sampling.ratio(results, "onggi: docker run", "docker: docker run"),
-                "<=",
-                0.2,
-            )
-        )
-        for kind in FLOWS:
-            ours, theirs = results[f"onggi: {kind}"], results[f"docker: {kind}"]
-            rate = median([s.wall for s in theirs]) / median([s.wall for s in ours])
-            work = median([s.cpu or 0 for s in ours]) / median([s.cpu or 0 for s in theirs])
-            rows += [(f"{kind}: throughput", rate, ">=", 0.95), (f"{kind}: CPU per byte", work, "<=", 1.0)]
-        rate = sampling.ratio(results, "docker: requests", "onggi: requests")
-        rows.append(("requests a second", rate, ">=", 2.0))
-    return [
-        {"case": case, "found": found, "limit": f"{sign} {limit}",
-         "kept": found <= limit if sign == "<=" else found >= limit}
-        for case, found, sign, limit in rows
-    ]  # fmt: skip
+    if "docker" not in ports:
+        return rows
+    runs = sampling.ratio(results, "onggi: docker run", "docker: docker run")
+    rows.append(records.verdict("docker run / docker's", runs, 0.2))
+    for kind in FLOWS:
+        ours, theirs = results[f"onggi: {kind}"], results[f"docker: {kind}"]
+        rate = median([s.wall for s in theirs]) / median([s.wall for s in ours])
+        work = median([s.cpu or 0 for s in ours]) / median([s.cpu or 0 for s in theirs])
+        rows.append(records.verdict(f"{kind}: throughput", rate, 0.95, least=True))
+        rows.append(records.verdict(f"{kind}: CPU per byte", work, 1.0))
+    requests = sampling.ratio(results, "docker: requests", "onggi: requests")
+    rows.append(records.verdict("requests a second", requests, 2.0, least=True))
+    return rows
 
 
 def archive_of(options: argparse.Namespace, scratch: Path) -> Path:
@@ -282,41 +274,27 @@ def measure(options: argparse.Namespace, scratch: Path) -> dict[str, Any]:
         results = sampling.interleave(starts(sides), options.rounds)
         results |= sampling.interleave(flows(sides, options.seconds), options.flows, warm=1)
         ports = {side.name: side.ports() for side in sides}
-    return {"results": results, "ports": ports, "verdicts": verdicts(results, ports)}
-
-
-def write(options: argparse.Namespace, found: dict[str, Any]) -> None:
-    results = found["results"]
-    document = {
-        "when": time.strftime("%Y-%m-%dT%H%M%S", time.gmtime()),
-        "command": ["benchmarks/networks.py", *sys.argv[1:]],
-        "machine": {"kernel": platform.release(), "cpus": os.cpu_count(), "load": os.getloadavg()},
-        "versions": versions(options),
-        "units": "docker run, api: s; flows: s per GB; requests: s per request; ports: s and bytes of 500",
-        "verdicts": found["verdicts"],
-        "ports": found["ports"],
-        "samples": {name: [it._asdict() for it in samples] for name, samples in results.items()},
-    }
-    options.results.mkdir(exist_ok=True)
-    path = options.results / f"{document['when'][:10]}-networks.json"
-    path.write_text(json.dumps(document, indent=1) + "\n")
-    print(sampling.table(results))
-    for row in found["verdicts"]:
-        print(f"{row['case']}: {row['found']:.3f} (asked: {row['limit']})")
-    print(path)
+    return {"results": results, "ports": ports}
 
 
 def versions(options: argparse.Namespace) -> dict[str, str]:
     commands = {"docker command": (options.docker_cli, "--version"), "iperf3": ("iperf3", "--version")}
     if options.dockerd_root:
         commands["dockerd"] = (f"{options.dockerd_root}/usr/sbin/dockerd", "--version")
-    return {name: _output(*command).splitlines()[0] for name, command in commands.items()}
+    return {name: records.version(*command) for name, command in commands.items()}
 
 
 def main() -> None:
     options = arguments()
     with tempfile.TemporaryDirectory(prefix="onggi-bench-", dir="/var/tmp") as directory:
-        write(options, measure(options, Path(directory)))
+        found = measure(options, Path(directory))
+    facts = {
+        "versions": versions(options),
+        "units": "docker run, api: s; flows: s per GB; requests: s per request; ports: s and bytes of 500",
+        "ports": found["ports"],
+    }
+    rows = verdicts(found["results"], found["ports"])
+    records.write("networks", options.results, rows, found["results"], facts)
 
 
 if __name__ == "__main__":

@@ -2,9 +2,7 @@
 
 import argparse
 import contextlib
-import json
 import os
-import platform
 import shutil
 import sys
 import tempfile
@@ -15,7 +13,7 @@ from typing import Any
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent))
 
-from benchmarks import peers, sampling  # noqa: E402
+from benchmarks import peers, records, sampling  # noqa: E402
 from benchmarks.ours import CHECKOUT, IMAGE, Onggi  # noqa: E402
 
 CLIENTS = 16
@@ -120,16 +118,6 @@ class Bench:
         return found
 
 
-def machine() -> dict[str, Any]:
-    return {
-        "kernel": platform.release(),
-        "machine": platform.machine(),
-        "cpus": os.cpu_count(),
-        "python": platform.python_version(),
-        "load": os.getloadavg(),
-    }
-
-
 def left_over(bench: Bench) -> dict[str, list[str]]:
     """What remains of the measured containers 100 ms after the last answer; the sleeping one is expected."""
     time.sleep(0.1)
@@ -138,14 +126,11 @@ def left_over(bench: Bench) -> dict[str, list[str]]:
 
 
 def judge(results: dict[str, list[sampling.Sample]]) -> list[dict[str, Any]]:
-    verdicts = []
-    for ours, peer, limit in PROMISES:
-        if results.get(ours) and results.get(peer):
-            ratio = sampling.ratio(results, ours, peer)
-            verdicts.append(
-                {"case": ours, "peer": peer, "ratio": ratio, "limit": limit, "kept": ratio <= limit}
-            )
-    return verdicts
+    return [
+        records.verdict(f"{ours} / {peer}", sampling.ratio(results, ours, peer), limit)
+        for ours, peer, limit in PROMISES
+        if results.get(ours) and results.get(peer)
+    ]
 
 
 def main() -> int:
@@ -159,18 +144,10 @@ def main() -> int:
         memory = [bench.onggi.memory(count) for count in (1, options.idle)]
         versions = bench.versions
     verdicts = judge(results)
-    when = time.strftime("%Y-%m-%dT%H%M%S")
-    record = {
-        "when": when, "command": sys.argv, "spares": options.spares, "machine": machine(),
-        "versions": versions, "verdicts": verdicts, "memory": memory,
-        "left_over": remains, "samples": {name: [list(s) for s in found] for name, found in results.items()},
+    facts = {
+        "spares": options.spares, "versions": versions, "memory": memory, "left_over": remains
     }  # fmt: skip
-    options.results.mkdir(exist_ok=True)
-    (options.results / f"{when}.json").write_text(json.dumps(record, indent=1) + "\n")
-    print(sampling.table(results))
-    for verdict in verdicts:
-        kept, limit = "kept" if verdict["kept"] else "BROKEN", verdict["limit"]
-        print(f"{verdict['case']} / {verdict['peer']}: {verdict['ratio']:.2f} (at most {limit:.2f}) {kept}")
+    records.write("spares" if options.spares else "plain", options.results, verdicts, results, facts)
     print(f"memory: {memory}\nleft over: {remains or 'nothing'}")
     return int(bool(remains) or not all(verdict["kept"] for verdict in verdicts))
 

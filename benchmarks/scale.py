@@ -8,9 +8,7 @@ namespaces of its own.
 
 import argparse
 import contextlib
-import json
 import os
-import platform
 import shutil
 import signal
 import subprocess
@@ -26,7 +24,7 @@ from typing import Any
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent))
 
-from benchmarks import sampling  # noqa: E402
+from benchmarks import records, sampling  # noqa: E402
 from benchmarks.engines import CHECKOUT, busybox_archive, dockerd, onggi, wait_for  # noqa: E402
 from benchmarks.made_image import write_many  # noqa: E402
 from benchmarks.sampling import Case, Sample, busy, median  # noqa: E402
@@ -185,35 +183,16 @@ def verdicts(found: dict[str, Any]) -> list[dict[str, Any]]:
         ("one more start / the first", walls["onggi: start, with all"] / walls["onggi: start, first"], 2.0),
         ("recovery, s", found["recovery"], 3.0),
     ]
-    return [
-        {"case": case, "found": value, "limit": limit, "kept": value <= limit} for case, value, limit in rows
-    ]
+    return [records.verdict(*row) for row in rows]
 
 
 def main() -> None:
     options = arguments()
-    if "ONGGI_BENCH_INSIDE" not in os.environ:
-        os.environ["ONGGI_BENCH_INSIDE"] = "1"
-        inside = 'ip link set lo up; exec "$0" "$@"'
-        words = [sys.executable, os.path.abspath(__file__), *sys.argv[1:]]
-        os.execvp("unshare", ["unshare", "-mn", "--propagation", "private", "sh", "-c", inside, *words])
+    records.alone(__file__)
     with tempfile.TemporaryDirectory(prefix="onggi-bench-", dir="/var/tmp") as directory:
         found = measure(options, Path(directory))
-    document = {
-        "when": time.strftime("%Y-%m-%dT%H%M%S", time.gmtime()),
-        "command": ["benchmarks/scale.py", *sys.argv[1:]],
-        "machine": {"kernel": platform.release(), "cpus": os.cpu_count(), "load": os.getloadavg()},
-        "verdicts": verdicts(found),
-        "recovery_s": found["recovery"],
-        "samples": {name: [it._asdict() for it in samples] for name, samples in found["results"].items()},
-    }
-    options.results.mkdir(exist_ok=True)
-    path = options.results / f"{document['when'][:10]}-scale.json"
-    path.write_text(json.dumps(document, indent=1) + "\n")
-    print(sampling.table(found["results"]))
-    for row in verdicts(found):
-        print(f"{row['case']}: {row['found']:.3f} (limit {row['limit']:.3f})")
-    print(path)
+    facts = {"recovery_s": found["recovery"]}
+    records.write("scale", options.results, verdicts(found), found["results"], facts)
 
 
 if __name__ == "__main__":
