@@ -27,6 +27,7 @@ def step(number: int, event: str, stream: str = "", stage: str = "base", seconds
 BUILT = [
     step(1, "begin", "Step 1/2 : FROM x\n"),
     step(1, "cached", " ---> Using cache\n"),
+    step(1, "done", " ---> bbbbbbbbbbbb\n"),
     step(2, "begin", "Step 2/2 : RUN make\n", "stage-1"),
     step(0, "begin", "Step 3/3 : CMD x\n", "stage-1"),
     step(2, "output", "half", "stage-1"),
@@ -36,7 +37,7 @@ BUILT = [
     {"stream": "Successfully tagged x:latest\n"},
 ]
 FAILED = [
-    *BUILT[:6],
+    *BUILT[:7],
     {"errorDetail": {"code": 2, "message": "The command failed"}, "error": "The command failed"},
 ]
 
@@ -172,17 +173,19 @@ def test_tells_line_by_line(parity: Parity) -> None:
     result = parity.ours("build --progress plain c")
     assert result.err.splitlines() == [
         "#1 [base 1/2] FROM x",
+        "#1 ---> bbbbbbbbbbbb",
         "#1 CACHED",
         "",
         "#2 [stage-1 2/2] RUN make",
-        result.err.splitlines()[4],
         result.err.splitlines()[5],
+        result.err.splitlines()[6],
+        "#2 ---> aaaaaaaaaaaa",
         "#2 DONE 1.2s",
         "",
         "Successfully tagged x:latest",
     ]
-    assert result.err.splitlines()[4].endswith(" half a line")
-    assert result.err.splitlines()[5].endswith(" last")
+    assert result.err.splitlines()[5].endswith(" half a line")
+    assert result.err.splitlines()[6].endswith(" last")
 
 
 def test_draws_on_a_terminal(parity: Parity) -> None:

@@ -86,6 +86,10 @@ class Steps:
         """The step was done before."""
         self._tell("cached", " ---> Using cache\n")
 
+    def failed(self) -> None:
+        """The step is why the build fails."""
+        self._tell("failed", "")
+
     def done(self, image_id: str) -> None:
         """What the step has led to."""
         self._tell("done", f" ---> {image_id.removeprefix('sha256:')[:12]}\n")

@@ -28,7 +28,8 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     ``auths`` are credentials by registry; ``details`` asks for what our own command shows; ``hidden`` are
     names that came with the context and are not part of it; ``check``: say what is unwise, build nothing;
     ``explain``: say why steps were found or not, beside the last build of the same ``line``;
-    ``verify``: build twice and compare, of which ``again`` is the second time.
+    ``verify``: build twice and compare, of which ``again`` is the second time;
+    ``debug``: wait with a shell where a RUN failed.
     """
 
     tags: Sequence[str] = ()
@@ -56,6 +57,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     explain: bool = False
     verify: bool = False
     again: bool = False
+    debug: bool = False
 
     @property
     def shown_name(self) -> str:

@@ -8,7 +8,7 @@ import socket
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, NamedTuple
 
-from onggi.build import cache, options
+from onggi.build import cache, debugging, options
 from onggi.build.context import Place
 from onggi.build.dockerfile import instructions as typed
 from onggi.build.dockerfile import syntax
@@ -21,7 +21,7 @@ from onggi.build.workshop import Tell, Workshop
 from onggi.containers.creation import Step
 from onggi.containers.mount_points import MountPoint
 from onggi.containers.options import AttachOptions, Hijacked
-from onggi.errors import CommandNotFound, InvalidArgument, NotExecutable, NotFound
+from onggi.errors import CommandNotFound, InvalidArgument, NotExecutable
 from onggi.images.progress import Progress
 from onggi.oci.digest import chain_ids
 from onggi.oci.image import HOST
@@ -48,6 +48,7 @@ class Task(NamedTuple):
     env: list[str]
     told: str
     document: tuple[str, str] | None  # name and content of a heredoc that is a program
+    shell: str = "/bin/sh"
 
 
 class Runner:
@@ -58,7 +59,7 @@ class Runner:
     ) -> None:
         self._workshop, self._place, self._lease, self._asked = workshop, place, lease, asked
         self._mounts = Mounts(workshop, place, asked, locks)
-        self._used = used
+        self._used, self._offered = used, False
 
     async def run(self, state: State, step: typed.Run, scope: Scope, tell: Tell, *, no_cache: bool) -> Done:
         """The state behind a step, and whether its layer was here. Raises StepFailed."""
@@ -104,8 +105,10 @@ class Runner:
             await self._do(key, state, step, task, origin, progress)
 
         # What is mounted of this build's own directory goes with it: such a step is this build's alone.
-        own = task.document or any(
-            it.kind == "secret" or (it.kind == "bind" and not it.origin) for it in step.mounts
+        own = (
+            self._asked.debug
+            or task.document
+            or any(it.kind == "secret" or (it.kind == "bind" and not it.origin) for it in step.mounts)
         )
         diff_id = ""
         async for message in self._workshop.flights.follow((key, self) if own else key, work):
@@ -127,17 +130,16 @@ class Runner:
             image_id = await workshop.keep_image(lease, state)
             points = [*points, *self._document(task)]
             body = self._body(image_id, state, step, task)
-            container_id, _ = await workshop.containers.create(
-                None, body, step=Step(points, self._mounts.variables(step))
-            )
+            like = Step(points, self._mounts.variables(step))
+            container_id, _ = await workshop.containers.create(None, body, step=like)
             try:
-                await self._execute(container_id, task, progress.tell)
+                await self._executed(container_id, task, progress.tell, body, like)
                 packing = {"targets": targets(points), "latest_ns": state.time_ns}
                 chunks = await workshop.containers.layer(container_id, pause=False, packing=packing)
                 diff_id = await workshop.keep_layer(lease, chunks, state.layers)
                 await workshop.cache.keep(key, [*state.layers, diff_id], task.told)
             finally:
-                await workshop.content.finish(self._remove(container_id))
+                await workshop.content.finish(debugging.remove(workshop, container_id))
         progress.tell({"layer": diff_id})
 
     def _document(self, task: Task) -> list[MountPoint]:
@@ -166,6 +168,16 @@ class Runner:
             "HostConfig": {**self._asked.host, "NetworkMode": network, "LogConfig": {"Type": "none"}},
         }
 
+    async def _executed(self, container_id: str, task: Task, tell: Tell, body: Json, like: Step) -> None:
+        """The same as `_execute`; before it fails for the first time, a client who asks gets a shell."""
+        try:
+            await self._execute(container_id, task, tell)
+        except StepFailed:
+            if self._asked.debug and not self._offered:
+                self._offered = True
+                await debugging.offer(self._workshop, body, like, task.shell, tell)
+            raise
+
     async def _execute(self, container_id: str, task: Task, tell: Tell) -> None:
         """Start the container, pass on what it says, and wait for its end. Raises StepFailed."""
         containers = self._workshop.containers
@@ -192,12 +204,6 @@ class Runner:
         if answer["StatusCode"]:
             raise StepFailed(" ".join(task.argv), answer["StatusCode"])
 
-    async def _remove(self, container_id: str) -> None:
-        try:
-            await self._workshop.containers.remove(container_id, force=True, volumes=True)
-        except NotFound:
-            return  # somebody else was faster
-
 
 class Scope(NamedTuple):
     """What a step sees of its stage: the values of variables, the ARGs so far, and states by name."""
@@ -222,6 +228,7 @@ def plan(state: State, step: typed.Run, scope: Scope) -> Task:
         [f"{name}={value}" for name, value in values.items()],
         " ".join(["RUN", *prefix, *argv]),
         document,
+        state.shell[0],
     )
 
 

@@ -25,7 +25,7 @@ from onggi.build.running import Runner, Scope
 from onggi.build.state import Done, State, environment, from_image, from_scratch, from_stage
 from onggi.build.transfers import Transfers
 from onggi.build.workshop import Workshop
-from onggi.errors import Conflict, InvalidArgument, NotFound, Unsupported
+from onggi.errors import Conflict, InvalidArgument, NotFound, OnggiError, Unsupported
 from onggi.oci import reference as references
 from onggi.oci.image import Image
 from onggi.oci.platform import Platform, local
@@ -63,7 +63,7 @@ class Solver:
         self._workshop, self._place, self._lease, self._plan, self._asked = (
             workshop, place, lease, plan, asked,
         )  # fmt: skip
-        self.asked, self._cancelled = asked, False
+        self.asked, self._cancelled, self.failed = asked, False, False
         self.report = Report(plan.nodes, details=asked.details)
         self.used: set[str] = set()  # keys of the steps that were done or found
         self._runner = Runner(workshop, place, lease, asked, locks, self.used)
@@ -184,6 +184,16 @@ class _Stage:
         solver._accounts[node.name] = self._account
 
     async def run(self) -> State:
+        """Do all steps, and return where they lead; of a build's failures the first is told as such."""
+        try:
+            return await self._run()
+        except OnggiError:
+            if not self._solver.failed and self._asked.details:
+                self._steps.failed()
+            self._solver.failed = True
+            raise
+
+    async def _run(self) -> State:
         origin = self._node.stage.origin
         self._steps.begin(origin)
         state = await self._begun()

@@ -12,7 +12,7 @@ from onggi.client.streams import write_all
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
     from typing import Any
 
     Json = Any
@@ -31,6 +31,7 @@ class Step:
     def __init__(self, number: int, title: str) -> None:
         self.number, self.title, self.began = number, title, monotonic()
         self.state, self.seconds = "", 0.0
+        self.cached, self.image = False, ""  # the image that it led to
         self.lines: list[str] = []
         self._rest = ""
 
@@ -65,6 +66,8 @@ class _Plain:
 
     def ended(self, step: Step) -> None:
         """A step is over."""
+        if step.image:
+            _line(f"#{step.number} ---> {step.image}")
         words = {"done": f"DONE {step.seconds:.1f}s", "cached": "CACHED"}
         _line(f"#{step.number} {words.get(step.state, step.state.upper())}\n")
 
@@ -118,7 +121,9 @@ class _Screen(_Plain):
 
     def finish(self) -> None:
         with self._lock:
-            self._over = True
+            over, self._over = self._over, True
+        if over:
+            return
         self._draw()
         for text in self._words:
             _line(text)
@@ -148,7 +153,7 @@ class _Screen(_Plain):
         lines: list[str] = []
         for step in self._steps:
             time = f"{step.elapsed():.1f}s"
-            mark = {"cached": "CACHED ", "failed": "ERROR "}.get(step.state, "")
+            mark = {"cached": "CACHED ", "failed": "ERROR ", "canceled": "CANCELED "}.get(step.state, "")
             room = max(width - len(time) - 5, 10)
             lines.append(f" => {_fit(mark + step.title, room):<{room}} {time}")
             if not step.state:
@@ -156,9 +161,11 @@ class _Screen(_Plain):
         return lines
 
 
-def show(messages: Iterable[Json], mode: str, *, explain: bool = False) -> str:
+def show(
+    messages: Iterable[Json], mode: str, *, explain: bool = False, debug: Callable[[Json], None] | None = None
+) -> str:
     """Show a build, with ``explain`` also what it says of its cache, and return the id of its image. Raises
-    ClientError in the engine's words.
+    ClientError in the engine's words. ``debug`` is called with what the engine offers of a failed step.
     """
     if mode == "rawjson":
         return _raw(messages)
@@ -168,6 +175,10 @@ def show(messages: Iterable[Json], mode: str, *, explain: bool = False) -> str:
     build = _Build(view)
     try:
         for message in messages:
+            offered = (message.get("aux") or {}).get("Debug")
+            if offered and debug:
+                build.pause(message["onggi"], quiet=mode == "quiet")
+                debug(offered)
             build.take(message)
     finally:
         view.finish()
@@ -196,6 +207,7 @@ class _Build:
         self._said = ""
         self._warnings: list[Json] = []
         self._whys: list[str] = []
+        self._told = False  # which step has failed
 
     def take(self, message: Json) -> None:
         """One message of the engine."""
@@ -219,12 +231,24 @@ class _Build:
             raise ClientError(self._failed)
         return self._image or self._said.strip()
 
+    def pause(self, facts: Json, *, quiet: bool) -> None:
+        """A step has failed and somebody looks into it: say so now, and of the others nothing more."""
+        if step := self._steps.get((str(facts["Stage"]), int(facts["Step"]))):
+            step.end("failed", float(facts["Seconds"]))
+            self._view.ended(step)
+        self._view.finish()
+        self._told = True
+        self._last_words(quiet)
+        self._steps.clear()
+        self._view = _Nothing()
+
     def explained(self) -> str:
         """Return what was said of the cache."""
         return "\n".join(["Cache:", *(self._whys or [" nothing: this engine explains no builds"])])
 
     def _step(self, facts: Json, message: Json) -> None:
         key = (str(facts["Stage"]), int(facts["Step"]))
+        self._told |= facts["Event"] == "failed"
         if not key[1]:  # it makes no layer
             if facts["Event"] == "output":
                 self._view.said(_text(message).rstrip("\n"))
@@ -240,19 +264,22 @@ class _Build:
         elif facts["Event"] == "why":
             word = {True: "HIT", False: "MISS"}.get(facts.get("Hit"), "")
             self._whys.append(f" {word:4} {step.title}: {facts.get('Why')}")
-        if facts["Event"] in ("cached", "done", "failed") and not step.state:
-            rest = step.end(facts["Event"], float(facts.get("Seconds") or 0))
+        step.cached |= facts["Event"] == "cached"
+        if facts["Event"] in ("done", "failed") and not step.state:
+            if facts["Event"] == "done":
+                step.image = _text(message).strip().removeprefix("---> ")
+            state = "cached" if step.cached else facts["Event"]
+            rest = step.end(state, float(facts.get("Seconds") or 0))
             self._view.heard(step, rest)
             self._view.ended(step)
 
     def _last_words(self, quiet: bool) -> None:
         for step in self._steps.values():
-            if step.state in ("", "failed"):
-                if not step.state:
-                    step.end("failed", step.elapsed())
-                    self._view.ended(step)
-                if step.lines and not quiet:
-                    _line("\n".join(["------", f" > {step.title}:", *step.lines, "------"]))
+            if not step.state:
+                step.end("canceled" if self._told else "failed", step.elapsed())
+                self._view.ended(step)
+            if step.state == "failed" and step.lines and not quiet:
+                _line("\n".join(["------", f" > {step.title}:", *step.lines, "------"]))
 
 
 def _unwise(warnings: list[Json]) -> str:

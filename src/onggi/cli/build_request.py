@@ -107,6 +107,7 @@ def headers_of(cli: Cli, options: Options, context: Context) -> dict[str, str]:
         "Line": _line(options, context),
         "Explain": options.on("explain"),
         "Verify": options.on("verify"),
+        "Debug": options.on("debug"),
         "Context": context.sync.header() if context.sync else None,
     }
     return {

@@ -5,7 +5,8 @@ it optional:
 
     {"Secrets": {"id": "<base64>"}, "Contexts": {"name": "image or URL"}, "NoCacheFilter": ["stage"],
      "Details": true, "Hidden": ["name in the archive that is not part of the context"], "Check": true,
-     "Line": "what this build and the one before it have in common", "Explain": true, "Verify": true}
+     "Line": "what this build and the one before it have in common", "Explain": true, "Verify": true,
+     "Debug": true}
 
 With ``Details`` each message has ``"onggi": {"Stage": "name", "Step": 3, "Steps": 7, "Event":
 "begin|output|cached|done|failed|why", "Seconds": 0.2}``, those of stages that run at once are told as they
@@ -13,8 +14,10 @@ come, and an error in the Dockerfile has the lines around it. With ``Check`` not
 the report as text, and ``{"aux": {"Warnings": [finding]}}``. With ``Explain`` an event ``why`` has ``"Hit"``
 (null for FROM) and ``"Why"``, beside the last build of the same ``Line``. With ``Verify`` the last message is
 ``{"aux": {"Verify": {"Image", "Again", "Steps"}}}``: the ids of two builds, and the steps that differ, each
-``{"Stage", "Instruction", "Files": [[path, [word]]], "Total"}``. ``Context`` says
-how the archive changes one that was kept (docs/decisions/0101).
+``{"Stage", "Instruction", "Files": [[path, [word]]], "Total"}``. With ``Debug`` a
+RUN that fails waits: ``{"aux": {"Debug": {"Container", "Image"}}}`` names a container with a shell in its
+stead, which the client starts and removes. ``Context`` says how the archive changes one that was kept
+(docs/decisions/0101).
 """
 
 from __future__ import annotations
@@ -98,6 +101,7 @@ def options_of(request: Request) -> Options:
         line=own.line,
         explain=own.explain,
         verify=own.verify,
+        debug=own.debug,
     )
 
 
@@ -112,6 +116,7 @@ class _Own(msgspec.Struct, rename="pascal"):
     line: str = ""
     explain: bool = False
     verify: bool = False
+    debug: bool = False
 
 
 def _own(header: str) -> _Own:

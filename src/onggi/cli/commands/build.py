@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 
+from onggi.cli import build_debug
 from onggi.cli.build_context import choose, compressed
 from onggi.cli.build_output import parse, write
 from onggi.cli.build_progress import MODES, show
@@ -33,6 +34,7 @@ def run(cli: Cli, options: Options, arguments: list[str]) -> int:
     """Build an image from a Dockerfile; with --check say what is unwise in that instead."""
     refuse(options)
     refuse_trust(cli, options)
+    build_debug.refuse(options)
     checking = options.on("check") or options.text("call") == "check"
     if options.text("call") not in ("build", "check"):
         raise Failure(f"--call={options.text('call')} is not supported by this build: build or check", 125)
@@ -55,7 +57,12 @@ def run(cli: Cli, options: Options, arguments: list[str]) -> int:
     if checking:
         return _checked(cli, messages)
     verdicts: list[Json] = []
-    image = show(_noted(messages, context, verdicts), mode, explain=options.on("explain"))
+    image = show(
+        _noted(messages, context, verdicts),
+        mode,
+        explain=options.on("explain"),
+        debug=lambda offered: build_debug.enter(cli, offered),
+    )
     if mode == "quiet":
         cli.out(image)
     _keep(options, image, tags)
@@ -171,6 +178,7 @@ COMMAND = Command(
         ("cpu-shares", "c", "int", "", "Share of processor time under contention"),
         ("cpuset-cpus", "", "string", "", "Processors to run on (0-3, 0,1)"),
         ("cpuset-mems", "", "string", "", "Memory nodes to use (0-3, 0,1)"),
+        ("debug", "", "bool", "", "Open a shell in the state before a RUN that failed"),
         TRUST,
         ("explain", "", "bool", "", "Say of each step why it was found in the cache or done anew"),
         ("file", "f", "string", "", "The Dockerfile, - for standard input (default PATH/Dockerfile)"),
