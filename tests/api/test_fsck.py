@@ -1,5 +1,6 @@
 """``onggi system fsck`` on a real engine: a sound store, a damaged one, a repaired one."""
 
+import os
 import shutil
 
 import pytest
@@ -72,6 +73,72 @@ def test_a_lost_layer_whose_archive_is_damaged_takes_its_image_along(own):
     assert fsck(own)[0] == 0
     own.import_busybox()
     assert run(own) == b"hi\n"
+
+
+def damage_content(fs):
+    (fs / "etc/passwd").write_text("other")
+
+
+def damage_time_alone(fs):
+    passwd = fs / "etc/passwd"
+    passwd.write_text(passwd.read_text().replace("root", "toor"))
+    os.utime(passwd, (0, 0))
+
+
+def damage_names(fs):
+    (fs / "etc/passwd").rename(fs / "etc/passwd2")
+
+
+def damage_links(fs):
+    (fs / "bin/sh").unlink()
+    (fs / "bin/sh").symlink_to("/elsewhere")
+
+
+def damage_owner(fs):
+    os.chown(fs / "tmp", 1, 1)
+
+
+@pytest.mark.parametrize(
+    ("damage", "told"),
+    [
+        (damage_content, "/etc/passwd has "),
+        (damage_time_alone, "/etc/passwd has other content"),
+        (damage_names, "/etc/passwd2 is not in its archive, and 2 more"),
+        (damage_links, "/bin/sh "),
+        (damage_owner, "/tmp belongs to 1:1 instead of 0:0"),
+    ],
+)
+def test_a_damaged_layer_is_unpacked_again(own, damage, told):
+    damage(layers(own)[0] / "fs")
+    assert fsck(own)[0] == 0  # nobody has looked into it
+    status, lines = fsck(own, "--deep")
+    assert (status, len(lines)) == (1, 2)
+    assert f"differs from its archive: {told}" in lines[0]
+    assert fsck(own, "--deep", "--repair")[0] == 0
+    assert fsck(own, "--deep")[0] == 0
+    assert run(own) == b"hi\n"
+
+
+def test_a_layer_in_use_stays_as_it_is(own):
+    own.docker("run", "-d", "--name", "on", "--network", "none", "busybox", "sleep", "1000", check=True)
+    damage_names(layers(own)[0] / "fs")
+    assert fsck(own, "--deep", "--repair")[0] == 1
+    assert own.docker("exec", "on", "cat", "/etc/group", check=True).stdout
+    own.docker("rm", "-f", "on", check=True)
+    assert fsck(own, "--deep", "--repair")[0] == 0
+    assert run(own) == b"hi\n"
+
+
+def test_volumes_and_their_directories(own):
+    own.docker("volume", "create", "lost", check=True)
+    shutil.rmtree(own.data_root / "volumes/lost")
+    (own.data_root / "volumes/found/_data").mkdir(parents=True, mode=0o700)
+    status, lines = fsck(own, "--repair")
+    assert (status, len(lines)) == (1, 3)
+    assert lines[0] == "volume lost: its directory is missing"
+    assert lines[1].endswith(
+        "volumes/found: no row names it: the next start of the engine makes it a volume again"
+    )
 
 
 def test_strays_are_removed(own):

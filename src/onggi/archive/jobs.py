@@ -14,6 +14,7 @@ from onggi.archive import look as looking
 from onggi.archive import pack as packing
 from onggi.archive.base import Base
 from onggi.archive.below import Below
+from onggi.archive.compare import Comparison
 from onggi.archive.confine import DIFFER, NOTHING, READER, WRITER, confine, take_rights
 from onggi.archive.copyin import Options
 from onggi.archive.extract import Limits, extract
@@ -68,6 +69,19 @@ def _unpack_layer(fds: list[int], arguments: Json, marks: Marks) -> Json:
         "implied": result.implied,
         "implied_cut": result.implied_cut,
     }
+
+
+def compare_layer(fds: list[int], arguments: Json) -> Json:
+    """Compare an unpacked layer with the plain tar stream that it came from: ``fds`` are the stream and the
+    directory.
+
+    ``arguments`` has ``depth``, see ``Limits``; the answer has ``entries``, ``differences`` (how many) and
+    ``told`` (the first of them).
+    """
+    stream_fd, root_fd = fds
+    _widen(stream_fd)
+    confine(root_fd, DIFFER)
+    return Comparison(root_fd, int(arguments["depth"])).run(stream_fd)._asdict()
 
 
 def copy_in(fds: list[int], arguments: Json) -> Json:
@@ -184,6 +198,7 @@ TABLE: dict[str, Callable[[list[int], Json], Json]] = {
     "unpack": unpack,
     "unpack_layer": unpack_layer,
     "unpack_layer_to_copy": unpack_layer_to_copy,
+    "compare_layer": compare_layer,
     "copy_in": copy_in,
     "look": look,
     "pack": pack,

@@ -7,10 +7,13 @@ from collections import Counter
 from collections.abc import AsyncIterator, Mapping
 from typing import TYPE_CHECKING, Any
 
+from onggi.errors import NotFound
 from onggi.images.restoring import Restorer
 from onggi.images.sharing import sharing
+from onggi.oci.digest import chain_ids
 from onggi.store import accounts
 from onggi.store.accounts import Account, Measured
+from onggi.store.findings import Finding
 from onggi.store.fsck import Check, Store
 from onggi.store.gc import Garbage
 
@@ -70,20 +73,41 @@ class DataRoot:
             "Usage": await self.usage(),
         }
 
-    async def fsck(self, *, repair: bool) -> AsyncIterator[Json]:
+    async def fsck(self, *, repair: bool, deep: bool) -> AsyncIterator[Json]:
         """``{"Finding": {"Object", "Problem", "Remedy", "Repaired"}}`` for each, last ``{"Checked": …}``."""
         services = self._services
         restorer = Restorer(services.content, services.layers)
         store = Store(
-            services.layout, services.content, services.snapshots, services.collector, restorer.restore
+            services.layout,
+            services.content,
+            services.snapshots,
+            services.collector,
+            restorer.restore,
+            restorer.compare,
+            self._is_used,
         )
-        check = Check(store, repair=repair)
+        check = Check(store, repair=repair, deep=deep)
         async for finding, repaired in check.run():
             if repaired:
                 services.images.forget()
-            told = {"Object": finding.object, "Problem": finding.problem, "Remedy": finding.remedy}
-            yield {"Finding": told | {"Repaired": repaired}}
+            yield _told(finding, repaired)
+        lost = await services.volumes.lost()
+        for finding in lost:
+            yield _told(finding, False)
+        check.counts["Findings"] += len(lost)
         yield {"Checked": check.counts}
+
+    async def _is_used(self, chain_id: str) -> bool:
+        """Whether a running container stands on a layer."""
+        containers = self._services.containers.context.containers.values()
+        for image_id in {it.spec.image_id for it in containers if it.state.running}:
+            try:
+                image = await self._services.images.get(image_id)
+            except NotFound:  # removed, with -f: nobody can say
+                return True
+            if chain_id in chain_ids(image.layers):
+                return True
+        return False
 
     async def _removable(self) -> dict[str, int]:
         """Containers that a prune would remove, with the numbers of their snapshots (-1 for none)."""
@@ -91,6 +115,11 @@ class DataRoot:
         numbers = dict(await self._database.run(lambda it: it.execute(query).fetchall()))
         containers = self._services.containers.context.containers.values()
         return {it.id: numbers.get(it.id, -1) for it in containers if not it.state.running}
+
+
+def _told(finding: Finding, repaired: bool) -> Json:
+    told = {"Object": finding.object, "Problem": finding.problem, "Remedy": finding.remedy}
+    return {"Finding": told | {"Repaired": repaired}}
 
 
 def _accounts(measured: Measured, garbage: Garbage, removable: Mapping[str, int]) -> list[Account]:

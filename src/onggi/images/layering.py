@@ -12,7 +12,7 @@ import os
 import sqlite3
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from onggi.errors import DataLoss
 from onggi.images.compress import Gzip
@@ -26,6 +26,7 @@ from onggi.store.content import Content, Lease, opened
 from onggi.store.ingest import Blob, BlobWriter
 from onggi.store.layers import Layer, Layers
 
+Json = Any
 _KEPT = ("gzip", "zstd")
 Source = AsyncIterator[tuple[Iterator[bytes], int]]
 
@@ -78,6 +79,15 @@ class Intake:
             space.require(os.path.dirname(path), plain_size(fd), f"layer {digest}")
             async with self._layers.unpack(_from_file(fd, transfer)) as layer:
                 yield Arrival(layer, digest, media_type, digest)
+        finally:
+            os.close(fd)
+
+    async def compare(self, number: int, digest: str) -> tuple[str, Json]:
+        """Compare a layer's directory with a blob that is here, see ``Layers.compare``."""
+        path = self._content.path(digest)
+        fd = await asyncio.to_thread(os.open, path, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            return await self._layers.compare(number, _from_file(fd, Transfer(os.fstat(fd).st_size)))
         finally:
             os.close(fd)
 

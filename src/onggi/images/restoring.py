@@ -1,4 +1,4 @@
-"""Unpacks layers again whose directories were lost, from the archives that are kept of them."""
+"""Compares layers with the archives that are kept of them, and unpacks again what was lost or damaged."""
 
 from __future__ import annotations
 
@@ -40,6 +40,21 @@ class Restorer:
         except OnggiError:
             return False
         return True
+
+    async def compare(self, chain_id: str, number: int) -> str:
+        """What is wrong with a layer's directory; empty if nothing is, or if no sound archive can tell."""
+        try:
+            lost = await self._content.database.run(lambda it: _look_up(it, chain_id))
+            async with self._content.lease(ttl_s=0) as lease:
+                await lease.have_layer(chain_id)
+                await lease.have_blob(lost.digest)
+                diff_id, found = await self._intake.compare(number, lost.digest)
+        except OnggiError:
+            return ""
+        if diff_id != lost.diff_id or not found["differences"]:
+            return ""
+        more = f", and {found['differences'] - 1} more" if found["differences"] > 1 else ""
+        return f"{found['told'][0]}{more}"
 
     async def _unpack(self, chain_id: str, lost: _Lost) -> None:
         async with self._intake.from_blob(lost.digest, lost.media_type, Transfer()) as arrival:

@@ -27,8 +27,11 @@ Still = Callable[[sqlite3.Connection], bool]  # whether something is (still) so
 
 
 class Store(NamedTuple):
-    """The parts of the store that is checked; ``restore`` unpacks a layer (chain id) again from its archive
-    and says whether it could.
+    """The parts of the store that is checked.
+
+    ``restore`` unpacks a layer (chain id) again from its archive and says whether it could. ``compare`` says
+    what distinguishes a layer's directory (chain id, number) from its archive, empty for nothing; ``is_used``
+    whether a running container stands on a layer.
     """
 
     layout: Layout
@@ -36,13 +39,16 @@ class Store(NamedTuple):
     snapshots: Snapshots
     collector: Collector
     restore: Callable[[str], Awaitable[bool]]
+    compare: Callable[[str, int], Awaitable[str]]
+    is_used: Callable[[str], Awaitable[bool]]
 
 
 class Check:
     """One check of a whole store; ``counts`` says what was looked at and found."""
 
-    def __init__(self, store: Store, *, repair: bool) -> None:
-        self._store, self._repair = store, repair
+    def __init__(self, store: Store, *, repair: bool, deep: bool = False) -> None:
+        """``deep``: every layer is compared with its archive, file by file."""
+        self._store, self._repair, self._deep = store, repair, deep
         self._database = store.content.database
         self._broken: tuple[set[str], set[str]] = (set(), set())
         self.counts = {"Blobs": 0, "Bytes": 0, "Layers": 0, "Findings": 0, "Repaired": 0}
@@ -75,7 +81,7 @@ class Check:
 
     async def _mend(self, finding: Finding) -> bool:
         if finding.layer:
-            return await self._store.restore(finding.layer)
+            return await self._restore(finding)
 
         def change(connection: sqlite3.Connection) -> None:
             for statement, values in finding.rows:
@@ -88,6 +94,15 @@ class Check:
 
         await self._database.run(change, durable=True, after=aside)
         return bool(finding.remedy)
+
+    async def _restore(self, finding: Finding) -> bool:
+        # What a running container stands on is not taken away from below it.
+        if finding.files and await self._store.is_used(finding.layer):
+            return False
+        restored = await self._store.restore(finding.layer)
+        for path in finding.files if restored else ():
+            await asyncio.to_thread(self._store.content.trash.put, path)
+        return restored
 
     async def _rows(self) -> list[Finding]:
         broken = Broken() if self._repair else Broken(*self._broken)
@@ -158,6 +173,9 @@ class Check:
             if number in lost and await self._holds(partial(_has_snapshot, number=number)):
                 async for finding in self._lost_layer(key) if kind == "layer" else _lost_container(key):
                     yield finding
+            elif self._deep and kind == "layer" and number not in lost:
+                async for finding in self._compared(key, number):
+                    yield finding
         for name in strays:
             if await self._holds(partial(self._is_stray, name=name)):
                 path = f"{self._store.layout.snapshots}/{name}"
@@ -178,6 +196,17 @@ class Check:
             lost = "it could not be unpacked again"
         self._broken[1].add(chain_id)
         yield Finding(told, lost, "its rows are dropped", layer_rows(chain_id))
+
+    async def _compared(self, chain_id: str, number: int) -> AsyncIterator[Finding]:
+        if not await self._holds(partial(self._has_archive, chain_id=chain_id)):
+            return
+        difference = await self._store.compare(chain_id, number)
+        if difference and await self._holds(partial(_has_snapshot, number=number)):
+            remedy = "it is unpacked again from its archive, unless a running container stands on it"
+            files = [self._store.layout.snapshot(number)]
+            yield Finding(
+                f"layer {chain_id}", f"differs from its archive: {difference}", remedy, (), files, chain_id
+            )
 
     def _has_archive(self, connection: sqlite3.Connection, chain_id: str) -> bool:
         query = (

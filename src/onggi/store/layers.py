@@ -144,6 +144,17 @@ class Layers:
             await asyncio.to_thread(self._settle, layer, below)
         return msgspec.structs.replace(layer, implied=[])
 
+    async def compare(self, number: int, source: Source) -> tuple[str, Json]:
+        """Compare a layer's directory with what ``source`` yields: the diff id of that, and what the job
+        ``compare_layer`` answers. Raises its errors.
+        """
+        root_fd = os.open(f"{self._layout.snapshot(number)}/fs", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            feed, answer = await self._pump(root_fd, source, "compare_layer")
+        finally:
+            os.close(root_fd)
+        return feed.diff_id(), answer
+
     def record(self, connection: sqlite3.Connection, layer: Layer, parents: Sequence[str] = ()) -> str:
         """Give the layer its row, above layers of ``parents`` (diff ids, base first), and return its chain
         id.

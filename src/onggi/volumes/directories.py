@@ -11,6 +11,7 @@ import contextlib
 import os
 import stat
 from collections.abc import Iterable
+from collections.abc import Set as AbstractSet
 
 from onggi.errors import KernelError
 from onggi.store.durable import sync_directory
@@ -86,6 +87,17 @@ class Directories:
             elif name not in rows and os.path.isdir(f"{path}/_data") and is_name(name):
                 found.append(_found(name, status.st_ctime_ns))
         return found
+
+    def compare(self, known: AbstractSet[str]) -> tuple[list[str], list[str]]:
+        """Names of volumes that lie nowhere, and of promised directories that are no ``known`` volume's."""
+        missing = [name for name in known if not os.path.isdir(self.data(name))]
+        strays = []
+        for name in set(os.listdir(self.root)) - {".trash"} - known:
+            with contextlib.suppress(FileNotFoundError):  # removed meanwhile
+                mode = os.lstat(f"{self.root}/{name}").st_mode
+                if stat.S_ISDIR(mode) and not mode & stat.S_ISVTX:
+                    strays.append(name)
+        return sorted(missing), sorted(strays)
 
     def _mark(self, names: Iterable[str], mode: int) -> None:
         for name in names:

@@ -10,12 +10,14 @@ import msgspec
 
 from onggi.archive import trees
 from onggi.errors import Conflict, InvalidArgument, NotFound, Unavailable
+from onggi.store.findings import Finding
 from onggi.volumes import filters as rules
 from onggi.volumes.filters import Filters
 from onggi.volumes.model import Volume, Wish, as_json
 from onggi.volumes.registry import Registry
 
 Json = Any
+_STRAY = "no row names it: the next start of the engine makes it a volume again"
 Answers = Sequence[Json]
 
 
@@ -92,6 +94,23 @@ class Volumes:
             self._json(volume)
             | {"UsageData": {"Size": size, "RefCount": len(self._registry.holders(volume.name))}}
             for volume, size in zip(own, sizes, strict=True)
+        ]
+
+    async def lost(self) -> Sequence[Finding]:
+        """Volumes without a directory, and directories that should be volumes: for people to mend."""
+        registry, known = self._registry, set(self._registry.volumes)
+        missing, strays = await asyncio.to_thread(registry.directories.compare, known)
+        return [
+            *(
+                Finding(f"volume {it}", "its directory is missing")
+                for it in missing
+                if it in registry.volumes
+            ),
+            *(
+                Finding(f"directory {registry.directories.root}/{it}", _STRAY)
+                for it in strays
+                if it not in registry.volumes
+            ),
         ]
 
     async def _prune(self, filters: Filters) -> Json:

@@ -61,8 +61,12 @@ async def unable(chain_id):
     return False
 
 
+async def same(chain_id, number):
+    return ""
+
+
 def parts(store, restore=unable):
-    return Store(store.layout, store.content, store.snapshots, store.collector, restore)
+    return Store(store.layout, store.content, store.snapshots, store.collector, restore, same, is_used=unable)
 
 
 @pytest.fixture

@@ -87,14 +87,18 @@ async def disk_usage(engine: Engine, request: Request) -> Answer:
 
 
 async def fsck(engine: Engine, request: Request) -> Answer:
-    """POST /onggi/v1/fsck: verify the store and, with ``{"Repair": true}``, mend it.
+    """POST /onggi/v1/fsck: verify the store and, with ``{"Repair": true}``, mend it; with ``{"Deep": true}``
+    every unpacked layer is compared with its archive.
 
     Answers with JSON lines, one for each finding as soon as there is one, the last is ``{"Checked": ...}``.
     """
     body = await request.json(optional=True) or {}
-    if not isinstance(body, dict) or not isinstance(repair := body.get("Repair", False), bool):
-        raise InvalidArgument("invalid JSON: expected an object with the member Repair, true or false")
-    return Stream(json_lines(engine.data_root.fsck(repair=repair)))
+    repair, deep = (body.get(key, False) if isinstance(body, dict) else None for key in ("Repair", "Deep"))
+    if not isinstance(repair, bool) or not isinstance(deep, bool):
+        raise InvalidArgument(
+            "invalid JSON: expected an object with the members Repair and Deep, true or false"
+        )
+    return Stream(json_lines(engine.data_root.fsck(repair=repair, deep=deep)))
 
 
 ROUTES = [

@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 
 def run(cli: Cli, options: Options, arguments: list[str]) -> int:
     """Print each finding with what a repair does; 1 if something is wrong and stays so."""
-    response = cli.engine.request("POST", "/onggi/v1/fsck", body={"Repair": options.on("repair")})
+    body = {"Repair": options.on("repair"), "Deep": options.on("deep")}
+    response = cli.engine.request("POST", "/onggi/v1/fsck", body=body)
     counts: Json = None
     for message in cli.engine.messages(response):
         if "Finding" in message:
@@ -49,5 +50,8 @@ COMMAND = Command(
     "system fsck [OPTIONS]",
     "Verify digests, rows and files of everything that is kept",
     run,
-    flags=(("repair", "", "bool", "", "Mend what is found: each finding says how"),),
+    flags=(
+        ("deep", "", "bool", "", "Compare every unpacked layer with its archive, file by file"),
+        ("repair", "", "bool", "", "Mend what is found: each finding says how"),
+    ),
 )
