@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import http.client
 import io
+import json
 import tarfile
 from pathlib import Path
 
@@ -18,14 +20,15 @@ DEAD = (http.client.HTTPException, OSError)
 STEPS = "COPY a /a\nRUN --network=none echo {marker} > /b\nWORKDIR /w\nRUN --network=none cat /a /b > c\n"
 
 
-def post(engine: RunningEngine, path: str, data: bytes) -> str:
+def post(engine: RunningEngine, path: str, data: bytes, header: object = None) -> str:
     connection = engine.connection()
     with contextlib.closing(connection):
-        connection.request("POST", path, data)
+        own = base64.urlsafe_b64encode(json.dumps(header or {}).encode()).decode()
+        connection.request("POST", path, data, {"X-Onggi-Build": own})
         return connection.getresponse().read().decode()
 
 
-def build(engine: RunningEngine, marker: str, steps: str = STEPS) -> str:
+def build(engine: RunningEngine, marker: str, steps: str = STEPS, **header: object) -> str:
     """What a build of some steps tells."""
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w") as archive:
@@ -33,7 +36,7 @@ def build(engine: RunningEngine, marker: str, steps: str = STEPS) -> str:
             info = tarfile.TarInfo(name)
             info.size = len(text)
             archive.addfile(info, io.BytesIO(text.encode()))
-    return post(engine, "/build?t=made", buffer.getvalue())
+    return post(engine, "/build?t=made", buffer.getvalue(), header)
 
 
 @pytest.mark.parametrize(
@@ -95,3 +98,29 @@ def test_a_prune_is_killed(engine: RunningEngine, consistent: Consistency, point
     engine.call("POST", "/build/prune?all=1")
     assert list(caches.iterdir()) == []
     engine.call("DELETE", "/images/made")
+
+
+@pytest.mark.parametrize("point", ["build.export.before_manifest", "build.import.layer"])
+def test_a_shared_cache_is_written_or_read(
+    engine: RunningEngine, consistent: Consistency, tmp_path: Path, point: str
+) -> None:
+    cache = {"Type": "local", "Path": f"{tmp_path}/cache"}
+    first = engine.start()
+    post(engine, "/images/create?fromSrc=-&repo=base", busybox_tar())
+    if "import" in point:
+        assert "to the cache" in build(engine, "one", CacheTo=[cache])
+        engine.call("DELETE", "/images/made")
+        engine.call("POST", "/build/prune?all=1")
+    first.kill()
+    first.wait(60)
+    child = engine.start(env={"ONGGI_FAILPOINT": point})
+    with contextlib.suppress(*DEAD):
+        build(engine, "one", CacheTo=[cache], CacheFrom=[cache])
+    assert child.wait(60) == -9, f"{point} was not reached"
+    engine.start()
+    assert "Wrote 2 steps" in build(engine, "one", CacheTo=[cache])
+    engine.call("DELETE", "/images/made")
+    engine.call("POST", "/build/prune?all=1")
+    assert build(engine, "one", CacheFrom=[cache]).count("Using cache") == 2
+    engine.call("DELETE", "/images/made")
+    engine.call("POST", "/build/prune?all=1")

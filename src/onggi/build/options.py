@@ -23,6 +23,23 @@ class Kept(msgspec.Struct, frozen=True, rename="pascal"):
     removed: list[str] = []
 
 
+class Shared(msgspec.Struct, frozen=True, rename="pascal"):
+    """A cache to read or to write: ``image`` is one that is here, ``registry`` one there or here; ``ref`` is
+    a name, of a ``local`` one (an OCI layout on this machine) its tag or digest.
+    """
+
+    type: str
+    ref: str = ""
+    path: str = ""
+    mode: str = "min"
+    ignore_error: bool = False
+
+    @property
+    def name(self) -> str:
+        """What it is called where a person reads it."""
+        return self.path or self.ref or self.type
+
+
 class Options(msgspec.Struct, frozen=True, kw_only=True):
     """The parameters of docker's ImageBuild. ``host`` has those of its HostConfig that limit each step;
     ``auths`` are credentials by registry; ``details`` asks for what our own command shows; ``hidden`` are
@@ -58,6 +75,8 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     verify: bool = False
     again: bool = False
     debug: bool = False
+    cache_from: Sequence[Shared] = ()
+    cache_to: Sequence[Shared] = ()
 
     @property
     def shown_name(self) -> str:

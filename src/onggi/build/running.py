@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import codecs
 import socket
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from onggi.build import cache, debugging, options
@@ -16,6 +16,7 @@ from onggi.build.dockerfile.variables import proxy_values
 from onggi.build.holders import Locks
 from onggi.build.mounts import Mounts, targets
 from onggi.build.options import Options
+from onggi.build.sharing import Imports
 from onggi.build.state import Done, State
 from onggi.build.workshop import Tell, Workshop
 from onggi.containers.creation import Step
@@ -55,11 +56,19 @@ class Runner:
     """The RUN steps of one build."""
 
     def __init__(
-        self, workshop: Workshop, place: Place, lease: Lease, asked: Options, locks: Locks, used: set[str]
+        self,
+        workshop: Workshop,
+        place: Place,
+        lease: Lease,
+        asked: Options,
+        locks: Locks,
+        imports: Imports,
+        used: dict[str, Sequence[str]],
     ) -> None:
+        """``used`` hears which steps were done or found, and their layers, own last."""
         self._workshop, self._place, self._lease, self._asked = workshop, place, lease, asked
         self._mounts = Mounts(workshop, place, asked, locks)
-        self._used, self._offered = used, False
+        self._used, self._imports, self._offered = used, imports, False
 
     async def run(self, state: State, step: typed.Run, scope: Scope, tell: Tell, *, no_cache: bool) -> Done:
         """The state behind a step, and whether its layer was here. Raises StepFailed."""
@@ -67,11 +76,14 @@ class Runner:
         task = plan(state, step, scope)
         parts = await self._parts(state, step, task, scope.origin)
         key = self._asked.again * "again:" + cache.key_of(**parts)
-        self._used.add(key)
+        self._used[key] = ()
         diff_id = "" if no_cache or state.base == HOST else await self._found(key, state)
+        if not diff_id and not no_cache and state.base != HOST:
+            diff_id = await self._imported(key, state, step, task, tell)
         cached = bool(diff_id)
         if not diff_id:
             diff_id = await self._done(key, state, step, task, scope.origin, tell)
+        self._used[key] = [*state.layers, diff_id]
         parts["args"] = [arg.name for arg in scope.args]
         return Done(state.told(f"{task.told} # buildkit", diff_id, empty=False), cached, parts)
 
@@ -79,6 +91,14 @@ class Runner:
         diff_id = await self._workshop.cache.find(key, state.layers)
         layers = [*state.layers, diff_id]
         return diff_id if diff_id and await self._lease.have_layer(chain_ids(layers)[-1]) else ""
+
+    async def _imported(self, key: str, state: State, step: typed.Run, task: Task, tell: Tell) -> str:
+        plain = task.document is None and not any(it.kind == "bind" for it in step.mounts)
+        told = f"{task.told} # buildkit"
+        diff_id, warning = await self._imports.find(key, state, told, plain=plain)
+        if warning:
+            tell({"stream": warning})
+        return diff_id
 
     async def _parts(self, state: State, step: typed.Run, task: Task, origin: Origin) -> Json:
         """What the step's result depends on."""

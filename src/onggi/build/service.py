@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import AsyncIterator, Sequence
-from contextlib import AbstractAsyncContextManager, aclosing
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, aclosing
 from typing import Any, cast
 
 from onggi.build import (
+    cachefile,
     changes,
     context,
     exporting,
@@ -17,6 +18,7 @@ from onggi.build import (
     records,
     remote,
     repositories,
+    sharing,
     tidying,
     verifying,
 )
@@ -31,9 +33,10 @@ from onggi.build.holders import Locks
 from onggi.build.housekeeping import Housekeeping, Used
 from onggi.build.options import Options
 from onggi.build.policy import Policy, Rule
-from onggi.build.solving import Plan, Solver
+from onggi.build.solving import Known, Plan, Solver
+from onggi.build.state import State
 from onggi.build.workshop import Workshop
-from onggi.errors import InvalidArgument
+from onggi.errors import InvalidArgument, OnggiError
 from onggi.images.streams import Chunks
 from onggi.oci import platform as platforms
 from onggi.oci.reference import Reference
@@ -66,6 +69,7 @@ class Builder:
         Raises what the file, the context or a step earns. Who leaves ends the build.
         """
         names = [self._workshop.images.new_reference(tag) for tag in asked.tags]
+        sharing.check(asked)
         async with self._place(asked) as place:
             text = await self._received(place, chunks, asked)
             await asyncio.to_thread(tidying.tidy, place, asked)
@@ -103,19 +107,27 @@ class Builder:
     async def _solved(
         self, place: Place, plan: Plan, asked: Options, names: Sequence[Reference]
     ) -> AsyncIterator[Json]:
-        async with self._workshop.content.lease(ttl_s=0) as lease:
+        async with self._workshop.content.lease(ttl_s=0) as lease, AsyncExitStack() as stack:
             database = self._workshop.content.database
             before = await records.load(database, asked.line) if asked.explain else {}
-            solver = Solver(self._workshop, place, lease, plan, asked, self._locks, before)
+            imports = sharing.Imports(self._workshop, lease, asked, stack)
+            for wanted in asked.cache_from:
+                told = await imports.open(wanted)
+                if not asked.quiet:
+                    yield {"stream": told}
+            known = Known(self._locks, imports, before)
+            solver = Solver(self._workshop, place, lease, plan, asked, known)
             try:
                 async with aclosing(cast(Any, self._followed(solver))) as messages:
                     async for message in messages:
                         yield message
-                state = changes.with_labels(await solver.result(), asked.labels)
+                state = self._final(await solver.result(), asked, solver)
                 image_id = await self._workshop.keep_image(lease, state, names)
             finally:
                 if asked.line:
                     await records.save(database, asked.line, solver.made)
+            async for message in self._shared(lease, asked, solver, state):
+                yield message
             for message in self._ended(plan, asked, image_id, names):
                 yield message
             if asked.verify:
@@ -123,17 +135,26 @@ class Builder:
                     async for message in messages:
                         yield message
 
+    @staticmethod
+    def _final(state: State, asked: Options, solver: Solver) -> State:
+        """The image's state, with what it tells of its own cache if that is asked for."""
+        state = changes.with_labels(state, asked.labels)
+        if any(wanted.type == "inline" for wanted in asked.cache_to):
+            state = state.member(cachefile.INLINE, cachefile.inline(solver.used, state.layers))
+        return state
+
     async def _verified(
         self, place: Place, lease: Lease, first: Solver, image_id: str
     ) -> AsyncIterator[Json]:
         """The messages of a second build, and what it tells about the first."""
         asked, workshop = verifying.again(first.asked), self._workshop
-        async with verifying.moved(workshop, place) as other:
-            second = Solver(workshop, other, lease, first.plan, asked, self._locks, {})
+        async with verifying.moved(workshop, place) as other, AsyncExitStack() as stack:
+            known = Known(self._locks, sharing.Imports(workshop, lease, asked, stack), {})
+            second = Solver(workshop, other, lease, first.plan, asked, known)
             async with aclosing(cast(Any, self._followed(second))) as messages:
                 async for message in messages:
                     yield message
-            state = changes.with_labels(await second.result(), asked.labels)
+            state = self._final(await second.result(), asked, first)
             images = (image_id, await workshop.keep_image(lease, state))
             found = await verifying.verdict(workshop, other, images, [first.made, second.made])
         yield {"aux": {"Verify": found}}
@@ -152,6 +173,23 @@ class Builder:
             await asyncio.wait([task])
             self._solvers.discard(solver)
             self._house.after_build(solver.used)
+
+    async def _shared(
+        self, lease: Lease, asked: Options, solver: Solver, state: State
+    ) -> AsyncIterator[Json]:
+        """Write the caches that are asked for."""
+        for wanted in asked.cache_to:
+            if wanted.type == "inline":
+                continue
+            steps = sharing.chosen_steps(solver.used, state.layers, wanted.mode)
+            try:
+                told = await sharing.export(self._workshop, lease, asked, wanted, steps)
+            except OnggiError as error:
+                if not wanted.ignore_error:
+                    raise
+                told = f"[Warning] the cache {wanted.name} was not written: {error}\n"
+            if not asked.quiet:
+                yield {"stream": told}
 
     def _ended(self, plan: Plan, asked: Options, image_id: str, names: Sequence[Reference]) -> list[Json]:
         for name in names:

@@ -22,6 +22,7 @@ from onggi.build.holders import Locks
 from onggi.build.messages import Report, Steps
 from onggi.build.options import Options
 from onggi.build.running import Runner, Scope
+from onggi.build.sharing import Imports
 from onggi.build.state import Done, State, environment, from_image, from_scratch, from_stage
 from onggi.build.transfers import Transfers
 from onggi.build.workshop import Workshop
@@ -44,29 +45,31 @@ class Plan(NamedTuple):
     outside: dict[str, str]
 
 
+class Known(NamedTuple):
+    """What a build meets: who has which cache mount, the caches it reads, and, of what is to be explained,
+    the steps of the build before, by stage.
+    """
+
+    locks: Locks
+    imports: Imports
+    before: Mapping[str, Sequence[Made]]
+
+
 class Solver:
     """One build."""
 
     def __init__(
-        self,
-        workshop: Workshop,
-        place: Place,
-        lease: Lease,
-        plan: Plan,
-        asked: Options,
-        locks: Locks,
-        before: Mapping[str, Sequence[Made]],
+        self, workshop: Workshop, place: Place, lease: Lease, plan: Plan, asked: Options, known: Known
     ) -> None:
-        """``before`` are the steps of the build before, by stage; of what is to be explained."""
-        self._before = before
+        self._before = known.before
         self.plan, self._accounts = plan, dict[str, Account]()
         self._workshop, self._place, self._lease, self._plan, self._asked = (
             workshop, place, lease, plan, asked,
         )  # fmt: skip
         self.asked, self._cancelled, self.failed = asked, False, False
         self.report = Report(plan.nodes, details=asked.details)
-        self.used: set[str] = set()  # keys of the steps that were done or found
-        self._runner = Runner(workshop, place, lease, asked, locks, self.used)
+        self.used: dict[str, Sequence[str]] = {}  # layers of the steps that were done or found
+        self._runner = Runner(workshop, place, lease, asked, known.locks, known.imports, self.used)
         self._stages: dict[int, asyncio.Task[State]] = {}
         self.scopes: dict[int, StageScope] = {}
         self._images: dict[str, asyncio.Task[State]] = {}

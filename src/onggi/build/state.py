@@ -59,6 +59,10 @@ class State(msgspec.Struct, frozen=True, kw_only=True):
         document["config"] = {key: value for key, value in document["config"].items() if value is not None}
         return msgspec.structs.replace(self, document=document)
 
+    def member(self, name: str, value: Json) -> State:
+        """With a member of the document beside docker's."""
+        return msgspec.structs.replace(self, document={**self.document, name: value})
+
     def told(self, created_by: str, diff_id: str = "", *, empty: bool = True) -> State:
         """With one more step in the history, and its layer if it made one."""
         step: Json = {"created": timestamp(self.time_ns), "created_by": created_by, "comment": _COMMENT}

@@ -40,7 +40,13 @@ class Transfers:
     """The steps of one build that bring files."""
 
     def __init__(
-        self, workshop: Workshop, place: Place, lease: Lease, used: set[str], *, no_cache: bool = False
+        self,
+        workshop: Workshop,
+        place: Place,
+        lease: Lease,
+        used: dict[str, Sequence[str]],
+        *,
+        no_cache: bool = False,
     ) -> None:
         self._workshop, self._place, self._lease, self._no_cache = workshop, place, lease, no_cache
         self._used = used
@@ -196,7 +202,7 @@ class Transfers:
         diff_id = await asyncio.to_thread(_digest, fd)
         layers = [*state.layers, diff_id]
         chain_id = chain_ids(layers)[-1]
-        self._used.add(f"layer:{chain_id}")
+        self._used[f"layer:{chain_id}"] = ()
         if await self._lease.have_layer(chain_id) and not self._no_cache:
             return diff_id, True
         os.lseek(fd, 0, os.SEEK_SET)

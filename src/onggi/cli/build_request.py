@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from binascii import b2a_base64
 
+from onggi.cli.build_caches import cache_from, cache_to
 from onggi.cli.command import Failure
 from onggi.cli.image_name import parse_reference
 from onggi.cli.proxies import proxy_variables
@@ -32,7 +33,6 @@ _LATER = {
     "annotation": "use --label",
     "attest": "images are built without attestations",
     "builder": "this engine is the builder",
-    "cache-to": "layers that were built here are found without it",
     "ssh": "give a key as a secret",
 }
 # What docker's command understands as "no".
@@ -87,7 +87,7 @@ def query_of(
         "forcerm": True if options.on("force-rm") else None,
         "extrahosts": options.many("add-host") or None,
         "ulimits": _list([ulimits[name] for name in sorted(ulimits)]),
-        "cachefrom": _list(_separated(options.many("cache-from"))),
+        "cachefrom": _list([text for text in options.many("cache-from") if "=" not in text]),
         "securityopt": _list(_separated(options.many("security-opt"))),
         "version": "1",
     }
@@ -103,6 +103,8 @@ def headers_of(cli: Cli, options: Options, context: Context) -> dict[str, str]:
         "NoCacheFilter": _separated(options.many("no-cache-filter")),
         "Hidden": list(context.hidden),
         "Check": options.on("check") or options.text("call") == "check",
+        "CacheFrom": [cache_from(text) for text in options.many("cache-from")],
+        "CacheTo": [cache_to(text) for text in options.many("cache-to")],
         "Details": True,
         "Line": _line(options, context),
         "Explain": options.on("explain"),

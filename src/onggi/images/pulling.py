@@ -20,8 +20,9 @@ from onggi.images.progress import Progress, Transfer
 from onggi.images.recording import Config, NewImage, parse_config
 from onggi.images.tools import Tools
 from onggi.kernel.failpoints import failpoint
+from onggi.oci import manifest as manifests
 from onggi.oci.digest import chain_ids
-from onggi.oci.manifest import Descriptor, Index, Manifest, check_image, choose, parse
+from onggi.oci.manifest import Descriptor, Index, Manifest, check_image, parse
 from onggi.oci.platform import Platform, local
 from onggi.oci.reference import Reference
 from onggi.registry.cancel import Cancel
@@ -65,7 +66,7 @@ class Puller:
         try:
             async with self.content.lease() as lease:
                 repository = session.repository(wish.reference, cancel)
-                return await _Pull(self, wish, lease, repository, cancel, progress).run()
+                return await Pull(self, wish, lease, repository, cancel, progress).run()
         finally:
             session.close()
 
@@ -79,7 +80,7 @@ class Puller:
             session.close()
 
 
-class _Pull:
+class Pull:
     """One image on its way in."""
 
     def __init__(
@@ -96,12 +97,12 @@ class _Pull:
 
     async def run(self) -> str:
         reference = self._wish.reference
-        named = await self._call(self._repository.resolve)
+        named = await self.call(self._repository.resolve)
         # Behind the first answer: what fails before it is an answer of its own, not part of a stream.
         self._progress.say(
             f"Pulling from {reference.path}", reference.digest or reference.tag, progressDetail=None
         )
-        fetched, manifest = await self._choose(named)
+        fetched, manifest = await self.choose(named)
         check_image(manifest)
         config = await self._config(manifest)
         base = self._puller.seals.base_of(config.document, config.diff_ids)
@@ -123,21 +124,21 @@ class _Pull:
         self._conclude(named.digest, config, known)
         return new.id
 
-    async def _choose(self, named: Fetched) -> tuple[Fetched, Manifest]:
+    async def choose(self, named: Fetched) -> tuple[Fetched, Manifest]:
         """The manifest for the platform that is asked for; its siblings are left where they are."""
         fetched, document = named, parse(named.data, named.media_type)
         for _ in range(_MAX_DEPTH):
             if isinstance(document, Manifest):
                 return fetched, document
-            entry = choose(document, self._wish.platform or local())
-            fetched = await self._call(partial(self._repository.resolve, entry.digest))
+            entry = manifests.choose(document, self._wish.platform or local())
+            fetched = await self.call(partial(self._repository.resolve, entry.digest))
             document = _expected(fetched, entry)
         raise InvalidArgument(f"manifest lists are nested deeper than {_MAX_DEPTH}")
 
     async def _config(self, manifest: Manifest) -> Config:
         if manifest.config.size > MAX_DOCUMENT:
             raise InvalidArgument(f"image configuration of {manifest.config.size} bytes: too large")
-        await self._download(manifest.config, Transfer(), "")
+        await self.download(manifest.config, Transfer(), "")
         config = parse_config(await self._puller.content.read(manifest.config.digest))
         if len(config.diff_ids) != len(manifest.layers):
             raise DataLoss(
@@ -159,7 +160,7 @@ class _Pull:
         self._check_room([manifest.layers[number] for number in missing], manifest.config)
         tasks: list[asyncio.Task[None]] = []
         for number in missing:
-            work = self._layer(manifest.layers[number], config.diff_ids[: number + 1], tasks[-1:])
+            work = self.layer(manifest.layers[number], config.diff_ids[: number + 1], tasks[-1:])
             tasks.append(asyncio.ensure_future(work))
         await together(*tasks)
 
@@ -168,12 +169,12 @@ class _Pull:
         place = os.path.dirname(self._puller.content.path(config.digest))
         space.require(place, sum(layer.size for layer in layers), self._wish.reference.familiar)
 
-    async def _layer(
+    async def layer(
         self, layer: Descriptor, diff_ids: Sequence[str], below: Sequence[asyncio.Task[None]]
     ) -> None:
         """Download and unpack a layer, and give it its row behind the one ``below``."""
         name, chain_id = shown(layer.digest), chain_ids(diff_ids)[-1]
-        await self._download(layer, Transfer(layer.size), name)
+        await self.download(layer, Transfer(layer.size), name)
         async with AsyncExitStack() as stack:
             await stack.enter_async_context(self._puller.locks.hold(chain_id))
             arrival = None
@@ -192,7 +193,7 @@ class _Pull:
             blob = self._puller.intake.from_blob(layer.digest, layer.media_type, transfer)
             return await stack.enter_async_context(blob)
 
-    async def _download(self, descriptor: Descriptor, transfer: Transfer, shown_as: str) -> None:
+    async def download(self, descriptor: Descriptor, transfer: Transfer, shown_as: str) -> None:
         """Have a blob here. Whoever wants one that is on its way waits for it, and goes on if that ends."""
         async with self._puller.locks.hold(descriptor.digest):
             size = await self._lease.have_blob(descriptor.digest)
@@ -209,7 +210,7 @@ class _Pull:
     async def _fetch(self, descriptor: Descriptor, transfer: Transfer, shown_as: str) -> None:
         make = partial(self._lease.writer, descriptor.digest, descriptor.size)
         async with opened(make) as writer:
-            await self._call(partial(self._receive_all, descriptor, writer, transfer))
+            await self.call(partial(self._receive_all, descriptor, writer, transfer))
             if shown_as:
                 self._progress.say("Verifying Checksum", shown_as)
             failpoint("images.pull.before_commit")
@@ -262,7 +263,8 @@ class _Pull:
                 f"not match the specified platform ({wanted})"
             )
 
-    async def _call(self, call: Callable[[], T]) -> T:
+    async def call(self, call: Callable[[], T]) -> T:
+        """The result of a call in a thread, which ends with the caller."""
         return await self._puller.workers.run(call, self._cancel.set)
 
 

@@ -6,7 +6,7 @@ first. A client that leaves ends the work, unless others ask for the same.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Coroutine, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import aclosing
 from typing import Any, TypeVar, cast
 
@@ -14,6 +14,7 @@ import msgspec
 
 from onggi.errors import InvalidArgument
 from onggi.images import layouts
+from onggi.images.artifacts import Artifacts
 from onggi.images.committing import Committer, CommitWish
 from onggi.images.flights import Flights, Workers
 from onggi.images.hostbase import Seals
@@ -56,10 +57,15 @@ class Transfers:
         self._loader, self._saver = Loader(tools), Saver(tools)
         self._puller, self._pusher = Puller(tools, registries), Pusher(tools, registries)
         self.questions = Questions(registries, self._workers)
+        self.artifacts = Artifacts(tools, self._puller)
 
     def close(self) -> None:
         """Let go of threads."""
         self._workers.close()
+
+    async def work(self, call: Callable[[], T]) -> T:
+        """The result of a call that takes long, in a thread."""
+        return await self._workers.run(call)
 
     def import_(
         self,

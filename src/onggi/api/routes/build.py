@@ -35,7 +35,7 @@ from onggi.api.router import Answer, Handler, Route
 from onggi.api.routes.answers import answer, told
 from onggi.build import policy
 from onggi.build.credentials import decode
-from onggi.build.options import Kept, Options
+from onggi.build.options import Kept, Options, Shared
 from onggi.build.policy import Rule
 from onggi.errors import InvalidArgument, NotFound, Unsupported
 
@@ -102,6 +102,8 @@ def options_of(request: Request) -> Options:
         explain=own.explain,
         verify=own.verify,
         debug=own.debug,
+        cache_from=own.cache_from or _images(query),
+        cache_to=own.cache_to,
     )
 
 
@@ -117,6 +119,8 @@ class _Own(msgspec.Struct, rename="pascal"):
     explain: bool = False
     verify: bool = False
     debug: bool = False
+    cache_from: list[Shared] = []
+    cache_to: list[Shared] = []
 
 
 def _own(header: str) -> _Own:
@@ -139,8 +143,6 @@ def _refuse(query: Query) -> None:
     for name, sentence in _REFUSED.items():
         if query.flag(name) and query.text(name) not in ("[]", "null"):
             raise Unsupported(sentence)
-    if query.text("cachefrom") not in ("", "[]", "null"):
-        raise Unsupported("cachefrom is not supported: layers that were built here are found without it")
     if query.text("isolation") not in ("", "default"):
         raise InvalidArgument(f'invalid isolation "{query.text("isolation")}": unsupported on linux')
 
@@ -167,6 +169,14 @@ def _entries(text: str) -> list[str]:
 
 def _network(mode: str) -> str:
     return "" if mode == "default" else mode
+
+
+def _images(query: Query) -> list[Shared]:
+    """Images that are here, whose layers are taken where history and layers are the same."""
+    names = _json(query, "cachefrom", list)
+    if not all(isinstance(name, str) for name in names):
+        raise InvalidArgument("error reading cachefrom: values must be strings")
+    return [Shared("image", name) for name in names if name]
 
 
 def _strings(query: Query, name: str) -> dict[str, str]:
