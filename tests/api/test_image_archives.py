@@ -227,3 +227,38 @@ def test_a_layout_with_a_fifo_or_a_link_outward_is_refused(engine, clean, tmp_pa
     blob.unlink()
     blob.symlink_to("/etc/passwd")
     assert engine.onggi("pull", f"oci:{tmp_path}/made").returncode == 1
+
+
+PLATFORMS = {
+    "made:1": {"architecture": "amd64"},
+    "made:2": {"architecture": "arm64", "variant": "v8"},
+    "made:3": {"architecture": "arm", "variant": "v6"},
+}
+
+
+@pytest.mark.parametrize(
+    ("platform", "loaded"),
+    [
+        ("linux/amd64", ["made:1"]),
+        ("linux/arm64", ["made:2"]),
+        ("linux/arm64/v8", ["made:2"]),
+        ("linux/arm/v6", ["made:3"]),
+        ("linux/arm", []),  # which means v7
+    ],
+)
+def test_load_takes_what_is_for_a_platform(engine, clean, platform, loaded):
+    documents = [config([BASE], **words) for words in PLATFORMS.values()]
+    members = {f"{hexadecimal(it)}.json": it for it in documents} | {"l/layer.tar": BASE}
+    entries = [
+        {"Config": f"{hexadecimal(document)}.json", "RepoTags": [name], "Layers": ["l/layer.tar"]}
+        for name, document in zip(PLATFORMS, documents, strict=True)
+    ]
+    archive = tar({"manifest.json": json.dumps(entries).encode()} | members)
+    done = engine.docker("load", "--platform", platform, input=archive)
+    said = done.stdout.decode()
+    assert [name for name in PLATFORMS if f"Loaded image: {name}\n" in said] == loaded
+    assert (done.returncode == 0) == bool(loaded)
+    for name in loaded:
+        assert engine.docker("save", "--platform", platform, name).returncode == 0
+        refused = engine.docker("save", "--platform", "linux/s390x", name).stderr.decode()
+        assert "no suitable export target found for platform linux/s390x" in refused

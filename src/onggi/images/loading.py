@@ -25,7 +25,7 @@ from onggi.kernel.failpoints import failpoint
 from onggi.oci import reference as references
 from onggi.oci.digest import chain_ids, sha256
 from onggi.oci.manifest import Manifest, parse
-from onggi.oci.platform import Platform, local
+from onggi.oci.platform import Platform, local, of_config
 from onggi.oci.reference import Reference
 from onggi.store.content import Lease
 
@@ -51,7 +51,8 @@ class Loader:
                 wanted = layout.read_oci(bundle.document, platform or local())
             else:
                 raise InvalidArgument("invalid archive: neither manifest.json nor index.json is in it")
-            return [await _Image(self.tools, lease, bundle, it, platform, progress).load() for it in wanted]
+            wanted = _of_platform(bundle, wanted, platform)
+            return [await _Image(self.tools, lease, bundle, it, progress).load() for it in wanted]
 
     async def pull_layout(
         self, path: str, tag: str, platform: Platform | None, progress: Progress, *, every: bool = False
@@ -67,7 +68,8 @@ class Loader:
             if len(found) != 1 and not every:
                 raise InvalidArgument(f"{path} holds {len(found)} images: say which, as oci:{path}:TAG")
             named = [it if it.names else it._replace(names=_named_after(path, it.tag)) for it in found]
-            return [await _Image(self.tools, lease, bundle, it, platform, progress).load() for it in named]
+            named = await asyncio.to_thread(_of_platform, bundle, named, platform)
+            return [await _Image(self.tools, lease, bundle, it, progress).load() for it in named]
 
 
 class _Image:
@@ -79,11 +81,10 @@ class _Image:
         lease: Lease,
         bundle: Bundle,
         wanted: Wanted,
-        platform: Platform | None,
         progress: Progress,
     ) -> None:
         self._tools, self._lease, self._bundle, self._wanted = tools, lease, bundle, wanted
-        self._platform, self._progress = platform, progress
+        self._progress = progress
 
     async def load(self) -> str:
         """Layers base first, each with its row as soon as it has its place; then the image."""
@@ -108,9 +109,6 @@ class _Image:
             raise InvalidArgument(
                 f"invalid manifest, layers length mismatch: expected {expected}, got {found}"
             )
-        has = Platform(config.os, config.architecture, config.variant)
-        if self._platform and (has.os, has.architecture) != (self._platform.os, self._platform.architecture):
-            raise NotFound(f"no image of the platform {self._platform} in the archive: it is for {has}")
 
     async def _load_layers(self, config: Config) -> None:
         chain = chain_ids(config.diff_ids)
@@ -172,6 +170,18 @@ class _Image:
             self._progress.tell({"stream": f"Loaded image: {reference.familiar}\n"})
         if not self._wanted.names:
             self._progress.tell({"stream": f"Loaded image ID: {image_id}\n"})
+
+
+def _of_platform(bundle: Bundle, wanted: Sequence[Wanted], platform: Platform | None) -> list[Wanted]:
+    """The images for a platform; others are passed over, as by docker, if there is any. Raises NotFound."""
+    if platform is None:
+        return list(wanted)
+    has = [of_config(parse_config(bundle.document(it.config)).document) for it in wanted]
+    found = [it for it, its in zip(wanted, has, strict=True) if its.matches(platform)]
+    if wanted and not found:
+        others = ", ".join(sorted(set(map(str, has))))
+        raise NotFound(f"no image of the platform {platform} in the archive: what it has is for {others}")
+    return found
 
 
 def _named_after(path: str, tag: str) -> list[Reference]:

@@ -15,9 +15,9 @@ from onggi.images.manifests import Document
 from onggi.images.progress import Progress, Transfer
 from onggi.images.pulling import shown
 from onggi.images.recording import NewImage
-from onggi.images.saving import check_platform
 from onggi.images.tools import Tools
 from onggi.kernel.failpoints import failpoint
+from onggi.oci import platform as platforms
 from onggi.oci.image import HOST, Image
 from onggi.oci.manifest import Descriptor
 from onggi.oci.platform import Platform
@@ -52,16 +52,24 @@ class Pusher:
     async def push(self, wish: PushWish, progress: Progress) -> None:
         """Push one tag, or all tags of a repository. Raises NotFound in docker's words if there is none."""
         reference = wish.reference
+        if wish.platform and reference.tag:  # an answer of its own, before anything is told
+            await self._check_platform(reference, wish.platform)
         progress.say(f"The push refers to repository [{reference.name}]")
         tags = await self._tags(reference)
         session, cancel = Session(self.settings, wish.keyring), Cancel()
         try:
             repository = session.repository(reference, cancel, pushing=True)
             for tag in tags:
+                if wish.platform:
+                    await self._check_platform(tag, wish.platform)
                 async with self.tools.content.lease() as lease:
-                    await _Push(self, tag, lease, repository, cancel, progress).run(wish.platform)
+                    await _Push(self, tag, lease, repository, cancel, progress).run()
         finally:
             session.close()
+
+    async def _check_platform(self, tag: Reference, platform: Platform) -> None:
+        image = await self.tools.images.get(tag.familiar)
+        platforms.require(tag.familiar, platforms.of_config(image.config), platform)
 
     async def _tags(self, reference: Reference) -> list[Reference]:
         if reference.digest:
@@ -92,9 +100,8 @@ class _Push:
         self._repository, self._cancel, self._progress = repository, cancel, progress
         self._content = pusher.tools.content
 
-    async def run(self, platform: Platform | None) -> None:
+    async def run(self) -> None:
         image = await self._pusher.tools.images.get(str(self._tag))
-        check_platform(image, platform)
         document = await self._document(image)
         layers = list(zip(document.manifest.layers, image.layers, strict=True))
         for _, diff_id in layers:

@@ -26,7 +26,7 @@ from onggi.oci import media
 from onggi.oci import reference as references
 from onggi.oci.image import Image
 from onggi.oci.manifest import Descriptor
-from onggi.oci.platform import Platform
+from onggi.oci.platform import Platform, of_config
 from onggi.oci.reference import Reference
 from onggi.store.blobs import Blobs
 from onggi.store.content import Lease
@@ -68,7 +68,8 @@ class Saver:
 
         chosen = await self._content.database.run(find)
         for it in chosen:
-            check_platform(it.image, platform)
+            if platform and not of_config(it.image.config).matches(platform):
+                raise NotFound(f"no suitable export target found for platform {platform}")
             for digest in blobs_of(it):
                 await lease.have_blob(digest)
         return chosen
@@ -184,15 +185,6 @@ def _only_name(text: str) -> Reference | None:
 
 def _is_id(text: str, image: Image) -> bool:
     return image.id.removeprefix("sha256:").startswith(text.removeprefix("sha256:"))
-
-
-def check_platform(image: Image, platform: Platform | None) -> None:
-    has = Platform(image.config.get("os", ""), image.config.get("architecture", ""))
-    if platform and (platform.os, platform.architecture) != (has.os, has.architecture):
-        name = image.tags[0] if image.tags else image.id
-        raise NotFound(
-            f"image with reference {name} was found but does not provide the specified platform ({platform})"
-        )
 
 
 def _header(name: str, size: int) -> bytes:

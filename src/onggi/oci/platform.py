@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import platform
 import re
+from typing import Any
 
 import msgspec
 
-from onggi.errors import InvalidArgument
+from onggi.errors import InvalidArgument, NotFound
 
+Json = Any
 _MACHINES = {
     "x86_64": ("amd64", ""),
     "aarch64": ("arm64", "v8"),
@@ -58,6 +60,33 @@ class Platform(msgspec.Struct, frozen=True):
 
     def __str__(self) -> str:
         return "/".join(part for part in (self.os, self.architecture, self.variant) if part)
+
+    def matches(self, other: Platform) -> bool:
+        """Whether they are the same, however their variants are spelled."""
+        return _plain(self) == _plain(other)
+
+
+# A variant that is the same as another, or as none.
+_VARIANTS = {("arm64", "v8"): "", ("arm", ""): "v7", ("amd64", "v1"): ""}
+
+
+def _plain(it: Platform) -> tuple[str, str, str]:
+    return it.os, it.architecture, _VARIANTS.get((it.architecture, it.variant), it.variant)
+
+
+def of_config(config: Json) -> Platform:
+    """What an image's configuration says."""
+    has = [str(config.get(key) or "") for key in ("os", "architecture", "variant")]
+    return Platform(*has)
+
+
+def require(name: str, has: Platform, wanted: Platform | None) -> None:
+    """Raise NotFound, in docker's words, if the image of this name is not for the platform."""
+    if wanted and not has.matches(wanted):
+        raise NotFound(
+            f"image with reference {name} was found but its platform ({has}) does not match the specified "
+            f"platform ({wanted})"
+        )
 
 
 def local() -> Platform:

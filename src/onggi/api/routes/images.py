@@ -11,7 +11,8 @@ from onggi.api.router import Answer, Route
 from onggi.api.routes import transfers
 from onggi.api.routes.answers import answer
 from onggi.api.shapes import shape_image, shape_image_detail
-from onggi.errors import InvalidArgument, NotFound
+from onggi.errors import InvalidArgument
+from onggi.oci import platform as platforms
 from onggi.oci.platform import Platform
 
 Json = Any
@@ -41,18 +42,9 @@ async def inspect(engine: Engine, request: Request) -> Answer:
 
 async def _of_platform(engine: Engine, name: str, platform: Platform | None) -> Json:
     found = await engine.images.inspect(name)
-    if platform and not _is_of(found, platform):
-        has = f"{found['Os']}/{found['Architecture']}"
-        raise NotFound(
-            f"image with reference {name} was found but its platform ({has}) does not match the specified "
-            f"platform ({platform})"
-        )
+    has = Platform(found["Os"], found["Architecture"], found.get("Variant", ""))
+    platforms.require(name, has, platform)
     return found
-
-
-def _is_of(image: Json, platform: Platform) -> bool:
-    has = image["Os"], image["Architecture"], image.get("Variant", "")
-    return has[:2] == (platform.os, platform.architecture) and platform.variant in ("", has[2])
 
 
 async def history(engine: Engine, request: Request) -> Answer:
