@@ -29,6 +29,7 @@ if __name__ == "__main__":
 from consistency import Consistency  # noqa: E402
 from fake_registry import FakeRegistry  # noqa: E402
 from image_clients import ImageClient, fsck, left_over, thin_out  # noqa: E402
+from tally import ANY, Tally  # noqa: E402
 
 from running_engine import RunningEngine, engine_in, wait_for  # noqa: E402
 
@@ -42,7 +43,6 @@ POINTS = (
     "images.pull.before_row", "images.pull.before_layer", "images.pull.before_commit",
     "images.commit.before_layer", "images.commit.before_blob", "images.commit.before_row",
 )  # fmt: skip
-ANY = "any moment"
 IN_TURN = tuple(name for point in POINTS for name in (point, ANY))
 
 
@@ -53,7 +53,7 @@ class Rounds:
         self.engine, self.registry, self.seed = engine, registry, seed
         self.checker = Consistency(engine)
         self.counts: collections.Counter[str] = collections.Counter()
-        self.kills: collections.Counter[tuple[str, str]] = collections.Counter()
+        self.tally = Tally(POINTS)
 
     def play(self, number: int, point: str = "", without: str = "") -> None:
         """One round, which ends at a point; fails with what is wrong behind it.
@@ -82,16 +82,16 @@ class Rounds:
         assert child.wait(60) == -9, self.engine.log()[-4000:]
         for client in clients:
             client.join(300)
-        self._count(point if reached or point == ANY else f"{ANY} (not reached: {point})", clients)
+        doings = [client.doing for client in clients if client.doing]
+        self.tally.add(point, doings, reached=reached or point == ANY)
+        self._count(clients)
         self._judge(number, clients)
 
-    def _count(self, point: str, clients: list[ImageClient]) -> None:
+    def _count(self, clients: list[ImageClient]) -> None:
         self.counts["kills"] += 1
         for client in clients:
             self.counts.update(client.counts)
             self.counts["refusals"] += len(client.refusals)
-            if client.doing:
-                self.kills[point, client.doing] += 1
 
     def _judge(self, number: int, clients: list[ImageClient]) -> None:
         judge = self.engine.start()
@@ -131,28 +131,12 @@ def play(root: Path, rounds: int, seed: int, points: Sequence[str] = (), without
 
 def table(rounds: int, seed: int, game: Rounds, seconds: float) -> str:
     """How often the engine died where, and what it was doing."""
-    doings = sorted({doing for _, doing in game.kills})
-    rows = {point: [game.kills[point, doing] for doing in doings] for point in (*POINTS, ANY)}
-    late = [
-        sum(count for (point, what), count in game.kills.items() if what == doing and "not reached" in point)
-        for doing in doings
-    ]
-    rows[ANY] = [mine + others for mine, others in zip(rows[ANY], late, strict=True)]
+    operations = sum(count for name, count in game.counts.items() if name not in ("kills", "refusals"))
     told = (
         f"`tests/crash/store_rounds.py --rounds {rounds} --seed {seed}`: {round(seconds)} s on Linux "
-        f"{os.uname().release}, {sum(game.counts[doing] for doing in doings)} operations, "
-        f"{game.counts['kills']} kills, 0 disagreements."
+        f"{os.uname().release}, {operations} operations, {game.counts['kills']} kills, 0 disagreements."
     )
-    head = [
-        told,
-        "",
-        "Operations in flight when the engine was killed, by the point at which it died:",
-        "",
-        "| killed at | " + " | ".join(doings) + " |",
-        "|---|" + "---:|" * len(doings),
-    ]
-    lines = [f"| {point} | " + " | ".join(map(str, counts)) + " |" for point, counts in rows.items()]
-    return "\n".join([*head, *lines, ""])
+    return f"{told}\n\n{game.tally.table()}"
 
 
 def main() -> int:

@@ -5,10 +5,17 @@ from __future__ import annotations
 from pathlib import Path
 
 import kill_rounds
+from tally import ANY
 
-ROUNDS = 12
+POINTS = (
+    "containers.end.before_row",
+    ANY,
+    "containers.restart.before_start",
+    "containers.health.after_probe",
+)
 
 
 def test_kill_rounds(tmp_path: Path) -> None:
-    counts = kill_rounds.play(tmp_path, ROUNDS, 2)
-    assert counts["operations"] == ROUNDS * kill_rounds.CLIENTS * kill_rounds.STEPS
+    game = kill_rounds.play(tmp_path, 2 * len(POINTS), 2, POINTS)
+    assert game.tally.kills["at rest"] == 3
+    assert not game.tally.missed

@@ -141,6 +141,7 @@ class Execs:
             self._finish(container, started, 126)
             raise
         try:
+            failpoint("containers.exec.before_launch")
             fds = [stream.fd] if stream else []
             answer = await self._context.runtime.call(container.id, "exec", arguments, fds)
         except BaseException as error:

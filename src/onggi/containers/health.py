@@ -14,6 +14,7 @@ from onggi.containers.model import Container, Health, ProbeResult
 from onggi.containers.request import ExecConfig, HealthConfig
 from onggi.containers.runtime import Attach
 from onggi.errors import OnggiError
+from onggi.kernel.failpoints import failpoint
 
 Json = Any
 _SECOND_NS = 1_000_000_000
@@ -51,7 +52,9 @@ class HealthMonitor:
         while container.alive:
             await asyncio.sleep(self._pause_ns(container, check) / _SECOND_NS)
             if container.alive and not container.state.paused:
-                self._judge(container, check, await self._probe(container, check))
+                result = await self._probe(container, check)
+                failpoint("containers.health.after_probe")
+                self._judge(container, check, result)
 
     def _pause_ns(self, container: Container, check: HealthConfig) -> int:
         interval_ns = check.interval or _INTERVAL_NS
@@ -71,6 +74,7 @@ class HealthMonitor:
             probe.started = True
             stream = Attach(fd=theirs.detach(), stdin=False, framed=False)
             try:
+                failpoint("containers.health.before_probe")
                 await self._execs.launch(container, probe, stream, None)
                 output = await asyncio.wait_for(_read_output(ours), timeout_s)
                 code = await self._exit_code(container, probe.id)

@@ -90,6 +90,7 @@ class Lifecycle:
             await self._resume(container)
         await self._context.save(container)
         self._context.publish(container, "kill", signal=str(number))
+        failpoint("containers.stop.before_signal")
         await self._send(container, number)
         failpoint("containers.stop.after_signal")
         limit_s = container.spec.config.stop_timeout if timeout_s is None else timeout_s
@@ -121,6 +122,7 @@ class Lifecycle:
         try:
             if container.state.running:
                 await self._stop(container, number, timeout_s)
+            failpoint("containers.restart.after_stop")
             async with container.lock:
                 if not container.state.running:
                     await self._runs.begin(container)

@@ -139,6 +139,7 @@ class Runs:
             failpoint("containers.restart.before_start")
             try:
                 await self.begin(container)
+                failpoint("containers.restart.after_start")
             except OnggiError:
                 return  # the state holds the error, as docker's does: a start that fails is not tried again
 
