@@ -125,6 +125,7 @@ class Lifecycle:
             failpoint("containers.restart.after_stop")
             async with container.lock:
                 if not container.state.running:
+                    container.restarts = 0
                     await self._runs.begin(container)
         finally:
             container.spec.host_config.auto_remove = keep

@@ -143,6 +143,8 @@ async def test_restart_policy_backs_off_and_ends(world):
     assert (await ended)["StatusCode"] == 1
     inspected = await world.containers.inspect("c1", False)
     assert (inspected["RestartCount"], inspected["State"]["Status"]) == (1, "exited")
+    await world.containers.restart("c1", timeout_s=None, signal=None)  # a user's restart counts anew
+    assert (await world.containers.inspect("c1", False))["RestartCount"] == 0
 
 
 @service_test
