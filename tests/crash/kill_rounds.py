@@ -17,6 +17,7 @@ import collections
 import contextlib
 import json
 import os
+import pickle
 import random
 import signal
 import subprocess
@@ -300,62 +301,91 @@ def stamp(time_ns: int) -> str:
     return f"{time_ns // 10**9}.{time_ns % 10**9:09d}"
 
 
-def table(rounds: int, seed: int, game: Rounds, seconds: float) -> str:
+def table(told: str, counts: collections.Counter[str], tally: Tally, seconds: float) -> str:
     """What was counted."""
     names = {name.removeprefix("do_") for name in dir(ContainerClient) if name.startswith("do_")}
-    counts = game.counts
     facts = [
         ("operations", sum(counts[name] for name in names)),
         *((name, counts[name]) for name in ("unanswered", "answers of 5xx", "monitors killed")),
         *((f"kills of {target}", counts[f"kills of {target}"]) for target in TARGETS),
-        ("engines killed at a point", sum(game.tally.kills[point] for point in POINTS)),
-        ("rounds whose point was not reached", sum(game.tally.missed.values())),
-        ("engines killed at rest, while a container ended", game.tally.kills["at rest"]),
+        ("engines killed at a point", sum(tally.kills[point] for point in POINTS)),
+        ("rounds whose point was not reached", sum(tally.missed.values())),
+        ("engines killed at rest, while a container ended", tally.kills["at rest"]),
         ("disagreements behind a round", 0),
     ]  # fmt: skip
-    told = (
-        f"`tests/crash/kill_rounds.py --rounds {rounds} --seed {seed}`: {round(seconds)} s on Linux "
-        f"{os.uname().release}."
-    )
     lines_ = [
-        told,
+        f"{told}: {round(seconds)} s on Linux {os.uname().release}.",
         "",
         "| what | count |",
         "|---|---:|",
         *(f"| {name} | {value} |" for name, value in facts),
         "",
-        game.tally.table(),
+        tally.table(),
     ]
     return "\n".join(lines_)
 
 
-def play(root: Path, rounds: int, seed: int, points: tuple[str, ...] = ()) -> Rounds:
-    """All rounds on one data root below ``root``; with ``points`` each of them in turn."""
+def play(root: Path, numbers: range, seed: int, points: tuple[str, ...] = ()) -> Rounds:
+    """These rounds on one data root below ``root``; with ``points`` each of them in turn."""
     for engine in engine_in(root):
         game = Rounds(engine, seed)
-        for number in range(rounds):
+        for number in numbers:
             game.play(number, points[number % len(points)] if points else "")
-            if rounds > 20 and number % 20 == 19:
+            if len(numbers) > 20 and number % 20 == 19:
                 print(number + 1, dict(game.counts), flush=True)
         return game
     raise AssertionError("no engine")
+
+
+def share(numbers: range, seed: int, path: Path) -> None:
+    """Rounds in this process; what they counted goes into a file."""
+    with tempfile.TemporaryDirectory() as root:
+        game = play(Path(root), numbers, seed)
+    path.write_bytes(pickle.dumps((game.counts, game.tally)))
+
+
+def play_at_once(rounds: int, seed: int, jobs: int) -> tuple[collections.Counter[str], Tally]:
+    """Rounds in so many engines at once, each in namespaces of its own, which are busy for one another."""
+    counts: collections.Counter[str] = collections.Counter()
+    tally = Tally(POINTS)
+    with tempfile.TemporaryDirectory() as directory:
+        children = []
+        for job in range(jobs):
+            numbers = [str(rounds * edge // jobs) for edge in (job, job + 1)]
+            command = ["unshare", "--mount", "--net", "--propagation", "private", sys.executable, str(HERE)]
+            command += ["--seed", str(seed), "--share", *numbers, f"{directory}/{job}"]
+            children.append(subprocess.Popen(command))
+        try:
+            failed = [job for job, child in enumerate(children) if child.wait()]
+        finally:
+            for child in children:
+                child.terminate()
+                child.wait()
+        assert not failed, f"jobs that failed: {failed}"
+        for job in range(jobs):
+            more, others = pickle.loads(Path(directory, str(job)).read_bytes())
+            counts.update(more)
+            tally.update(others)
+    return counts, tally
 
 
 def main() -> int:
     parser = argparse.ArgumentParser()
     parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--jobs", type=int, default=1)
     parser.add_argument("--table", type=Path)
+    parser.add_argument("--share", nargs=3, help=argparse.SUPPRESS)
     given = parser.parse_args()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # the engines go as well
-    if "ONGGI_HERE" not in os.environ:
-        os.environ["ONGGI_HERE"] = "1"
-        own = ["unshare", "--mount", "--net", "--propagation", "private", sys.executable, *sys.argv]
-        os.execvp(own[0], own)
+    if given.share:
+        first, end, path = given.share
+        share(range(int(first), int(end)), given.seed, Path(path))
+        return 0
     began = time.monotonic()
-    with tempfile.TemporaryDirectory() as root:
-        game = play(Path(root), given.rounds, given.seed)
-    text = table(given.rounds, given.seed, game, time.monotonic() - began)
+    counts, tally = play_at_once(given.rounds, given.seed, given.jobs)
+    told = f"`tests/crash/kill_rounds.py --rounds {given.rounds} --seed {given.seed} --jobs {given.jobs}`"
+    text = table(told, counts, tally, time.monotonic() - began)
     print(text)
     if given.table:
         given.table.write_text("# Containers survive kills\n\n" + text)

@@ -19,10 +19,17 @@ class Tally:
 
     def add(self, point: str, doings: Iterable[str] = (), *, reached: bool = True) -> None:
         """One kill; of a point that no operation reached it counts as one at any moment."""
-        self.missed[point] += not reached
-        point = point if reached else ANY
+        if not reached:
+            self.missed[point] += 1
+            point = ANY
         self.kills[point] += 1
         self.flying.update((point, doing) for doing in doings)
+
+    def update(self, others: Tally) -> None:
+        """Count in what another one counted."""
+        self.kills.update(others.kills)
+        self.missed.update(others.missed)
+        self.flying.update(others.flying)
 
     def table(self) -> str:
         """Operations in flight, a row for each point."""
