@@ -76,6 +76,14 @@ class Builds:
         ).stdout.splitlines()
         return found | {"History": [json.loads(line) for line in lines]}
 
+    def members(self, tag):
+        """Names in the topmost layer of an image."""
+        saved = self.engine.docker("save", tag, check=True).stdout
+        with tarfile.open(fileobj=io.BytesIO(saved)) as archive:
+            last = json.load(archive.extractfile("manifest.json"))[0]["Layers"][-1]
+            with tarfile.open(fileobj=io.BytesIO(archive.extractfile(last).read())) as layer:
+                return set(layer.getnames())
+
     def run(self, tag, *command):
         """What a container of the image prints."""
         done = self.engine.docker("run", "--rm", "--network=none", tag, *command)

@@ -5,7 +5,7 @@ import urllib.parse
 
 import pytest
 
-from builds import Builds, Wire
+from builds import Builds, Done, Wire
 
 
 @pytest.fixture
@@ -68,7 +68,7 @@ def test_a_fixed_time(builds):
 @pytest.mark.parametrize(
     "query",
     [
-        {"squash": "1"}, {"outputs": '[{"Type":"local"}]'}, {"version": "2"},
+        {"outputs": '[{"Type":"local"}]'}, {"version": "2"},
         {"session": "abc"}, {"securityopt": '["seccomp=unconfined"]'}, {"isolation": "hyperv"},
     ],
 )  # fmt: skip
@@ -76,6 +76,45 @@ def test_what_is_not_done_is_refused_by_name(engine, query):
     told = Wire(engine, {"Dockerfile": "FROM busybox\n"}, **query).rest()
     assert told.startswith(("HTTP/1.1 501", "HTTP/1.1 400"))
     assert any(word in told for word in ("not supported", "invalid isolation"))
+
+
+def squashed(builds, text):
+    """By our command: docker's asks for an experimental daemon first."""
+    builds.write("Dockerfile", text)
+    done = builds.engine.onggi("build", "--squash", "-t", "squashed", str(builds.context))
+    assert done.returncode == 0, done.stderr
+    return Done(0, "", "", "squashed", builds.inspect("squashed"))
+
+
+def test_layers_are_squashed_into_one(builds):
+    base = builds.build("FROM busybox\nRUN mkdir /d && echo 1 > /d/a && echo 1 > /d/gone && echo 1 > /d/b")
+    builds.write("file", "f")
+    text = f"""FROM {base.tag}
+    RUN rm /d/gone && echo 2 > /d/b && mkdir /new && echo n > /new/f && touch /only-between && ln /d/b /d/c
+    ENV A=1
+    COPY file /d/
+    RUN rm /only-between
+    CMD ["a"]
+    """
+    whole, flat = builds.build(text), squashed(builds, text)
+    layers = flat.image["RootFS"]["Layers"]
+    assert layers[:-1] == base.image["RootFS"]["Layers"]
+    list_all = (
+        "sh",
+        "-c",
+        "find /bin /d /home /new /root /usr /var | sort | xargs ls -ldn",
+    )
+    assert builds.run(flat.tag, *list_all) == builds.run(whole.tag, *list_all)
+    assert builds.run(flat.tag, "cat", "/d/a", "/d/b", "/d/c", "/d/file", "/new/f") == "1\n2\n2\nfn\n"
+    names = builds.members(flat.tag)
+    assert {"d/.wh.gone", "d/b", "d/c", "d/file", "new/f"} <= names
+    assert not {it for it in names if "only-between" in it or it.startswith("bin/")}
+    assert flat.history[0]["Comment"] == f"merge {whole.id} to {base.id}"
+    assert [it["Size"] for it in flat.history[1:6]] == ["0B"] * 5
+    assert flat.image["Config"]["Cmd"] == ["a"]
+    alone = squashed(builds, "FROM scratch\nCOPY file /a\nCOPY file /b\n")
+    assert len(alone.image["RootFS"]["Layers"]) == 1
+    assert squashed(builds, text).id == flat.id
 
 
 def test_a_build_is_cancelled_by_its_id(engine, client):

@@ -62,7 +62,7 @@ def test_cve_2024_23650_malformed_requests_are_refused_in_words(engine):
         {"memory": "x"}, {"memory": "99999999999999999999"}, {"platform": "a/b/c/d"}, {"t": "UPPER CASE"},
         {"dockerfile": "../../etc/passwd"}, {"dockerfile": "\0"}, {"target": "\udcff"},
         {"networkmode": "container:"},
-        {"extrahosts": "["}, {"cgroupparent": "../.."}, {"shmsize": "-1"}, {"version": "2"}, {"squash": "1"},
+        {"extrahosts": "["}, {"cgroupparent": "../.."}, {"shmsize": "-1"}, {"version": "2"},
     ]  # fmt: skip
     for query in queries:
         told = Wire(engine, {"Dockerfile": "FROM busybox\nRUN true\n"}, **query).rest()

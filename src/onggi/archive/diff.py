@@ -24,7 +24,8 @@ MODIFIED, ADDED, DELETED = range(3)  # docker's numbers
 
 class Tree(NamedTuple):
     """A tree to compare: its top, the layers below it, and where it lies in the container (without leading
-    ``/``). ``whole``: it has everything that is there, and no marks.
+    ``/``). ``whole``: it has everything that is there, and no marks; ``touched`` are the files of it that
+    are not the layers' even if they look alike.
     """
 
     top: Found
@@ -32,6 +33,7 @@ class Tree(NamedTuple):
     place: bytes
     whole: bool
     stubs: frozenset[bytes] = frozenset()  # paths in it that are passed over
+    touched: frozenset[bytes] = frozenset()
 
 
 class Change(NamedTuple):
@@ -113,7 +115,7 @@ def _compare(levels: list[_Level], found: Found, tree: Tree) -> Iterator[Change]
     inside.close()
     if not tree.whole and is_whiteout(found.status):
         change = Change(DELETED, found.path, found) if seen else None
-    elif seen and tree.whole and _same_file(found, seen.status):
+    elif seen and tree.whole and found.path not in tree.touched and _same_file(found, seen.status):
         change = None
     else:
         change = Change(MODIFIED if seen else ADDED, found.path, found)

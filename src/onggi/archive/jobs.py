@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from onggi.archive import comparing, copyin, diff, modes, stubs
@@ -120,10 +120,13 @@ def pack_layer(fds: list[int], arguments: Json) -> Json:
     """Write what a container changed as an image layer: ``fds`` is the pipe.
 
     ``arguments`` has ``trees``: each with ``top`` (an upper directory of overlay or, with ``whole``, a tree
-    that has everything), ``lowers`` (directories of layers, top first), ``place`` (where it lies in the
-    container) and ``masks`` ((kind, path) of what is hidden of the last of ``lowers``); paths of ours, never
-    of a container. It may have ``targets``, where things were mounted, whose empty mount points are left out,
-    and ``latest_ns``. The answer has ``entries`` and ``bytes``.
+    that has everything, which may be the number of a further descriptor), ``lowers`` (directories of layers,
+    top first), ``place`` (where it lies in the container) and ``masks`` ((kind, path) of what is hidden of
+    the last of ``lowers``); paths of ours, never of a container. A whole tree may have ``own``: directories
+    of layers whose files are part of it even if those below look the same, as times in images say little.
+
+    It may have ``targets``, where things were mounted, whose empty mount points are left out, and
+    ``latest_ns``. The answer has ``entries`` and ``bytes``.
     """
     trees, opener = _enter_trees(fds, arguments)
     targets = [os.fsencode(target) for target in arguments.get("targets", ())]
@@ -175,18 +178,33 @@ def changes(fds: list[int], arguments: Json) -> Json:
 
 def _enter_trees(fds: list[int], arguments: Json) -> tuple[list[diff.Tree], Opener]:
     _widen(fds[0])
-    trees, opener = [_open_tree(tree) for tree in arguments["trees"]], Opener()
+    trees, opener = [_open_tree(tree, fds) for tree in arguments["trees"]], Opener()
     confine(trees[0].top.fd, DIFFER)
     return trees, opener
 
 
-def _open_tree(tree: Json) -> diff.Tree:
-    opened = [os.open(path, _DIRECTORY) for path in (tree["top"], *tree["lowers"])]
-    top, *lowers = opened
+def _open_tree(tree: Json, fds: list[int]) -> diff.Tree:
+    top = tree["top"]
+    if isinstance(top, int):
+        top = os.open(".", _DIRECTORY, dir_fd=fds[top])
+    else:
+        top = os.open(top, _DIRECTORY)
+    lowers = [os.open(path, _DIRECTORY) for path in tree["lowers"]]
     masks = {os.fsencode(path): kind for kind, path in tree["masks"]}
     base = Base(lowers, masks=masks, lowest=lowers[-1] if masks else -1)
     found = Found(b"", -1, b"", os.fstat(top), top)
-    return diff.Tree(found, base, os.fsencode(tree["place"].strip("/")), bool(tree["whole"]))
+    place, touched = os.fsencode(tree["place"].strip("/")), _files(tree.get("own", ()))
+    return diff.Tree(found, base, place, bool(tree["whole"]), touched=touched)
+
+
+def _files(directories: Sequence[str]) -> frozenset[bytes]:
+    """The paths of all that is no directory in some of ours."""
+    return frozenset(
+        os.path.relpath(os.path.join(folder, name), top)
+        for top in map(os.fsencode, directories)
+        for folder, directories_, files in os.walk(top)
+        for name in (*files, *(it for it in directories_ if os.path.islink(os.path.join(folder, it))))
+    )
 
 
 def _widen(pipe_fd: int) -> None:

@@ -61,6 +61,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     no_cache: bool = False
     no_cache_stages: Sequence[str] = ()
     pull: bool = False
+    squash: bool = False
     quiet: bool = False
     auths: Mapping[str, Json] = {}
     secrets: Mapping[str, bytes] = {}

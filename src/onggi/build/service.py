@@ -34,6 +34,7 @@ from onggi.build.housekeeping import Housekeeping, Used
 from onggi.build.options import Options
 from onggi.build.policy import Policy, Rule
 from onggi.build.solving import Known, Plan, Solver
+from onggi.build.squashing import squashed
 from onggi.build.state import State
 from onggi.build.workshop import Workshop
 from onggi.errors import InvalidArgument, OnggiError
@@ -121,7 +122,7 @@ class Builder:
                 async with aclosing(cast(Any, self._followed(solver))) as messages:
                     async for message in messages:
                         yield message
-                state = self._final(await solver.result(), asked, solver)
+                state = await self._final(place, lease, solver, solver)
                 image_id = await self._workshop.keep_image(lease, state, names)
             finally:
                 if asked.line:
@@ -135,14 +136,6 @@ class Builder:
                     async for message in messages:
                         yield message
 
-    @staticmethod
-    def _final(state: State, asked: Options, solver: Solver) -> State:
-        """The image's state, with what it tells of its own cache if that is asked for."""
-        state = changes.with_labels(state, asked.labels)
-        if any(wanted.type == "inline" for wanted in asked.cache_to):
-            state = state.member(cachefile.INLINE, cachefile.inline(solver.used, state.layers))
-        return state
-
     async def _verified(
         self, place: Place, lease: Lease, first: Solver, image_id: str
     ) -> AsyncIterator[Json]:
@@ -154,10 +147,22 @@ class Builder:
             async with aclosing(cast(Any, self._followed(second))) as messages:
                 async for message in messages:
                     yield message
-            state = self._final(await second.result(), asked, first)
+            state = await self._final(other, lease, second, first)
             images = (image_id, await workshop.keep_image(lease, state))
             found = await verifying.verdict(workshop, other, images, [first.made, second.made])
         yield {"aux": {"Verify": found}}
+
+    async def _final(self, place: Place, lease: Lease, solver: Solver, first: Solver) -> State:
+        """Where a build leads that was followed to its end, with what the image tells of the cache of the
+        ``first`` if that is asked for.
+        """
+        state, asked = await solver.result(), solver.asked
+        if asked.squash:
+            state = await squashed(self._workshop, place, lease, solver.beginning, state)
+        state = changes.with_labels(state, asked.labels)
+        if any(wanted.type == "inline" for wanted in asked.cache_to):
+            state = state.member(cachefile.INLINE, cachefile.inline(first.used, state.layers))
+        return state
 
     async def _followed(self, solver: Solver) -> AsyncIterator[Json]:
         """The messages of a build, unless nobody wants them. Who leaves ends it."""

@@ -72,6 +72,7 @@ class Solver:
         self._runner = Runner(workshop, place, lease, asked, known.locks, known.imports, self.used)
         self._stages: dict[int, asyncio.Task[State]] = {}
         self.scopes: dict[int, StageScope] = {}
+        self._beginnings: dict[int, State] = {}
         self._images: dict[str, asyncio.Task[State]] = {}
         self._turns = asyncio.Semaphore(1 if asked.again else os.cpu_count() or 1)
 
@@ -116,6 +117,11 @@ class Solver:
     def made(self) -> dict[str, list[Made]]:
         """The steps that were done so far, by stage."""
         return {stage: account.made for stage, account in self._accounts.items()}
+
+    @property
+    def beginning(self) -> State:
+        """What the last stage begins on, once it is known."""
+        return self._beginnings[self._plan.nodes[-1].number]
 
     async def result(self) -> State:
         """What the last stage has led to."""
@@ -201,7 +207,7 @@ class _Stage:
         self._steps.begin(origin)
         state = await self._begun()
         triggers = [parse_trigger(text, origin) for text in state.config.get("OnBuild") or []]
-        state = from_stage(state)
+        state = self._solver._beginnings[self._node.number] = from_stage(state)
         if self._node.image != "scratch":
             parts = {"below": state.chain, "document": key_of(document=state.document)}
             await self._explain(origin, parts, "", hit=False)

@@ -99,6 +99,12 @@ class Workshop(NamedTuple):
         found = await self.snapshots.layers(_image(state), to_mount=False)
         return [*found, "/"] if state.base == HOST else found
 
+    async def below_views(self, state: State) -> list[str]:
+        """The directories that a `view` of a state shows, top first."""
+        if not state.layers:
+            return []
+        return await self.snapshots.layers(_image(state), to_mount=self.snapshots.driver.name != "copy")
+
     @asynccontextmanager
     async def rootfs(self, state: State) -> AsyncIterator[Rootfs]:
         """A root of a state that nobody else has, gone at the end."""

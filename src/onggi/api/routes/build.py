@@ -51,7 +51,6 @@ _NUMBERS = {
 _TEXTS = {"cpusetcpus": "CpusetCpus", "cpusetmems": "CpusetMems", "cgroupparent": "CgroupParent"}
 # What is asked for by a parameter with a value, and what to do instead.
 _REFUSED = {
-    "squash": "squash is not supported: export a container of the image and import that",
     "session": "BuildKit sessions are not supported: build with DOCKER_BUILDKIT=0",
     "outputs": "outputs are not supported: build an image, then `save` it or `cp` from a container",
     "securityopt": "security options are not supported in builds",
@@ -89,6 +88,7 @@ def options_of(request: Request) -> Options:
         no_cache=query.flag("nocache"),
         no_cache_stages=own.no_cache_filter,
         pull=query.flag("pull"),
+        squash=query.flag("squash"),
         quiet=query.flag("q"),
         auths=decode(request.headers.get("x-registry-config", ""), "X-Registry-Config"),
         secrets={name: _bytes(text) for name, text in own.secrets.items()},

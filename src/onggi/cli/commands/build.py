@@ -205,7 +205,7 @@ COMMAND = Command(
         ("secret", "", "list", "", "Give a file or variable to steps (id=name[,src=path|,env=name])"),
         ("security-opt", "", "list", "", ""),
         ("shm-size", "", "bytes", "", "Size of /dev/shm"),
-        ("squash", "", "bool", "", ""),
+        ("squash", "", "bool", "", "Make one layer of those above the base image"),
         ("ssh", "", "list", "", ""),
         ("tag", "t", "list", "", "Name of the image (name[:tag])"),
         ("target", "", "string", "", "Stage to build"),
