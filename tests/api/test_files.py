@@ -7,6 +7,7 @@ import json
 import lzma
 import os
 import secrets
+import shutil
 import stat
 import subprocess
 import tarfile
@@ -16,7 +17,7 @@ from base64 import b64decode
 import docker
 import pytest
 
-from engines import DEADLINE_S, wait_until
+from engines import BUSYBOX, DEADLINE_S, wait_until
 
 STATES = ["created", "running", "paused", "exited"]
 SETUP = (
@@ -328,6 +329,31 @@ def test_a_bare_directory(engine, name, tmp_path):
     engine.docker("kill", name, check=True)
     assert "tmp/file" in members(engine.docker("export", name, check=True).stdout)
     assert b"has no image to differ from" in engine.docker("diff", name).stderr
+
+
+def test_a_bare_directory_becomes_an_image_of_one_layer(engine, name, tmp_path):
+    (tmp_path / "bin").mkdir()
+    shutil.copy(BUSYBOX, tmp_path / "bin/busybox")
+    (tmp_path / "bin/cat").symlink_to("busybox")
+    os.chown(tmp_path / "bin", 7, 8)
+    command = ("run", "--name", name, "--network", "none", "--rootfs", str(tmp_path), "/bin/busybox")
+    assert engine.onggi(*command, "touch", "/made").returncode == 0
+    try:
+        engine.docker("commit", "-c", 'CMD ["cat", "/made"]', name, f"{name}:1", check=True)
+        facts = json.loads(engine.docker("image", "inspect", f"{name}:1", check=True).stdout)[0]
+        assert len(facts["RootFS"]["Layers"]) == 1
+        run = ("run", "--rm", "--network", "none", f"{name}:1")
+        assert engine.docker(*run, check=True).stdout == b""
+        seen = engine.docker(*run, "/bin/busybox", "stat", "-c", "%u:%g", "/bin", check=True).stdout
+        assert seen == b"7:8\n"
+    finally:
+        engine.docker("rmi", "-f", f"{name}:1")
+
+
+def test_a_directory_with_the_engine_in_it_is_no_image(engine, name):
+    created = engine.onggi("create", "--name", name, "--network", "none", "--rootfs", "/", "/bin/true")
+    assert created.returncode == 0, created
+    assert b"the engine's data root" in engine.docker("commit", name).stderr
 
 
 def test_events(engine, client, name):

@@ -10,9 +10,10 @@ import msgspec
 from onggi.containers.context import Context
 from onggi.containers.merge import merge_image
 from onggi.containers.request import ContainerConfig
-from onggi.errors import InvalidArgument, Unsupported
+from onggi.errors import InvalidArgument
 from onggi.images.committing import CommitWish
 from onggi.oci import reference as references
+from onggi.oci.image import Image
 from onggi.oci.reference import Reference
 
 Json = Any
@@ -21,6 +22,9 @@ _OF_IMAGES = (
     "User", "ExposedPorts", "Env", "Entrypoint", "Cmd", "Volumes", "WorkingDir", "Labels", "StopSignal",
     "Healthcheck", "OnBuild", "Shell",
 )  # fmt: skip
+
+
+_NOTHING = Image("", {}, [], 0, "", [])
 
 
 class CommitOptions(NamedTuple):
@@ -47,16 +51,16 @@ class Committing:
         self._context, self._layer = context, layer
 
     async def commit(self, ref: str, body: Json, options: CommitOptions) -> str:
-        """The id of the new image. Raises NotFound, Conflict, InvalidArgument or Unsupported."""
+        """The id of the new image. Raises NotFound, Conflict, InvalidArgument or Unsupported.
+
+        A container that runs a directory as it is has no image to build on: all of it becomes the only layer.
+        """
         context = self._context
         container = context.find(ref)
-        if container.spec.host_config.rootfs_directory:
-            raise Unsupported(
-                f"container {container.name} runs a directory as it is and has no image to build on"
-            )
+        bare = container.spec.host_config.rootfs_directory
         name = _name(options)
         wish = CommitWish(
-            parent=await context.images.get(container.spec.image_id),
+            parent=_NOTHING if bare else await context.images.get(container.spec.image_id),
             config=_config(body, container.spec.config),
             name=name,
             changes=options.changes,

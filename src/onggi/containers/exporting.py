@@ -6,6 +6,7 @@ root is made of, which a running container leaves in place.
 
 from __future__ import annotations
 
+import os
 from collections.abc import AsyncIterator
 from contextlib import aclosing
 from typing import Any, cast
@@ -43,8 +44,7 @@ class Exporting:
         """What differs from the image as the plain tar of an image layer, for a commit.
 
         A running container is paused until the stream has ended, unless ``pause`` is false. ``packing`` has
-        further arguments of the job ``pack_layer``. Raises
-        Unsupported for a container of a bare directory, which has no image.
+        further arguments of the job ``pack_layer``. Of a bare directory, without image, it is everything.
         """
         container = self._context.find(ref)
         return await pipes.begun(self._layer(container, pause, packing or {}))
@@ -64,6 +64,10 @@ class Exporting:
         self, container: Container, job: str, more: Json | None = None
     ) -> AsyncIterator[bytes]:
         runtime = self._context.runtime
+        if job == "changes" and container.spec.host_config.rootfs_directory:
+            raise Unsupported(
+                f"container {container.id} is made of a directory: it has no image to differ from"
+            )
         arguments = {"trees": await self._trees(container)} | (more or {})
         async with (
             self._views.layers(container),
@@ -97,16 +101,21 @@ class Exporting:
 
     async def _trees(self, container: Container) -> list[Json]:
         """What the jobs compare, see ``archive.jobs.pack_layer``."""
-        if container.spec.host_config.rootfs_directory:
-            raise Unsupported(
-                f"container {container.id} is made of a directory: it has no image to differ from"
-            )
+        if directory := container.spec.host_config.rootfs_directory:
+            self._refuse_own(directory)
+            return [{"top": directory, "lowers": [], "place": "/", "masks": [], "whole": True}]
         rootfs = await self._context.rootfs(container)
         if rootfs.kind == "directory":
             image = await self._context.images.get(container.spec.image_id)
             lowers = await self._context.snapshots.layers(image, to_mount=False)
             return [{"top": rootfs.path, "lowers": lowers, "place": "/", "masks": [], "whole": True}]
         return trees_of(rootfs)
+
+    def _refuse_own(self, directory: str) -> None:
+        """A layer that would hold its own blob has no end. Raises Conflict."""
+        own, top = os.path.realpath(self._context.data_root), os.path.realpath(directory)
+        if os.path.commonpath([own, top]) == top:
+            raise Conflict(f"cannot commit {directory}: the engine's data root {own} is in it")
 
 
 def trees_of(rootfs: Rootfs) -> list[Json]:
