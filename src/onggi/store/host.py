@@ -105,25 +105,16 @@ class HostView:
         self._stale = self._stale or mounts or files
 
     def _scan_all(self) -> None:
-        self._scanner.load()
         self._scanner.dirty()
         self._stale = False
-        self._masks = self._scanner.scan()
+        self._masks = self._scanner.whole()
         self._scanned_at = time.monotonic()
         self._plans.clear()
-        self._scanner.save()
-        self._scanner.forget()
 
     def _rescan(self) -> None:
         """Read again what is watched; the rest of the masks stays."""
         self._stale = False
-        exact = host_rules.EXACT
-        fresh = self._scanner.scan(exact)
-        masks = {mask.path: mask for mask in self._masks or [] if not host_rules.covers(exact, mask.path)}
-        masks |= {path: Mask("whiteout", path) for path in host_rules.always_hidden()} | {
-            it.path: it for it in fresh
-        }
-        self._masks = sorted(masks.values(), key=lambda mask: mask.path)
+        self._masks = self._scanner.again(self._masks or [])
         self._plans.clear()
 
 

@@ -3,20 +3,28 @@
 A directory is read again when its times changed. Trees that administrators change by hand
 (``host_rules.EXACT``) are read whole whenever inotify(7) reports anything there, so that a new or changed
 secret is hidden from the next start on.
+
+The whole is walked by a process of its own: it takes some ten megabytes that an engine would never get rid of
+again, and for as long as it goes on an engine would share its interpreter's lock with it.
 """
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import json
 import os
+import signal
 import stat
-from collections.abc import Iterator
+import sys
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
+import onggi
 from onggi.errors import KernelError
 from onggi.kernel import syscalls
 from onggi.kernel.files import write_atomic
+from onggi.kernel.process import spawn
 from onggi.store import host_rules
 from onggi.store.rootfs import Mask
 
@@ -25,6 +33,9 @@ _IN_CHANGES = (
 )  # modify attrib close_write moved create delete
 _MAX_WATCHES = 8192
 _CACHE_VERSION = 1
+_PROGRAM = (
+    "import sys; sys.path.insert(0, sys.argv[1]); from onggi.store.host_scan import main; main(*sys.argv[2:])"
+)
 
 
 class Directory(NamedTuple):
@@ -51,6 +62,49 @@ class Scanner:
             os.close(self._watch_fd)
             self._watch_fd = -1
 
+    def whole(self) -> list[Mask]:
+        """The masks of all shown trees."""
+        found = self._scan_elsewhere()
+        if found is not None:
+            return self.again(found)
+        found = self.scan_and_save()
+        self._known = {}
+        return found
+
+    def again(self, masks: Sequence[Mask]) -> list[Mask]:
+        """All masks, of which those in watched trees are read again."""
+        exact = host_rules.EXACT
+        merged = {mask.path: mask for mask in masks if not host_rules.covers(exact, mask.path)}
+        merged |= {path: Mask("whiteout", path) for path in host_rules.always_hidden()}
+        watched = tuple(tree for tree in exact if host_rules.covers(self._shown, tree))
+        merged |= {mask.path: mask for mask in (self.scan(watched) if watched else ())}
+        self._known = {}
+        return sorted(merged.values(), key=lambda mask: mask.path)
+
+    def _scan_elsewhere(self) -> list[Mask] | None:
+        """What a process of its own finds; None where it cannot be started, or was killed."""
+        package = os.path.dirname(os.path.dirname(os.path.abspath(onggi.__file__)))
+        argv = [sys.executable, "-I", "-c", _PROGRAM, package, self._cache_path, json.dumps(self._shown)]
+        reading, writing = os.pipe2(os.O_CLOEXEC)
+        with open(reading, "rb") as answer:
+            try:
+                pid = spawn(argv, env={"LC_ALL": "C.UTF-8"}, fds={1: writing})
+            except KernelError:
+                return None
+            finally:
+                os.close(writing)
+            text = answer.read()
+        with contextlib.suppress(ChildProcessError):  # reaped by the engine
+            os.waitpid(pid, 0)
+        return [Mask(*fields) for fields in json.loads(text)] if text else None
+
+    def scan_and_save(self) -> list[Mask]:
+        """The masks of all shown trees, with what an earlier engine found and for the next one."""
+        self.load()
+        found = self.scan()
+        self.save()
+        return found
+
     def load(self) -> None:
         """Take what an earlier engine found; the trees of ``EXACT`` are read again all the same."""
         try:
@@ -69,10 +123,6 @@ class Scanner:
         write_atomic(
             self._cache_path, json.dumps([_CACHE_VERSION, _rules_stamp(), entries]).encode(), durable=False
         )
-
-    def forget(self) -> None:
-        """Keep nothing in memory that ``save`` has written: some ten megabytes on a large machine."""
-        self._known = {}
 
     def dirty(self) -> bool:
         """Whether anything changed in the watched directories since the last call; True where that cannot
@@ -206,3 +256,10 @@ def _rules_stamp() -> int:
         return os.stat(host_rules.__file__).st_mtime_ns
     except OSError:
         return 0
+
+
+def main(cache_path: str, shown: str) -> None:
+    """Scan once and print the masks: the entry of a process of its own, which ends with its engine."""
+    syscalls.prctl(syscalls.PR_SET_PDEATHSIG, signal.SIGKILL)
+    found = Scanner(cache_path, tuple(json.loads(shown))).scan_and_save()
+    sys.stdout.write(json.dumps([(mask.kind, mask.path) for mask in found]))
