@@ -252,3 +252,33 @@ def test_a_build_is_verified(context):
     code, said, shown = context.build(text, "--verify")
     assert "[again b 2/2]" in shown
     assert said.startswith(f"not reproducible: {image}, then"), "the cache keeps the first"
+
+
+def test_names_lead_to_directories_and_layouts(context, tmp_path):
+    other = tmp_path / "other"
+    (other / "sub").mkdir(parents=True)
+    (other / ".dockerignore").write_text("ignored\n")
+    for name in ("ignored", "sub/file"):
+        (other / name).write_text(name)
+    (tmp_path / "empty").mkdir()
+    engine = context.engine
+    assert engine.onggi("push", "busybox", f"oci:{tmp_path}/layout:x").returncode == 0
+    text = "FROM bb\nCOPY --from=other / /other/\n"
+    text += "RUN --mount=from=other,target=/m ls -A /other /other/sub /m && cat /m/sub/file\n"
+    text += "COPY --from=empty / /e/\n"
+    names = [f"--build-context=other={other}", f"--build-context=empty={tmp_path}/empty"]
+    names.append(f"--build-context=bb=oci-layout://{tmp_path}/layout:x")
+    before = engine.docker("images", "-aq").stdout
+    code, _, shown = context.build(text, *names)
+    assert code == 0, shown
+    assert re.sub("#[0-9]+ [0-9.]+ ", "", shown).count(".dockerignore\nsub\n") == 2
+    assert " sub/file\n" in shown
+    os.utime(other / "sub" / "file", (1, 1))
+    code, _, shown = context.build(text, *names)
+    assert shown.count("CACHED") == 3, "times of files are nothing"
+    tags = engine.docker("images", "--format", "{{.Repository}}", check=True).stdout.decode().split()
+    assert "layout" not in tags
+    new = set(engine.docker("images", "-q").stdout.split()) - set(before.split())
+    assert len(new) <= 1, "contexts are gone with the build"
+    code, _, shown = context.build(text, "--build-context=other=./nowhere")
+    assert (code, shown) == (125, "--build-context other: ./nowhere is no directory\n")

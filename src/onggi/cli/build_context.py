@@ -172,6 +172,19 @@ def _from_directory(
     return Context(lambda: piped(write), name, hidden, sync=sync, root=root)
 
 
+def packed(source: str) -> Iterator[bytes]:
+    """A directory that is a context beside another: without what its ignore file names, and without times."""
+    root = _directory(source)
+    ignored = _rules(*_ignore_text(root, ""))
+
+    def write(fd: int) -> None:
+        writer = Writer(fd)
+        _Packing(writer, ignored, None, times=False).run(root)
+        writer.finish()
+
+    return piped(write)
+
+
 def _directory(source: str) -> str:
     root = os.path.realpath(source)
     try:
@@ -266,8 +279,10 @@ def _changes(writer: Writer, root: str, sync: Sync) -> None:
 class _Packing:
     """One walk through a directory; ``only`` what was there when it was compared."""
 
-    def __init__(self, writer: Writer, ignored: Ignored, only: Mapping[str, str] | None) -> None:
-        self._writer, self._ignored, self._only = writer, ignored, only
+    def __init__(
+        self, writer: Writer, ignored: Ignored, only: Mapping[str, str] | None, *, times: bool = True
+    ) -> None:
+        self._writer, self._ignored, self._only, self._times = writer, ignored, only, times
         self._above: dict[str, Above] = {}
         self._waiting: dict[str, Entry] = {}  # ignored directories, of which something may yet be kept
         self._links: dict[tuple[int, int], bytes] = {}
@@ -296,6 +311,8 @@ class _Packing:
         entry = _entry(found)
         if entry is None:
             return  # a socket
+        if not self._times:
+            entry = entry._replace(mtime_ns=0)
         if self._only is not None and path not in self._only:
             return
         if self._is_ignored(path):

@@ -187,10 +187,6 @@ def _context(text: str) -> tuple[str, str]:
     name, equals, value = text.partition("=")
     if not equals or not name or not value:
         raise Failure(f"invalid context value: {text}, expected key=value", 125)
-    if value.startswith("oci-layout:") or os.path.isdir(value):
-        raise Failure(
-            f"--build-context {name}: directories are not supported by this build: name an image", 125
-        )
     return name.lower(), value
 
 

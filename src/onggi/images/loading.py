@@ -55,11 +55,18 @@ class Loader:
             return [await _Image(self.tools, lease, bundle, it, progress).load() for it in wanted]
 
     async def pull_layout(
-        self, path: str, tag: str, platform: Platform | None, progress: Progress, *, every: bool = False
+        self,
+        path: str,
+        tag: str,
+        platform: Platform | None,
+        progress: Progress,
+        *,
+        every: bool = False,
+        unnamed: bool = False,
     ) -> list[str]:
         """Take in an image of an OCI layout on disk (or ``every`` one); returns ids.
 
-        It gets the name that the layout says, else that of the directory.
+        It gets the name that the layout says, else that of the directory; none if it is to be ``unnamed``.
         """
         async with self._turns, self.tools.content.lease(ttl_s=0) as lease, AsyncExitStack() as stack:
             bundle = DirectoryBundle(path, self.tools, lease, stack)
@@ -68,6 +75,7 @@ class Loader:
             if len(found) != 1 and not every:
                 raise InvalidArgument(f"{path} holds {len(found)} images: say which, as oci:{path}:TAG")
             named = [it if it.names else it._replace(names=_named_after(path, it.tag)) for it in found]
+            named = [it._replace(names=[]) for it in named] if unnamed else named
             named = await asyncio.to_thread(_of_platform, bundle, named, platform)
             return [await _Image(self.tools, lease, bundle, it, progress).load() for it in named]
 

@@ -130,13 +130,21 @@ class Transfers:
         return self._own.follow(object(), lambda it: self._whole(self._loader.load(chunks, platform, it)))
 
     def pull_layout(
-        self, path: str, tag: str, platform: Platform | None = None, *, every: bool = False
+        self,
+        path: str,
+        tag: str,
+        platform: Platform | None = None,
+        *,
+        every: bool = False,
+        unnamed: bool = False,
     ) -> AsyncIterator[Json]:
         """Take in an image of an OCI layout on this machine. Raises InvalidArgument at once."""
         _check_path(path)
         return self._own.follow(
             object(),
-            lambda it: self._whole(self._loader.pull_layout(path, tag, platform, it, every=every)),
+            lambda it: self._whole(
+                self._loader.pull_layout(path, tag, platform, it, every=every, unnamed=unnamed)
+            ),
         )
 
     def push_layout(

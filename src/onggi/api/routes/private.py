@@ -56,12 +56,18 @@ async def _lines(first: Json, rest: AsyncGenerator[Json]) -> AsyncIterator[bytes
 
 
 async def pull_layout(engine: Engine, request: Request) -> Answer:
-    """POST /onggi/v1/oci/pull: ``path`` of an OCI layout on this machine, ``reference`` its tag there."""
+    """POST /onggi/v1/oci/pull: ``path`` of an OCI layout on this machine, ``reference`` its tag there;
+    ``unnamed`` for an image without a name here.
+    """
     query = Query(request.query)
     platform = platforms.parse(query.text("platform")) if query.text("platform") else None
     return await progress(
         engine.transfers.pull_layout(
-            query.text("path"), query.text("reference"), platform, every=query.flag("all")
+            query.text("path"),
+            query.text("reference"),
+            platform,
+            every=query.flag("all"),
+            unnamed=query.flag("unnamed"),
         )
     )
 

@@ -6,6 +6,7 @@ import os
 
 from onggi.cli import build_debug
 from onggi.cli.build_context import choose, compressed
+from onggi.cli.build_named import drop, resolve
 from onggi.cli.build_output import parse, write
 from onggi.cli.build_progress import MODES, show
 from onggi.cli.build_request import headers_of, query_of, refuse
@@ -41,8 +42,7 @@ def run(cli: Cli, options: Options, arguments: list[str]) -> int:
     mode = _mode(cli, options)
     targets = [parse(text) for text in options.many("output")]
     tags = [*options.many("tag"), *(name for target in targets for name in target.names)]
-    push = options.on("push") or any(target.push for target in targets)
-    if push and not tags:
+    if _pushes(options) and not tags:
         raise Failure("tag is needed when pushing to registry", 125)
     if options.text("iidfile"):
         _remove(options.text("iidfile"))
@@ -53,9 +53,18 @@ def run(cli: Cli, options: Options, arguments: list[str]) -> int:
         lambda root, ignored: sync_of(root, ignored, host, cli.env),
         only_dockerfile=checking,
     )
-    messages = _asked(cli, options, context, tags, quiet=mode == "quiet")
     if checking:
-        return _checked(cli, messages)
+        return _checked(cli, _asked(cli, options, context, tags, quiet=False))
+    named = resolve(cli, options)
+    try:
+        return _built(cli, options, context, tags, mode)
+    finally:
+        drop(cli, named)
+
+
+def _built(cli: Cli, options: Options, context: Context, tags: list[str], mode: str) -> int:
+    """Build, and do with the image what is asked; returns the exit code."""
+    messages = _asked(cli, options, context, tags, quiet=mode == "quiet")
     verdicts: list[Json] = []
     image = show(
         _noted(messages, context, verdicts),
@@ -68,9 +77,14 @@ def run(cli: Cli, options: Options, arguments: list[str]) -> int:
     _keep(options, image, tags)
     if options.on("verify") and not verified(cli, verdicts):
         return 1
+    targets = [parse(text) for text in options.many("output")]
     for target in targets:
         write(cli, target, image)
-    return _pushed(cli, tags) if push else 0
+    return _pushed(cli, tags) if _pushes(options) else 0
+
+
+def _pushes(options: Options) -> bool:
+    return options.on("push") or any(parse(text).push for text in options.many("output"))
 
 
 def _pushed(cli: Cli, tags: list[str]) -> int:
@@ -165,7 +179,13 @@ COMMAND = Command(
         ("annotation", "", "list", "", ""),
         ("attest", "", "list", "", ""),
         ("build-arg", "", "list", "", "Set a variable that an ARG names"),
-        ("build-context", "", "list", "", "Use an image under another name (name=docker-image://image)"),
+        (
+            "build-context",
+            "",
+            "list",
+            "",
+            "Give a directory, image or OCI layout a name (name=DIRECTORY, =docker-image://, =oci-layout://)",
+        ),
         ("builder", "", "string", "", ""),
         ("cache-from", "", "list", "", "Cache to read (name, or type=registry|local,...)"),
         ("cache-to", "", "list", "", "Cache to write (type=inline, type=registry|local,...,mode=max)"),
