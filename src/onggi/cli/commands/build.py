@@ -202,7 +202,7 @@ COMMAND = Command(
         TRUST,
         ("explain", "", "bool", "", "Say of each step why it was found in the cache or done anew"),
         ("file", "f", "string", "", "The Dockerfile, - for standard input (default PATH/Dockerfile)"),
-        ("force-rm", "", "bool", "", ""),
+        ("force-rm", "", "bool", "", "Remove a step's container even if it failed (always done)"),
         ("iidfile", "", "string", "", "Write the image's ID to this file"),
         ("isolation", "", "string", "", ""),
         ("label", "", "list:label", "", "Set a label of the image"),
