@@ -146,6 +146,13 @@ class RunningEngine:
         """``inspect``'s State."""
         return self.call("GET", f"/containers/{container}/json")["State"]
 
+    def events(self, since_ns: int = 1) -> list[Any]:
+        """What happened up to now."""
+        stamps = (f"{it // 10**9}.{it % 10**9:09d}" for it in (since_ns, time.time_ns()))
+        with contextlib.closing(self.connection()) as connection:
+            connection.request("GET", "/events?since={}&until={}".format(*stamps))
+            return [json.loads(line) for line in connection.getresponse().read().splitlines()]
+
     def pids(self, group: str = "") -> list[int]:
         """Every process of the engine's group, or of one below it (``/engine``, ``/monitors``)."""
         return Group(cgroups.detect(), self.group + group).pids()

@@ -15,7 +15,6 @@ from __future__ import annotations
 import argparse
 import collections
 import contextlib
-import json
 import os
 import pickle
 import random
@@ -275,7 +274,7 @@ class Rounds:
         wait_for("the task's end", lambda: not pid or gone(pid))
         self._rise()
         told = {it["Id"]: it for it in self.engine.call("GET", "/containers/json?all=1")}
-        events = self._events(since)
+        events = self.engine.events(since)
         after = {key: (told[key]["State"], self.engine.state(key)["Pid"]) for key in told if key != name}
         codes = [
             it["Actor"]["Attributes"]["exitCode"]
@@ -289,16 +288,6 @@ class Rounds:
         if (told[name]["State"], state["ExitCode"], codes) != ("exited", TASK_CODE, [str(TASK_CODE)]):
             wrong.append(f"the end of {name} is told as {told[name]['State']}, {state}, events {codes}")
         return wrong
-
-    def _events(self, since_ns: int) -> list[Any]:
-        with contextlib.closing(self.engine.connection()) as connection:
-            connection.request("GET", f"/events?since={stamp(since_ns)}&until={stamp(time.time_ns())}")
-            return [json.loads(line) for line in connection.getresponse().read().splitlines()]
-
-
-def stamp(time_ns: int) -> str:
-    """A time as /events reads it."""
-    return f"{time_ns // 10**9}.{time_ns % 10**9:09d}"
 
 
 def table(told: str, counts: collections.Counter[str], tally: Tally, seconds: float) -> str:

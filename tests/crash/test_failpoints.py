@@ -167,6 +167,8 @@ def test_end(killed: Killed, point: str) -> None:
     killed.by(lambda: engine.call("POST", f"/containers/{container}/start"))
     assert engine.state(container)["ExitCode"] == 7
     assert engine.call("POST", f"/containers/{container}/wait")["StatusCode"] == 7
+    deaths = [it for it in engine.events() if it["Action"] == "die"]
+    assert [it["Actor"]["Attributes"]["exitCode"] for it in deaths] == ["7"]
 
 
 @pytest.mark.parametrize("point", ["containers.end.before_row", "containers.restart.before_start"])

@@ -219,12 +219,16 @@ class Context(msgspec.Struct, kw_only=True, eq=False):
             for name in set(os.listdir(f"{self.data_root}/containers")) - self.containers.keys():
                 shutil.rmtree(self.directory(name), ignore_errors=True)
 
-    async def save(self, container: Container, *, durable: bool = False) -> None:
+    async def save(self, container: Container, *, durable: bool = False, told: bool = False) -> None:
         """Write the row: its first time with everything, in one transaction with the snapshot's; later how
-        it stands.
+        it stands, ``told`` with the events up to now: neither survives a kill without the other.
 
         A new row is durable, but for a container that is removed after a power loss anyway.
         """
+        if container.stored and told:
+            with self.events.written_along() as events:
+                await self.database.run(repository.save_state(container, events), durable=durable)
+            return
         if container.stored:
             await self.database.run(repository.save_state(container), durable=durable)
             return

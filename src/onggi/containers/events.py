@@ -9,15 +9,17 @@ from __future__ import annotations
 
 import asyncio
 import bisect
+import contextlib
 import logging
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from sqlite3 import Connection
 from typing import Any, Protocol, TypeVar
 
 import msgspec
 
 from onggi.containers import repository
+from onggi.containers.model import Statement
 from onggi.errors import InvalidArgument, OnggiError
 
 Json = Any
@@ -157,12 +159,17 @@ class EventBus:
             logger.warning("events are written with the next ones: %s", error)
 
     async def _write(self) -> None:
+        if self._unwritten and self._storage is not None:
+            with self.written_along() as statement:
+                await self._storage.run(statement)
+
+    @contextlib.contextmanager
+    def written_along(self) -> Iterator[Statement]:
+        """Write what is unwritten in a transaction that somebody else needs; if it fails, later."""
         messages, self._unwritten = self._unwritten, []
-        if not messages or self._storage is None:
-            return
         rows = [(message["timeNano"], msgspec.json.encode(message)) for message in messages]
         try:
-            await self._storage.run(repository.append_events(rows, self._clock_ns() - KEEP_NS))
+            yield repository.append_events(rows, self._clock_ns() - KEEP_NS)
         except OnggiError:
             self._unwritten = (messages + self._unwritten)[-KEEP_COUNT:]
             raise

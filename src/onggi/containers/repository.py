@@ -56,8 +56,8 @@ def insert_missing(connection: sqlite3.Connection, row: Row) -> None:
     connection.execute(_INSERT.replace("REPLACE", "IGNORE"), row)
 
 
-def save_state(container: Container) -> Statement:
-    """Write everything but what was asked for."""
+def save_state(container: Container, *beside: Statement) -> Statement:
+    """Write everything but what was asked for, and what belongs ``beside`` it."""
     row = (
         container.name,
         container.spec.host_config.auto_remove,
@@ -69,7 +69,7 @@ def save_state(container: Container) -> Statement:
         encode(container.state),
         container.id,
     )
-    return lambda connection: _execute(connection, _STATE, row)
+    return lambda connection: _execute(connection, _STATE, row, *beside)
 
 
 def delete(container_id: str, *beside: Statement) -> Statement:

@@ -81,7 +81,7 @@ class Runs:
                 await self.erase(container)
                 return
             failpoint("containers.end.before_row")
-            await self._context.save(container)
+            await self._context.save(container, told=True)
             failpoint("containers.end.after_row")
             settle(container.exit_waiters, answer)
             await self._context.runtime.forget(container.id, run)
