@@ -12,7 +12,7 @@ import queue
 import sqlite3
 import threading
 from collections.abc import Callable, Sequence
-from errno import ENOSPC
+from errno import EIO, ENOSPC
 from typing import Any, TypeVar
 
 from onggi.errors import DataLoss, KernelError, OnggiError, Unavailable
@@ -33,7 +33,7 @@ class Database:
         """Open or create the file (mode 0600) and migrate it. Raises Unsupported, DataLoss or KernelError."""
         self.path = path
         self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
-        self._closed = False
+        self._closed = self._doubtful = False
         opened: queue.SimpleQueue[BaseException | None] = queue.SimpleQueue()
         self._thread = threading.Thread(
             target=self._main, args=(list(migrations), opened), name="database", daemon=True
@@ -60,7 +60,7 @@ class Database:
 
         def job(connection: sqlite3.Connection) -> None:
             try:
-                result = _transaction(connection, fn, durable, self.path)
+                result = self._commit(connection, fn, durable)
                 if after is not None:
                     after(result)
             except BaseException as error:
@@ -77,7 +77,7 @@ class Database:
 
         def job(connection: sqlite3.Connection) -> None:
             try:
-                answers.put((True, _transaction(connection, fn, durable, self.path)))
+                answers.put((True, self._commit(connection, fn, durable)))
             except BaseException as error:
                 answers.put((False, error))
 
@@ -94,6 +94,29 @@ class Database:
             self._closed = True
             self._jobs.put(None)
         self._thread.join()
+
+    def _commit(
+        self, connection: sqlite3.Connection, fn: Callable[[sqlite3.Connection], T], durable: bool
+    ) -> T:
+        try:
+            if self._doubtful:
+                self._write_again(connection)
+            return _transaction(connection, fn, durable, self.path)
+        except KernelError as error:
+            self._doubtful = self._doubtful or error.errno == EIO
+            raise
+
+    def _write_again(self, connection: sqlite3.Connection) -> None:
+        """Behind an error of the disk: have all earlier commits on it before another one is promised.
+
+        A kernel that could not write pages says so once and forgets which: frames of the log may be missing
+        there, and what follows them would be lost with them. The cache has them still.
+        """
+        try:
+            [(busy, _, _)] = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+        except sqlite3.Error as error:
+            raise _translate(error, self.path) from None
+        self._doubtful = bool(busy)
 
     def _put(self, job: _Job) -> None:
         if self._closed:
@@ -172,6 +195,9 @@ def _translate(error: BaseException, path: str) -> BaseException:
     code = getattr(error, "sqlite_errorcode", 0) & 0xFF
     if code == sqlite3.SQLITE_FULL:
         return KernelError("write", ENOSPC, path)
+    if code == sqlite3.SQLITE_IOERR:
+        name = getattr(error, "sqlite_errorname", "").removeprefix("SQLITE_IOERR").strip("_").lower()
+        return KernelError(name or "use", EIO, path)
     if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
         return Unavailable(f"the database {path} is locked by another process")
     if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
