@@ -65,6 +65,7 @@ def _serve(settings: Config, given: Options) -> int:
     locks = acquire(settings)
     if locks is None:
         return 0  # another starter won and serves already
+    syscalls.share_one_heap()
     ready_fd = given.number("ready-fd", -1)
     born = birth.be_born(_world(settings, given, locks, ready_fd))
     log.set_up(settings.log_level)

@@ -99,6 +99,7 @@ SECCOMP_SET_MODE_FILTER = 1
 IN_CLOEXEC, IN_NONBLOCK = os.O_CLOEXEC, os.O_NONBLOCK
 _CAPABILITY_VERSION_3 = 0x20080522
 _KEYCTL_JOIN_SESSION_KEYRING = 1
+_M_ARENA_MAX = -8
 
 
 class _OpenHow(ctypes.Structure):
@@ -203,6 +204,15 @@ def fork_into(group_fd: int) -> int:
         return 0
     _after_fork_parent()
     return _check(int(pid), "clone3")
+
+
+def share_one_heap() -> None:
+    """Let all threads allocate from one heap, mallopt(3): what one has freed serves the next.
+
+    Call it before there are several.
+    """
+    if mallopt := getattr(libc, "mallopt", None):  # not every C library has such a setting
+        mallopt(_M_ARENA_MAX, 1)
 
 
 def unshare(flags: int) -> None:
