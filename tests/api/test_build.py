@@ -242,7 +242,10 @@ def test_scratch(builds):
         ("FROM busybox\nCOPY --from=5 /x /", "stage index out of bounds"),
         ("FROM busybox\nRUN --security=insecure true", "security.insecure is not allowed"),
         ("FROM busybox\nRUN --network=host true", "network.host is not allowed"),
-        ("FROM busybox\nRUN --mount=type=ssh true", "ssh is not supported"),
+        (
+            "FROM busybox\nRUN --mount=type=ssh true",
+            "needs an agent, which is forwarded by onggi build --ssh",
+        ),
         ("FROM busybox\nUSER nobodyhere\nRUN true", "unable to find user nobodyhere"),
         ("FROM busybox\nEXPOSE 99999", "invalid containerPort: 99999"),
         ("FROM none.invalid/nothing\nRUN true", "none.invalid"),

@@ -8,7 +8,10 @@ import posixpath
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
+from itertools import count
 from typing import Any, NamedTuple
+
+import msgspec
 
 from onggi.build import holders
 from onggi.build.context import Place
@@ -41,7 +44,7 @@ class Mounts:
 
     async def key(self, run: typed.Run, state: State, origin: Origin) -> list[Json]:
         """What the result of a step depends on of what it mounts: never a secret, nor what is in a cache."""
-        return [await self._key(mount, state, origin) for mount in run.mounts]
+        return [await self._key(mount, state, origin) for mount in _placed(run)]
 
     async def _key(self, mount: typed.Mount, state: State, origin: Origin) -> Json:
         common = [mount.kind, destination(mount, state), mount.source, mount.read_only]
@@ -65,7 +68,7 @@ class Mounts:
         """The mount points, for the time of the step. Raises InvalidArgument, Unsupported."""
         async with AsyncExitStack() as stack:
             points = []
-            for mount in run.mounts:
+            for mount in _placed(run):
                 point = await self._point(mount, destination(mount, state), origin, stack)
                 points += [point] if point else []
             yield points
@@ -83,6 +86,8 @@ class Mounts:
                 return MountPoint(type="tmpfs", destination=target, options=["nosuid", "nodev", *size])
             case "secret":
                 return self._secret(mount, target)
+            case "ssh":
+                return await self._agent(mount, target, stack)
         raise Unsupported(f"RUN --mount=type={mount.kind} is not supported")
 
     async def _bind(
@@ -132,7 +137,7 @@ class Mounts:
 
     def variables(self, run: typed.Run) -> list[str]:
         """Secrets that a step has as variables; they are told to its process alone."""
-        found = []
+        found = [f"SSH_AUTH_SOCK={it.target}" for it in _placed(run) if self._forwards(it)][:1]
         for mount in run.mounts:
             content = self._content(mount) if mount.kind == "secret" and mount.env is not None else None
             if content is not None:
@@ -142,6 +147,23 @@ class Mounts:
         if any("\0" in it for it in found):
             raise InvalidArgument("a secret with a NUL byte cannot be a variable")
         return found
+
+    def _forwards(self, mount: typed.Mount) -> bool:
+        ssh = self._options.ssh
+        return mount.kind == "ssh" and ssh is not None and _agent_name(mount) in ssh.ids
+
+    async def _agent(self, mount: typed.Mount, target: str, stack: AsyncExitStack) -> MountPoint | None:
+        if not self._forwards(mount) or self._options.ssh is None:
+            if mount.required:
+                raise InvalidArgument(f"unset ssh forward key {_agent_name(mount)}: build with --ssh")
+            return None
+        directory = f"{self._place.secrets}/{uuid.uuid4().hex}"
+        os.mkdir(directory, 0o700)
+        served = self._workshop.agents.served(self._options.ssh.token, _agent_name(mount), directory)
+        path = await stack.enter_async_context(served)
+        os.chown(path, mount.uid or 0, mount.gid or 0)
+        os.chmod(path, 0o600 if mount.mode is None else mount.mode & 0o777)
+        return self._directory(path, target, "", writable=False)
 
     def _content(self, mount: typed.Mount) -> bytes | None:
         content = self._options.secrets.get(secret_name(mount))
@@ -173,6 +195,19 @@ def destination(mount: typed.Mount, state: State) -> str:
     if not target:
         raise InvalidArgument(f"RUN --mount=type={mount.kind} needs a target")
     return check_destination(posixpath.join(state.directory, target))
+
+
+def _placed(run: typed.Run) -> list[typed.Mount]:
+    """The mounts of a step, agents with a place where BuildKit has them."""
+    places = (f"/run/buildkit/ssh_agent.{number}" for number in count())
+    return [
+        msgspec.structs.replace(it, target=next(places)) if it.kind == "ssh" and not it.target else it
+        for it in run.mounts
+    ]
+
+
+def _agent_name(mount: typed.Mount) -> str:
+    return mount.identity or "default"
 
 
 def secret_name(mount: typed.Mount) -> str:

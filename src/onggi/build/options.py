@@ -40,6 +40,13 @@ class Shared(msgspec.Struct, frozen=True, rename="pascal"):
         return self.path or self.ref or self.type
 
 
+class Ssh(msgspec.Struct, frozen=True, rename="pascal"):
+    """Agents that a client forwards: the token of its connections, and their names."""
+
+    token: str
+    ids: list[str]
+
+
 class Options(msgspec.Struct, frozen=True, kw_only=True):
     """The parameters of docker's ImageBuild. ``host`` has those of its HostConfig that limit each step;
     ``auths`` are credentials by registry; ``details`` asks for what our own command shows; ``hidden`` are
@@ -76,6 +83,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     verify: bool = False
     again: bool = False
     debug: bool = False
+    ssh: Ssh | None = None
     cache_from: Sequence[Shared] = ()
     cache_to: Sequence[Shared] = ()
 
@@ -111,5 +119,5 @@ def check(run: typed.Run, options: Options) -> None:
     if run.network == "host" and options.network != "host":
         raise Forbidden("network.host is not allowed: build with --network=host to let a step ask for it")
     for mount in run.mounts:
-        if mount.kind == "ssh":
-            raise Unsupported("RUN --mount=type=ssh is not supported: give a key as a secret")
+        if mount.kind == "ssh" and not options.details:
+            raise Unsupported("RUN --mount=type=ssh needs an agent, which is forwarded by onggi build --ssh")

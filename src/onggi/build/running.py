@@ -128,7 +128,9 @@ class Runner:
         own = (
             self._asked.debug
             or task.document
-            or any(it.kind == "secret" or (it.kind == "bind" and not it.origin) for it in step.mounts)
+            or any(
+                it.kind in ("secret", "ssh") or (it.kind == "bind" and not it.origin) for it in step.mounts
+            )
         )
         diff_id = ""
         async for message in self._workshop.flights.follow((key, self) if own else key, work):

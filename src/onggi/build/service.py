@@ -37,6 +37,7 @@ from onggi.build.solving import Known, Plan, Solver
 from onggi.build.squashing import squashed
 from onggi.build.state import State
 from onggi.build.workshop import Workshop
+from onggi.containers.options import Hijack
 from onggi.errors import InvalidArgument, OnggiError
 from onggi.images.streams import Chunks
 from onggi.oci import platform as platforms
@@ -71,7 +72,9 @@ class Builder:
         """
         names = [self._workshop.images.new_reference(tag) for tag in asked.tags]
         sharing.check(asked)
-        async with self._place(asked) as place:
+        async with self._place(asked) as place, AsyncExitStack() as stack:
+            if asked.ssh:
+                stack.enter_context(self._workshop.agents.open(asked.ssh.token))
             text = await self._received(place, chunks, asked)
             await asyncio.to_thread(tidying.tidy, place, asked)
             if asked.kept:
@@ -245,6 +248,10 @@ class Builder:
     async def files(self, name: str) -> Chunks:
         """The files of an image as a tar. Raises NotFound, Unsupported."""
         return await exporting.files(self._workshop, name)
+
+    async def forward(self, token: str, hijack: Hijack) -> None:
+        """Let a connection to a client's ssh agent wait for its build. Raises NotFound, Conflict."""
+        await self._workshop.agents.wait(token, hijack)
 
     def cancel(self, build_id: str) -> bool:
         """End a build that is known by this id; False if there is none."""

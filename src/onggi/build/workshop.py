@@ -13,6 +13,7 @@ import msgspec
 
 from onggi.archive import gather
 from onggi.archive.extract import Limits
+from onggi.build.agents import Agents
 from onggi.build.cache import Cache
 from onggi.build.state import State, timestamp
 from onggi.containers import pipes
@@ -52,6 +53,7 @@ class Workshop(NamedTuple):
     seals: Seals
     cache: Cache
     flights: Flights[None]
+    agents: Agents
     directory: str
     secrets: str
 

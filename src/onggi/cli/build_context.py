@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from onggi.archive.ignore import Above
     from onggi.archive.walk import Found
+    from onggi.cli.build_ssh import Agents
     from onggi.cli.build_sync import Sync
 
 MAX_DOCKERFILE = 4 << 20
@@ -42,7 +43,7 @@ class Context:
     ``root`` is the directory, "" for what is none.
     """
 
-    __slots__ = ("dockerfile", "hidden", "pack", "remote", "root", "sync")
+    __slots__ = ("agents", "dockerfile", "hidden", "pack", "remote", "root", "sync")
 
     def __init__(
         self,
@@ -56,6 +57,7 @@ class Context:
         self.pack, self.dockerfile, self.hidden, self.remote, self.sync, self.root = (
             pack, dockerfile, hidden, remote, sync, root,
         )  # fmt: skip
+        self.agents: Agents | None = None  # that come along
 
 
 def choose(

@@ -33,7 +33,6 @@ _LATER = {
     "annotation": "use --label",
     "attest": "images are built without attestations",
     "builder": "this engine is the builder",
-    "ssh": "give a key as a secret",
 }
 # What docker's command understands as "no".
 _NOTHING = {"provenance": ("false", "disabled=true"), "sbom": ("false", "disabled=true")}
@@ -110,6 +109,7 @@ def headers_of(cli: Cli, options: Options, context: Context) -> dict[str, str]:
         "Explain": options.on("explain"),
         "Verify": options.on("verify"),
         "Debug": options.on("debug"),
+        "Ssh": context.agents.header() if context.agents else None,
         "Context": context.sync.header() if context.sync else None,
     }
     return {

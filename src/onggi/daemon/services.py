@@ -11,6 +11,7 @@ import msgspec
 
 from onggi.build import cache as build_cache
 from onggi.build import records as build_records
+from onggi.build.agents import Agents
 from onggi.build.service import Builder
 from onggi.build.workshop import Workshop
 from onggi.containers import host as machine_facts
@@ -184,6 +185,7 @@ class Services:
             seals=Seals(self.layout.host_key),
             cache=build_cache.Cache(self.content, self.collector),
             flights=Flights(),
+            agents=Agents(),
             directory=f"{config.data_root}/build",
             secrets=f"{config.exec_root}/build",
         )

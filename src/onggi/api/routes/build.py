@@ -6,7 +6,7 @@ it optional:
     {"Secrets": {"id": "<base64>"}, "Contexts": {"name": "image or URL"}, "NoCacheFilter": ["stage"],
      "Details": true, "Hidden": ["name in the archive that is not part of the context"], "Check": true,
      "Line": "what this build and the one before it have in common", "Explain": true, "Verify": true,
-     "Debug": true}
+     "Debug": true, "Ssh": {"Token": "random", "Ids": ["default"]}}
 
 With ``Details`` each message has ``"onggi": {"Stage": "name", "Step": 3, "Steps": 7, "Event":
 "begin|output|cached|done|failed|why", "Seconds": 0.2}``, those of stages that run at once are told as they
@@ -33,9 +33,10 @@ from onggi.api.http.message import Request, Stream
 from onggi.api.query import Query
 from onggi.api.router import Answer, Handler, Route
 from onggi.api.routes.answers import answer, told
+from onggi.api.wire import RAW_STREAM
 from onggi.build import policy
 from onggi.build.credentials import decode
-from onggi.build.options import Kept, Options, Shared
+from onggi.build.options import Kept, Options, Shared, Ssh
 from onggi.build.policy import Rule
 from onggi.errors import InvalidArgument, NotFound, Unsupported
 
@@ -102,6 +103,7 @@ def options_of(request: Request) -> Options:
         explain=own.explain,
         verify=own.verify,
         debug=own.debug,
+        ssh=own.ssh,
         cache_from=own.cache_from or _images(query),
         cache_to=own.cache_to,
     )
@@ -119,6 +121,7 @@ class _Own(msgspec.Struct, rename="pascal"):
     explain: bool = False
     verify: bool = False
     debug: bool = False
+    ssh: Ssh | None = None
     cache_from: list[Shared] = []
     cache_to: list[Shared] = []
 
@@ -231,6 +234,14 @@ async def cancel(engine: Engine, request: Request) -> Answer:
     return answer(None)
 
 
+async def forward(engine: Engine, request: Request) -> Answer:
+    """POST /onggi/v1/build/ssh: a connection that waits until a step of the build with this ``token`` asks
+    for an ssh agent; then the agent's name as a line, and the agent's talk.
+    """
+    await engine.builder.forward(Query(request.query).text("token"), request.hijack(RAW_STREAM))
+    return None
+
+
 def _refusal(sentence: str) -> Handler:
     async def refuse(engine: Engine, request: Request) -> Answer:
         raise Unsupported(sentence)
@@ -242,6 +253,7 @@ ROUTES = [
     Route("POST", "/build", build, until_eof=True),
     # Under a name that no other engine has: what is sent may be no more than changes.
     Route("POST", "/onggi/v1/build", build, until_eof=True),
+    Route("POST", "/onggi/v1/build/ssh", forward),
     Route("GET", "/onggi/v1/build/files", files, until_eof=True),
     Route("POST", "/build/prune", prune),
     Route("POST", "/build/cancel", cancel),

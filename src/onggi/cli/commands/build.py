@@ -10,6 +10,7 @@ from onggi.cli.build_named import drop, resolve
 from onggi.cli.build_output import parse, write
 from onggi.cli.build_progress import MODES, show
 from onggi.cli.build_request import headers_of, query_of, refuse
+from onggi.cli.build_ssh import Agents
 from onggi.cli.build_sync import sync_of
 from onggi.cli.build_verdict import verified
 from onggi.cli.command import Command, Failure, Options
@@ -55,10 +56,13 @@ def run(cli: Cli, options: Options, arguments: list[str]) -> int:
     )
     if checking:
         return _checked(cli, _asked(cli, options, context, tags, quiet=False))
+    context.agents = Agents(options.many("ssh"), cli.env)
     named = resolve(cli, options)
     try:
+        context.agents.start(cli)
         return _built(cli, options, context, tags, mode)
     finally:
+        context.agents.end()
         drop(cli, named)
 
 
@@ -226,7 +230,7 @@ COMMAND = Command(
         ("security-opt", "", "list", "", ""),
         ("shm-size", "", "bytes", "", "Size of /dev/shm"),
         ("squash", "", "bool", "", "Make one layer of those above the base image"),
-        ("ssh", "", "list", "", ""),
+        ("ssh", "", "list", "", "Let steps ask an ssh agent (default|id[=SOCKET])"),
         ("tag", "t", "list", "", "Name of the image (name[:tag])"),
         ("target", "", "string", "", "Stage to build"),
         ("ulimit", "", "ulimit", "[]", "Resource limit, name=soft[:hard]"),
