@@ -1,9 +1,11 @@
 """``build --ssh``: a step talks to the agent of the person who builds."""
 
 import socket
+import subprocess
 import threading
 
 import pytest
+from test_build_remote import git
 
 from builds import Wire
 from engines import DEADLINE_S
@@ -95,3 +97,54 @@ def test_no_agent_comes_unasked(engine, build, agents):
 def test_a_connection_needs_a_build(client):
     url = client.api._url("/onggi/v1/build/ssh").replace("/v" + client.api._version, "")
     assert client.api._post(url, params={"token": "0" * 32}).status_code == 404
+
+
+# In the place of ssh: it says how it was called, asks the agent that it was told of, and does the work here.
+SSH = """#!/bin/sh
+for word; do
+    case $word in IdentityAgent=*) agent=${{word#*=}};; UserKnownHostsFile=*) known=${{word#*=}};; esac
+    last=$word
+done
+echo "$@" >> {log}; cat $known >> {log}
+SSH_AUTH_SOCK=$agent python3 {ask} >> {log} || exit 9
+exec sh -c "$last"
+"""
+
+
+@pytest.fixture
+def ssh(tmp_path):
+    """What the machine's ssh was called with; the suite is in a mount namespace of its own."""
+    log, ask = tmp_path / "log", tmp_path / "ask.py"
+    ask.write_text(ASK)
+    (tmp_path / "ssh").write_text(SSH.format(log=log, ask=ask))
+    (tmp_path / "ssh").chmod(0o755)
+    subprocess.run(["mount", "--bind", tmp_path / "ssh", "/usr/bin/ssh"], check=True)
+    yield log
+    subprocess.run(["umount", "/usr/bin/ssh"], check=True)
+
+
+def test_git_is_reached_with_the_agent_and_hosts_of_the_person(engine, agents, ssh, tmp_path):
+    work, home = tmp_path / "app.git", engine.directory / ".ssh"
+    work.mkdir()
+    git(work, "init", "-q", "-b", "main")
+    (work / "Dockerfile").write_text("FROM scratch\nADD Dockerfile /by-context\n")
+    git(work, "add", ".")
+    git(work, "commit", "-qm", "first")
+    home.mkdir(exist_ok=True)
+    (home / "known_hosts").write_text("h.example ssh-ed25519 AAAA\n")
+    address = f"ssh://me@h.example:2222{work}"
+    done = engine.onggi("build", "-q", f"--ssh=default={agents[0].path}", address)
+    assert done.returncode == 0, done.stderr
+    said = ssh.read_text()
+    assert "-F none " in said
+    for option in ("IdentityFile=none", "StrictHostKeyChecking=yes", "BatchMode=yes", "ForwardAgent=no"):
+        assert f"-o {option} " in said
+    assert "-p 2222 me@h.example git-upload-pack" in said
+    assert "h.example ssh-ed25519 AAAA\n" in said
+    assert "first heard one\n" in said
+    for flags in ([], [f"--ssh=other={agents[0].path}"]):
+        done = engine.onggi("build", *flags, address)
+        assert done.returncode == 1
+        assert (
+            b"repositories behind ssh need your agent: onggi build --ssh default; or use https" in done.stderr
+        )

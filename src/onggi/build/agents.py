@@ -14,6 +14,7 @@ from typing import Any
 from onggi.containers.options import Hijack
 from onggi.errors import Conflict, NotFound
 
+USUAL = "default"  # the agent that is meant where none is named
 _MOST = 8  # connections that wait
 _DEADLINE_S = 60
 _PIECE = 1 << 16

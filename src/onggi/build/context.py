@@ -31,11 +31,14 @@ _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 
 
 class Place(msgspec.Struct, frozen=True):
-    """The directory of one build, and of its secrets; ``kept`` is that of a context that outlives it."""
+    """The directory of one build, and of its secrets; ``kept`` is that of a context that outlives it, ``ssh``
+    one with the socket ``agent`` and the file ``known_hosts``.
+    """
 
     path: str
     secrets: str
     kept: str = ""
+    ssh: str = ""
 
     @property
     def context(self) -> str:

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from onggi.build import holders
+from onggi.build.agents import USUAL
 from onggi.build.context import Place
 from onggi.build.dockerfile import instructions as typed
 from onggi.build.holders import Locks
@@ -207,7 +208,7 @@ def _placed(run: typed.Run) -> list[typed.Mount]:
 
 
 def _agent_name(mount: typed.Mount) -> str:
-    return mount.identity or "default"
+    return mount.identity or USUAL
 
 
 def secret_name(mount: typed.Mount) -> str:

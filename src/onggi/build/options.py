@@ -41,10 +41,13 @@ class Shared(msgspec.Struct, frozen=True, rename="pascal"):
 
 
 class Ssh(msgspec.Struct, frozen=True, rename="pascal"):
-    """Agents that a client forwards: the token of its connections, and their names."""
+    """Agents that a client forwards: the token of its connections, their names, and which hosts the person
+    knows (ssh's file).
+    """
 
     token: str
     ids: list[str]
+    known_hosts: str = ""
 
 
 class Options(msgspec.Struct, frozen=True, kw_only=True):

@@ -1,8 +1,10 @@
 """Git repositories as contexts and sources of ADD, fetched by the machine's git (rule R26).
 
 It is started by its absolute path with a clean environment, knows no configuration but ours, no hooks, no
-helpers and no protocol but http, https and git. What the address has of names and passwords is told to it in
-a file, never by arguments. No commit is trusted: files are taken from the result by descriptor alone.
+helpers and no protocol but http, https and git, and ssh where a client forwards its agent: ssh then knows no
+other key than the agent's and no other host than the client's. What the address has of names and passwords
+is told to it in a file, never by arguments. No commit is trusted: files are taken from the result by
+descriptor alone.
 """
 
 from __future__ import annotations
@@ -12,20 +14,33 @@ import base64
 import contextlib
 import os
 import re
+import shlex
 import signal
 import urllib.parse
 import uuid
+from collections.abc import AsyncIterator
 from typing import NamedTuple
 
+import msgspec
+
 from onggi.archive import trees
+from onggi.build.agents import USUAL, Agents
 from onggi.build.context import Place
+from onggi.build.options import Ssh
 from onggi.errors import InvalidArgument, Unavailable, Unsupported
 from onggi.kernel import process
+from onggi.kernel.files import write_all
 
+_SSH_PROGRAM = "/usr/bin/ssh"
 _PROGRAMS = ("/usr/bin/git", "/usr/local/bin/git", "/bin/git")
 _SHAPE = re.compile(r"(?:(?:git|ssh)://|git@)|https?://.*\.git(?:#.*)?$|github\.com/")
 _HOST = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9.-]*)(?::\d{1,5})?|\[[0-9a-fA-F:]+\](?::\d{1,5})?")
 _REF = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._/+-]*[A-Za-z0-9_+-])?")
+# git hands these to ssh: nothing in them begins with a dash or is for a shell.
+_SSH = re.compile(
+    r"(?:git@[A-Za-z0-9][A-Za-z0-9.-]*:(?!-)|ssh://(?:[A-Za-z0-9][A-Za-z0-9._-]*@)?"
+    r"[A-Za-z0-9][A-Za-z0-9.-]*(?::\d{1,5})?/(?!-))[A-Za-z0-9~][A-Za-z0-9~._+/-]*"
+)
 _COMMIT = re.compile(r"[0-9a-f]{40}(?:[0-9a-f]{24})?")
 _TIMEOUT_S = 600
 _MAX_OUTPUT = 1 << 16
@@ -62,13 +77,25 @@ def is_git(source: str) -> bool:
 def parse(source: str) -> Repository:
     """The parts of an address, each of a harmless shape. Raises InvalidArgument, Unsupported."""
     address, _, fragment = source.partition("#")
+    ref, _, subdirectory = fragment.partition(":")
+    if ref and (not _REF.fullmatch(ref) or ".." in ref):
+        raise InvalidArgument(f"invalid git reference {ref!r}")
+    if ".." in subdirectory.split("/") or "\0" in subdirectory:
+        raise InvalidArgument(f"invalid git subdirectory {subdirectory!r}: it leads out of the repository")
+    url, user = _address(address)
+    return Repository(url, user, ref or "HEAD", subdirectory.strip("/"))
+
+
+def _address(address: str) -> tuple[str, str]:
+    """What git is told, and a name and password that it is told otherwise. Raises InvalidArgument."""
     if address.startswith(("git@", "ssh://")):
-        raise Unsupported("repositories behind ssh are not supported: use https")
+        if not _SSH.fullmatch(address):
+            raise InvalidArgument(f"invalid git address {re.sub(r'(?<=//)[^/@]*@', '', address)[:200]!r}")
+        return address, ""
     if address.startswith("github.com/"):
         address = f"https://{address}"
     parts = urllib.parse.urlsplit(address)
     user, _, host = parts.netloc.rpartition("@")
-    ref, _, subdirectory = fragment.partition(":")
     if parts.scheme not in ("http", "https", "git") or not _HOST.fullmatch(host):
         raise InvalidArgument(f"invalid git address {parts._replace(netloc=host).geturl()!r}")
     # urlsplit leaves out some characters that git would not.
@@ -76,18 +103,30 @@ def parse(source: str) -> Repository:
         raise InvalidArgument(f"invalid git address {parts._replace(netloc=host).geturl()!r}")
     if not parts.path.strip("/") or parts.query:
         raise InvalidArgument(f"invalid git address {parts._replace(netloc=host).geturl()!r}")
-    if ref and (not _REF.fullmatch(ref) or ".." in ref):
-        raise InvalidArgument(f"invalid git reference {ref!r}")
-    if ".." in subdirectory.split("/") or "\0" in subdirectory:
-        raise InvalidArgument(f"invalid git subdirectory {subdirectory!r}: it leads out of the repository")
-    return Repository(parts._replace(netloc=host).geturl(), user, ref or "HEAD", subdirectory.strip("/"))
+    return parts._replace(netloc=host).geturl(), user
+
+
+@contextlib.asynccontextmanager
+async def with_agent(agents: Agents, place: Place, ssh: Ssh) -> AsyncIterator[Place]:
+    """The place of a build, with its client's usual agent for repositories behind ssh."""
+    if USUAL not in ssh.ids:
+        yield place
+        return
+    directory = f"{place.secrets}/ssh"
+    os.mkdir(directory, 0o700)
+    _write(f"{directory}/known_hosts", ssh.known_hosts)
+    async with agents.served(ssh.token, USUAL, directory):
+        yield msgspec.structs.replace(place, ssh=directory)
 
 
 async def clone(place: Place, source: str, *, keep_git_dir: bool = False) -> Clone:
     """The files of a commit in a new directory. Raises InvalidArgument, Unsupported, Unavailable."""
     wanted, directory = parse(source), f"{place.path}/{uuid.uuid4().hex}"
+    by_ssh = wanted.url.startswith(("git@", "ssh://"))
+    if by_ssh and not place.ssh:
+        raise Unsupported("repositories behind ssh need your agent: onggi build --ssh default; or use https")
     os.mkdir(directory, 0o755)
-    git = _Git(directory, _settings_file(place, wanted))
+    git = _Git(directory, _settings_file(place, wanted), place.ssh if by_ssh else "")
     await git.run("init", "--quiet")
     said = await git.run("fetch", "--quiet", "--no-tags", "--depth=1", "--", wanted.url, wanted.ref)
     commit = _fetched(directory)
@@ -106,8 +145,10 @@ async def clone(place: Place, source: str, *, keep_git_dir: bool = False) -> Clo
 class _Git:
     """Runs git in one directory."""
 
-    def __init__(self, directory: str, settings: str) -> None:
+    def __init__(self, directory: str, settings: str, ssh: str) -> None:
+        """``ssh`` is the directory of an agent's socket, "" for other protocols."""
         self._directory = directory
+        self._settings = [*_SETTINGS, "protocol.ssh.allow=always"] if ssh else _SETTINGS
         self._program = next((it for it in _PROGRAMS if os.access(it, os.X_OK)), "")
         if not self._program:
             raise Unsupported("git sources need git on this machine: install it, or fetch the files yourself")
@@ -115,17 +156,18 @@ class _Git:
             "PATH": "/usr/sbin:/usr/bin:/sbin:/bin",
             "HOME": directory,
             "LC_ALL": "C.UTF-8",
-            "GIT_ALLOW_PROTOCOL": "http:https:git",
+            "GIT_ALLOW_PROTOCOL": "ssh" if ssh else "http:https:git",
             "GIT_ASKPASS": "/bin/false",
             "GIT_ATTR_NOSYSTEM": "1",
             "GIT_CONFIG_GLOBAL": settings,
             "GIT_CONFIG_NOSYSTEM": "1",
             "GIT_TERMINAL_PROMPT": "0",
+            **({"GIT_SSH_COMMAND": _ssh_command(ssh), "GIT_SSH_VARIANT": "ssh"} if ssh else {}),
         }
 
     async def run(self, *words: str) -> str:
         """What one command said; whether it did its work is for the caller to see."""
-        settings = [word for setting in _SETTINGS for word in ("-c", setting)]
+        settings = [word for setting in self._settings for word in ("-c", setting)]
         argv = [self._program, "-C", self._directory, *settings, *words]
         read_fd, write_fd = os.pipe2(os.O_CLOEXEC)
         null_fd = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
@@ -139,6 +181,17 @@ class _Git:
             os.close(write_fd)
             os.close(null_fd)
         return await _output(read_fd, pid)
+
+
+def _ssh_command(directory: str) -> str:
+    """ssh without a word of this machine's: no settings, keys, hosts or passwords but the client's."""
+    options = [
+        f"IdentityAgent={directory}/agent", f"UserKnownHostsFile={directory}/known_hosts",
+        "IdentityFile=none", "GlobalKnownHostsFile=/dev/null", "StrictHostKeyChecking=yes", "BatchMode=yes",
+        "ForwardAgent=no", "ClearAllForwardings=yes", "PermitLocalCommand=no", "ControlPath=none",
+        "PreferredAuthentications=publickey", "UpdateHostKeys=no",
+    ]  # fmt: skip
+    return shlex.join([_SSH_PROGRAM, "-F", "none", *(word for it in options for word in ("-o", it))])
 
 
 async def _output(read_fd: int, pid: int) -> str:
@@ -175,12 +228,16 @@ def _settings_file(place: Place, wanted: Repository) -> str:
         origin = urllib.parse.urlsplit(wanted.url)
         text += f'[http "{origin.scheme}://{origin.netloc}/"]\n\textraHeader = Authorization: Basic {pair}\n'
     path = f"{place.secrets}/{uuid.uuid4().hex}"
+    _write(path, text)
+    return path
+
+
+def _write(path: str, text: str) -> None:
     fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     try:
-        os.write(fd, text.encode())
+        write_all(fd, text.encode())
     finally:
         os.close(fd)
-    return path
 
 
 def _fetched(directory: str) -> str:

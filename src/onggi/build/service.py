@@ -74,7 +74,9 @@ class Builder:
         sharing.check(asked)
         async with self._place(asked) as place, AsyncExitStack() as stack:
             if asked.ssh:
-                stack.enter_context(self._workshop.agents.open(asked.ssh.token))
+                agents = self._workshop.agents
+                stack.enter_context(agents.open(asked.ssh.token))
+                place = await stack.enter_async_context(repositories.with_agent(agents, place, asked.ssh))
             text = await self._received(place, chunks, asked)
             await asyncio.to_thread(tidying.tidy, place, asked)
             if asked.kept:

@@ -24,11 +24,9 @@ _NAMED = 100  # files of a step that are told by name
 async def moved(workshop: Workshop, place: Place) -> AsyncIterator[Place]:
     """The same context, for another build, in a directory of its own; one that is kept stays where it is."""
     async with context.place(workshop) as other:
-        if place.kept:
-            yield msgspec.structs.replace(other, kept=place.kept)
-        else:
+        if not place.kept:
             os.rename(place.context, other.context)
-            yield other
+        yield msgspec.structs.replace(other, kept=place.kept, ssh=place.ssh)
 
 
 def again(asked: Options) -> Options:
