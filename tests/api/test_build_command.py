@@ -199,6 +199,25 @@ def test_changes_lead_where_a_whole_context_leads(kept, context, monkeypatch):
     assert len(names) == 304
 
 
+def test_files_that_cannot_have_changed_are_not_read_again(kept, context):
+    first = kept()
+    places = (context.engine.data_root / "build/caches/contexts").iterdir()
+    tree = max(places, key=lambda it: (it / "generation").stat().st_mtime_ns) / "tree"
+    (tree / "f7").write_text("changed behind the engine's back")
+    assert kept() == first
+    (context.directory / "f8").write_text("changed")
+    second = kept()
+    shown = context.engine.onggi("run", "--rm", "--network=none", second, "cat", "/c/f7", "/c/f8")
+    assert shown.stdout == b"changed behind the engine's backchanged"
+    (context.directory / "f8").unlink()
+    third = kept()
+    assert len({first, second, third}) == 3
+    (context.directory / "f8").write_text("8")
+    (context.directory / "f7").write_text("7 ")
+    (context.directory / "f7").write_text("7")
+    assert kept() == first
+
+
 def test_a_context_that_is_gone_is_sent_again(kept, context, monkeypatch):
     first = kept()
     context.engine.onggi("builder", "prune", "-a", "-f")

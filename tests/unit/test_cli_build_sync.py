@@ -36,7 +36,8 @@ def after(tree):
 def test_at_first_everything_is_sent(tree):
     found = sync(tree)
     assert (found.generation, len(found.changed), found.removed()) == ("", 303, [])
-    assert found.header() == {"Id": found.key, "Next": found.next}
+    touched = ["a", "c"]
+    assert found.header() == {"Id": found.key, "Next": found.next, "Touched": touched}
 
 
 def test_then_only_what_changed(tree):
@@ -51,6 +52,7 @@ def test_then_only_what_changed(tree):
     assert found.changed == {"a/f1", "a/b", "new", "new/f1", "link"}
     assert found.removed() == ["c/f1"]
     assert found.header()["Previous"] == before.next
+    assert found.header()["Touched"] == ["a", "link", "new"]
 
 
 def test_a_file_of_equal_size_and_time_is_another_one(tree):

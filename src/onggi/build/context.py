@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import os
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
 import msgspec
@@ -32,18 +32,27 @@ _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 
 class Place(msgspec.Struct, frozen=True):
     """The directory of one build, and of its secrets; ``kept`` is that of a context that outlives it, ``ssh``
-    one with the socket ``agent`` and the file ``known_hosts``.
+    one with the socket ``agent`` and the file ``known_hosts``. ``content`` is a name of what is in the
+    context, as long as that is the same; ``touched`` are the names in it below which something was sent just
+    now, as the client says: a hint.
     """
 
     path: str
     secrets: str
     kept: str = ""
     ssh: str = ""
+    content: str = ""
+    touched: frozenset[str] = frozenset()
 
     @property
     def context(self) -> str:
         """Where the client's files are."""
         return f"{self.kept}/tree" if self.kept else f"{self.path}/context"
+
+    def is_new(self, sources: Sequence[str]) -> bool:
+        """Whether sources are in all likelihood other than they ever were."""
+        tops = {source.lstrip("./").partition("/")[0] for source in sources}
+        return any(top in self.touched or (self.touched and (not top or "*" in top)) for top in tops)
 
     def open(self) -> int:
         """The context's descriptor, the caller's own."""
@@ -95,12 +104,13 @@ def recover(workshop: Workshop) -> None:
                 trees.remove(f"{directory}/{name}")
 
 
-async def receive(workshop: Workshop, found: Place, chunks: Chunks) -> None:
-    """Unpack a context: a tar, plain or compressed. Raises InvalidArgument."""
+async def receive(workshop: Workshop, found: Place, chunks: Chunks) -> int:
+    """Unpack a context: a tar, plain or compressed; returns of how many members. Raises InvalidArgument."""
     root_fd = found.open()
     limits = Limits(bytes=space.room(root_fd))._asdict()
     try:
-        await pipes.feed(chunks, lambda fd: workshop.job("unpack", limits, [fd, root_fd]))
+        told = await pipes.feed(chunks, lambda fd: workshop.job("unpack", limits, [fd, root_fd]))
+        return int(told["entries"])
     except KernelError as error:
         raise InvalidArgument(f"Error processing tar file: {error}") from None
     finally:

@@ -18,7 +18,7 @@ from onggi.images.views import rfc3339
 from onggi.kernel.failpoints import failpoint
 
 Json = Any
-_PAUSE_S = 1  # builds often come one after the other
+_PAUSE_S, _PAUSES = 3, 20  # builds often come one after the other, and are not to be slowed by this
 logger = logging.getLogger(__name__)
 
 
@@ -85,8 +85,12 @@ class Housekeeping:
 
     async def _keep_house(self) -> None:
         while self._again:
+            for _ in range(_PAUSES):
+                self._again = False
+                await asyncio.sleep(_PAUSE_S)
+                if not self._again:
+                    break
             self._again = False
-            await asyncio.sleep(_PAUSE_S)
             try:
                 await self._noted()
                 for rule in self._policy.on(await asyncio.to_thread(self._disk)):

@@ -15,12 +15,15 @@ _EPOCH = "SOURCE_DATE_EPOCH"
 
 
 class Kept(msgspec.Struct, frozen=True, rename="pascal"):
-    """What a client says of its context; ``previous`` is empty if everything is sent."""
+    """What a client says of its context; ``previous`` is empty if everything is sent. ``touched`` are names
+    in it below which something is sent.
+    """
 
     id: str
     next: str
     previous: str = ""
     removed: list[str] = []
+    touched: list[str] = []
 
 
 class Shared(msgspec.Struct, frozen=True, rename="pascal"):

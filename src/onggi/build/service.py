@@ -7,6 +7,9 @@ import os
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, aclosing
 from typing import Any, cast
+from uuid import uuid4
+
+import msgspec
 
 from onggi.build import (
     cachefile,
@@ -55,6 +58,7 @@ class Builder:
         self._house = Housekeeping(workshop, self._locks, policy, self._used)
         self._solvers: set[Solver] = set()
         self._kept: set[str] = set()  # contexts in use
+        self._contents: dict[str, str] = {}  # by contexts that stay: a name of what is in them
 
     async def recover(self) -> None:
         """At start: remove what builds left that ended with the last engine."""
@@ -77,10 +81,19 @@ class Builder:
                 agents = self._workshop.agents
                 stack.enter_context(agents.open(asked.ssh.token))
                 place = await stack.enter_async_context(repositories.with_agent(agents, place, asked.ssh))
-            text = await self._received(place, chunks, asked)
+            before = self._contents.pop(asked.kept.id, "") if asked.kept and place.kept else ""
+            text, changed = await self._received(place, chunks, asked)
             await asyncio.to_thread(tidying.tidy, place, asked)
             if asked.kept:
                 stays = await asyncio.to_thread(keeping.keep, place, asked.kept)
+                if stays:
+                    same = before and not changed and asked.kept.previous and not asked.kept.removed
+                    self._contents[asked.kept.id] = before if same else uuid4().hex
+                    place = msgspec.structs.replace(
+                        place,
+                        content=self._contents[asked.kept.id],
+                        touched=frozenset(asked.kept.touched),
+                    )
                 yield {"aux": {"Context": asked.kept.next if stays else ""}}
             try:
                 # In a thread: a large file takes seconds.
@@ -215,20 +228,19 @@ class Builder:
             *({"stream": f"Successfully tagged {name.familiar}\n"} for name in names),
         ]
 
-    async def _received(self, place: Place, chunks: Chunks, asked: Options) -> bytes:
-        """The Dockerfile, once the context is here. Raises InvalidArgument."""
+    async def _received(self, place: Place, chunks: Chunks, asked: Options) -> tuple[bytes, int]:
+        """The Dockerfile, once the context is here, and how many members came. Raises InvalidArgument."""
+        changed = 0
         if not asked.remote:
-            await context.receive(self._workshop, place, chunks)
-        else:
-            text = await self._remote(place, asked.remote)
-            if text:
-                return text
+            changed = await context.receive(self._workshop, place, chunks)
+        elif text := await self._remote(place, asked.remote):
+            return text, 0
         found = await asyncio.to_thread(place.read, asked.dockerfile)
         if found is None and asked.dockerfile == "Dockerfile":
             found = await asyncio.to_thread(place.read, "dockerfile")
         if found is None:
             raise InvalidArgument(f"Cannot locate specified Dockerfile: {asked.dockerfile}")
-        return found
+        return found, changed
 
     async def _remote(self, place: Place, url: str) -> bytes:
         """Unpack what an address has as the context; or the Dockerfile itself, if it is one."""

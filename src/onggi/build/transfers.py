@@ -17,6 +17,7 @@ from typing import Any
 
 from onggi.archive import gather, modes
 from onggi.build import changes, remote
+from onggi.build.cache import key_of
 from onggi.build.context import Place, begins_as_tar
 from onggi.build.dockerfile import instructions as typed
 from onggi.build.state import State
@@ -29,10 +30,12 @@ from onggi.errors import InvalidArgument, NotFound, Unsupported
 from onggi.images.streams import PIECE, of_file
 from onggi.kernel import paths
 from onggi.oci.digest import chain_ids
+from onggi.oci.image import HOST
 from onggi.store.content import Lease
 
 Json = Any
 Origin = Callable[[str], Awaitable[State]]
+_MAX_KNOWN = 1000
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 
 
@@ -59,8 +62,7 @@ class Transfers:
             return state.told("WORKDIR /"), True
         owner = await self._owner(state, state.config.get("User") or "")
         wish = _wish(found, owner=owner, make=True, time_ns=state.time_ns)
-        async with self._context() as root_fd:
-            diff_id, cached = await self._layer(state, wish, root_fd, f"WORKDIR {found}")
+        diff_id, cached = await self._layer(state, wish, None, f"WORKDIR {found}")
         return state.told(f"WORKDIR {found}", diff_id, empty=False), cached
 
     async def copy(self, state: State, step: typed.Transfer, origin: Origin) -> tuple[State, bool]:
@@ -78,8 +80,7 @@ class Transfers:
             exclude=list(step.exclude),
             parents=isinstance(step, typed.Copy) and step.parents,
         )
-        async with self._source(await origin(source) if source else None) as root_fd:
-            diff_id, cached = await self._layer(state, wish, root_fd, told)
+        diff_id, cached = await self._layer(state, wish, await origin(source) if source else None, told)
         return state.told(told, diff_id, empty=False), cached
 
     async def add(self, state: State, step: typed.Add) -> tuple[State, bool]:
@@ -182,13 +183,54 @@ class Transfers:
 
     # -- layers --------------------------------------------------------------------------------------------
 
-    async def _layer(self, state: State, wish: Json, root_fd: int, description: str) -> tuple[str, bool]:
+    async def _layer(
+        self, state: State, wish: Json, source: State | None, description: str
+    ) -> tuple[str, bool]:
+        key, known = self._key(state, wish, source), self._workshop.copies
+        if key in known and not self._no_cache and await self._found(state, known[key]):
+            return known[key], True
+        async with self._source(source) as root_fd:
+            if source is None and self._place.is_new(wish["sources"]):
+                diff_id, cached = await self._streamed(state, wish, root_fd, description)
+            else:
+                diff_id, cached = await self._written(state, wish, root_fd, description)
+        if key:
+            known[key] = diff_id
+            while len(known) > _MAX_KNOWN:
+                del known[next(iter(known))]
+        return diff_id, cached
+
+    async def _written(self, state: State, wish: Json, root_fd: int, description: str) -> tuple[str, bool]:
+        """Write the layer to a file, then look whether it is here: it mostly is."""
         fd = self._place.scratch()
         try:
             await self._gather(state, wish, root_fd, fd)
             return await self._keep(state, fd, description)
         finally:
             os.close(fd)
+
+    async def _streamed(self, state: State, wish: Json, root_fd: int, description: str) -> tuple[str, bool]:
+        """Take the layer in while it is written: of files that nobody has seen before."""
+        async with pipes.output(lambda fd: self._gather(state, wish, root_fd, fd)) as pieces:
+            diff_id, here = await self._workshop.take_layer(self._lease, pieces, state.layers)
+        layers = [*state.layers, diff_id]
+        await self._found(state, diff_id)
+        if not here:
+            await self._workshop.cache.keep(f"layer:{chain_ids(layers)[-1]}", layers, description)
+        return diff_id, here and not self._no_cache
+
+    def _key(self, state: State, wish: Json, source: State | None) -> str:
+        """What a layer is known by without being made; empty where files may change without a trace."""
+        if source is not None:
+            content = "" if source.base == HOST else source.chain
+        else:
+            content = self._place.content if wish["sources"] else "none"
+        return key_of(below=state.chain, wish=wish, content=content) if content and state.base != HOST else ""
+
+    async def _found(self, state: State, diff_id: str) -> bool:
+        chain_id = chain_ids([*state.layers, diff_id])[-1]
+        self._used[f"layer:{chain_id}"] = ()
+        return await self._lease.have_layer(chain_id)
 
     async def _gather(self, state: State, wish: Json, root_fd: int, fd: int) -> None:
         arguments = wish | {"lowers": await self._workshop.directories(state)}
@@ -200,14 +242,12 @@ class Transfers:
     async def _keep(self, state: State, fd: int, description: str) -> tuple[str, bool]:
         """The layer in a file: found, or taken in; its diff id."""
         diff_id = await asyncio.to_thread(_digest, fd)
-        layers = [*state.layers, diff_id]
-        chain_id = chain_ids(layers)[-1]
-        self._used[f"layer:{chain_id}"] = ()
-        if await self._lease.have_layer(chain_id) and not self._no_cache:
+        if await self._found(state, diff_id) and not self._no_cache:
             return diff_id, True
+        layers = [*state.layers, diff_id]
         os.lseek(fd, 0, os.SEEK_SET)
         await self._workshop.keep_layer(self._lease, of_file(fd), state.layers)
-        await self._workshop.cache.keep(f"layer:{chain_id}", layers, description)
+        await self._workshop.cache.keep(f"layer:{chain_ids(layers)[-1]}", layers, description)
         return diff_id, False
 
     # -- where from, and whose -----------------------------------------------------------------------------

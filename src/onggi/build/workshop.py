@@ -42,7 +42,10 @@ COPY = "copy"
 
 
 class Workshop(NamedTuple):
-    """One engine's; ``directory`` and ``secrets`` are for builds in progress, the latter in memory."""
+    """One engine's; ``directory`` and ``secrets`` are for builds in progress, the latter in memory.
+
+    ``copies`` are diff ids of layers by what they would be made of, were they made again.
+    """
 
     content: Content
     intake: Intake
@@ -56,6 +59,7 @@ class Workshop(NamedTuple):
     agents: Agents
     directory: str
     secrets: str
+    copies: dict[str, str]
 
     async def job(self, name: str, arguments: Json, fds: Sequence[int]) -> Json:
         """A confined job."""
@@ -63,12 +67,17 @@ class Workshop(NamedTuple):
 
     async def keep_layer(self, lease: Lease, chunks: Chunks, parents: Sequence[str]) -> str:
         """Take a layer in above ``parents``; its diff id."""
+        return (await self.take_layer(lease, chunks, parents))[0]
+
+    async def take_layer(self, lease: Lease, chunks: Chunks, parents: Sequence[str]) -> tuple[str, bool]:
+        """``keep_layer``, which tells also whether the same was here; then that stays."""
         async with self.intake.from_stream(lease, chunks) as arrival:
             diff_id = arrival.layer.diff_id
-            await lease.have_layer(chain_ids([*parents, diff_id])[-1])
-            failpoint("build.layer.before_row")
-            await self.intake.record(arrival, parents)
-        return diff_id
+            here = await lease.have_layer(chain_ids([*parents, diff_id])[-1])
+            if not here:
+                failpoint("build.layer.before_row")
+                await self.intake.record(arrival, parents)
+        return diff_id, here
 
     async def keep_image(self, lease: Lease, state: State, names: Sequence[Reference] | None = None) -> str:
         """Write down the image of a state and return its id; without ``names`` (which may be none) it is one

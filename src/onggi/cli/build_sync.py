@@ -55,7 +55,14 @@ class Sync:
 
     def header(self) -> Json:
         """What the engine is told."""
-        told = {"Id": self.key, "Next": self.next, "Previous": self.generation, "Removed": self.removed()}
+        touched = sorted({path.partition("/")[0] for path in self.changed})[:MAX_REMOVED]
+        told = {
+            "Id": self.key,
+            "Next": self.next,
+            "Previous": self.generation,
+            "Removed": self.removed(),
+            "Touched": touched,
+        }
         return {name: value for name, value in told.items() if value}
 
     def keep(self) -> None:

@@ -188,6 +188,7 @@ class Services:
             agents=Agents(),
             directory=f"{config.data_root}/build",
             secrets=f"{config.exec_root}/build",
+            copies={},
         )
 
 

@@ -7,6 +7,7 @@ from types import SimpleNamespace
 import pytest
 
 from onggi.build import keeping
+from onggi.build.context import Place
 from onggi.build.options import Kept
 from onggi.errors import Conflict, InvalidArgument
 
@@ -103,3 +104,10 @@ def test_no_link_leads_a_removal_out(workshop, tmp_path):
     os.symlink(tmp_path / "outside", f"{workshop.directory}/caches/contexts/{ID}/tree/link")
     build(workshop, Kept(ID, "2", "1", ["link/canary"]))
     assert (tmp_path / "outside" / "canary").exists()
+
+
+def test_what_was_just_sent_is_new():
+    place = Place("", "", touched=frozenset({"src", "a"}))
+    assert all(place.is_new([it]) for it in (".", "src", "./src/x", "/a", "src/", "*", "s*c"))
+    assert not place.is_new(["b", "other/src"])
+    assert not Place("", "").is_new(["."])
