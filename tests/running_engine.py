@@ -43,7 +43,7 @@ def wait_for(what: str, condition: Callable[[], Any]) -> Any:
     return value
 
 
-class _Connection(http.client.HTTPConnection):
+class UnixConnection(http.client.HTTPConnection):
     def __init__(self, path: str) -> None:
         super().__init__("engine", timeout=DEADLINE_S)
         self._path = path
@@ -107,7 +107,7 @@ class RunningEngine:
 
     def connection(self) -> http.client.HTTPConnection:
         """One of its own; the caller closes it."""
-        return _Connection(self.socket)
+        return UnixConnection(self.socket)
 
     def call(self, method: str, path: str, body: Any = None, expect: int = 0) -> Any:
         """One request; the decoded answer. Any status below 400 is fine unless one is expected."""

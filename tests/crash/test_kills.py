@@ -103,6 +103,24 @@ def test_killed_spares_leave_nothing_and_are_replaced(engine: RunningEngine, con
     begin(engine, create(engine, "true"))
 
 
+def test_a_spare_whose_first_process_is_dead_starts_its_container_all_the_same(
+    engine: RunningEngine, consistent: Consistency
+) -> None:
+    """As after a kill of the engine in the middle of a start: the next one empties the container's group."""
+    engine.start()
+    waiting = Path(engine.exec_root, "waiting")
+    container = wait_for(
+        "a container with a spare's id",
+        lambda: made if (made := create(engine, "sleep", "1000")) in os.listdir(waiting) else None,
+    )
+    group = Group(cgroups.detect(), f"{engine.group}/c/{container}")
+    wait_for("its first process", group.pids)
+    group.kill()
+    wait_for("its end", lambda: not group.pids())
+    engine.call("POST", f"/containers/{container}/start", expect=204)
+    assert engine.state(container)["Running"]
+
+
 def test_what_a_dead_spare_left_goes_at_the_next_start(
     engine: RunningEngine, consistent: Consistency
 ) -> None:

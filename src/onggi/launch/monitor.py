@@ -104,6 +104,7 @@ class Monitor:
         self.peers = Peers(self.loop, request.run_dir, self._serve)
         self.peers.add(control)
         self.pid, self.pidfd, self.started_ns = 0, -1, 0
+        self._outer: socket.socket
         self.paused = self.reported = self._prepared = self._gone = False
         self.warnings: list[str] = []
         self._trace: list[tuple[str, int]] = []
@@ -125,11 +126,8 @@ class Monitor:
     def _start(self, plan_fd: int) -> None:
         self._mark("monitor")
         ends = self._open_streams()
-        if self._warm and self._seated and spare.suits(self.request.shape):
-            self.pid, self._outer = self._warm.pid, self._warm.outer
-            # It reads its plan while we set its limits.
-            spare.send_plan(self._outer, plan_fd, ends.stdio)
-            self._limit()
+        if self._warm and self._take_warm(self._warm, plan_fd, ends):
+            self._limit()  # meanwhile it reads its plan
             send_message(self._outer, channel.LIMITED)
         else:
             self._leave_warm()
@@ -142,6 +140,22 @@ class Monitor:
         ends.close()
         os.close(plan_fd)
         self._release()
+
+    def _take_warm(self, warm: Warm, plan_fd: int, ends: Ends) -> bool:
+        """Give the plan to the spare's first process; False if that is another's, unfit or dead.
+
+        An engine that recovers from a kill empties the groups of containers that did not get to run, and one
+        of them may be the seat of a spare.
+        """
+        if not self._seated or not spare.suits(self.request.shape):
+            return False
+        try:
+            spare.send_plan(warm.outer, plan_fd, ends.stdio)
+        except (BrokenPipeError, ConnectionResetError):
+            self.group.remove()  # Linux kills who is forked into a group that was killed, however long ago
+            return False
+        self.pid, self._outer = warm.pid, warm.outer
+        return True
 
     def _open_streams(self) -> Ends:
         ends = open_ends(
