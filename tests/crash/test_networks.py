@@ -100,13 +100,10 @@ def test_networks_after_a_reboot(engine):
     engine.docker("network", "create", "--subnet", "10.92.0.0/24", "many", check=True)
     engine.docker("run", "-d", "--name", "web", "--network", "many", "busybox", "sleep", "1000", check=True)
     shown = engine.docker("network", "inspect", "many", "-f", "{{.Id}} {{json .IPAM}}").stdout
+    pid = int(engine.docker("inspect", "web", "-f", "{{.State.Pid}}").stdout)
     engine.stop()
-    pids = [
-        json.loads(path.read_text())["pid"] for path in engine.exec_root.glob("containers/*/*/state.json")
-    ]
-    for pid in pids:
-        os.kill(pid, signal.SIGKILL)
-    wait_until(lambda: not any(os.path.exists(f"/proc/{pid}") for pid in pids), "the containers' end")
+    os.kill(pid, signal.SIGKILL)
+    wait_until(lambda: not os.path.exists(f"/proc/{pid}"), "the container's end")
     with Netlink() as netlink:
         bridges = [link.name for link in rtnl.links(netlink) if link.name.startswith("br-")]
         netlink.change([rtnl.delete_link(name) for name in bridges])

@@ -247,8 +247,7 @@ class Supervisor:
     async def recover(self, container_id: str, run: int) -> MonitorState | ExitRecord | None:
         """Connect to the monitor of a run, or read its exit record; None if neither exists."""
         run_dir = f"{self.exec_root}/containers/{container_id}/{run}"
-        cgroup = _read_json(f"{run_dir}/state.json").get("cgroup") or f"{self.cgroup_parent}/c/{container_id}"
-        known = Run(container_id, run, cgroup, run_dir)
+        known = Run(container_id, run, self._cgroup_of(container_id, run_dir), run_dir)
         try:
             sock = _connect_or_forbid(f"{run_dir}/monitor.sock")
         except FileNotFoundError:
@@ -276,10 +275,9 @@ class Supervisor:
         for path in iglob(f"{escape(self.exec_root)}/containers/*/*"):
             container_id, number = path.split("/")[-2:]
             if str(alive.get(container_id)) != number:
-                cgroup = _read_json(f"{path}/state.json").get("cgroup")
                 with contextlib.suppress(OSError):
                     _connect_or_forbid(f"{path}/monitor.sock").close()
-                self._clean_up(Run(container_id, 0, cgroup or f"{self.cgroup_parent}/c/{container_id}", path))
+                self._clean_up(Run(container_id, 0, self._cgroup_of(container_id, path), path))
                 shutil.rmtree(path, ignore_errors=True)
         for directory in iglob(f"{escape(self.exec_root)}/containers/*"):
             with contextlib.suppress(OSError):
@@ -287,6 +285,14 @@ class Supervisor:
         for seat in Seats(self.exec_root, f"{self.cgroup_parent}/c", self.hierarchies).left():
             if seat.id not in alive:
                 seat.clear()
+
+    def _cgroup_of(self, container_id: str, run_dir: str) -> str:
+        """The group of a run that another engine began, perhaps below another parent."""
+        with contextlib.suppress(OSError):
+            return os.readlink(f"{run_dir}/cgroup")
+        # What monitors wrote before decision 0113.
+        earlier = _read_json(f"{run_dir}/state.json").get("cgroup")
+        return earlier or f"{self.cgroup_parent}/c/{container_id}"
 
     def ended_execs(self, container_id: str, run: int) -> dict[str, int]:
         """Exit codes of execs that ended while no engine listened, from a run whose monitor is gone."""
@@ -369,7 +375,7 @@ class Supervisor:
         return run
 
 
-_RUN_FILES = ("state.json", "exit.json", "monitor.sock", records.NAME)
+_RUN_FILES = ("cgroup", "exit.json", "monitor.sock", records.NAME)
 _ABANDON_S = 30.0
 _NO_ROOT = plans.Root("", "", (), False, 0, False, False)
 

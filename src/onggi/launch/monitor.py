@@ -4,6 +4,7 @@ It serves verbs on its socket, reaps, and writes ``exit.json`` before it tells a
 not outlive it: the first process has PDEATHSIG, and whoever notices a lost monitor kills the cgroup.
 
     <exec-root>/containers/<id>/<n>/monitor.sock   SEQPACKET, JSON objects (see protocol)
+    <exec-root>/containers/<id>/<n>/cgroup         a link whose text is the path of the control group
     <exec-root>/containers/<id>/<n>/exit.json      how the run ended; removed by onggid when committed
     <exec-root>/containers/<id>/<n>/exec-<id>.json how an exec ended
     <exec-root>/containers/<id>/<n>/monitor.log    the monitor's own errors
@@ -24,7 +25,7 @@ from onggi.errors import OnggiError
 from onggi.kernel import sealed, syscalls
 from onggi.kernel.cgroups import Group, OomWatch
 from onggi.kernel.files import write_atomic
-from onggi.kernel.process import boot_id, start_time
+from onggi.kernel.process import boot_id
 from onggi.kernel.sockets import send_message
 from onggi.launch import verbs
 from onggi.launch.children import Children
@@ -125,6 +126,7 @@ class Monitor:
 
     def _start(self, plan_fd: int) -> None:
         self._mark("monitor")
+        os.symlink(self.group.path, f"{self.request.run_dir}/cgroup")
         ends = self._open_streams()
         if self._warm and self._take_warm(self._warm, plan_fd, ends):
             self._limit()  # meanwhile it reads its plan
@@ -241,7 +243,6 @@ class Monitor:
             return
         self.started_ns = time.time_ns()
         self._mark("exec")
-        self._write_state()
         self.peers.broadcast(
             {"event": "started", **self.state(), "warnings": self.warnings, "trace": self._trace}
         )
@@ -251,21 +252,6 @@ class Monitor:
 
     def _mark(self, step: str) -> None:
         self._trace.append((step, time.clock_gettime_ns(time.CLOCK_MONOTONIC)))
-
-    def _write_state(self) -> None:
-        identity = {
-            "monitor": os.getpid(),
-            "monitor_start": start_time(os.getpid()),
-            "pid": self.pid,
-            "boot_id": boot_id(),
-        }
-        record = {
-            **identity,
-            "run": self.request.number,
-            "started_ns": self.started_ns,
-            "cgroup": self.group.path,
-        }
-        write_atomic(f"{self.request.run_dir}/state.json", json.dumps(record).encode(), durable=False)
 
     # -- serve ---------------------------------------------------------------------------------------------
 
