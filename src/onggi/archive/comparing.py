@@ -17,16 +17,16 @@ class _Member(NamedTuple):
     digest: bytes
 
 
-def compare(before_fd: int, now_fd: int, limit: int) -> Json:
+def compare(before_fd: int, now_fd: int, limit: int, *, times: bool = True) -> Json:
     """The differences of two plain tars, as ``[path, [words]]``: the first ``limit``, and how many there are.
 
     A path has the words ``added`` or ``removed``, or some of ``kind``, ``content``, ``link``, ``mode``,
-    ``owner``, ``time``, ``attributes``.
+    ``owner``, ``time`` (unless ``times`` are nothing), ``attributes``.
     """
     before, now = _members(before_fd), _members(now_fd)
     found = []
     for path in sorted(before.keys() | now.keys()):
-        words = _words(before.get(path), now.get(path))
+        words = [it for it in _words(before.get(path), now.get(path)) if times or it != "time"]
         if words:
             found.append((path, words))
     return {"found": [[show(path), words] for path, words in found[:limit]], "count": len(found)}

@@ -163,11 +163,11 @@ def gather(fds: list[int], arguments: Json) -> Json:
 def compare(fds: list[int], arguments: Json) -> Json:
     """What differs between two layers: ``fds`` are some directory and two files with plain tars.
 
-    ``arguments`` has ``limit``; the answer is that of ``comparing.compare``.
+    ``arguments`` has ``limit`` and ``times``; the answer is that of ``comparing.compare``.
     """
     directory_fd, before_fd, now_fd = fds
     confine(directory_fd, NOTHING)
-    return comparing.compare(before_fd, now_fd, int(arguments["limit"]))
+    return comparing.compare(before_fd, now_fd, int(arguments["limit"]), times=bool(arguments["times"]))
 
 
 def changes(fds: list[int], arguments: Json) -> Json:

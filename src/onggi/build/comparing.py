@@ -23,15 +23,17 @@ class Differences(NamedTuple):
 
 
 async def differences(
-    workshop: Workshop, place: Place, before: str, now: str, *, limit: int
+    workshop: Workshop, place: Place, before: str, now: str, *, limit: int, times: bool = True
 ) -> Differences | None:
-    """How the files of two layers differ; None if one of them is not kept here any more."""
+    """How the files of two layers differ, in times only if those tell something; None if one of the layers is
+    not kept here any more.
+    """
     fds: list[int] = [place.open(), place.scratch(), place.scratch()]
     try:
         async with workshop.content.lease(ttl_s=0) as lease:
             for diff_id, fd in zip((before, now), fds[1:], strict=True):
                 await _fetch(workshop, lease, diff_id, fd)
-        answer = await workshop.job("compare", {"limit": limit}, fds)
+        answer = await workshop.job("compare", {"limit": limit, "times": times}, fds)
         return Differences([(path, words) for path, words in answer["found"]], answer["count"])
     except NotFound:
         return None
@@ -57,13 +59,10 @@ def _decompress(path: str, fd: int) -> None:
     os.lseek(fd, 0, os.SEEK_SET)
 
 
-def described(differing: Differences | None, *, times: bool = True) -> list[str]:
-    """The same for people; without ``times`` a file that differs in nothing else is left out."""
+def described(differing: Differences | None) -> list[str]:
+    """The same for people."""
     if differing is None:
         return ["its files changed; the layer before is no longer kept, which would tell how"]
-    said = []
-    for path, words in differing.found:
-        told = [word for word in words if times or word != "time"]
-        said += [f"{path} ({', '.join(told)})"] if told else []
+    said = [f"{path} ({', '.join(words)})" for path, words in differing.found]
     more = differing.total - len(differing.found)
     return [*said, *([f"{more} more"] if more > 0 else [])]

@@ -273,8 +273,9 @@ class _Stage:
         reasons = verdict.reasons
         if verdict.compare:
             workshop, place = self._solver._workshop, self._solver._place
-            found = await differences(workshop, place, *verdict.compare, limit=_NAMED)
-            reasons = [*reasons, *described(found, times=verdict.times)]
+            before, now = verdict.compare
+            found = await differences(workshop, place, before, now, limit=_NAMED, times=verdict.times)
+            reasons = [*reasons, *described(found)]
         self._steps.why(verdict.hit, ", ".join(reasons))
 
     async def _layer(self, state: State, instruction: typed.Instruction, scope: StageScope) -> Done:

@@ -182,7 +182,7 @@ def show(
             build.take(message)
     finally:
         view.finish()
-    if explain:
+    if explain and mode != "quiet":
         _line(build.explained())
     return build.finish(quiet=mode == "quiet")
 

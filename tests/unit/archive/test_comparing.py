@@ -51,4 +51,5 @@ def test_every_respect_has_its_word():
         ["gone", ["removed"]],
         ["new", ["added"]],
     ]
+    assert compare(archive(**before), archive(**now), 1, times=False)["found"] == [["a", ["content"]]]
     assert differences(before, now, limit=1) == {"found": [["a", ["content", "time"]]], "count": 6}

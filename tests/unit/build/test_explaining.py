@@ -66,7 +66,6 @@ def test_files_are_named_as_far_as_they_are_known():
     assert described(None) == ["its files changed; the layer before is no longer kept, which would tell how"]
     found = Differences([("a", ["content", "time"]), ("b", ["time"])], 5)
     assert described(found) == ["a (content, time)", "b (time)", "3 more"]
-    assert described(found, times=False) == ["a (content)", "3 more"]
 
 
 def test_what_is_kept_is_what_json_keeps():
