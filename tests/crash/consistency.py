@@ -103,6 +103,8 @@ class Consistency:
         """What the API says runs has processes, a group, a run directory; nothing else has."""
         told = self.engine.call("GET", "/containers/json?all=1")
         rows = {row[0] for row in self.query("SELECT id FROM containers")}
+        for key in rows - {entry["Id"] for entry in told}:
+            yield f"row that is not told: {self.query(f'SELECT * FROM containers WHERE id = {key!r}')}"
         yield from differ("containers told and stored", {entry["Id"] for entry in told}, rows)
         states = {entry["Id"]: self.engine.state(entry["Id"]) for entry in told}
         alive = {key for key, state in states.items() if state["Running"] and not state["Restarting"]}

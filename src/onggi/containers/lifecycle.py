@@ -124,6 +124,7 @@ class Lifecycle:
                 await self._stop(container, number, timeout_s)
             failpoint("containers.restart.after_stop")
             async with container.lock:
+                _refuse_removed(container)
                 if not container.state.running:
                     container.restarts = 0
                     await self._runs.begin(container)
@@ -216,12 +217,16 @@ class Lifecycle:
 
 def _refuse_start(container: Container) -> None:
     state = container.state
-    if container.removing:
-        raise Conflict("container is marked for removal and cannot be started")
+    _refuse_removed(container)
     if state.paused:
         raise Conflict("cannot start a paused container, try unpause instead")
     if container.alive:
         raise NotModified(f"container {container.id} is already started")
+
+
+def _refuse_removed(container: Container) -> None:
+    if container.removing:
+        raise Conflict("container is marked for removal and cannot be started")
 
 
 def _refuse_removal(container: Container, ref: str) -> str:

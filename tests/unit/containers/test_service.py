@@ -148,6 +148,20 @@ async def test_restart_policy_backs_off_and_ends(world):
 
 
 @service_test
+async def test_a_restart_does_not_bring_back_what_is_being_removed(world):
+    container_id = await world.create()
+    container = world.context.find(container_id)
+    async with container.lock:
+        restart = asyncio.ensure_future(world.containers.restart("c1", timeout_s=None, signal=None))
+        removal = asyncio.ensure_future(world.containers.remove("c1"))
+        await asyncio.sleep(0)
+    await removal
+    with pytest.raises((Conflict, NotFound)):
+        await restart
+    assert await world.database.run(lambda it: it.execute("SELECT id FROM containers").fetchall()) == []
+
+
+@service_test
 async def test_stopping_a_restarting_container(world):
     container_id = await world.create(HostConfig={"RestartPolicy": {"Name": "always"}})
     await world.containers.start("c1")
