@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from onggi.api.http.tls import TlsLayer
 from onggi.errors import InvalidArgument
-from onggi.kernel.sockets import bind_unix
+from onggi.kernel.sockets import BACKLOG, bind_unix
 
 log = logging.getLogger(__name__)
 
@@ -62,7 +62,7 @@ async def listen_unix(
         os.chmod(path, mode | 0o060)
     sock.setblocking(False)
     # Not create_unix_server: on 3.13 it unlinks the path by name, even when another engine has replaced it.
-    server = await asyncio.get_running_loop().create_server(factory, sock=sock, backlog=128)
+    server = await asyncio.get_running_loop().create_server(factory, sock=sock, backlog=BACKLOG)
     return Listener(server, path)
 
 

@@ -13,6 +13,7 @@ import struct
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
+BACKLOG = 4096  # connections that may wait; the kernel takes its own limit (somaxconn) if that is less
 _CREDENTIALS = struct.Struct("3i")
 _INT_SIZE = array.array("i").itemsize
 
@@ -39,7 +40,7 @@ def bind_unix(path: str, kind: int, mode: int = 0o600) -> socket.socket:
         os.fchmod(sock.fileno(), mode)
         sock.bind(name)
         os.chmod(name, mode)
-    sock.listen(128)
+    sock.listen(BACKLOG)
     return sock
 
 
