@@ -99,7 +99,7 @@ class Database:
         self, connection: sqlite3.Connection, fn: Callable[[sqlite3.Connection], T], durable: bool
     ) -> T:
         try:
-            if self._doubtful:
+            if self._doubtful and durable:
                 self._write_again(connection)
             return _transaction(connection, fn, durable, self.path)
         except KernelError as error:
@@ -107,7 +107,7 @@ class Database:
             raise
 
     def _write_again(self, connection: sqlite3.Connection) -> None:
-        """Behind an error of the disk: have all earlier commits on it before another one is promised.
+        """Behind an error of the disk: have all earlier commits on it before another durable one.
 
         A kernel that could not write pages says so once and forgets which: frames of the log may be missing
         there, and what follows them would be lost with them. The cache has them still.
