@@ -16,9 +16,9 @@ import pytest
 
 import jobs
 from engines import DEADLINE_S
-from swapper import swapping
+from swapper import rounds, swapping
 
-ROUNDS = int(os.environ.get("ONGGI_ROUNDS", "40"))
+ROUNDS = rounds(40)
 SLEEP = ["sleep", "1000000"]
 SECRET = b"canary of the host"  # what the fixture writes
 
@@ -94,6 +94,7 @@ def contested(directory, canary):
     assert count[0] > ROUNDS
 
 
+@pytest.mark.swapper
 @pytest.mark.parametrize("place", ["volume", "root"])
 def test_cve_2018_15664_a_directory_swapped_while_it_is_copied(client, canary, tmp_path, place):
     """CVE-2021-41089 (modes of the host), CVE-2019-10152: whatever a name leads to lies in the container."""
@@ -119,6 +120,7 @@ def test_cve_2018_15664_a_directory_swapped_while_it_is_copied(client, canary, t
         assert {200, 404} <= statuses
 
 
+@pytest.mark.swapper
 @pytest.mark.parametrize("what", ["export", "changes"])
 def test_cve_2018_15664_a_root_swapped_while_it_is_read(client, canary, what):
     with container(client) as made:
@@ -132,6 +134,7 @@ def test_cve_2018_15664_a_root_swapped_while_it_is_read(client, canary, what):
                 assert SECRET not in body
 
 
+@pytest.mark.swapper
 def test_cve_2018_15664_an_upper_directory_swapped_while_it_is_committed(canary, tmp_path):
     """The layer of a commit: the jobs alone, on directories that somebody changes under them."""
     for name in ("upper/race", "lower/race/d"):
@@ -148,6 +151,7 @@ def test_cve_2018_15664_an_upper_directory_swapped_while_it_is_committed(canary,
             assert SECRET not in (tmp_path / "layer").read_bytes()
 
 
+@pytest.mark.swapper
 def test_cve_2026_41568_mount_points_made_for_a_copy(client, canary, tmp_path):
     """CVE-2026-42306. A container that does not run has its binds mounted for a copy, and places made for
     them: in a volume whose directories somebody swaps for links.

@@ -17,9 +17,9 @@ from engines import DEADLINE_S, busybox_tar
 from jobs import in_child
 from onggi.archive.confine import WRITER, confine
 from onggi.archive.merging import copy_directory
-from swapper import swapping
+from swapper import rounds, swapping
 
-RACES = 60
+RACES = rounds(60)
 
 
 @pytest.fixture
@@ -49,6 +49,7 @@ def filled(engine):
     return "filled:latest"
 
 
+@pytest.mark.swapper
 def test_cve_2017_1002101_a_subpath_is_swapped_for_a_link(onggi, volume, canary):
     """Whoever writes to a volume exchanges what a subpath names, for as long as containers start."""
     name, content = volume
@@ -197,6 +198,7 @@ def test_names_are_no_paths(engine, onggi, name):
         client.close()
 
 
+@pytest.mark.swapper
 def test_cve_2023_0778_an_export_shows_nothing_of_the_host(onggi, volume, canary):
     """Directories and files become links, and links become them, while the volume is read."""
     name, content = volume
@@ -226,6 +228,7 @@ def _export(onggi, name: str) -> bytes:
     return done.stdout if done.returncode == 0 else b""
 
 
+@pytest.mark.swapper
 def test_cve_2023_0778_an_import_writes_nothing_of_the_host(onggi, volume, canary, tmp_path):
     """Links in the volume, in the archive, and swapped in while it is unpacked."""
     name, content = volume
