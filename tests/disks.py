@@ -72,16 +72,29 @@ def _free_loop() -> Path:
 
 
 class PowerDisk(NamedTuple):
-    """A disk whose power can be cut; see ``write_log``."""
+    """A disk whose power can be cut and that can fail; see ``write_log``."""
 
     directory: Path
     server: subprocess.Popen[str]
 
     def cut(self, image: Path, seed: str) -> tuple[int, int, int]:
         """Make the image of this disk without power: (flushes before, writes since that it has, and lost)."""
+        return self._ask(f"cut {image} {seed}")
+
+    def fail(self, what: str) -> None:
+        """Answer ``reads``, ``writes`` or ``nothing`` with EIO from now on."""
+        self._ask(f"fail {what}")
+
+    def mount_again(self) -> None:
+        """As behind a repair: nobody has a file of it open."""
+        device = f"/dev/loop{os.minor(os.stat(self.directory).st_dev)}"
+        subprocess.run(["umount", str(self.directory)], check=True)
+        subprocess.run(["mount", device, str(self.directory)], check=True)
+
+    def _ask(self, line: str) -> tuple[int, int, int]:
         assert self.server.stdin is not None
         assert self.server.stdout is not None
-        self.server.stdin.write(f"cut {image} {seed}\n")
+        self.server.stdin.write(f"{line}\n")
         self.server.stdin.flush()
         word, *numbers = self.server.stdout.readline().split()
         assert word == "done"

@@ -5,7 +5,8 @@ the disk has promised to keep.
 
 What is written before a flush is kept. Of what was written since, a disk may keep any part and in any order:
 a line ``cut PATH SEED`` on stdin makes an image of a disk that lost power now, with a part chosen by the
-seed, and is answered by ``done FLUSHES KEPT LOST`` on stdout. Speaks FUSE itself (linux/fuse.h, protocol 7),
+seed, and is answered by ``done FLUSHES KEPT LOST`` on stdout. From a line ``fail reads``, ``fail writes`` or
+``fail nothing`` on, these are answered by EIO. Speaks FUSE itself (linux/fuse.h, protocol 7),
 so that it needs nothing but /dev/fuse.
 """
 
@@ -46,15 +47,23 @@ class Disk:
             os.ftruncate(fd, size)
         self.pending: list[tuple[int, bytes]] = []
         self.flushes = 0
+        self.failing = "nothing"
 
     def read(self, offset: int, size: int) -> bytes:
+        self._work("reads")
         return os.pread(self.current_fd, size, offset)
 
+    def _work(self, what: str) -> None:
+        if self.failing == what:
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+
     def write(self, offset: int, data: bytes) -> None:
+        self._work("writes")
         os.pwrite(self.current_fd, data, offset)
         self.pending.append((offset, data))
 
     def flush(self) -> None:
+        self._work("writes")
         for offset, data in self.pending:
             os.pwrite(self.kept_fd, data, offset)
         self.pending.clear()
@@ -115,8 +124,8 @@ class Server:
             answer = self.answers[opcode](node, message[HEADER.size :])
         except KeyError:
             failure = -errno.ENOSYS
-        except FileNotFoundError:
-            failure = -errno.ENOENT
+        except OSError as error:
+            failure = -(error.errno or errno.EIO)
         os.write(self.fd, struct.pack("<IiQ", 16 + len(answer), failure, unique) + answer)
         return True
 
@@ -126,7 +135,7 @@ class Server:
 
     def _look_up(self, _: int, body: bytes) -> bytes:
         if body.rstrip(b"\0") != NAME:
-            raise FileNotFoundError
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
         return struct.pack("<QQQQII", DISK, 0, DAY_S, DAY_S, 0, 0) + self._attributes(DISK)
 
     def _attributes(self, node: int) -> bytes:
@@ -171,8 +180,12 @@ def main(target: str, size: str, directory: str) -> None:
             line = sys.stdin.readline()
             if not line:
                 return
-            _, path, seed = line.split()
-            kept, lost = disk.cut(path, seed)
+            verb, *words = line.split()
+            kept = lost = 0
+            if verb == "fail":
+                disk.failing = words[0]
+            else:
+                kept, lost = disk.cut(*words)
             print("done", disk.flushes, kept, lost, flush=True)
 
 

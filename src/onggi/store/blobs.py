@@ -46,14 +46,16 @@ class Blobs:
         sync_directory(self._layout.blobs)
 
     def read(self, digest: str, limit: int = MAX_DOCUMENT) -> bytes:
-        """The bytes of a small blob, verified. Raises NotFound, or DataLoss if they are not what the name
-        says.
+        """The bytes of a small blob, verified. Raises NotFound, KernelError, or DataLoss if they are not
+        what the name says.
         """
         try:
             with open(self.path(digest), "rb") as file:
                 data = file.read(limit + 1)
         except FileNotFoundError:
             raise NotFound(f"no such blob: {digest}") from None
+        except OSError as error:
+            raise KernelError("read", error.errno or 0, self.path(digest)) from None
         if len(data) > limit or sha256(data) != digest:
             raise DataLoss(f"blob {digest} is damaged")
         return data
