@@ -49,9 +49,12 @@ class Directory(NamedTuple):
 class Scanner:
     """Keeps the masks of the shown trees. Not thread-safe: one thread at a time."""
 
-    def __init__(self, cache_path: str, shown: tuple[str, ...] = host_rules.SHOWN) -> None:
+    def __init__(
+        self, cache_path: str, shown: tuple[str, ...] = host_rules.SHOWN, but: tuple[str, ...] = ()
+    ) -> None:
+        """``but`` are trees below ``shown`` that somebody else reads."""
         self._cache_path = cache_path
-        self._shown = shown
+        self._shown, self._but = shown, but
         self._known: dict[str, Directory] = {}
         self._watch_fd = _inotify()
         self._watched: set[str] = set()
@@ -82,7 +85,9 @@ class Scanner:
         return sorted(merged.values(), key=lambda mask: mask.path)
 
     def _scan_elsewhere(self) -> list[Mask] | None:
-        """What a process of its own finds; None where it cannot be started, or was killed."""
+        """What a process of its own finds in trees that are not watched; None where it cannot be started, or
+        was killed.
+        """
         package = os.path.dirname(os.path.dirname(os.path.abspath(onggi.__file__)))
         argv = [sys.executable, "-I", "-c", _PROGRAM, package, self._cache_path, json.dumps(self._shown)]
         reading, writing = os.pipe2(os.O_CLOEXEC)
@@ -169,6 +174,8 @@ class Scanner:
         pending = [root]
         while pending:
             path = pending.pop()
+            if path in self._but:
+                continue
             try:
                 status = os.lstat(path)
             except OSError:
@@ -259,7 +266,7 @@ def _rules_stamp() -> int:
 
 
 def main(cache_path: str, shown: str) -> None:
-    """Scan once and print the masks: the entry of a process of its own, which ends with its engine."""
+    """Scan once what is not watched and print the masks: the entry of a process that ends with its engine."""
     syscalls.prctl(syscalls.PR_SET_PDEATHSIG, signal.SIGKILL)
-    found = Scanner(cache_path, tuple(json.loads(shown))).scan_and_save()
+    found = Scanner(cache_path, tuple(json.loads(shown)), but=host_rules.EXACT).scan_and_save()
     sys.stdout.write(json.dumps([(mask.kind, mask.path) for mask in found]))
