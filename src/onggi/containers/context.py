@@ -232,7 +232,7 @@ class Context(msgspec.Struct, kw_only=True, eq=False):
         if container.stored:
             await self.database.run(repository.save_state(container), durable=durable)
             return
-        durable, drafts = not container.spec.host_config.auto_remove, container.volumes
+        durable, drafts = not container.spec.fleeting, container.volumes
         beside = [container.draft.record] if container.draft else []
         beside += [self.volumes.record(drafts)] if drafts else []
         await self.database.run(

@@ -38,6 +38,11 @@ class Spec(msgspec.Struct, kw_only=True):
     networks: dict[str, Wish] = {}
     step: bool = False  # of a build: it ends with that, and with the engine
 
+    @property
+    def fleeting(self) -> bool:
+        """Whether it is removed after a power loss anyway, so that its row need not be durable."""
+        return self.host_config.auto_remove or self.step
+
 
 class ProbeResult(msgspec.Struct):
     """One run of a health probe."""

@@ -104,12 +104,12 @@ class Recovery:
 
 
 def _forgotten_removal(container: Container, rebooted: bool) -> bool:
-    """An --rm container whose end was booked, but not its removal.
+    """An --rm container, or step of a build, whose end was booked, but not its removal.
 
     After a reboot any that does not run: its row is not durable, so that its files may be gone already.
     """
     over = not container.state.running and (container.run > 0 or rebooted)
-    return container.spec.host_config.auto_remove and over
+    return container.spec.fleeting and over
 
 
 def _lost(container: Container) -> ExitRecord:

@@ -170,7 +170,7 @@ class Runs:
             return
         await context.database.run(
             repository.delete(container.id, *(release.drop for release in releases)),
-            durable=not container.spec.host_config.auto_remove,
+            durable=not container.spec.fleeting,
             after=lambda _: _remove_files(context, container, releases),
         )
         container.stored = False

@@ -194,8 +194,7 @@ class Layers:
     def _settle(self, layer: Layer, below: Sequence[str]) -> None:
         root_fd = os.open(f"{self._layout.snapshot(layer.number)}/fs", os.O_RDONLY | os.O_DIRECTORY)
         try:
-            implied.adopt(root_fd, below, layer.implied)
-            sync_tree(root_fd)
+            implied.adopt(root_fd, below, layer.implied)  # durable when it returns
         finally:
             os.close(root_fd)
 
