@@ -1,6 +1,8 @@
 """Beside other people's packet filters: ours pass, by the smallest rule, and theirs stay as they were."""
 
 import contextlib
+import json
+import os
 import re
 import subprocess
 
@@ -9,7 +11,7 @@ from test_networks import WEB, addresses, network  # noqa: F401 - a fixture
 from test_ports import ruleset, web
 
 from engines import RealEngine, wait_until
-from hosts import Machine, fetch, reachable
+from hosts import Machine, fetch, inside, reachable
 from onggi.networks import rules
 from onggi.networks.model import NAME, Network, Subnet
 
@@ -152,3 +154,36 @@ def test_published_ports_that_obey(tmp_path, outside):
     finally:
         engine.destroy()
         subprocess.run(["nft", "delete", "table", "inet", "admin"], check=True)
+
+
+METADATA = "169.254.169.254"
+
+
+def test_metadata_of_a_cloud_may_be_closed(tmp_path, outside):
+    """Rule R21: what hands out the machine's rights is no container's, with ``--close-metadata``."""
+    subprocess.run(["ip", "addr", "add", "169.254.169.1/24", "dev", outside.link], check=True)
+    outside.inside(lambda: subprocess.run(["ip", "addr", "add", f"{METADATA}/24", "dev", "eth0"], check=True))
+    outside.listen(80)
+    engine = RealEngine(tmp_path)
+
+    def seen(*addresses):
+        """Which of the addresses a container reaches."""
+        pid = json.loads(engine.docker("inspect", "it", check=True).stdout)[0]["State"]["Pid"]
+        namespace = os.open(f"/proc/{pid}/ns/net", os.O_RDONLY)
+        try:
+            return [it for it in addresses if inside(namespace, reachable, it, 80)]
+        finally:
+            os.close(namespace)
+
+    try:
+        engine.start()
+        engine.import_busybox()
+        engine.docker("run", "-d", "--name", "it", "busybox", "sleep", "1000", check=True)
+        assert seen(METADATA, outside.address) == [METADATA, outside.address]
+        engine.stop()
+        engine.options = ("--close-metadata",)
+        engine.start()
+        assert seen(METADATA, outside.address) == [outside.address]
+        assert reachable(METADATA, 80)  # by the machine itself
+    finally:
+        engine.destroy()

@@ -80,6 +80,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     icc: bool = True
     ip_forward: bool = True
     obey_firewall: bool = False
+    close_metadata: bool = False
     address_pools: tuple[tuple[str, int], ...] = ()
     registries: Settings = Settings()
     storage_driver: str = ""
@@ -179,6 +180,7 @@ def build(values: Mapping[str, Json]) -> Config:
         icc=bool(values.get("icc", True)),
         ip_forward=bool(values.get("ip-forward", True)),
         obey_firewall=bool(values.get("obey-firewall", False)),
+        close_metadata=bool(values.get("close-metadata", False)),
         address_pools=network_options.pools(values.get("default-address-pools", [])),
         storage_driver=str(values.get("storage-driver", "")),
         build_cache=policy.from_settings(values.get("builder", {})),

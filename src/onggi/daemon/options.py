@@ -66,6 +66,12 @@ FLAGS = (
         "obey-firewall",
         "Let the machine's rules for its own ports decide who reaches published ones (TCP only)",
     ),
+    Flag(
+        "close-metadata",
+        "bool",
+        "close-metadata",
+        "Let no container of a bridge reach a cloud's metadata service (169.254.169.254, fd00:ec2::254)",
+    ),
     Flag("default-address-pool", "list", "default-address-pools", "Automatic subnets, base=CIDR,size=BITS"),
     Flag("ready-fd", "int", "", "Descriptor to write one byte to when the engine serves"),
     Flag("detached", "bool", "", "Internal: the background half of --detach"),

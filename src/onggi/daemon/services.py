@@ -205,6 +205,7 @@ def network_settings(config: Config) -> Settings:
         icc=config.icc,
         ip_forward=config.ip_forward,
         obey_firewall=config.obey_firewall,
+        close_metadata=config.close_metadata,
         pools=tuple(Pool(base, size) for base, size in config.address_pools) or POOLS,
         seed=config.data_root + _machine_id(),
         exec_root=config.exec_root,

@@ -34,7 +34,8 @@ class Database(Protocol):
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """What is configured: dockerd's ``bip``, ``mtu``, ``ip``, ``ip-forward``, ``default-address-pools``;
-    with ``obey_firewall`` published ports are the machine's own to the packet filter.
+    with ``obey_firewall`` published ports are the machine's own to the packet filter, with ``close_metadata``
+    a cloud's metadata service is closed to containers.
 
     ``table`` and ``bridge`` are names of this engine's own on the machine; ``seed`` is what its IPv6 pool
     follows from.
@@ -48,6 +49,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     icc: bool = True
     ip_forward: bool = True
     obey_firewall: bool = False
+    close_metadata: bool = False
     pools: tuple[Pool, ...] = POOLS
     seed: str = "onggi"
     exec_root: str = "/run/onggi"
@@ -172,8 +174,13 @@ class Core:
     def ruleset(self) -> Ruleset:
         """What the packet filter should be now."""
         real = [self.networks[key] for key in self.realized if self.networks[key].driver == "bridge"]
+        settings = self.settings
         return Ruleset(
-            rules.segments(real), frozenset(self._published()), self.closed, self.settings.obey_firewall
+            rules.segments(real),
+            frozenset(self._published()),
+            self.closed,
+            settings.obey_firewall,
+            settings.close_metadata,
         )
 
     def _published(self) -> Iterable[Published]:

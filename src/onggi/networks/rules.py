@@ -26,6 +26,9 @@ _STRANGERS = (
 )
 
 
+_METADATA = {False: "169.254.169.254", True: "fd00:ec2::254"}
+
+
 class Segment(NamedTuple):
     """One bridge and one of its subnets, as far as packets are concerned."""
 
@@ -60,12 +63,14 @@ class Ruleset(NamedTuple):
 
     ``relayed``: ports are translated for the machine and its containers alone. Who comes from outside reaches
     the engine's socket, if the machine's rules for its own ports (INPUT) let him, and is relayed.
+    ``secretive``: containers do not reach a cloud's metadata service, which hands out the machine's rights.
     """
 
     segments: tuple[Segment, ...] = ()
     published: frozenset[Published] = frozenset()
     closed: bool = False
     relayed: bool = False
+    secretive: bool = False
 
 
 def segments(networks: Iterable[Network]) -> tuple[Segment, ...]:
@@ -127,7 +132,12 @@ def _chains(rules: Ruleset, own: list[Segment], six: bool) -> list[str]:
         _block("map published", [f"type {kind} . inet_proto . inet_service : {kind} . inet_service"]),
         _block("map everywhere", [f"type inet_proto . inet_service : {kind} . inet_service"]),
         _block(
-            "chain guard", ["type filter hook prerouting priority raw; policy accept;", *_guard(own, six)]
+            "chain guard",
+            [
+                "type filter hook prerouting priority raw; policy accept;",
+                *_closed(rules, six),
+                *_guard(own, six),
+            ],
         ),
         _block(
             "chain publish",
@@ -170,6 +180,11 @@ def _members(own: list[Segment]) -> list[str]:
 
 def _quoted(name: str) -> str:
     return f'"{name}"'
+
+
+def _closed(rules: Ruleset, six: bool) -> list[str]:
+    # Before any address is translated, and whether the service is elsewhere or on the machine itself.
+    return [f"iifname @bridges {_family(six)} daddr {_METADATA[six]} drop"] if rules.secretive else []
 
 
 def _guard(own: list[Segment], six: bool) -> list[str]:

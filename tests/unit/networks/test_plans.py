@@ -109,6 +109,14 @@ def test_the_filter():
     assert relayed.count("iifname @bridges fib daddr type local jump publish") == 2  # both families
 
 
+def test_metadata_may_be_closed():
+    rules_ = Ruleset(rules.segments([BRIDGE, DUAL]))
+    assert "169.254.169.254" not in rules.transaction("onggi", None, rules_)
+    closed = rules.transaction("onggi", None, rules_._replace(secretive=True))
+    assert "iifname @bridges ip daddr 169.254.169.254 drop" in closed
+    assert "iifname @bridges ip6 daddr fd00:ec2::254 drop" in closed
+
+
 def test_ports_change_without_the_rest():
     before = Ruleset(rules.segments([BRIDGE]), frozenset([Published("tcp", "", 80, "172.17.0.2", 80)]))
     after = before._replace(published=frozenset([Published("sctp", "192.0.2.1", 81, "172.17.0.3", 80)]))
