@@ -5,6 +5,7 @@ import contextlib
 import io
 import json
 import os
+import re
 import socket
 import time
 
@@ -55,6 +56,9 @@ def test_the_cache_is_shown_and_pruned(builds, engine):
         "BuildCache"
     ]
     assert any("urandom" in row["Description"] and row["Size"] == "3MB" for row in rows), rows
+    told = engine.onggi("builder", "df", "--verbose").stdout.decode()
+    assert re.search(r"Size: +3MB\nDescription: +RUN .*urandom > /big\n", told), told
+    assert re.search(r"Shared: .*\nPrivate: .*\nReclaimable: .*\nTotal: ", told), told
     assert len(engine.docker("images", "-aq").stdout.split()) > len(
         engine.docker("images", "-q").stdout.split()
     )
