@@ -51,7 +51,7 @@ STDLIB_ONLY = {"errors", "kernel", "archive", "runtime", "launch", "logs"} | FRO
 # Rooms whose code is loaded by processes that fork.
 FORKING = {"kernel", "archive", "runtime", "launch", "logs"}
 FORBIDDEN_IN_FORKING = {
-    "asyncio", "concurrent", "dataclasses", "logging", "multiprocessing", "pwd", "grp", "shutil",
+    "asyncio", "concurrent", "dataclasses", "hashlib", "logging", "multiprocessing", "pwd", "grp", "shutil",
     "subprocess", "tempfile", "threading",
 }  # fmt: skip
 FORBIDDEN_IN_FRONT = {"argparse", "asyncio", "dataclasses", "http", "importlib.metadata", "logging"}

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import os
 import stat
+
+# hashlib would load OpenSSL into the launcher and every monitor: 4 MB.
+from _blake2 import blake2b
 from collections.abc import Callable, Iterator
-from hashlib import sha256
 from typing import NamedTuple
 
 from onggi.archive import names, nodes, overlay, tar
@@ -230,7 +232,7 @@ def _other_xattrs(fd: int, xattrs: dict[bytes, bytes]) -> Iterator[bytes]:
 
 
 def _digest(pieces: Iterator[bytes | memoryview]) -> bytes:
-    found = sha256()
+    found = blake2b()
     for piece in pieces:
         found.update(piece)
     return found.digest()

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from hashlib import sha256
+# hashlib would load OpenSSL into the launcher and every monitor: 4 MB.
+from _blake2 import blake2b
 from typing import Any, NamedTuple
 
 from onggi.archive.names import show
@@ -35,7 +36,7 @@ def compare(before_fd: int, now_fd: int, limit: int, *, times: bool = True) -> J
 def _members(fd: int) -> dict[bytes, _Member]:
     reader, found = Reader(fd), dict[bytes, _Member]()
     while (entry := reader.next()) is not None and len(found) < MAX_MEMBERS:
-        digest = sha256()
+        digest = blake2b()
         while entry.kind == FILE and (piece := reader.read()):
             digest.update(piece)
         found[entry.name.rstrip(b"/")] = _Member(entry, digest.digest())
