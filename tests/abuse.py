@@ -326,6 +326,7 @@ def abuse(engine, counts, seed, say=lambda text: None):
         after = settled(engine, before)
         say(f"{name}: {count} in {seconds:.0f} s, {after.__dict__}, others {others.slowest}")
         rows.append((name, count, seconds, before, after, others.slowest))
+    api.close()  # an engine closes what is idle for minutes
     api.call("DELETE", f"/containers/{KEEPER}", query="?force=1")
     api.close()
     return rows
