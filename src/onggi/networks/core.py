@@ -72,6 +72,7 @@ class Core:
         self.closed = False  # forwarding is on because of us
         self._addresses: dict[tuple[str, str], Addresses] = {}
         self.tasks: set[asyncio.Task[Any]] = set()
+        self._ended = False
 
     # -- networks ------------------------------------------------------------------------------------------
 
@@ -220,13 +221,17 @@ class Core:
             self.publish("reload", network)
 
     def spawn(self, work: Coroutine[Any, Any, None]) -> None:
-        """Run work that nobody waits for; errors are reported by the loop's handler."""
+        """Run work that nobody waits for; errors are reported by the loop's handler. None once we let go."""
+        if self._ended:
+            work.close()
+            return
         task = asyncio.get_running_loop().create_task(work)
         self.tasks.add(task)
         task.add_done_callback(self.tasks.discard)
 
     async def close(self) -> None:
         """Let go: links, rules and containers stay."""
+        self._ended = True
         for task in self.tasks:
             task.cancel()
         await asyncio.gather(*self.tasks, return_exceptions=True)
