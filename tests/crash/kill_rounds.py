@@ -322,16 +322,17 @@ def play(
 
     What was counted up to now is in ``path``.
     """
-    for engine in engine_in(root):
-        game = Rounds(engine, seed)
-        for number in numbers:
-            game.play(number, points[number % len(points)] if points else "")
-            game.counts["rounds"] += 1
-            if path is not None:
-                path.write_bytes(pickle.dumps((game.counts, game.tally)))
-            if len(numbers) > 20 and number % 20 == 19:
-                print(number + 1, dict(game.counts), flush=True)
-        return game
+    with contextlib.closing(engine_in(root)) as engines:  # also when a signal ends the rounds
+        for engine in engines:
+            game = Rounds(engine, seed)
+            for number in numbers:
+                game.play(number, points[number % len(points)] if points else "")
+                game.counts["rounds"] += 1
+                if path is not None:
+                    path.write_bytes(pickle.dumps((game.counts, game.tally)))
+                if len(numbers) > 20 and number % 20 == 19:
+                    print(number + 1, dict(game.counts), flush=True)
+            return game
     raise AssertionError("no engine")
 
 

@@ -206,10 +206,10 @@ class Lifecycle:
 
     async def _stop_for_removal(self, container: Container) -> None:
         container.stopped_by_user = True
-        if container.state.restarting:
-            self._runs.cancel_restart(container)
-            return
-        async with container.lock:
+        async with container.lock:  # a start by policy may be under way: it runs, once that is through
+            if container.state.restarting:
+                self._runs.cancel_restart(container)
+                return
             ended = self._runs.exit_future(container) if container.state.running else None
         if ended is not None:
             await self.kill_all(container, ended)
