@@ -3,6 +3,7 @@
 import json
 import os
 import platform
+import re
 import subprocess
 import sys
 import time
@@ -47,6 +48,11 @@ def verdict(case: str, found: float, limit: float, *, least: bool = False) -> di
     return {"case": case, "found": found, "limit": f"{'>=' if least else '<='} {limit:.4g}", "kept": kept}
 
 
+def _shown(word: str) -> str:
+    """An argument without the directories of the machine that was measured on."""
+    return re.sub(r"/[^ ]*/", "…/", word)
+
+
 def write(
     name: str,
     directory: Path,
@@ -58,7 +64,7 @@ def write(
     when = time.strftime("%Y-%m-%dT%H%M%S", time.gmtime())
     document = {
         "when": when,
-        "command": [f"benchmarks/{Path(sys.argv[0]).name}", *sys.argv[1:]],
+        "command": [f"benchmarks/{Path(sys.argv[0]).name}", *map(_shown, sys.argv[1:])],
         "onggi": version("git", "-C", str(CHECKOUT), "rev-parse", "HEAD"),
         "machine": machine(),
         "verdicts": verdicts,

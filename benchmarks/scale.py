@@ -186,12 +186,19 @@ def verdicts(found: dict[str, Any]) -> list[dict[str, Any]]:
     return [records.verdict(*row) for row in rows]
 
 
+def versions(options: argparse.Namespace) -> dict[str, str]:
+    commands = {"docker command": options.docker_cli}
+    if options.dockerd_root:
+        commands["dockerd"] = str(options.dockerd_root / "usr/sbin/dockerd")
+    return {name: records.version(command, "--version") for name, command in commands.items()}
+
+
 def main() -> None:
     options = arguments()
     records.alone(__file__)
     with tempfile.TemporaryDirectory(prefix="onggi-bench-", dir="/var/tmp") as directory:
         found = measure(options, Path(directory))
-    facts = {"recovery_s": found["recovery"]}
+    facts = {"versions": versions(options), "recovery_s": found["recovery"]}
     records.write("scale", options.results, verdicts(found), found["results"], facts)
 
 
