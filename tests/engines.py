@@ -14,6 +14,7 @@ import subprocess
 import sys
 import tarfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 from docker import DockerClient
@@ -195,6 +196,18 @@ class RealEngine:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
         return not pids
+
+
+@contextlib.contextmanager
+def engine_at(directory: Path, *options: str) -> Iterator[RealEngine]:
+    """An engine of the caller's own, which serves and has the image busybox; gone at the end."""
+    engine = RealEngine(directory, *options)
+    try:
+        engine.start()
+        engine.import_busybox()
+        yield engine
+    finally:
+        engine.destroy()
 
 
 def _thaw(directory: str) -> None:
