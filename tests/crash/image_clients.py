@@ -65,7 +65,7 @@ class ImageClient(threading.Thread):
         try:
             while self.steps > 0:
                 self.steps -= 1
-                step = self.random.choice(steps if self._existing() else makers)
+                step = self.random.choice(steps if self.existing() else makers)
                 self.doing = step.__name__.strip("_")
                 self.counts[self.doing] += 1
                 step()
@@ -109,11 +109,11 @@ class ImageClient(threading.Thread):
         self.number += 1
         return f"{self.prefix}-{self.number}:latest"
 
-    def _existing(self) -> list[str]:
+    def existing(self) -> list[str]:
         return sorted(name for name, known in self.known.items() if known.exists)
 
     def _any(self) -> str:
-        return self.random.choice(self._existing())
+        return self.random.choice(self.existing())
 
     def _files(self) -> dict[str, bytes | None]:
         size = self.random.choice((10, 1000, 100_000, 1_000_000))

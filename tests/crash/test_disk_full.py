@@ -85,6 +85,27 @@ def test_every_write_may_be_the_one(full: Full, what: str) -> None:
     assert what in ("tag", "remove") or told  # a row or two often finds room in what the journal holds
 
 
+def test_what_makes_room_is_done_on_a_full_disk(full: Full) -> None:
+    """Rows are written until the disk has no room for one more; then all goes that can be told to go."""
+    full.engine.start()
+    for number in range(3):
+        full.client.import_()
+        body = {"Image": full.client.existing()[-1], "Cmd": ["true"]}
+        full.engine.call("POST", f"/containers/create?name=c{number}", body)
+    full.engine.call("POST", "/volumes/create", {"Name": "data"})
+    full.leave(0)
+    while not full.client.refusals:
+        full.client.tag()
+    assert WORDS in full.client.refusals.pop()
+    for path in ("containers/c0", "containers/c1?force=1", "containers/c2?v=1", "volumes/data"):
+        full.client.ask("DELETE", f"/{path}")
+    while full.client.existing() and not full.client.refusals:
+        full.client.remove()
+    full.client.prune()
+    assert full.client.refusals == []
+    full.check()
+
+
 def test_room_is_asked_for_first(full: Full) -> None:
     full.engine.start()
     full.client.import_()

@@ -103,7 +103,7 @@ class Cache:
             failpoint("build.prune.before_commit")
             return self._collector.collect(connection)
 
-        garbage = await self._database.run(drop, durable=True, after=self._collector.discard)
+        garbage = await self._database.run(drop, durable=True, frees=True, after=self._collector.discard)
         return garbage.size
 
 

@@ -54,6 +54,7 @@ class Database(Protocol):
         fn: Callable[[Connection], T],
         *,
         durable: bool = False,
+        frees: bool = False,
         after: Callable[[T], None] | None = None,
     ) -> T: ...
 

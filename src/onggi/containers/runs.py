@@ -171,6 +171,7 @@ class Runs:
         await context.database.run(
             repository.delete(container.id, *(release.drop for release in releases)),
             durable=not container.spec.fleeting,
+            frees=True,
             after=lambda _: _remove_files(context, container, releases),
         )
         container.stored = False

@@ -93,9 +93,9 @@ class Images:
     async def _change(
         self, statement: Callable[[sqlite3.Connection], T], after: Callable[[T], None] | None = None
     ) -> T:
-        """A durable transaction that changes images or their names."""
+        """A durable transaction that changes images or their names; ``after`` deletes files."""
         try:
-            return await self._database.run(statement, durable=True, after=after)
+            return await self._database.run(statement, durable=True, frees=after is not None, after=after)
         finally:
             self._known = _Known({}, {})
 

@@ -131,7 +131,7 @@ class Serving:
             if result[1]:
                 self._collector.discard(result[1])
 
-        return (await self._content.database.run(remove, durable=True, after=discard))[0]
+        return (await self._content.database.run(remove, durable=True, frees=True, after=discard))[0]
 
     async def tags(self, repository: str) -> list[str] | None:
         """See ``storage.Manifests``."""

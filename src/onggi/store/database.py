@@ -17,6 +17,7 @@ from typing import Any, TypeVar
 
 from onggi.errors import DataLoss, KernelError, OnggiError, Unavailable
 from onggi.store.schema import Migration, migrate
+from onggi.store.space import Reserve
 
 T = TypeVar("T")
 _Job = Callable[[sqlite3.Connection], None]
@@ -34,6 +35,7 @@ class Database:
         self.path = path
         self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
         self._closed = self._doubtful = False
+        self._reserve = Reserve(f"{path}-reserve")
         opened: queue.SimpleQueue[BaseException | None] = queue.SimpleQueue()
         self._thread = threading.Thread(
             target=self._main, args=(list(migrations), opened), name="database", daemon=True
@@ -48,19 +50,21 @@ class Database:
         fn: Callable[[sqlite3.Connection], T],
         *,
         durable: bool = False,
+        frees: bool = False,
         after: Callable[[T], None] | None = None,
     ) -> T:
         """Return ``fn(connection)``, committed; if it raises, nothing is changed and the error comes here.
 
         ``after`` runs on the database thread behind the commit: for the few file operations that must not
-        precede it (DECISIONS: rows go first, files second). A cancelled caller does not stop the work.
+        precede it (DECISIONS: rows go first, files second). ``frees``: what makes room on the disk is
+        done on a full one too; ``fn`` may be called twice. A cancelled caller does not stop the work.
         """
         loop = asyncio.get_running_loop()
         future: asyncio.Future[T] = loop.create_future()
 
         def job(connection: sqlite3.Connection) -> None:
             try:
-                result = self._commit(connection, fn, durable)
+                result = self._commit(connection, fn, durable, frees)
                 if after is not None:
                     after(result)
             except BaseException as error:
@@ -96,8 +100,20 @@ class Database:
         self._thread.join()
 
     def _commit(
-        self, connection: sqlite3.Connection, fn: Callable[[sqlite3.Connection], T], durable: bool
+        self,
+        connection: sqlite3.Connection,
+        fn: Callable[[sqlite3.Connection], T],
+        durable: bool,
+        frees: bool = False,
     ) -> T:
+        try:
+            return self._try(connection, fn, durable)
+        except KernelError as error:
+            if not frees or error.errno != ENOSPC or not self._reserve.give():
+                raise
+        return self._try(connection, fn, durable)
+
+    def _try(self, connection: sqlite3.Connection, fn: Callable[[sqlite3.Connection], T], durable: bool) -> T:
         try:
             if self._doubtful and durable:
                 self._write_again(connection)
@@ -130,9 +146,11 @@ class Database:
             opened.put(error)
             return
         opened.put(None)
+        self._reserve.keep()
         while (job := self._jobs.get()) is not None:
             job(connection)
             self._checkpoint(connection)
+            self._reserve.keep()
         connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         connection.close()
 

@@ -54,7 +54,7 @@ class Collector:
 
     async def run(self) -> Garbage:
         """Collect now."""
-        return await self._content.database.run(self.collect, durable=True, after=self.discard)
+        return await self._content.database.run(self.collect, durable=True, frees=True, after=self.discard)
 
     async def keep_house(self) -> None:
         """Collect what failed operations leave, soon, and what has expired, now and then; for ever."""

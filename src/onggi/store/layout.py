@@ -13,6 +13,7 @@
   host-key                        seals images that stand on the `host` view
   host-masks.json                 cache of what the `host` image hides
   meta.db                         every fact
+  meta.db-reserve                 room that is given back to a full disk by what makes room
 """
 
 from __future__ import annotations

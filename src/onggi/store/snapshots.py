@@ -150,7 +150,9 @@ class Snapshots:
         """
         release = self.release(container_id)
         if release is not None:
-            await self.database.run(release.drop, durable=durable, after=lambda _: release.discard())
+            await self.database.run(
+                release.drop, durable=durable, frees=True, after=lambda _: release.discard()
+            )
 
     def release(self, container_id: str) -> Release | None:
         """``remove`` for a caller who drops the row together with his own; None if there is no snapshot."""

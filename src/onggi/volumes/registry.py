@@ -88,7 +88,9 @@ class Registry:
         if holders := self.holders(name):
             raise Conflict(f"remove {name}: volume is in use - [{', '.join(holders)}]")
         failpoint("volumes.remove.before_row")
-        await self.database.run(self.dropping([name]), durable=True, after=lambda _: self.discard([name]))
+        await self.database.run(
+            self.dropping([name]), durable=True, frees=True, after=lambda _: self.discard([name])
+        )
         self.forget(volume)
 
     def dropping(self, names: list[str]) -> repository.Statement:

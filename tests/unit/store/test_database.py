@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import sqlite3
-from errno import EIO
+from errno import EIO, ENOSPC
 from pathlib import Path
 
 import pytest
@@ -41,3 +42,26 @@ def test_an_error_of_the_disk_names_the_database_and_commits_are_written_again(t
     assert database.run_blocking(insert, durable=True) == 0  # the log had been moved into the file
     assert database.run_blocking(lambda it: it.execute("SELECT it FROM rows").fetchall()) == [(1,)] * 3
     database.close()
+
+
+def test_what_frees_room_takes_the_reserve_once(tmp_path: Path) -> None:
+    path = str(tmp_path / "meta.db")
+    reserve = Path(f"{path}-reserve")
+    database = Database(path, [Migration("one", 1, "CREATE TABLE rows (it)")])
+    found: list[bool] = []
+
+    def fail(connection: sqlite3.Connection) -> None:
+        found.append(reserve.exists())
+        raise failing("SQLITE_FULL")
+
+    async def run() -> None:
+        for frees in (False, True):
+            with pytest.raises(KernelError) as raised:
+                await database.run(fail, frees=frees)
+            assert raised.value.errno == ENOSPC
+
+    asyncio.run(run())
+    assert found == [True, True, False]
+    database.run_blocking(lambda it: None)
+    database.close()
+    assert reserve.stat().st_size == 4 << 20  # taken again as soon as there was room
