@@ -4,6 +4,7 @@ Suites that use it run in the private mount and network namespaces of tests/conf
 """
 
 import contextlib
+import errno
 import glob
 import hashlib
 import io
@@ -68,6 +69,22 @@ def wait_until(condition, what: str, deadline_s: float = DEADLINE_S) -> None:
         if time.monotonic() > end:
             raise TimeoutError(what)
         time.sleep(0.01)
+
+
+def paths_below(root: Path | str) -> Iterator[Path]:
+    """Everything below a directory in which others make and remove; what goes meanwhile may be left out."""
+    for directory, names, files in os.walk(root):
+        yield from (Path(directory, name) for name in (*names, *files))
+
+
+def open_files(pid: int) -> dict[int, str]:
+    """What the descriptors of a process are, by number; what is closed meanwhile may be left out."""
+    found = {}
+    with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # it ended
+        for number in os.listdir(f"/proc/{pid}/fd"):
+            with contextlib.suppress(FileNotFoundError):
+                found[int(number)] = os.readlink(f"/proc/{pid}/fd/{number}")
+    return found
 
 
 class RealEngine:
@@ -175,14 +192,24 @@ class RealEngine:
         tables = "".join(f"table {it} {self.table}\ndelete table {it} {self.table}\n" for it in ("ip", "ip6"))
         with contextlib.suppress(FileNotFoundError):
             subprocess.run(["nft", "-f", "-"], input=tables.encode(), check=True)
-        for root in self._groups():
-            for directory, _, _ in os.walk(root, topdown=False):
-                os.rmdir(directory)
+        wait_until(self._removed, f"the groups of {self.cgroup_parent} to be empty")
 
     def _groups(self) -> list[str]:
         return glob.glob(f"/sys/fs/cgroup{self.cgroup_parent}") + glob.glob(
             f"/sys/fs/cgroup/*{self.cgroup_parent}"
         )
+
+    def _removed(self) -> bool:
+        """Remove our groups; False while the kernel still counts a process that is listed no more."""
+        try:
+            for root in self._groups():
+                for directory, _, _ in os.walk(root, topdown=False):
+                    os.rmdir(directory)
+        except OSError as error:
+            if error.errno != errno.EBUSY:
+                raise
+            return False
+        return True
 
     def _ended(self) -> bool:
         """Kill what is in our groups; True when nothing is."""
@@ -196,18 +223,6 @@ class RealEngine:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
         return not pids
-
-
-@contextlib.contextmanager
-def engine_at(directory: Path, *options: str) -> Iterator[RealEngine]:
-    """An engine of the caller's own, which serves and has the image busybox; gone at the end."""
-    engine = RealEngine(directory, *options)
-    try:
-        engine.start()
-        engine.import_busybox()
-        yield engine
-    finally:
-        engine.destroy()
 
 
 def _thaw(directory: str) -> None:

@@ -5,13 +5,18 @@ import sys
 
 import pytest
 
-from engines import DEADLINE_S, engine_at
+from engines import DEADLINE_S, RealEngine
 
 
 @pytest.fixture(scope="module")
 def copying(tmp_path_factory):
-    with engine_at(tmp_path_factory.mktemp("copying"), "--storage-driver", "copy") as engine:
+    engine = RealEngine(tmp_path_factory.mktemp("copying"), "--storage-driver", "copy")
+    try:
+        engine.start()
+        engine.import_busybox()
         yield engine
+    finally:
+        engine.destroy()
 
 
 def run(engine, *arguments):

@@ -1,5 +1,6 @@
 """Hostile requests and archives against a running engine: it answers, and goes on (R1, R4, R6, R12, R24)."""
 
+import contextlib
 import gzip
 import http.client
 import io
@@ -15,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from engines import DEADLINE_S, busybox_tar, wait_until
+from engines import DEADLINE_S, busybox_tar, open_files, paths_below, wait_until
 
 
 class Raw(http.client.HTTPConnection):
@@ -157,12 +158,17 @@ TRICKS = {
 }
 
 
+def containers_of(engine) -> set[str]:
+    """The ids of all containers, running or not."""
+    return {it["Id"] for it in json.loads(ask(engine, "GET", "/containers/json?all=1")[1])}
+
+
 @pytest.mark.parametrize("trick", TRICKS)
 def test_cve_2024_41110_a_body_is_what_was_parsed(engine, trick):
     """CVE-2026-34040: empty, doubled, oversized and contradictory bodies are refused, not half understood."""
-    before = ask(engine, "GET", "/containers/json?all=1")[1]
+    before = containers_of(engine)
     assert send(engine, TRICKS[trick])[:12] in (b"HTTP/1.1 400", b"HTTP/1.1 413", b"HTTP/1.1 501")
-    assert ask(engine, "GET", "/containers/json?all=1")[1] == before
+    assert containers_of(engine) <= before
     assert alive(engine)
 
 
@@ -258,7 +264,7 @@ def test_cve_2014_9357_an_image_with_its_own_xz(engine, onggi, kind):
     load(engine, packed_by(kind, data), "tools")
     shown = onggi("run", "--rm", "tools", "/bin/busybox", "ls", "/").stdout.split()
     assert "ran" not in shown
-    assert not list(engine.directory.rglob("ran"))
+    assert "ran" not in {path.name for path in paths_below(engine.directory)}
     assert not Path("/ran").exists()
 
 
@@ -269,7 +275,7 @@ def test_cve_2021_20291_a_cut_import_leaves_nothing(engine, cut):
     status, answer = ask(engine, "POST", "/images/create?fromSrc=-&repo=cut", busybox_tar()[:cut])
     assert status >= 400 or b'"error"' in answer, answer
     assert ask(engine, "GET", "/images/json")[1] == images
-    assert not [path for path in (engine.data_root / "ingest").rglob("*") if path.is_file()]
+    assert not [path for path in paths_below(engine.data_root / "ingest") if path.is_file()]
 
 
 def test_cve_2020_27534_nothing_is_written_to_places_of_everybody(engine):
@@ -281,36 +287,42 @@ def test_cve_2020_27534_nothing_is_written_to_places_of_everybody(engine):
     data = busybox_tar()
     half = len(data) // 2
     connection.send(b"%x\r\n" % half + data[:half] + b"\r\n")
-    pids = [
+    pids = {
         int(line)
         for group in engine._groups()
         for line in Path(group, "engine/cgroup.procs").read_text().split()
-    ]
+    }
 
-    def opened() -> set[str]:
+    def written() -> set[str]:
+        """Files that are open for writing."""
         return {
-            os.readlink(path)
+            link
             for pid in pids
-            for path in Path(f"/proc/{pid}/fd").iterdir()
-            if path.is_symlink()
+            for number, link in open_files(pid).items()
+            if link.startswith("/") and writable(pid, number)
         }
 
-    wait_until(lambda: any(str(engine.data_root) in link for link in opened()), "the import")
-    files = {
-        link for link in opened() if link.startswith("/") and not link.startswith(("/dev", "/proc", "/sys"))
-    }
-    own = (str(engine.directory), "/memfd:")
-    assert not {link for link in files if not link.startswith(own)}
+    ingest = f"{engine.data_root}/ingest/"
+    wait_until(lambda: any(link.startswith(ingest) for link in written()), "the import")
+    own = (str(engine.directory), "/memfd:", "/dev", "/proc", "/sys")
+    assert not {link for link in written() if not link.startswith(own)}
     connection.send(b"0\r\n\r\n")
     connection.getresponse().read()
     connection.close()
 
 
+def writable(pid: int, number: int) -> bool:
+    """Whether a descriptor of a process can be written to; False if it is closed."""
+    with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+        fields = Path(f"/proc/{pid}/fdinfo/{number}").read_text().split()
+        return bool(int(fields[fields.index("flags:") + 1], 8) & (os.O_WRONLY | os.O_RDWR))
+    return False
+
+
 def test_cve_2025_9074_the_engine_listens_on_no_network(engine):
     """CVE-2021-4024: unless asked to."""
-    sockets = {
-        os.readlink(path) for path in Path(f"/proc/{engine.process.pid}/fd").iterdir() if path.is_symlink()
-    }
+    sockets = set(open_files(engine.process.pid).values())
+    assert any(link.startswith("socket:") for link in sockets)
     for table in ("tcp", "tcp6", "udp", "udp6"):
         rows = Path(f"/proc/{engine.process.pid}/net/{table}").read_text().splitlines()[1:]
         assert not [row for row in rows if f"socket:[{row.split()[9]}]" in sockets]

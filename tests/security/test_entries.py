@@ -94,7 +94,8 @@ def examine(pid):
             wrong.add(f"namespace {name}")
     for path in glob.glob(f"{at}/fd/*"):
         link = os.readlink(path)
-        if not link.startswith(("pipe:", "socket:", "/dev/null", "/dev/pts")):
+        loading = "memfd" not in exe and link.startswith(("/etc/ld.so", "/usr/lib/", "/lib/"))
+        if not loading and not link.startswith(("pipe:", "socket:", "/dev/null", "/dev/pts")):
             wrong.add(link)
     try:
         os.close(os.open(f"{at}/exe", os.O_WRONLY))
@@ -102,9 +103,11 @@ def examine(pid):
     except OSError:
         pass
 
+stopping = []
+signal.signal(signal.SIGTERM, lambda *_: stopping.append(True))
 print("tracing", flush=True)
 following = os.getpid() + 1
-while not os.path.exists("/tmp/stop"):
+while not stopping:
     for pid in range(following, following + 4):
         if libc.ptrace(SEIZE, pid, 0, 0) != 0:
             continue
@@ -117,6 +120,8 @@ while not os.path.exists("/tmp/stop"):
                 wrong.add(str(error))
             libc.ptrace(DETACH, pid, 0, 0)
         break
+    else:  # what came and went while we did not run is not waited for
+        following = max(following, int(open("/proc/loadavg").read().split()[-1]))
 print(json.dumps([caught, sorted(wrong)]))
 """
 
@@ -127,7 +132,7 @@ def test_cve_2016_9962_exec_under_a_tracer(onggi):
         wait_until(lambda: "tracing" in onggi("logs", name).stdout, "the tracer")
         for _ in range(50):
             onggi("exec", name, "true")
-        onggi("exec", name, "touch", "/tmp/stop")
+        onggi("kill", "-s", "TERM", name)
         onggi("wait", name)
         caught, wrong = json.loads(onggi("logs", name).stdout.splitlines()[-1])
     print("caught", caught)

@@ -1,5 +1,6 @@
 """Streams are bounded: output, attach and resize leave neither memory nor descriptors behind (rule R24)."""
 
+import json
 import os
 from pathlib import Path
 
@@ -9,18 +10,13 @@ from onggi.client.engine import Engine
 
 FLOOD = 256 << 20
 CYCLES = 300
+FEW = CYCLES // 20  # an engine starts threads and opens files by itself; a cycle that leaves one leaves 300
 
 
 def memory_kb(pid: int) -> int:
     """Resident memory of a process."""
     lines = Path(f"/proc/{pid}/status").read_text().splitlines()
     return next(int(line.split()[1]) for line in lines if line.startswith("VmRSS:"))
-
-
-def tree(pid: int) -> list[int]:
-    """A process and all below it."""
-    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-    return [pid, *(each for child in children for each in tree(int(child)))]
 
 
 def above(pid: int, top: int) -> list[int]:
@@ -38,7 +34,10 @@ def test_cve_2022_31030_output_is_not_kept(onggi, engine):
     """CVE-2022-1708, CVE-2022-23471: a flood of an exec's output stays in nobody's memory."""
     with onggi.container("busybox", "sleep", "1000000") as name:
         onggi("exec", name, "true")
-        before = {pid: memory_kb(pid) for pid in tree(engine.process.pid)}
+        # its first process, its monitor, the launcher and the engine: all that such output could pass
+        first = json.loads(onggi("inspect", name).stdout)[0]["State"]["Pid"]
+        before = {pid: memory_kb(pid) for pid in above(first, engine.process.pid)}
+        assert len(before) >= 4
         script = f"head -c {FLOOD} /dev/zero | tr '\\0' x"
         assert len(onggi("exec", name, "sh", "-c", script).stdout) == FLOOD
         grown = {pid: memory_kb(pid) - kb for pid, kb in before.items()}
@@ -70,6 +69,6 @@ def test_cve_2025_64329_attach_and_resize_leave_nothing(onggi, engine):
             return {pid: (now[pid][0] - fds, now[pid][1] - threads) for pid, (fds, threads) in before.items()}
 
         wait_until(
-            lambda: all(fds <= 2 and threads <= 0 for fds, threads in grown().values()),
+            lambda: all(fds < FEW and threads < FEW for fds, threads in grown().values()),
             "descriptors and threads as before",
         )
