@@ -86,7 +86,8 @@ def shape_usage(usage: Json, kinds: set[str], version: Version) -> Json:
     """GET /system/df: of other kinds than those asked for nothing is said."""
     images = [shape_image(image, version) for image in usage["Images"]]
     whole = usage | {"Images": images}
-    return {key: value if not kinds or key in kinds else None for key, value in whole.items()}
+    nothing = {"LayersSize": 0}
+    return {key: value if not kinds or key in kinds else nothing.get(key) for key, value in whole.items()}
 
 
 def shape_wait(result: Json, version: Version) -> Json:

@@ -223,8 +223,8 @@ class Execs:
     async def exec_resize(self, exec_id: str, h: int, w: int) -> None:
         found = self._get(exec_id)
         check_size(h, w)
-        if not found.running:
-            raise Conflict(f"exec {exec_id} is not running")
+        if not found.running:  # not a conflict: the specification has none here
+            raise InvalidArgument(f"exec {exec_id} is not running")
         arguments = {"id": exec_id, "rows": h, "cols": w}
         await self._context.runtime.call(found.container_id, "exec_resize", arguments)
 

@@ -6,7 +6,7 @@ May import msgspec and errors. A JSON null means "not given", as in Go.
 
 from __future__ import annotations
 
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import msgspec
 
@@ -16,6 +16,8 @@ from onggi.networks.request import EndpointSettings
 Json = Any
 T = TypeVar("T")
 SHM_SIZE = 64 << 20
+Side = Annotated[int, msgspec.Meta(ge=0, lt=1 << 16)]
+ConsoleSize = tuple[Side, Side]  # height, width
 
 
 class _Wire(msgspec.Struct, rename="pascal", kw_only=True):
@@ -185,7 +187,7 @@ class HostConfig(Resources):
     auto_remove: bool = False
     volume_driver: str = ""
     volumes_from: list[str] | None = None
-    console_size: tuple[int, int] = (0, 0)
+    console_size: ConsoleSize = (0, 0)
     cap_add: list[str] | None = None
     cap_drop: list[str] | None = None
     cgroupns_mode: str = ""
@@ -245,8 +247,16 @@ class ExecConfig(_Wire):
     detach_keys: str = ""
     env: list[str] = []
     working_dir: str = ""
-    cmd: list[str] | str | None = None
-    console_size: tuple[int, int] | None = None
+    cmd: list[str] | None = None
+    console_size: ConsoleSize | None = None
+
+
+class ExecStart(_Wire):
+    """Body of ``POST /exec/{id}/start``."""
+
+    detach: bool = False
+    tty: bool = False
+    console_size: ConsoleSize | None = None
 
 
 def _plain(value: Json) -> Json:

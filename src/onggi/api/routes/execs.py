@@ -13,6 +13,7 @@ from onggi.api.routes.answers import NO_CONTENT, answer
 from onggi.api.routes.containers import terminal_size
 from onggi.api.wire import stream_type
 from onggi.containers.options import ExecOptions
+from onggi.containers.request import ExecStart, convert
 from onggi.errors import InvalidArgument
 
 Json = Any
@@ -25,30 +26,16 @@ async def create(engine: Engine, request: Request) -> Answer:
     return answer({"Id": await engine.containers.exec_create(request.params["id"], body)}, 201)
 
 
-def _console_size(body: Json) -> tuple[int, int] | None:
-    size = body.get("ConsoleSize")
-    if not size:
-        return None
-    if not (
-        isinstance(size, list) and len(size) == 2 and all(type(n) is int and 0 <= n < 1 << 16 for n in size)
-    ):
-        raise InvalidArgument("invalid ConsoleSize: expected [height, width]")
-    return (size[0], size[1]) if any(size) else None
-
-
 async def start(engine: Engine, request: Request) -> Answer:
     """POST /exec/{id}/start: detached, or the connection leaves HTTP."""
-    body = await request.json(optional=True) or {}
-    if not isinstance(body, dict):
-        raise InvalidArgument("invalid JSON: expected an object")
-    tty = bool(body.get("Tty"))
-    size = _console_size(body) if request.api_version >= (1, 42) else None
-    options = ExecOptions(detach=bool(body.get("Detach")), tty=tty, size=size)
+    body = convert(shape_exec(await request.json(optional=True), request.api_version), ExecStart)
+    size = body.console_size if any(body.console_size or ()) else None
+    options = ExecOptions(detach=body.detach, tty=body.tty, size=size)
     if options.detach:
         await engine.containers.exec_start(request.params["id"], options, None)
         return Response(200)
     # The start's own word counts, not the exec's: docker-py asks for frames of an exec with a terminal.
-    hijack = request.hijack(stream_type(tty, request.api_version))
+    hijack = request.hijack(stream_type(body.tty, request.api_version))
     await engine.containers.exec_start(request.params["id"], options, hijack)
     return None
 
