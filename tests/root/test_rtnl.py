@@ -201,9 +201,69 @@ def test_a_redirection_is_what_nft_would_have_made(room):
         redirect(filter_, "names", "127.0.0.11", 53, targets)
     shown = nft.run(["list", "ruleset"]).output.decode()
     nft.run(["flush", "ruleset"])
-    made = "table ip names {\n chain out {\n  type nat hook output priority -100; policy accept;\n"
-    for name, port in targets.items():
-        made += f"  ip daddr 127.0.0.11 {name} dport 53 dnat to 127.0.0.11:{port}\n"
-    nft.apply(made + " }\n}\n")
+    asked = [f"{name} dport 53 {name} dport set {port}" for name, port in targets.items()]
+    answered = [f"{name} sport {port} {name} sport set 53" for name, port in targets.items()]
+    answered.insert(1, "icmp type destination-unreachable @th,240,16 4053 @th,240,16 set 53")
+    chains = [
+        ("ask", "raw", ["ip daddr != 127.0.0.11 accept", *asked]),
+        ("answer", "mangle", ["ip saddr != 127.0.0.11 accept", *answered]),
+    ]
+    made = "".join(
+        f" chain {name} {{\n  type filter hook output priority {priority}; policy accept;\n"
+        + "".join(f"  {rule}\n" for rule in rules)
+        + " }\n"
+        for name, priority, rules in chains
+    )
+    nft.apply(f"table ip names {{\n{made}}}\n")
     assert shown == nft.run(["list", "ruleset"]).output.decode()
     assert "4054" in shown
+
+
+TRACKING = """table ip guard {
+ chain in {
+  type filter hook input priority 0; policy drop;
+  ct state established,related accept
+  ct state new meta l4proto { tcp, udp } accept
+ }
+ chain out {
+  type filter hook output priority 0; policy drop;
+  ct state new,established,related accept
+ }
+}
+"""
+
+
+@pytest.mark.parametrize("firewall", ["", TRACKING], ids=["alone", "beside a firewall that keeps track"])
+def test_a_redirection_leads_there_and_back(room, ours, firewall):
+    ours.change([rtnl.set_up("lo")])
+    nft.apply(firewall)
+    servers = [socket.socket(socket.AF_INET, kind) for kind in (socket.SOCK_DGRAM, socket.SOCK_STREAM)]
+    for server in servers:
+        server.bind(("127.0.0.11", 0))
+        server.settimeout(30)
+    servers[1].listen()
+    ports = {name: server.getsockname()[1] for name, server in zip(("udp", "tcp"), servers, strict=True)}
+    with Netlink(netlink.NETFILTER) as filter_:
+        redirect(filter_, "names", "127.0.0.11", 53, ports)
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
+        client.connect(("127.0.0.11", 53))
+        client.settimeout(30)
+        client.send(b"question")
+        question, peer = servers[0].recvfrom(100)
+        servers[0].sendto(question + b"!", peer)
+        assert client.recv(100) == b"question!"
+        servers[0].close()
+        client.send(b"nobody hears")
+        with pytest.raises(ConnectionRefusedError):
+            client.recv(100)
+    with socket.create_connection(("127.0.0.11", 53), 30) as client:
+        client.sendall(b"x" * 100_000)
+        client.shutdown(socket.SHUT_WR)
+        accepted, _ = servers[1].accept()
+        with accepted:
+            received = b"".join(iter(lambda: accepted.recv(1 << 16), b""))
+            accepted.sendall(received)
+        assert client.makefile("rb").read() == received == b"x" * 100_000
+    servers[1].close()
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection(("127.0.0.11", 53), 30)
