@@ -24,7 +24,7 @@ import threading
 import time
 from pathlib import Path
 
-from engines import RealEngine, wait_until
+from engines import engine_at, wait_until
 from flood import MEGABYTE, PRINT, attach_run, expected, lines_of
 from soak import HOST, Api, attach_once, descriptors, launcher_of, rss_kb
 
@@ -383,14 +383,8 @@ def main() -> int:
     parser.add_argument("--write", type=Path)
     options = parser.parse_args()
     counts = counts_of(options.rounds, options.megabytes, options.clients)
-    with tempfile.TemporaryDirectory(dir="/var/tmp") as directory:
-        engine = RealEngine(Path(directory))
-        try:
-            engine.start()
-            engine.import_busybox()
-            rows = abuse(engine, counts, options.seed, print)
-        finally:
-            engine.destroy()
+    with tempfile.TemporaryDirectory(dir="/var/tmp") as directory, engine_at(Path(directory)) as engine:
+        rows = abuse(engine, counts, options.seed, print)
     command = f"sudo python3 tests/abuse.py --rounds {options.rounds} --megabytes {options.megabytes}"
     text = table(rows, options.seed, command)
     print(text)

@@ -225,6 +225,18 @@ class RealEngine:
         return not pids
 
 
+@contextlib.contextmanager
+def engine_at(directory: Path, *options: str) -> Iterator[RealEngine]:
+    """An engine of the caller's own, which serves and has the image busybox; gone at the end."""
+    engine = RealEngine(directory, *options)
+    try:
+        engine.start()
+        engine.import_busybox()
+        yield engine
+    finally:
+        engine.destroy()
+
+
 def _thaw(directory: str) -> None:
     for name, value in [("freezer.state", "THAWED"), ("cgroup.freeze", "0")]:
         with contextlib.suppress(OSError), open(os.path.join(directory, name), "r+") as file:

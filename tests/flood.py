@@ -17,7 +17,7 @@ import threading
 import time
 from pathlib import Path
 
-from engines import RealEngine
+from engines import engine_at
 from soak import Api, launcher_of, processes_of, rss_kb
 
 LINE = 1000
@@ -225,14 +225,8 @@ def main() -> int:
     parser.add_argument("--megabytes", type=int, default=64)
     parser.add_argument("--write", type=Path)
     options = parser.parse_args()
-    with tempfile.TemporaryDirectory() as directory:
-        engine = RealEngine(Path(directory))
-        try:
-            engine.start()
-            engine.import_busybox()
-            facts = prove(engine, options.megabytes)
-        finally:
-            engine.destroy()
+    with tempfile.TemporaryDirectory() as directory, engine_at(Path(directory)) as engine:
+        facts = prove(engine, options.megabytes)
     text = report(facts, options.megabytes)
     print(text)
     if options.write:

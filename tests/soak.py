@@ -23,7 +23,7 @@ import threading
 import time
 from pathlib import Path
 
-from engines import RealEngine, wait_until
+from engines import engine_at, wait_until
 
 KINDS = ("mounts", "groups", "processes", "namespaces", "descriptors", "files")
 HOST = {"NetworkMode": "none"}
@@ -329,14 +329,8 @@ def main() -> int:
     parser.add_argument("--write", type=Path)
     options = parser.parse_args()
     asked = (options.rounds, options.at_once, options.execs, options.cycles)
-    with tempfile.TemporaryDirectory() as directory:
-        engine = RealEngine(Path(directory))
-        try:
-            engine.start()
-            engine.import_busybox()
-            rows = soak(engine, dict(zip(LOADS, asked, strict=True)), options.seed, print)
-        finally:
-            engine.destroy()
+    with tempfile.TemporaryDirectory() as directory, engine_at(Path(directory)) as engine:
+        rows = soak(engine, dict(zip(LOADS, asked, strict=True)), options.seed, print)
     text = table(rows, options.seed)
     print(text)
     if options.write:

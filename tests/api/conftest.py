@@ -1,5 +1,6 @@
-"""``engine``: a real onggid with the image busybox, one for the whole suite; ``client``: docker-py on it;
-``run``: containers started by our CLI and then by docker's, ``ours``: by ours alone.
+"""``engine``: a real onggid with the image busybox, one for the whole suite; ``own``: one of the test's own;
+``client``: docker-py on the first; ``run``: containers started by our CLI and then by docker's, ``ours``: by
+ours alone.
 """
 
 import subprocess
@@ -7,19 +8,20 @@ import subprocess
 import pytest
 
 from disks import loop_disk
-from engines import RealEngine
+from engines import engine_at
 from runner import Runner
 
 
 @pytest.fixture(scope="session")
 def engine(tmp_path_factory):
-    engine = RealEngine(tmp_path_factory.mktemp("engine"))
-    try:
-        engine.start()
-        engine.import_busybox()
+    with engine_at(tmp_path_factory.mktemp("engine")) as engine:
         yield engine
-    finally:
-        engine.destroy()
+
+
+@pytest.fixture
+def own(tmp_path):
+    with engine_at(tmp_path) as engine:
+        yield engine
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ import tarfile
 
 import pytest
 
-from engines import RealEngine, wait_until
+from engines import engine_at, wait_until
 
 OPERATIONS, SEED = 200, 1
 NEAR = 1_000_000
@@ -71,13 +71,8 @@ class Operations:
 
 @pytest.fixture(scope="module")
 def own(tmp_path_factory):
-    engine = RealEngine(tmp_path_factory.mktemp("disk"))
-    try:
-        engine.start()
-        engine.import_busybox()
+    with engine_at(tmp_path_factory.mktemp("disk")) as engine:
         yield engine
-    finally:
-        engine.destroy()
 
 
 def accounts(engine):

@@ -5,18 +5,7 @@ import shutil
 
 import pytest
 
-from engines import RealEngine, wait_until
-
-
-@pytest.fixture
-def own(tmp_path):
-    engine = RealEngine(tmp_path)
-    try:
-        engine.start()
-        engine.import_busybox()
-        yield engine
-    finally:
-        engine.destroy()
+from engines import wait_until
 
 
 def fsck(engine, *flags):

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from docker_registry import free_port
-from engines import BOOT, DEADLINE_S, ONGGI, RealEngine
+from engines import BOOT, DEADLINE_S, ONGGI, engine_at
 
 TLS = Path(__file__).parents[1] / "unit/tls"
 FILES = [f"--tlscacert={TLS}/ca.pem", f"--tlscert={TLS}/server.pem", f"--tlskey={TLS}/server.pem"]
@@ -26,16 +26,10 @@ def listening(tmp_path_factory):
     """An engine that listens everywhere; its ports."""
     directory = tmp_path_factory.mktemp("listening")
     port, metrics = free_port(), free_port()
-    engine = RealEngine(
-        directory, f"--host=tcp://127.0.0.1:{port}", f"--host=unix://{directory}/shared.sock", "--group=29",
-        "--tlsverify", *FILES, f"--metrics-addr=127.0.0.1:{metrics}",
-    )  # fmt: skip
-    try:
-        engine.start()
-        engine.import_busybox()
+    options = [f"--host=tcp://127.0.0.1:{port}", f"--host=unix://{directory}/shared.sock", "--group=29"]
+    options += ["--tlsverify", *FILES, f"--metrics-addr=127.0.0.1:{metrics}"]
+    with engine_at(directory, *options) as engine:
         yield engine, port, metrics
-    finally:
-        engine.destroy()
 
 
 def docker(engine, port, *flags):

@@ -5,7 +5,7 @@ import secrets
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from engines import RealEngine, wait_until
+from engines import engine_at, wait_until
 
 LOOK = "grep -E '^(Uid|Gid|Groups|Cap...|NoNewPrivs|Seccomp|Seccomp_filters):' /proc/self/status"
 MARK = "--"
@@ -50,10 +50,7 @@ def test_every_process_of_a_container_has_the_same_rights(engine, asked):
 
 def test_rights_outlive_the_engine(tmp_path_factory):
     """What is exec'd in a container of an earlier engine, and its health checks, are confined as before."""
-    engine = RealEngine(tmp_path_factory.mktemp("later"))
-    try:
-        engine.start()
-        engine.import_busybox()
+    with engine_at(tmp_path_factory.mktemp("later")) as engine:
         client = engine.client()
         container = client.containers.run(
             "busybox", "sleep 1000", detach=True, network_mode="none", healthcheck=CHECK, user="user"
@@ -66,8 +63,6 @@ def test_rights_outlive_the_engine(tmp_path_factory):
         assert container.exec_run(["sh", "-c", LOOK]).output.decode() == before
         assert probes_of(container)[-1]["Output"] == before
         client.close()
-    finally:
-        engine.destroy()
     assert "Seccomp:\t2" in before
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from engines import RealEngine
+from engines import engine_at
 from specification import OPERATIONS, problems
 from specification_cases import CASES, ELSEWHERE, NOT_OFFERED, REFUSED, Case, refused
 from specification_walk import Walk, broken
@@ -20,17 +20,12 @@ RECORDED = json.loads((Path(__file__).parent / "deviations.json").read_text())
 @pytest.fixture(scope="module")
 def walk(tmp_path_factory):
     directory = tmp_path_factory.mktemp("walk")
-    engine = RealEngine(directory)
-    try:
-        engine.start()
-        engine.import_busybox()
+    with engine_at(directory) as engine:
         walk = Walk(str(engine.socket), directory)
         engine.kill()  # what is shared runs already, and a second engine has found it
         engine.start()
         yield walk
         walk.close()
-    finally:
-        engine.destroy()
 
 
 def test_every_status_has_a_case():

@@ -5,18 +5,13 @@ import sys
 
 import pytest
 
-from engines import DEADLINE_S, RealEngine
+from engines import DEADLINE_S, engine_at
 
 
 @pytest.fixture(scope="module")
 def copying(tmp_path_factory):
-    engine = RealEngine(tmp_path_factory.mktemp("copying"), "--storage-driver", "copy")
-    try:
-        engine.start()
-        engine.import_busybox()
+    with engine_at(tmp_path_factory.mktemp("copying"), "--storage-driver", "copy") as engine:
         yield engine
-    finally:
-        engine.destroy()
 
 
 def run(engine, *arguments):

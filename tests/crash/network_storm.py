@@ -29,7 +29,7 @@ if __name__ == "__main__":
     for folder in ("tests", "src"):
         sys.path.insert(0, str(HERE.parents[2] / folder))
 
-from engines import DEADLINE_S, RealEngine, wait_until  # noqa: E402
+from engines import DEADLINE_S, RealEngine, engine_at, wait_until  # noqa: E402
 from onggi.kernel import rtnl  # noqa: E402
 from onggi.kernel.netlink import Netlink  # noqa: E402
 from running_engine import UnixConnection  # noqa: E402
@@ -173,17 +173,11 @@ def main() -> int:
         own = ["unshare", "--mount", "--net", "--propagation", "private", sys.executable, *sys.argv]
         os.execvp(own[0], own)
     subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
-    with tempfile.TemporaryDirectory() as root:
-        engine = RealEngine(Path(root))
-        try:
-            engine.start()
-            engine.import_busybox()
-            began = time.monotonic()
-            storm = Storm(engine, given.containers, given.clients, kills=given.kills, seed=given.seed)
-            play(engine, storm)
-            seconds = time.monotonic() - began
-        finally:
-            engine.destroy()
+    with tempfile.TemporaryDirectory() as root, engine_at(Path(root)) as engine:
+        began = time.monotonic()
+        storm = Storm(engine, given.containers, given.clients, kills=given.kills, seed=given.seed)
+        play(engine, storm)
+        seconds = time.monotonic() - began
     text = (
         f"`tests/crash/network_storm.py --containers {given.containers} --clients {given.clients} --kills "
         f"{given.kills} --seed {given.seed}`: {round(seconds)} s on Linux {os.uname().release}.\n\n"

@@ -9,7 +9,7 @@ import subprocess
 import pytest
 from network_storm import Storm, links, play
 
-from engines import RealEngine, wait_until
+from engines import RealEngine, engine_at, wait_until
 from onggi.kernel import rtnl
 from onggi.kernel.netlink import Netlink
 
@@ -18,13 +18,10 @@ CONTAINERS, CLIENTS = 60, 12  # more by network_storm.py: docs/proofs/network-st
 
 @pytest.fixture
 def engine(tmp_path):
-    engine = RealEngine(tmp_path)
     try:
-        engine.start()
-        engine.import_busybox()
-        yield engine
+        with engine_at(tmp_path) as engine:
+            yield engine
     finally:
-        engine.destroy()
         with Netlink() as netlink:
             ours = [link.name for link in rtnl.links(netlink) if link.kind == "bridge"]
             netlink.change([rtnl.delete_link(name) for name in ours if name.startswith(("br-", "onggi"))])

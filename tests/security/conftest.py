@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from engines import DEADLINE_S, RealEngine
+from engines import DEADLINE_S, RealEngine, engine_at
 
 SOURCE = Path(__file__).resolve().parents[2] / "src"
 BOOT = """
@@ -25,14 +25,11 @@ SECRET = "canary of the host"
 def engine(tmp_path_factory):
     """Started under umask 0, with debug messages on."""
     old = os.umask(0)
-    engine = RealEngine(tmp_path_factory.mktemp("engine"), "--debug")
     try:
-        engine.start()
-        engine.import_busybox()
-        yield engine
+        with engine_at(tmp_path_factory.mktemp("engine"), "--debug") as engine:
+            yield engine
     finally:
         os.umask(old)
-        engine.destroy()
 
 
 class Command:
