@@ -290,9 +290,7 @@ class Supervisor:
         """The group of a run that another engine began, perhaps below another parent."""
         with contextlib.suppress(OSError):
             return os.readlink(f"{run_dir}/cgroup")
-        # What monitors wrote before decision 0113.
-        earlier = _read_json(f"{run_dir}/state.json").get("cgroup")
-        return earlier or f"{self.cgroup_parent}/c/{container_id}"
+        return f"{self.cgroup_parent}/c/{container_id}"
 
     def ended_execs(self, container_id: str, run: int) -> dict[str, int]:
         """Exit codes of execs that ended while no engine listened, from a run whose monitor is gone."""
