@@ -1,6 +1,6 @@
 """Clients as no engine wants them: very many, slow ones, ones that hang, and large loads; others are served.
 
-    sudo python3 tests/abuse.py --rounds 10000 --seed 1 --megabytes 2000 --write docs/proofs/abuse.md
+    sudo python3 tests/abuse.py --rounds 10000 --seed 1 --megabytes 2000 --table docs/proofs/abuse.md
 
 ``--rounds`` is how often clients attach to and resize one terminal; the other loads follow from it. Memory,
 descriptors and threads of onggid, of the launcher and of the monitor of a container that is always there are
@@ -8,7 +8,6 @@ counted before and after each load. While each goes on, other requests are made 
 slowest is noted: no figure is asserted, that they are answered is. tests/api/test_abuse.py is the short form.
 """
 
-import argparse
 import contextlib
 import hashlib
 import io
@@ -24,8 +23,10 @@ import threading
 import time
 from pathlib import Path
 
+import private_world
+import proofs
 from engines import engine_at, wait_until
-from flood import MEGABYTE, PRINT, attach_run, expected, lines_of
+from flood import MEGABYTE, PRINT, Beside, attach_run, drained, expected, lines_of
 from soak import HOST, Api, attach_once, descriptors, launcher_of, rss_kb
 
 KEEPER = "keeper"
@@ -56,12 +57,12 @@ class Footprint:
         )
 
 
-class Others(threading.Thread):
+class Others(Beside):
     """Requests of everyday, one after another, while a load goes on: the slowest of each, in seconds."""
 
     def __init__(self, engine) -> None:
         super().__init__()
-        self.engine, self.done = engine, threading.Event()
+        self.engine = engine
         self.slowest: dict[str, float] = {}
         self.failures: list[str] = []
         self.count = 0
@@ -93,14 +94,6 @@ class Others(threading.Thread):
         begun = self.count
         wait_until(lambda: self.count > begun + 1 or self.failures, "answers to others", 120)
         assert not self.failures, self.failures
-
-    def __enter__(self):
-        self.start()
-        return self
-
-    def __exit__(self, *_) -> None:
-        self.done.set()
-        self.join()
 
 
 def request(engine, text, body=b""):
@@ -162,11 +155,7 @@ def slow_readers(engine, others, count, chance):
     others.has_gone_round()
     assert all(state(api, container)["Running"] for _, _, container in attached)
     for sock, frames, container in attached:
-        digest = hashlib.sha256()
-        for kind, payload in frames:
-            if kind == 1:
-                digest.update(payload)
-        assert digest.hexdigest() == expected(CHATTER), container
+        assert drained(frames)[0] == expected(CHATTER), container
         sock.close()
         api.call("DELETE", f"/containers/{container}", query="?force=1")
     for sock in hanging:
@@ -342,12 +331,10 @@ def settled(engine, before):
     return Footprint(engine)
 
 
-def table(rows, seed, command) -> str:
+def table(rows, given) -> str:
     """The proof as Markdown."""
     lines = [
-        "# Clients as no engine wants them",
-        "",
-        f"`{command}`, seed {seed}, on Linux {platform.release()} with {os.cpu_count()} cores.",
+        f"{proofs.command(given)} on Linux {platform.release()} with {os.cpu_count()} cores.",
         "Before → after each load, behind a warm-up: resident memory in MB, open descriptors and threads of",
         "onggid, of the launcher and of the monitor of one container that was there all the time; and the",
         "slowest, in seconds, of other requests that were made one after another meanwhile.",
@@ -375,21 +362,12 @@ def counts_of(rounds, megabytes, clients):
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--rounds", type=int, default=100)
-    parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--clients", type=int, default=200)
-    parser.add_argument("--megabytes", type=int, default=100)
-    parser.add_argument("--write", type=Path)
-    options = parser.parse_args()
-    counts = counts_of(options.rounds, options.megabytes, options.clients)
+    given = proofs.parser(rounds=100, megabytes=100, clients=200, seed=1).parse_args()
+    private_world.enter()
+    counts = counts_of(given.rounds, given.megabytes, given.clients)
     with tempfile.TemporaryDirectory(dir="/var/tmp") as directory, engine_at(Path(directory)) as engine:
-        rows = abuse(engine, counts, options.seed, print)
-    command = f"sudo python3 tests/abuse.py --rounds {options.rounds} --megabytes {options.megabytes}"
-    text = table(rows, options.seed, command)
-    print(text)
-    if options.write:
-        options.write.write_text(text)
+        rows = abuse(engine, counts, given.seed, print)
+    proofs.publish(given, "Clients as no engine wants them", table(rows, given))
     return 0 if all(after.has_no_more_than(before) for _, _, _, before, after, _ in rows) else 1
 
 

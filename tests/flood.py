@@ -1,11 +1,10 @@
 """A container that prints a great deal: whole and in order at its client and in its log, with flat memory.
 
-    sudo python3 tests/flood.py --megabytes 1000 --write docs/proofs/streams.md
+    sudo python3 tests/flood.py --megabytes 1000 --table docs/proofs/streams.md
 
 Lines are numbered and 1000 bytes long. tests/api/test_streams.py is the short form.
 """
 
-import argparse
 import hashlib
 import json
 import platform
@@ -17,6 +16,8 @@ import threading
 import time
 from pathlib import Path
 
+import private_world
+import proofs
 from engines import engine_at
 from soak import Api, launcher_of, processes_of, rss_kb
 
@@ -67,12 +68,28 @@ def attach_run(engine, command, **host):
     return sock, frames, json.loads(early)["Id"]
 
 
-class Watch(threading.Thread):
+class Beside(threading.Thread):
+    """A thread that goes on until ``done``, which the end of its ``with`` block sets."""
+
+    def __init__(self) -> None:
+        super().__init__(daemon=True)
+        self.done = threading.Event()
+
+    def __enter__(self):
+        self.start()
+        return self
+
+    def __exit__(self, *_) -> None:
+        self.done.set()
+        self.join()
+
+
+class Watch(Beside):
     """The largest RSS, in kB, of onggid, of any monitor, and of this client, while it runs."""
 
     def __init__(self, engine) -> None:
-        super().__init__(daemon=True)
-        self.engine, self.done = engine, threading.Event()
+        super().__init__()
+        self.engine = engine
         self.most = {"monitor": 0, "onggid": 0, "client": 0}
         self.launcher = launcher_of(engine)
 
@@ -90,13 +107,16 @@ class Watch(threading.Thread):
         except (OSError, ValueError):
             return
 
-    def __enter__(self):
-        self.start()
-        return self
 
-    def __exit__(self, *_) -> None:
-        self.done.set()
-        self.join()
+def drained(frames):
+    """sha256 of what comes on standard output until the stream ends, and the status if one comes."""
+    digest, status = hashlib.sha256(), None
+    for kind, payload in frames:
+        if kind == 1:
+            digest.update(payload)
+        elif kind == 4:
+            status = json.loads(payload)
+    return digest.hexdigest(), status
 
 
 def flood(engine, megabytes, **log):
@@ -105,15 +125,10 @@ def flood(engine, megabytes, **log):
     with Watch(engine) as watch:
         begun = time.monotonic()
         sock, frames, container = attach_run(engine, ["awk", PRINT % lines_of(megabytes)], **options)
-        digest, status = hashlib.sha256(), None
-        for kind, payload in frames:
-            if kind == 1:
-                digest.update(payload)
-            elif kind == 4:
-                status = json.loads(payload)
+        digest, status = drained(frames)
         seconds = time.monotonic() - begun
         sock.close()
-    return digest.hexdigest(), status, seconds, container, watch.most
+    return digest, status, seconds, container, watch.most
 
 
 def logged(engine, container):
@@ -152,14 +167,11 @@ def stalled(engine):
         action()
         times[name] = time.monotonic() - begun
     assert api.call("GET", f"/containers/{container}/json")["State"]["Running"]
-    digest = hashlib.sha256()
-    for kind, payload in frames:
-        if kind == 1:
-            digest.update(payload)
+    digest, _ = drained(frames)
     api.close()
     sock.close()
     remove(engine, container)
-    return times, digest.hexdigest() == expected(megabytes)
+    return times, digest == expected(megabytes)
 
 
 def remove(engine, container) -> None:
@@ -190,7 +202,7 @@ def prove(engine, megabytes):
     return facts
 
 
-def report(facts, megabytes) -> str:
+def report(facts, given) -> str:
     def memory(most):
         return ", ".join(f"{who} {kilobytes / 1024:.1f} MB" for who, kilobytes in most.items())
 
@@ -208,10 +220,8 @@ def report(facts, megabytes) -> str:
         ("most memory (RSS), rotating", True, memory(facts["memory rotated"])),
     ]  # fmt: skip
     lines = [
-        f"# {megabytes} MB of output",
-        "",
-        f"`sudo python3 tests/flood.py --megabytes {megabytes}`, Linux {platform.release()}: numbered lines",
-        f"of 1000 bytes. onggid has {facts['onggid idle'] / 1024:.1f} MB before the first of them.",
+        f"{proofs.command(given)} on Linux {platform.release()}: numbered lines of 1000 bytes.",
+        f"onggid has {facts['onggid idle'] / 1024:.1f} MB before the first of them.",
         "",
         "| what | holds | |",
         "|---|---|---|",
@@ -221,17 +231,11 @@ def report(facts, megabytes) -> str:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--megabytes", type=int, default=64)
-    parser.add_argument("--write", type=Path)
-    options = parser.parse_args()
+    given = proofs.parser(megabytes=64).parse_args()
+    private_world.enter()
     with tempfile.TemporaryDirectory() as directory, engine_at(Path(directory)) as engine:
-        facts = prove(engine, options.megabytes)
-    text = report(facts, options.megabytes)
-    print(text)
-    if options.write:
-        options.write.parent.mkdir(exist_ok=True)
-        options.write.write_text(text)
+        text = report(prove(engine, given.megabytes), given)
+    proofs.publish(given, f"{given.megabytes} MB of output", text)
     return 1 if "**no**" in text else 0
 
 

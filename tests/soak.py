@@ -1,12 +1,11 @@
 """Many containers and execs, one after another and at once; afterwards nothing is there that was not before.
 
-    sudo python3 tests/soak.py --rounds 1000 --at-once 100 --execs 5000 --write docs/proofs/leaks.md
+    sudo python3 tests/soak.py --rounds 1000 --at-once 100 --execs 5000 --table docs/proofs/leaks.md
 
 ``Census`` is what an engine holds of the machine: mounts, control groups, processes (zombies too), namespaces
 of these, descriptors of onggid and launcher, and its files. tests/api/test_leaks.py is the short form.
 """
 
-import argparse
 import collections
 import contextlib
 import glob
@@ -23,6 +22,8 @@ import threading
 import time
 from pathlib import Path
 
+import private_world
+import proofs
 from engines import engine_at, wait_until
 
 KINDS = ("mounts", "groups", "processes", "namespaces", "descriptors", "files")
@@ -296,14 +297,13 @@ def soak(engine, counts, seed, say=lambda text: None):
     return rows
 
 
-def table(rows, seed) -> str:
+def table(rows, given) -> str:
     """The proof as Markdown."""
     lines = [
-        "# Nothing is left behind",
-        "",
-        f"`sudo python3 tests/soak.py` on Linux {platform.release()}, seed {seed}. Counted before, behind a",
-        "warm-up, and after each load: mounts in the engine's namespace, control groups, processes with",
-        "zombies, their namespaces, descriptors of onggid and launcher, files of data root and exec root.",
+        f"{proofs.command(given)} on Linux {platform.release()}.",
+        "Counted before, behind a warm-up, and after each load: mounts in the engine's namespace, control",
+        "groups, processes with zombies, their namespaces, descriptors of onggid and launcher, files of data",
+        "root and exec root.",
         "",
         "| load | count | s | " + " | ".join(KINDS) + " | onggid MB | launcher MB | left over |",
         "|---|---:|---:|" + "---:|" * len(KINDS) + "---:|---:|---|",
@@ -320,22 +320,12 @@ def table(rows, seed) -> str:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--rounds", type=int, default=50)
-    parser.add_argument("--at-once", type=int, default=10)
-    parser.add_argument("--execs", type=int, default=50)
-    parser.add_argument("--cycles", type=int, default=50)
-    parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--write", type=Path)
-    options = parser.parse_args()
-    asked = (options.rounds, options.at_once, options.execs, options.cycles)
+    given = proofs.parser(rounds=50, at_once=10, execs=50, cycles=50, seed=1).parse_args()
+    private_world.enter()
+    asked = (given.rounds, given.at_once, given.execs, given.cycles)
     with tempfile.TemporaryDirectory() as directory, engine_at(Path(directory)) as engine:
-        rows = soak(engine, dict(zip(LOADS, asked, strict=True)), options.seed, print)
-    text = table(rows, options.seed)
-    print(text)
-    if options.write:
-        options.write.parent.mkdir(exist_ok=True)
-        options.write.write_text(text)
+        rows = soak(engine, dict(zip(LOADS, asked, strict=True)), given.seed, print)
+    proofs.publish(given, "Nothing is left behind", table(rows, given))
     return 1 if any(after.left(before) for *_, before, after in rows) else 0
 
 

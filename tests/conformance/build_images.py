@@ -22,7 +22,7 @@ sys.path[:0] = [str(HERE), str(HERE.parent), str(HERE.parents[1] / "src")]
 from build_cases import CASES  # noqa: E402
 from dockerd import docker_engine  # noqa: E402
 
-from conftest import enter_private_world  # noqa: E402
+import private_world  # noqa: E402
 from engines import RealEngine, busybox_tar  # noqa: E402
 
 OF_CONTAINERS = ("etc/hosts", "etc/hostname", "etc/resolv.conf", "etc/mtab", ".dockerenv")
@@ -107,7 +107,7 @@ def main():
     parser.add_argument("--dockerd-root", type=Path, required=True, metavar="DIR")
     parser.add_argument("--only", default="")
     asked = parser.parse_args()
-    enter_private_world()
+    private_world.enter()
     with tempfile.TemporaryDirectory(prefix="builds-") as place, contextlib.ExitStack() as stack:
         theirs = stack.enter_context(docker_engine(asked.dockerd_root, Path(place, "dockerd"), *OPTIONS))
         engine = RealEngine(Path(place, "onggi"))

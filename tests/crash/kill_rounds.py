@@ -35,6 +35,8 @@ from consistency import Consistency, comm  # noqa: E402
 from container_clients import KINDS, TASK_CODE, ContainerClient, Known, lines  # noqa: E402
 from tally import ANY, Tally  # noqa: E402
 
+import private_world  # noqa: E402
+import proofs  # noqa: E402
 from running_engine import RunningEngine, engine_in, gone, kill, wait_for  # noqa: E402
 
 CLIENTS, STEPS, SPREAD_S, KEPT = 3, 6, 1.2, 6
@@ -290,10 +292,10 @@ class Rounds:
         return wrong
 
 
-def table(told: str, counts: collections.Counter[str], tally: Tally, seconds: float) -> str:
+def facts(counts: collections.Counter[str], tally: Tally) -> list[tuple[str, int]]:
     """What was counted."""
     names = {name.removeprefix("do_") for name in dir(ContainerClient) if name.startswith("do_")}
-    facts = [
+    return [
         ("rounds that agreed", counts["rounds"]),
         ("operations", sum(counts[name] for name in names)),
         *((name, counts[name]) for name in ("unanswered", "answers of 5xx", "monitors killed")),
@@ -302,17 +304,7 @@ def table(told: str, counts: collections.Counter[str], tally: Tally, seconds: fl
         ("rounds whose point was not reached", sum(tally.missed.values())),
         ("engines killed at rest, while a container ended", tally.kills["at rest"]),
         ("jobs that ended with a disagreement", counts["jobs that failed"]),
-    ]  # fmt: skip
-    lines_ = [
-        f"{told}: {round(seconds)} s on Linux {os.uname().release}.",
-        "",
-        "| what | count |",
-        "|---|---:|",
-        *(f"| {name} | {value} |" for name, value in facts),
-        "",
-        tally.table(),
     ]
-    return "\n".join(lines_)
 
 
 def play(
@@ -344,8 +336,7 @@ def play_at_once(rounds: int, seed: int, jobs: int) -> tuple[collections.Counter
         children = []
         for job in range(jobs):
             numbers = [str(rounds * edge // jobs) for edge in (job, job + 1)]
-            command = ["unshare", "--mount", "--net", "--propagation", "private", sys.executable, str(HERE)]
-            command += ["--seed", str(seed), "--share", *numbers, f"{directory}/{job}"]
+            command = [sys.executable, HERE, "--seed", str(seed), "--share", *numbers, f"{directory}/{job}"]
             children.append(subprocess.Popen(command))
         try:
             counts["jobs that failed"] = sum(child.wait() != 0 for child in children)
@@ -365,26 +356,20 @@ def play_at_once(rounds: int, seed: int, jobs: int) -> tuple[collections.Counter
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--rounds", type=int, default=15)
-    parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--jobs", type=int, default=1)
-    parser.add_argument("--table", type=Path)
+    parser = proofs.parser(rounds=15, seed=1, jobs=1)
     parser.add_argument("--share", nargs=3, help=argparse.SUPPRESS)
     given = parser.parse_args()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # the engines go as well
     if given.share:
+        private_world.enter()
         first, end, path = given.share
         with tempfile.TemporaryDirectory() as root:
             play(Path(root), range(int(first), int(end)), given.seed, (), Path(path))
         return 0
     began = time.monotonic()
     counts, tally = play_at_once(given.rounds, given.seed, given.jobs)
-    told = f"`tests/crash/kill_rounds.py --rounds {given.rounds} --seed {given.seed} --jobs {given.jobs}`"
-    text = table(told, counts, tally, time.monotonic() - began)
-    print(text)
-    if given.table:
-        given.table.write_text("# Containers survive kills\n\n" + text)
+    text = f"{proofs.told(given, began)}.\n\n{proofs.counts(facts(counts, tally))}\n{tally.table()}"
+    proofs.publish(given, "Containers survive kills", text)
     return 1 if counts["jobs that failed"] else 0
 
 

@@ -8,7 +8,6 @@ enters private namespaces by itself.
 
 from __future__ import annotations
 
-import argparse
 import collections
 import contextlib
 import http.client
@@ -29,6 +28,8 @@ if __name__ == "__main__":
     for folder in ("tests", "src"):
         sys.path.insert(0, str(HERE.parents[2] / folder))
 
+import private_world  # noqa: E402
+import proofs  # noqa: E402
 from engines import DEADLINE_S, RealEngine, engine_at, wait_until  # noqa: E402
 from onggi.kernel import rtnl  # noqa: E402
 from onggi.kernel.netlink import Netlink  # noqa: E402
@@ -161,34 +162,17 @@ def play(engine: RealEngine, storm: Storm) -> None:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--containers", type=int, default=300)
-    parser.add_argument("--clients", type=int, default=16)
-    parser.add_argument("--kills", type=int, default=40)
-    parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--table", type=Path)
+    parser = proofs.parser(containers=300, clients=16, kills=40, seed=1)
     given = parser.parse_args()
-    if "ONGGI_HERE" not in os.environ:
-        os.environ["ONGGI_HERE"] = "1"
-        own = ["unshare", "--mount", "--net", "--propagation", "private", sys.executable, *sys.argv]
-        os.execvp(own[0], own)
-    subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
+    private_world.enter()
     with tempfile.TemporaryDirectory() as root, engine_at(Path(root)) as engine:
         began = time.monotonic()
         storm = Storm(engine, given.containers, given.clients, kills=given.kills, seed=given.seed)
         play(engine, storm)
-        seconds = time.monotonic() - began
-    text = (
-        f"`tests/crash/network_storm.py --containers {given.containers} --clients {given.clients} --kills "
-        f"{given.kills} --seed {given.seed}`: {round(seconds)} s on Linux {os.uname().release}.\n\n"
-        "| what | count |\n|---|---:|\n"
-        + "".join(f"| {name} | {count} |\n" for name, count in sorted(storm.counts.items()))
-        + "| starts that failed | 0 |\n| addresses given out twice | 0 |\n"
-        "| links, rules, endpoints left | 0 |\n"
-    )
-    print(text)
-    if given.table:
-        given.table.write_text("# A network through a storm\n\n" + text)
+    left = ("starts that failed", "addresses given out twice", "links, rules, endpoints left")
+    rows = [*sorted(storm.counts.items()), *((what, 0) for what in left)]
+    text = f"{proofs.told(given, began)}.\n\n{proofs.counts(rows)}"
+    proofs.publish(given, "A network through a storm", text)
     return 0
 
 

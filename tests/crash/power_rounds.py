@@ -9,11 +9,9 @@ root; enters private namespaces by itself.
 
 from __future__ import annotations
 
-import argparse
 import collections
 import os
 import random
-import subprocess
 import sys
 import tempfile
 import time
@@ -27,6 +25,8 @@ if __name__ == "__main__":
 from fake_registry import FakeRegistry  # noqa: E402
 from image_clients import ImageClient, Known, fsck, judge  # noqa: E402
 
+import private_world  # noqa: E402
+import proofs  # noqa: E402
 from disks import PowerDisk, mounted, power_disk  # noqa: E402
 from running_engine import RunningEngine, engine_in, wait_for  # noqa: E402
 
@@ -118,36 +118,24 @@ class Outage:
         assert not wrong, f"seed {self.seed}, {cut.image.name} behind {flushes} flushes:\n" + "\n".join(wrong)
 
 
-def table(cuts: int, seed: int, counts: collections.Counter[str], seconds: float) -> str:
+def facts(counts: collections.Counter[str]) -> list[tuple[str, int]]:
     """What was counted."""
     own = ("cuts", "promises", "writes kept", "writes lost")
-    work = sum(count for name, count in counts.items() if name not in own)
-    rows = [
+    return [
         ("power cuts", counts["cuts"]),
-        ("operations", work),
+        ("operations", sum(count for name, count in counts.items() if name not in own)),
         ("unflushed writes that the disk had", counts["writes kept"]),
         ("unflushed writes that it had lost", counts["writes lost"]),
         ("promises looked at", counts["promises"]),
         ("promises broken, findings of fsck", 0),
     ]
-    told = f"`tests/crash/power_rounds.py --cuts {cuts} --seed {seed}`: {round(seconds)} s on "
-    told += f"Linux {os.uname().release}."
-    lines = [f"| {name} | {count} |" for name, count in rows]
-    return "\n".join([told, "", "| what | count |", "|---|---:|", *lines, ""])
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--cuts", type=int, default=20)
-    parser.add_argument("--seed", type=int, default=1)
+    parser = proofs.parser(cuts=20, seed=1)
     parser.add_argument("--without", default="", help="put a step out of force, such as store.sync.tree")
-    parser.add_argument("--table", type=Path)
     given = parser.parse_args()
-    if "ONGGI_HERE" not in os.environ:
-        os.environ["ONGGI_HERE"] = "1"
-        own = ["unshare", "--mount", "--net", "--propagation", "private", sys.executable, *sys.argv]
-        os.execvp(own[0], own)
-    subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
+    private_world.enter()
     began = time.monotonic()
     counts: collections.Counter[str] = collections.Counter()
     for part in range(0, given.cuts, 20):
@@ -156,10 +144,8 @@ def main() -> int:
             outage.play(min(20, given.cuts - part), given.without)
             counts.update(outage.counts)
             print(dict(counts), flush=True)
-    text = table(given.cuts, given.seed, counts, time.monotonic() - began)
-    print(text)
-    if given.table:
-        given.table.write_text("# Nothing promised is lost with the power\n\n" + text)
+    text = f"{proofs.told(given, began)}.\n\n{proofs.counts(facts(counts))}"
+    proofs.publish(given, "Nothing promised is lost with the power", text)
     return 0
 
 

@@ -10,11 +10,9 @@ Needs root; enters private namespaces by itself.
 
 from __future__ import annotations
 
-import argparse
 import collections
 import os
 import random
-import subprocess
 import sys
 import tempfile
 import time
@@ -31,6 +29,8 @@ from fake_registry import FakeRegistry  # noqa: E402
 from image_clients import ImageClient, fsck, left_over, thin_out  # noqa: E402
 from tally import ANY, Tally  # noqa: E402
 
+import private_world  # noqa: E402
+import proofs  # noqa: E402
 from running_engine import RunningEngine, engine_in, wait_for  # noqa: E402
 
 CLIENTS, STEPS, SPREAD_S, KEPT = 3, 8, 2.0, 5
@@ -129,35 +129,18 @@ def play(root: Path, rounds: int, seed: int, points: Sequence[str] = (), without
     raise AssertionError("no engine")
 
 
-def table(rounds: int, seed: int, game: Rounds, seconds: float) -> str:
-    """How often the engine died where, and what it was doing."""
-    operations = sum(count for name, count in game.counts.items() if name not in ("kills", "refusals"))
-    told = (
-        f"`tests/crash/store_rounds.py --rounds {rounds} --seed {seed}`: {round(seconds)} s on Linux "
-        f"{os.uname().release}, {operations} operations, {game.counts['kills']} kills, 0 disagreements."
-    )
-    return f"{told}\n\n{game.tally.table()}"
-
-
 def main() -> int:
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--rounds", type=int, default=40)
-    parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--table", type=Path)
+    parser = proofs.parser(rounds=40, seed=1)
     parser.add_argument("--without", default="", help="put a step out of force, such as store.lease.protect")
     given = parser.parse_args()
-    if "ONGGI_HERE" not in os.environ:
-        os.environ["ONGGI_HERE"] = "1"
-        own = ["unshare", "--mount", "--net", "--propagation", "private", sys.executable, *sys.argv]
-        os.execvp(own[0], own)
-    subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
+    private_world.enter()
     began = time.monotonic()
     with tempfile.TemporaryDirectory() as root:
         game = play(Path(root), given.rounds, given.seed, (), given.without)
-    text = table(given.rounds, given.seed, game, time.monotonic() - began)
-    print(text)
-    if given.table:
-        given.table.write_text("# The store survives kills\n\n" + text)
+    operations = sum(count for name, count in game.counts.items() if name not in ("kills", "refusals"))
+    found = f"{operations} operations, {game.counts['kills']} kills, 0 disagreements"
+    text = f"{proofs.told(given, began)}, {found}.\n\n{game.tally.table()}"
+    proofs.publish(given, "The store survives kills", text)
     return 0
 
 

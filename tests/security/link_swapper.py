@@ -8,7 +8,6 @@ the tests enter private namespaces by themselves.
 
 from __future__ import annotations
 
-import argparse
 import collections
 import os
 import subprocess
@@ -19,6 +18,10 @@ import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
+sys.path.insert(0, str(HERE.parent))
+
+import proofs  # noqa: E402
+
 FILES = ("test_copies.py", "test_volumes.py", "test_archives.py", "test_hostile_roots.py")
 
 
@@ -47,21 +50,15 @@ def rows(report: ElementTree.Element, swaps: dict[str, list[int]]) -> list[str]:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rounds", type=int, default=1000)
-    parser.add_argument("--table", type=Path)
-    given = parser.parse_args()
+    given = proofs.parser(rounds=1000).parse_args()
     began = time.monotonic()
     with tempfile.TemporaryDirectory() as scratch:
         report, swaps, code = play(given.rounds, Path(scratch))
-    text = (
-        f"`tests/security/link_swapper.py --rounds {given.rounds}`: {round(time.monotonic() - began)} s on "
-        f"Linux {os.uname().release}.\n\n| test | names exchanged | s | result |\n|---|---:|---:|---|\n"
-    )
-    text += "".join(f"{row}\n" for row in rows(report, swaps))
-    print(text)
-    if given.table and not code:
-        given.table.write_text("# Links are swapped, and nothing gets out\n\n" + text)
+    head = "| test | names exchanged | s | result |\n|---|---:|---:|---|\n"
+    text = f"{proofs.told(given, began)}.\n\n{head}" + "".join(f"{row}\n" for row in rows(report, swaps))
+    if code:
+        given.table = None
+    proofs.publish(given, "Links are swapped, and nothing gets out", text)
     return code
 
 
