@@ -27,7 +27,7 @@ import private_world
 import proofs
 from engines import engine_at, wait_until
 from flood import MEGABYTE, PRINT, Beside, attach_run, drained, expected, lines_of
-from soak import HOST, Api, attach_once, descriptors, launcher_of, rss_kb
+from soak import HOST, Api, attach_once, descriptors, launcher_of, rested, rss_kb
 
 KEEPER = "keeper"
 CHATTER = 8  # megabytes: more than all buffers between a program and a client hold
@@ -309,6 +309,7 @@ def abuse(engine, counts, seed, say=lambda text: None):
     for name, load in LOADS.items():
         if not (count := counts[name]):
             continue
+        rested(engine)
         before = Footprint(engine)
         begun = time.monotonic()
         with Others(engine) as others:

@@ -28,6 +28,7 @@ from engines import engine_at, wait_until
 
 KINDS = ("mounts", "groups", "processes", "namespaces", "descriptors", "files")
 HOST = {"NetworkMode": "none"}
+SPARES = 2  # that an engine keeps, unless it is told otherwise
 
 
 class Api(http.client.HTTPConnection):
@@ -180,6 +181,25 @@ def rss_kb(pid):
     return int(line.split()[1])
 
 
+def rested(engine):
+    """Wait until the launcher has the spares that it keeps: what counts before must not be less than ever."""
+    wait_until(lambda: len(os.listdir(engine.exec_root / "waiting")) >= SPARES, "spares", 60)
+
+
+def at_rest(engine):
+    """The census while all spares are there and nothing changes from one look to the next."""
+    last = Census(engine)
+
+    def quiet():
+        nonlocal last
+        before, last = last, Census(engine)
+        return not (last.left(before) or before.left(last))
+
+    rested(engine)
+    wait_until(quiet, "an engine at rest", 60)
+    return last
+
+
 def settled(engine, before):
     """The census once nothing is left over; after a deadline, with whatever is."""
     found = Census(engine)
@@ -282,9 +302,7 @@ def soak(engine, counts, seed, say=lambda text: None):
     chance = random.Random(seed)
     for load in LOADS.values():
         load(engine, 8, chance)  # first uses of everything: pools, caches, modules
-    rows = []
-    time.sleep(1)
-    before = Census(engine)
+    rows, before = [], at_rest(engine)
     for name, load in LOADS.items():
         if not counts.get(name):
             continue

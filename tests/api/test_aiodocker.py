@@ -2,6 +2,7 @@
 
 import asyncio
 import secrets
+import time
 
 import aiodocker
 import pytest
@@ -27,7 +28,7 @@ def config(*command, **more):
 
 def test_a_life_with_its_events(engine):
     async def scenario(docker, name):
-        events = docker.events.subscribe()
+        events = docker.events.subscribe(since=str(int(time.time())))  # it asks in the background
         container = await docker.containers.create_or_replace(name, config("sh", "-c", "echo out; exit 3"))
         await container.start()
         assert await container.wait() == {"StatusCode": 3}

@@ -14,24 +14,28 @@ HELP = "Run '{} run --help' for more information"
 
 @pytest.fixture(autouse=True)
 def nothing_left(engine):
-    """Containers, mounts, groups and run directories are as before, a moment later."""
+    """No containers, mounts, groups and run directories are there that were not before, a moment later."""
     before = leftovers(engine)
+
+    def left():
+        return {what: found for what, those in leftovers(engine).items() if (found := those - before[what])}
+
     yield
     with contextlib.suppress(TimeoutError):
-        wait_until(lambda: leftovers(engine) == before, "nothing to be left behind", 30)
-    assert leftovers(engine) == before
+        wait_until(lambda: not left(), "nothing to be left behind", 30)
+    assert not left()
 
 
-def leftovers(engine) -> dict[str, list[str]]:
+def leftovers(engine) -> dict[str, set[str]]:
     groups = f"{engine.cgroup_parent}/c/*/"
     every = glob.glob(f"/sys/fs/cgroup/*{groups}") + glob.glob(f"/sys/fs/cgroup{groups}")
     spares = {Path(path).name for path in glob.glob(f"{engine.exec_root}/waiting/*")}  # come and go
     return {
-        "containers": engine.docker("ps", "-aq", "--no-trunc").stdout.decode().split(),
-        "mounts": Path("/proc/self/mountinfo").read_text().splitlines(),
-        "groups": [path for path in every if Path(path).name not in spares],
-        "run": glob.glob(f"{engine.exec_root}/containers/*"),
-        "data": glob.glob(f"{engine.data_root}/containers/*"),
+        "containers": set(engine.docker("ps", "-aq", "--no-trunc").stdout.decode().split()),
+        "mounts": set(Path("/proc/self/mountinfo").read_text().splitlines()),
+        "groups": {path for path in every if Path(path).name not in spares},
+        "run": set(glob.glob(f"{engine.exec_root}/containers/*")),
+        "data": set(glob.glob(f"{engine.data_root}/containers/*")),
     }
 
 

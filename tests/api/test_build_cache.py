@@ -247,7 +247,7 @@ def test_secrets_reach_steps_and_nothing_else(engine):
             for name in names:
                 path = os.path.join(directory, name)
                 if os.path.isfile(path) and not os.path.islink(path):
-                    with open(path, "rb") as file:
+                    with contextlib.suppress(FileNotFoundError), open(path, "rb") as file:  # spares go
                         assert secret.encode() not in file.read(), path
 
 

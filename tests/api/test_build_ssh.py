@@ -120,7 +120,7 @@ def ssh(tmp_path):
     (tmp_path / "ssh").chmod(0o755)
     subprocess.run(["mount", "--bind", tmp_path / "ssh", "/usr/bin/ssh"], check=True)
     yield log
-    subprocess.run(["umount", "/usr/bin/ssh"], check=True)
+    subprocess.run(["umount", "-l", "/usr/bin/ssh"], check=True)
 
 
 def test_git_is_reached_with_the_agent_and_hosts_of_the_person(engine, agents, ssh, tmp_path):

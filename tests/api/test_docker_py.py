@@ -1,5 +1,6 @@
 """docker-py and raw requests against a real engine."""
 
+import contextlib
 import json
 import os
 import secrets
@@ -184,11 +185,14 @@ def test_private_run_without_streams(engine):
     ],
 )
 def test_bad_bodies_leave_nothing(engine, client, body, status):
-    before = client.api.containers(all=True)
+    def there():
+        return {it["Id"] for it in client.api.containers(all=True)}
+
+    before = there()
     sock, answer = raw(engine, "POST /containers/create HTTP/1.1", body)
     sock.close()
     assert answer.startswith(b"HTTP/1.1 " + status)
-    assert client.api.containers(all=True) == before
+    assert there() <= before
 
 
 def test_ten_megabytes_of_headers(engine, client):
@@ -197,7 +201,8 @@ def test_ten_megabytes_of_headers(engine, client):
     with sock:
         sock.settimeout(DEADLINE_S)
         sock.connect(str(engine.socket))
-        sock.sendall(f"GET /info HTTP/1.1\r\nHost: x\r\n{filler}\r\n\r\n".encode())
+        with contextlib.suppress(BrokenPipeError):  # refused, it is not read for ever
+            sock.sendall(f"GET /info HTTP/1.1\r\nHost: x\r\n{filler}\r\n\r\n".encode())
         assert sock.recv(100).startswith(b"HTTP/1.1 431 ")
     assert client.ping()
 

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from docker_registry import free_port
-from engines import BOOT, DEADLINE_S, ONGGI, engine_at
+from engines import BOOT, DEADLINE_S, ONGGI, engine_at, wait_until
 
 TLS = Path(__file__).parents[1] / "unit/tls"
 FILES = [f"--tlscacert={TLS}/ca.pem", f"--tlscert={TLS}/server.pem", f"--tlskey={TLS}/server.pem"]
@@ -119,6 +119,8 @@ def figures(port):
 
 def test_metrics(listening):
     engine, _, port = listening
+    states = [f'engine_daemon_container_states_containers{{state="{it}"}}' for it in ("running", "stopped")]
+    wait_until(lambda: not any(figures(port)[it] for it in states), "the containers of other tests to go")
     before = figures(port)
     engine.docker("create", "--name", "counted", "busybox", "true", check=True)
     after = figures(port)

@@ -163,7 +163,7 @@ def test_a_name_server_of_ones_own_has_port_53(ours, network):  # noqa: F811
     name = network()
     web = ours.start(network=name)
     me = ours.start(network=name)
-    ours.exec(me, "nc -l -p 53 >/dev/null & sleep 0.2; netstat -ltn | grep -q ':53 ' && echo bound")
+    ours.exec(me, "nc -l -p 53 >/dev/null & until netstat -ltn | grep -q ':53 '; do sleep 0.05; done")
     assert web in resolved(ours, me, web)
 
 
@@ -212,4 +212,4 @@ def test_host_gateway(ours):
 def test_links_of_the_default_network(ours):
     web = ours.start("--expose", "80", network="bridge", command=["httpd", "-f", "-h", "/"])
     me = ours.start("--link", f"{web}:db", network="bridge")
-    wait_until(lambda: can_fetch(ours.engine, me, "http://db/etc/passwd"), "the linked server")
+    wait_until(lambda: can_fetch(ours.engine, me, "http://db/etc/passwd", 3), "the linked server")

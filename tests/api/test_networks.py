@@ -67,8 +67,9 @@ def links():
         return {entry.name for entry in rtnl.links(netlink)}
 
 
-def can_fetch(engine, name, url):
-    done = engine.docker("exec", name, "timeout", "3", "wget", "-q", "-O-", url)
+def can_fetch(engine, name, url, seconds=30):
+    """A page as a container sees it. Where none is expected, few ``seconds`` will do."""
+    done = engine.docker("exec", name, "timeout", str(seconds), "wget", "-q", "-O-", url)
     return done.stdout.decode().strip() if done.returncode == 0 else None
 
 
@@ -128,8 +129,8 @@ def test_neighbours_and_other_networks(ours, network):
     default = ours.start(network="bridge")
     address = addresses(ours.engine, server)[0]
     assert can_fetch(ours.engine, friend, f"http://{address}/")
-    assert can_fetch(ours.engine, stranger, f"http://{address}/") is None
-    assert can_fetch(ours.engine, default, f"http://{address}/") is None
+    assert can_fetch(ours.engine, stranger, f"http://{address}/", 3) is None
+    assert can_fetch(ours.engine, default, f"http://{address}/", 3) is None
 
 
 def test_unpublished_ports_are_closed_to_other_machines(ours, outside):
@@ -246,7 +247,7 @@ def test_connect_and_disconnect(run, network, engine):
     server = web(run, network=two)
     name = run.start(network=one)
     address = addresses(engine, server)[0]
-    assert can_fetch(engine, name, f"http://{address}/") is None
+    assert can_fetch(engine, name, f"http://{address}/", 3) is None
     engine.docker("network", "connect", "--ip", "10.96.0.77", "--alias", "other", two, name, check=True)
     assert can_fetch(engine, name, f"http://{address}/")
     shown = run.inspect(name)["NetworkSettings"]["Networks"][two]
@@ -259,7 +260,7 @@ def test_connect_and_disconnect(run, network, engine):
     assert run.exec(name, "ls /sys/class/net; ip route").split("\n")[0:2] == ["eth1", "lo"]
     assert "default via 10.96.0.1 dev eth1" in run.exec(name, "ip route")
     engine.docker("network", "disconnect", two, name, check=True)
-    assert can_fetch(engine, name, f"http://{address}/") is None
+    assert can_fetch(engine, name, f"http://{address}/", 3) is None
     assert run.inspect(name)["NetworkSettings"]["Networks"] == {}
     assert b"is not connected to network" in engine.docker("network", "disconnect", two, name).stderr
 
@@ -280,7 +281,7 @@ def test_containers_that_shall_not_talk(ours, network):
     server, other = web(ours, network=name), ours.start(network=name)
     address = addresses(ours.engine, server)[0]
     assert fetch(address, 80)
-    assert can_fetch(ours.engine, other, f"http://{address}/") is None
+    assert can_fetch(ours.engine, other, f"http://{address}/", 3) is None
 
 
 def test_the_bridge_has_the_name_that_was_asked_for(engine, network):
@@ -334,7 +335,7 @@ def test_bad_networks(engine, arguments, words):
     done = engine.docker("network", "create", *arguments, "bad")
     assert done.returncode != 0
     assert words in done.stderr.decode()
-    assert links() == before
+    assert links() <= before
     assert engine.docker("network", "ls", "-q").stdout == networks
 
 
@@ -418,7 +419,7 @@ def test_nothing_is_left(engine, network, ours):
     before = links()
     for _ in range(3):
         ours(network=name)
-    wait_until(lambda: links() == before, f"links: {links() - before}")
+    wait_until(lambda: links() <= before, f"links: {links() - before}")
     engine.docker("network", "rm", name, check=True)
     rules = subprocess.run(["nft", "list", "ruleset"], capture_output=True, text=True, check=True).stdout
     assert f"br-{name}" not in rules

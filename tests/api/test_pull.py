@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import threading
+import zlib
 
 import pytest
 from fake_registry import FakeRegistry, Reply
@@ -108,6 +109,8 @@ def test_one_who_leaves_takes_nothing_from_the_other(engine, fake):
     gate = Gate(fake, fake.tar, 1 << 20)
     first, second = pulling(engine, name), pulling(engine, name)
     assert gate.reached.wait(DEADLINE_S)
+    while b"Pulling from it" not in second.stdout.readline():  # what a client is told that came aboard
+        assert second.poll() is None
     first.send_signal(signal.SIGINT)
     first.communicate(timeout=DEADLINE_S)
     gate.go.set()
@@ -230,8 +233,12 @@ def other_layers(fake) -> None:
 
 
 def bomb(fake) -> None:
-    zeros = layer({"zeros": b""}) + bytes(2 << 30)
-    publish(fake, blobs=(gzip.compress(zeros, 9, mtime=0), fake.squeezed))
+    """More than a gigabyte of zeros, of which one piece is compressed: the others are like it."""
+    squeezer, zeros = zlib.compressobj(9, zlib.DEFLATED, 31), bytes(16 << 20)
+    begin, piece = (
+        squeezer.compress(it) + squeezer.flush(zlib.Z_FULL_FLUSH) for it in (layer({"zeros": b""}), zeros)
+    )
+    publish(fake, blobs=(begin + 80 * piece, fake.squeezed))
 
 
 def lying_size(fake) -> None:

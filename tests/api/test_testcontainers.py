@@ -44,6 +44,7 @@ def session(engine, volume, **settings):
         "TESTCONTAINERS_HOST_OVERRIDE": "127.0.0.1",
         "TESTCONTAINERS_CONNECTION_MODE": "docker_host",
         "TC_POOLING_INTERVAL": "0.05",
+        "TC_MAX_TRIES": "1200",
         **settings,
     }
     pipe = subprocess.PIPE

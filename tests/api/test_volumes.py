@@ -285,7 +285,7 @@ def test_events(engine, client, run, volume):
             "events", "--since", begin, "--until", client.info()["SystemTime"], "--format", "json"
         )
         found = [json.loads(line) for line in done.stdout.splitlines()]
-        return [event for event in found if event["Type"] == "volume"]
+        return [event for event in found if event["Type"] == "volume" and event["Actor"]["ID"] == volume]
 
     wait_until(lambda: len(told()) >= 4, "four events")
     create, mount, unmount, destroy = told()
@@ -315,7 +315,7 @@ def test_image_mounts(run, engine, filled):
 
 def test_disk_usage_and_references(engine, run, volume):
     name = run.start("-v", f"{volume}:/v")
-    run.exec(name, "dd if=/dev/zero of=/v/file bs=1k count=200 2>/dev/null; sync")
+    run.exec(name, "dd if=/dev/zero of=/v/file bs=1k count=200 conv=fsync 2>/dev/null")
     rows = json.loads(engine.docker("system", "df", "-v", "--format", "json", check=True).stdout)["Volumes"]
     [row] = [row for row in rows if row["Name"] == volume]
     assert row["Links"] == "1"
@@ -324,10 +324,10 @@ def test_disk_usage_and_references(engine, run, volume):
 
 
 def test_nothing_is_mounted_by_the_engine(engine, run, volume, tmp_path):
-    before = Path("/proc/self/mountinfo").read_text()
+    before = set(Path("/proc/self/mountinfo").read_text().splitlines())
     engine.docker("volume", "create", "-o", "type=tmpfs", "-o", "device=tmpfs", volume, check=True)
     run.start("-v", f"{volume}:/t", "-v", "/data")
-    assert Path("/proc/self/mountinfo").read_text() == before
+    assert set(Path("/proc/self/mountinfo").read_text().splitlines()) <= before
 
 
 def test_our_volume_commands(engine, ours, volume, tmp_path):

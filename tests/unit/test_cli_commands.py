@@ -22,10 +22,10 @@ BOOT = (
     "from onggi.cli.main import main; sys.exit(main(sys.argv[1:]))"
 )
 IMAGE = "sha256:" + "b" * 64
-NOW = int(time.time())
+NOW = int(time.time())  # ages are of hours and more: both commands see the same
 CONTAINERS = [
     {
-        "Id": "a" * 64, "Names": ["/zen"], "Image": "busybox", "ImageID": IMAGE, "Created": NOW - 130,
+        "Id": "a" * 64, "Names": ["/zen"], "Image": "busybox", "ImageID": IMAGE, "Created": NOW - 7300,
         "Command": "sleep 600 with a long long command", "Labels": {"x": "y", "a": "b"}, "State": "running",
         "Ports": [
             {"IP": "0.0.0.0", "PrivatePort": 80, "PublicPort": 8080, "Type": "tcp"},

@@ -14,7 +14,7 @@ import pytest
 from fake_engine import FakeEngine
 from parity import OURS, Parity, on_terminal
 
-NOW = int(time.time())
+NOW = int(time.time())  # ages are of hours and more: both commands see the same
 ID, DIGEST = "sha256:" + "b" * 64, "sha256:" + "d" * 64
 SAVED = b"an archive, or so" * 100_000
 PULLED = [
@@ -51,9 +51,9 @@ IMAGES: list[dict[str, Any]] = [
     {"Id": "sha256:" + "e" * 64, "RepoTags": [], "RepoDigests": [], "Created": 0, "Size": 1234567890,
      "SharedSize": -1, "Containers": -1},
     {"Id": "sha256:" + "c" * 64, "RepoTags": ["<none>:<none>"], "RepoDigests": ["<none>@<none>"],
-     "Created": NOW - 100, "Size": 0, "SharedSize": -1, "Containers": -1},
+     "Created": NOW - 3700, "Size": 0, "SharedSize": -1, "Containers": -1},
     {"Id": "sha256:" + "f" * 64, "RepoTags": None, "RepoDigests": [f"only@{DIGEST}", f"only@{ID}"],
-     "Created": NOW - 200, "Size": 5, "SharedSize": -1, "Containers": 0, "Manifests": [
+     "Created": NOW - 11000, "Size": 5, "SharedSize": -1, "Containers": 0, "Manifests": [
          {"ID": "sha256:" + "1" * 64, "Available": True, "Kind": "image",
           "Size": {"Total": 1000, "Content": 500},
           "ImageData": {"Platform": {"os": "linux", "architecture": "amd64"}, "Containers": ["x"]}},
