@@ -235,6 +235,38 @@ def test_a_client_that_goes_cancels_what_only_serves_it():
     run(scene)
 
 
+def test_who_cleans_up_behind_a_client_is_not_cut_short():
+    """The end of what a client sends and the loss of its connection come one after the other."""
+    begun, cleaning, go_on = asyncio.Event(), asyncio.Event(), asyncio.Event()
+    cleaned = []
+
+    async def wait_for_ever(request):
+        request.until_eof = True
+        begun.set()
+        try:
+            await asyncio.get_running_loop().create_future()
+        finally:
+            cleaning.set()
+            await go_on.wait()
+            cleaned.append(True)
+
+    async def scene():
+        async with connected(wait_for_ever) as (site, client):
+            await send(client, b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+            await begun.wait()
+            (connection,) = site.connections
+            client.close()
+            await cleaning.wait()
+            connection._transport.abort()
+            while site.connections:
+                await asyncio.sleep(0)
+            go_on.set()
+            await asyncio.wait(site.tasks)
+
+    run(scene)
+    assert cleaned
+
+
 def test_a_client_that_goes_does_not_stop_a_change():
     begun, gone, done = asyncio.Event(), asyncio.Event(), asyncio.Event()
 

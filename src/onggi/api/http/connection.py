@@ -71,6 +71,7 @@ class Connection(asyncio.Protocol):
         self._lingered: int | None = None
         self._input_ended = False
         self._lost = False
+        self._left = False
         self._since = time.monotonic()
         self._peer: tuple[int, int, int] | None = None
         self._address = ""
@@ -213,6 +214,7 @@ class Connection(asyncio.Protocol):
         request = Request(head, body, self._peer)
         request.hijack_as, request.address = self._hijack, self._address
         self._request = request
+        self._left = False
         self._task = self._loop.create_task(self._serve(request))
         self._site.adopt(self._task)
         if self._input_ended:
@@ -228,8 +230,12 @@ class Connection(asyncio.Protocol):
     def _client_gone(self) -> None:
         if self._body is not None:
             self._body.fail(BodyError("unexpected EOF"))
-        if self._task is not None and self._request is not None and self._request.until_eof:
-            self._task.cancel()
+        if self._task is None or self._request is None or not self._request.until_eof or self._left:
+            return
+        # Once: the end of the input and the loss of the connection both come here, and what a handler does
+        # behind the first must not be cut short by the second.
+        self._left = True
+        self._task.cancel()
 
     async def _serve(self, request: Request) -> None:
         try:
