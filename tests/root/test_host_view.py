@@ -269,3 +269,20 @@ def test_what_cannot_be_shown(on_machine, path, category):
         return None
 
     assert on_machine(scenario) is True
+
+
+def test_what_another_process_watches_is_noticed(tmp_path):
+    """The walk's own process, which a machine with Python has, places the watches."""
+    syscalls.mount("opt", "/opt", "tmpfs", 0, "mode=755")
+    try:
+        scanner = Scanner(str(tmp_path / "masks.json"), ("/opt",))
+        os.mkdir("/opt/app")
+        scanner.whole()
+        assert not scanner._watched  # by this process
+        assert not scanner.dirty()
+        write("", "/opt/app/late", CANARY, 0o600)
+        assert scanner.dirty()
+        assert any(mask.path == "/opt/app/late" for mask in scanner.whole())
+        scanner.close()
+    finally:
+        syscalls.umount("/opt", 0)

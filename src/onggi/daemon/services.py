@@ -86,9 +86,8 @@ class Services:
 
     async def tidy(self) -> None:
         """Work that may wait: look at the machine's tree, delete what was put aside."""
-        await asyncio.to_thread(self.host_view.refresh)
-        await asyncio.to_thread(self.trash.empty)
-        await asyncio.to_thread(self._volume_trash.empty)
+        work = (self.host_view.refresh, self.trash.empty, self._volume_trash.empty)
+        await asyncio.gather(*map(asyncio.to_thread, work))
 
     def started_at_boot(self) -> int:
         """How many containers are to be started when the machine comes up."""

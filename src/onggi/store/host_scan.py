@@ -4,8 +4,9 @@ A directory is read again when its times changed. Trees that administrators chan
 (``host_rules.EXACT``) are read whole whenever inotify(7) reports anything there, so that a new or changed
 secret is hidden from the next start on.
 
-The whole is walked by a process of its own: it takes some ten megabytes that an engine would never get rid of
-again, and for as long as it goes on an engine would share its interpreter's lock with it.
+The whole is walked by a process of its own, which has a processor only while nobody else wants it: it takes
+some ten megabytes that an engine would never get rid of again, and for as long as it goes on an engine would
+share its interpreter's lock with it. It places the watches too, in the engine's inotify instance.
 """
 
 from __future__ import annotations
@@ -21,10 +22,9 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import onggi
-from onggi.errors import KernelError
-from onggi.kernel import syscalls
+from onggi.errors import KernelError, Unavailable
+from onggi.kernel import process, syscalls
 from onggi.kernel.files import write_atomic
-from onggi.kernel.process import spawn
 from onggi.store import host_rules
 from onggi.store.rootfs import Mask
 
@@ -46,32 +46,72 @@ class Directory(NamedTuple):
     children: list[str]  # names of directories
 
 
+class _Walker(NamedTuple):
+    """A process that walks, by its pid and when it started."""
+
+    pid: int
+    started: int
+
+    def lower(self) -> None:
+        """Let it have a processor only while nobody else wants it."""
+        self._schedule(os.SCHED_IDLE)
+
+    def raise_(self) -> None:
+        """Let it have its share: somebody waits for it."""
+        self._schedule(os.SCHED_OTHER)
+
+    def kill(self) -> None:
+        """End it; its masks are those that it has printed: none."""
+        if process.alive(self.pid, self.started):
+            with contextlib.suppress(ProcessLookupError):  # it ends just now
+                os.kill(self.pid, signal.SIGKILL)
+
+    def _schedule(self, policy: int) -> None:
+        if process.alive(self.pid, self.started):
+            with contextlib.suppress(OSError):  # it ends just now
+                os.sched_setscheduler(self.pid, policy, os.sched_param(0))
+
+
 class Scanner:
-    """Keeps the masks of the shown trees. Not thread-safe: one thread at a time."""
+    """Keeps the masks of the shown trees. One thread at a time, but for ``hurry`` and ``close``."""
 
     def __init__(
-        self, cache_path: str, shown: tuple[str, ...] = host_rules.SHOWN, but: tuple[str, ...] = ()
+        self, cache_path: str, shown: tuple[str, ...] = host_rules.SHOWN, watch_fd: int | None = None
     ) -> None:
-        """``but`` are trees below ``shown`` that somebody else reads."""
-        self._cache_path = cache_path
-        self._shown, self._but = shown, but
+        """``watch_fd`` is an inotify instance that somebody else reads."""
+        self._cache_path, self._shown = cache_path, shown
         self._known: dict[str, Directory] = {}
-        self._watch_fd = _inotify()
+        self._watch_fd = _inotify() if watch_fd is None else watch_fd
         self._watched: set[str] = set()
+        self._walker: _Walker | None = None
+        self._urgent = self._closed = False
 
     def close(self) -> None:
-        """Give the inotify descriptor back."""
-        if self._watch_fd >= 0:
-            os.close(self._watch_fd)
-            self._watch_fd = -1
+        """End a walk, whose masks nobody wants any more, and give the inotify descriptor back."""
+        self._closed = True
+        if self._walker:
+            self._walker.kill()
+        self._watch_no_more()
+
+    @property
+    def watches(self) -> bool:
+        """Whether changes in watched trees are noticed."""
+        return self._watch_fd >= 0
+
+    def hurry(self) -> None:
+        """Let no walk, of now or the next one, wait for other work. From any thread."""
+        self._urgent = True
+        if self._walker:
+            self._walker.raise_()
 
     def whole(self) -> list[Mask]:
-        """The masks of all shown trees."""
+        """The masks of all shown trees. Raises Unavailable if it is closed meanwhile."""
         found = self._scan_elsewhere()
-        if found is not None:
-            return self.again(found)
-        found = self.scan_and_save()
-        self._known = {}
+        if found is None and self._closed:
+            raise Unavailable("the machine is not walked any more: the engine ends")
+        if found is None:
+            found = self.scan_and_save()
+        self._known, self._urgent = {}, False
         return found
 
     def again(self, masks: Sequence[Mask]) -> list[Mask]:
@@ -85,23 +125,40 @@ class Scanner:
         return sorted(merged.values(), key=lambda mask: mask.path)
 
     def _scan_elsewhere(self) -> list[Mask] | None:
-        """What a process of its own finds in trees that are not watched; None where it cannot be started, or
-        was killed.
-        """
+        """What a process of its own finds; None where it cannot be started, or was killed."""
         package = os.path.dirname(os.path.dirname(os.path.abspath(onggi.__file__)))
-        argv = [sys.executable, "-I", "-c", _PROGRAM, package, self._cache_path, json.dumps(self._shown)]
+        fds = {3: self._watch_fd} if self._watch_fd >= 0 else {}
+        wish = [self._cache_path, json.dumps(self._shown), str(max([-1, *fds]))]
+        argv = [sys.executable, "-I", "-c", _PROGRAM, package, *wish]
         reading, writing = os.pipe2(os.O_CLOEXEC)
         with open(reading, "rb") as answer:
             try:
-                pid = spawn(argv, env={"LC_ALL": "C.UTF-8"}, fds={1: writing})
+                pid = process.spawn(argv, env={"LC_ALL": "C.UTF-8"}, fds={1: writing, **fds})
             except KernelError:
                 return None
             finally:
                 os.close(writing)
+            self._follow(pid)
             text = answer.read()
+        self._walker = None
         with contextlib.suppress(ChildProcessError):  # reaped by the engine
             os.waitpid(pid, 0)
-        return [Mask(*fields) for fields in json.loads(text)] if text else None
+        if not text:
+            return None
+        masks, watching = json.loads(text)
+        if not watching:
+            self._watch_no_more()
+        return [Mask(*fields) for fields in masks]
+
+    def _follow(self, pid: int) -> None:
+        with contextlib.suppress(KernelError):  # it ended at once
+            walker = self._walker = _Walker(pid, process.start_time(pid))
+            walker.lower()
+            # Behind the lowering: who hurries from here on finds a walker to be raised.
+            if self._urgent:
+                walker.raise_()
+            if self._closed:
+                walker.kill()
 
     def scan_and_save(self) -> list[Mask]:
         """The masks of all shown trees, with what an earlier engine found and for the next one."""
@@ -174,8 +231,6 @@ class Scanner:
         pending = [root]
         while pending:
             path = pending.pop()
-            if path in self._but:
-                continue
             try:
                 status = os.lstat(path)
             except OSError:
@@ -222,7 +277,13 @@ class Scanner:
             self._watched.add(path)
         except KernelError as error:
             if error.errno not in (errno.ENOENT, errno.ENOTDIR):
-                self.close()  # no watches left: from now on everything counts as changed
+                self._watch_no_more()
+
+    def _watch_no_more(self) -> None:
+        """Without watches everything counts as changed."""
+        if self._watch_fd >= 0:
+            os.close(self._watch_fd)
+            self._watch_fd = -1
 
 
 def _hides(entry: os.DirEntry[str]) -> bool:
@@ -265,8 +326,11 @@ def _rules_stamp() -> int:
         return 0
 
 
-def main(cache_path: str, shown: str) -> None:
-    """Scan once what is not watched and print the masks: the entry of a process that ends with its engine."""
+def main(cache_path: str, shown: str, watch_fd: str) -> None:
+    """Scan once and print the masks, and whether all is watched: the entry of a process that ends with its
+    engine.
+    """
     syscalls.prctl(syscalls.PR_SET_PDEATHSIG, signal.SIGKILL)
-    found = Scanner(cache_path, tuple(json.loads(shown)), but=host_rules.EXACT).scan_and_save()
-    sys.stdout.write(json.dumps([(mask.kind, mask.path) for mask in found]))
+    scanner = Scanner(cache_path, tuple(json.loads(shown)), int(watch_fd))
+    masks = [(mask.kind, mask.path) for mask in scanner.scan_and_save()]
+    sys.stdout.write(json.dumps([masks, scanner.watches]))
