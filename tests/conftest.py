@@ -16,7 +16,13 @@ TESTS = Path(__file__).parent
 ROOT_SUITES = {"contracts", "root", "api", "crash", "security"}
 SETUP_SUITE = "setup"  # needs root, and the machine's own network for packages
 
-hypothesis.settings.register_profile("onggi", derandomize=True, database=None, deadline=None)
+hypothesis.settings.register_profile(
+    "onggi",
+    derandomize=True,
+    database=None,
+    deadline=None,
+    suppress_health_check=[hypothesis.HealthCheck.too_slow],  # on a busy machine everything is
+)
 hypothesis.settings.load_profile("onggi")
 
 

@@ -1,11 +1,11 @@
 """Other people's tools as judges of images: Debian's docker-registry, skopeo and umoci, on loopback."""
 
 import contextlib
+import http.client
 import os
 import socket
 import stat
 import subprocess
-import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
@@ -47,7 +47,7 @@ def _answers(address: str) -> bool:
     try:
         with urllib.request.urlopen(f"http://{address}/v2/", timeout=DEADLINE_S):
             return True
-    except urllib.error.URLError:
+    except (OSError, http.client.HTTPException):
         return False
 
 

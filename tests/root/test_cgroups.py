@@ -11,6 +11,7 @@ import os
 import secrets
 import select
 import signal
+import time
 from collections.abc import Callable
 
 import pytest
@@ -261,17 +262,17 @@ def test_memory_limits_go_up_and_down_in_any_order(group):
 
 def test_cpu_quota_throttles(group, child):
     def burn():
-        begun = os.times().user
-        while os.times().user - begun < 0.08:
+        while time.process_time() < 0.01:
             sum(range(10_000))
 
-    group.apply({"cpu": {"quota": 4_000, "period": 20_000}})
+    # So little that a busy machine grants it, too: who gets less than the quota is never throttled.
+    group.apply({"cpu": {"quota": 1_000, "period": 50_000}})
     burner = child(burn)
     group.place(burner.pid)
     burner.ask()
     stats = group.stats()["cpu_stats"]
     assert stats["throttling_data"]["throttled_periods"] > 0
-    assert stats["cpu_usage"]["total_usage"] > 60_000_000
+    assert stats["cpu_usage"]["total_usage"] > 5_000_000
 
 
 def test_quota_and_period_change_together(group):

@@ -226,6 +226,10 @@ def test_names_like_whiteouts_are_no_deletions(place):
     assert place.changes() == ["A /.wh.a"]
 
 
+CHECKS_LEFT_OUT = [
+    HealthCheck.function_scoped_fixture,
+    HealthCheck.too_slow,
+]  # slow is the machine, not the data
 NAMES = st.sampled_from(["a", "d", "d/x", "d/m", "d/deep", "d/deep/z", "e", "e/x", "new", "new/n", "gone"])
 STEPS = st.tuples(
     st.sampled_from(["write", "mkdir", "remove", "link", "symlink", "chmod", "rename"]), NAMES, NAMES
@@ -253,7 +257,7 @@ def act(root, step):
             path.rename(root / other)
 
 
-@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40, suppress_health_check=CHECKS_LEFT_OUT)
 @given(steps=st.lists(STEPS, max_size=12))
 def test_any_changes_are_committed_whole(tmp_path_factory, steps):
     place = Place(tmp_path_factory.mktemp("place"))
@@ -264,7 +268,7 @@ def test_any_changes_are_committed_whole(tmp_path_factory, steps):
     assert again == wanted
 
 
-@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40, suppress_health_check=CHECKS_LEFT_OUT)
 @given(steps=st.lists(STEPS, max_size=12))
 def test_any_changes_of_a_copy_are_committed_whole(tmp_path_factory, steps):
     place = Place(tmp_path_factory.mktemp("place"))

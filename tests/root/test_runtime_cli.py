@@ -37,6 +37,11 @@ def subreaper():
             pass
 
 
+def children() -> set[int]:
+    """Those of this process; what an earlier test left is among them."""
+    return set(map(int, Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()))
+
+
 def status_of(pid: int) -> dict[str, str]:
     lines = Path(f"/proc/{pid}/status").read_text().splitlines()
     return {key: value.strip() for key, _, value in (line.partition(":") for line in lines)}
@@ -56,9 +61,9 @@ def test_a_life_from_create_to_delete(bundle, subreaper):
 
 
 def test_create_leaves_one_process(bundle, subreaper):
+    before = children()
     pid = bundle.create()
-    own = [int(p) for p in Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()]
-    assert own == [pid]
+    assert children() - before == {pid}
     assert Path(f"/proc/{pid}/task/{pid}/children").read_text() == ""
     assert json.loads(bundle("ps", "--format", "json", bundle.id).stdout) == [pid]
 
@@ -142,8 +147,14 @@ def test_preserved_descriptors_reach_the_program(bundle):
     reading, writing = os.pipe()
     os.write(writing, b"through\n")
     os.close(writing)
+    third = os.dup(3)  # this process's own
     os.dup2(reading, 3, inheritable=True)
-    done = bundle("run", "--preserve-fds", "1", bundle.id, pass_fds=(3,))
+    try:
+        done = bundle("run", "--preserve-fds", "1", bundle.id, pass_fds=(3,))
+    finally:
+        os.dup2(third, 3, inheritable=False)
+        os.close(third)
+        os.close(reading)
     assert done.stdout.splitlines()[0] == "through"
 
 

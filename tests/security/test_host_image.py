@@ -123,7 +123,10 @@ for directory, names, files in os.walk("/"):
         names[:] = [name for name in names if name not in ("proc", "sys")]
     for name in files:
         path = os.path.join(directory, name)
-        status = os.lstat(path)
+        try:
+            status = os.lstat(path)
+        except OSError:  # the machine goes on meanwhile
+            continue
         seen += 1
         if stat.S_ISREG(status.st_mode) and status.st_size < 65536 and status.st_ctime >= since:
             look(path)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from bundles import CAPABILITIES, REPOSITORY, Bundle, configuration
+from bundles import CAPABILITIES, REPOSITORY, Bundle, configuration, wait_ended
 
 SEALS = fcntl.F_SEAL_SEAL | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_WRITE
 SECRET = "canary of the host"
@@ -117,8 +117,12 @@ def test_cve_2016_9962_exec_shows_nothing_of_the_host(bundle):
     start(bundle, "/bin/sh", "-c", watch, capabilities=traced)
     for length in ("0", "0.05", "0.1", "0.3") * 3:
         bundle("exec", bundle.id, "/bin/sleep", length)
+    pid = bundle.state()["pid"]
     bundle("kill", bundle.id, "KILL")
-    seen = set(bundle.output().splitlines())
+    wait_ended(pid)
+    seen = {
+        line.rstrip("\n") for line in bundle.output().splitlines(True) if line.endswith("\n")
+    }  # whole ones
     own = {"/dev/null", str(bundle.directory / "output")}  # what the test gave it as standard streams
     foreign = {link for link in seen if link.startswith(("/tmp/", "/root", "/run", "/work", "/usr"))} - own
     assert "/" in seen
@@ -169,7 +173,9 @@ def test_cve_2025_52565_the_console_is_a_terminal_of_the_container(bundle, canar
     master = array.array("i", ancillary[0][2])[0]
     bundle("start", bundle.id)
     os.set_blocking(master, True)
-    text = os.read(master, 4096)
+    text = b""
+    while not text.endswith(b"\n"):
+        text += os.read(master, 4096)
     os.close(master)
     assert text.split() == [b"character", b"special", b"file", b"88"]
 
