@@ -27,7 +27,7 @@ import private_world
 import proofs
 from engines import engine_at, wait_until
 from flood import MEGABYTE, PRINT, Beside, attach_run, drained, expected, lines_of
-from soak import HOST, Api, attach_once, descriptors, launcher_of, rested, rss_kb
+from soak import HOST, Api, attach_once, descriptors, launcher_of, parent_of, rested, rss_kb
 
 KEEPER = "keeper"
 CHATTER = 8  # megabytes: more than all buffers between a program and a client hold
@@ -41,8 +41,7 @@ class Footprint:
         api = Api(engine.socket)
         pid = api.call("GET", f"/containers/{KEEPER}/json")["State"]["Pid"]
         api.close()
-        monitor = int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
-        pids = {"onggid": engine.process.pid, "launcher": launcher_of(engine), "monitor": monitor}
+        pids = {"onggid": engine.process.pid, "launcher": launcher_of(engine), "monitor": parent_of(pid)}
         self.memory = {who: rss_kb(pid) for who, pid in pids.items()}
         self.descriptors = {who: sum(descriptors(pid).values()) for who, pid in pids.items()}
         self.threads = {who: len(os.listdir(f"/proc/{pid}/task")) for who, pid in pids.items()}

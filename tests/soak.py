@@ -100,8 +100,18 @@ def processes_of(engine):
 
 
 def launcher_of(engine):
-    # A fork of it bears its name for a moment.
-    return min(pid for pid, name in processes_of(engine).items() if name == "onggi-launcher")
+    # A fork of it bears its name for a moment, and may have a lower number.
+    named = [pid for pid, name in processes_of(engine).items() if name == "onggi-launcher"]
+    [launcher] = [pid for pid in named if parent_of(pid) not in (0, *named)]
+    return launcher
+
+
+def parent_of(pid):
+    """The parent of a process, 0 where it has ended."""
+    try:
+        return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+    except OSError:
+        return 0
 
 
 def descriptors(pid):

@@ -1,5 +1,6 @@
 """Names: containers find each other, the machine's resolvers know the rest, closed networks ask nobody."""
 
+import contextlib
 import os
 import socket
 import struct
@@ -63,7 +64,7 @@ class Upstream:
                 client, _ = self._sockets[1].accept()
             except OSError:
                 return
-            with client:
+            with client, contextlib.suppress(ConnectionError):  # who asked may have had enough
                 size = int.from_bytes(client.recv(2), "big")
                 if not size:
                     return

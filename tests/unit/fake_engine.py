@@ -5,6 +5,7 @@ A route's answer is ``(status, object | bytes)`` or a function of the open conne
 
 from __future__ import annotations
 
+import contextlib
 import json
 import socket
 import threading
@@ -74,7 +75,8 @@ class FakeEngine:
             threading.Thread(target=self._connection, args=(connection,), daemon=True).start()
 
     def _connection(self, connection: socket.socket) -> None:
-        with connection, connection.makefile("rb") as stream:
+        # A client that ends before it has read all resets the connection.
+        with contextlib.suppress(ConnectionError), connection, connection.makefile("rb") as stream:
             while request := read_request(stream):
                 self.requests.append(request)
                 answer = self._answer(f"{request.method} {request.path}")
