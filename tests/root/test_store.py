@@ -5,6 +5,7 @@ import gzip
 import io
 import os
 import tarfile
+from errno import ENOSPC
 from pathlib import Path
 
 import pytest
@@ -145,6 +146,25 @@ def test_large_and_deep_trees_go_too(tmp_path):
             await it.snapshots.remove("c", durable=False)
             it.trash.close()
             assert it.files() == []
+
+    run(scenario)
+
+
+def test_a_removal_that_failed_is_tried_again(tmp_path):
+    async def scenario():
+        async with engine(tmp_path) as it:
+            root = await it.snapshots.prepare("c", await it.images.get("host"))
+            release = it.snapshots.release("c")
+
+            def fail(connection):
+                release.drop(connection)
+                raise KernelError("write", ENOSPC, "meta.db")
+
+            with pytest.raises(KernelError):
+                await it.snapshots.database.run(fail, durable=True)
+            assert await it.snapshots.rootfs("c") == root
+            await it.snapshots.remove("c")
+            assert it.snapshots.known() == it.files() == []
 
     run(scenario)
 

@@ -61,10 +61,9 @@ class Snapshots:
         self.database, self._layout, self._host, self._trash = database, layout, host, trash
         self.driver = driver
         self._layers: dict[str, str] = {}  # chain id -> directory
-        self._numbers: dict[str, int] = {}  # container id -> number
+        self._numbers: dict[str, int] = {}  # container id -> number, until its files are gone
         self._next = 1
         self._unpacking: set[int] = set()  # layers that have no row yet
-        self._leaving: set[int] = set()  # containers whose files are being deleted
         self._background: set[asyncio.Task[object]] = set()
 
     def recover(self) -> None:
@@ -155,12 +154,14 @@ class Snapshots:
             )
 
     def release(self, container_id: str) -> Release | None:
-        """``remove`` for a caller who drops the row together with his own; None if there is no snapshot."""
-        number = self._numbers.pop(container_id, None)
+        """``remove`` for a caller who drops the row together with his own; None if there is no snapshot.
+
+        Until ``discard`` nothing has changed: a transaction that failed may be tried again.
+        """
+        number = self._numbers.get(container_id)
         if number is None:
             return None
-        self._leaving.add(number)
-        return Release(lambda it: _drop(it, number), lambda: self._discard(number))
+        return Release(lambda it: _drop(it, number), lambda: self._discard(container_id, number))
 
     async def usage(self, container_id: str) -> int:
         """Bytes on disk that the container wrote. Raises NotFound."""
@@ -190,7 +191,7 @@ class Snapshots:
 
     def in_progress(self, number: int) -> bool:
         """Whether somebody is at work on a snapshot, so that files without a row are no fault."""
-        return number in self._unpacking | self._leaving or number in self._numbers.values()
+        return number in self._unpacking or number in self._numbers.values()
 
     def discard(self, numbers: Iterable[int]) -> None:
         """Have the files of layers deleted, whose rows are durably gone. From any thread."""
@@ -244,12 +245,12 @@ class Snapshots:
             self._layers[chain_id] = f"{self._layout.snapshot(row[0])}/fs"
         return self._layers[chain_id]
 
-    def _discard(self, number: int) -> None:
-        """Delete a small tree; put a large one aside for another thread."""
+    def _discard(self, container_id: str, number: int) -> None:
+        """Delete a small tree; put a large one aside for another thread. From any thread."""
         path = self._layout.snapshot(number)
         if not _remove_empty(path) and not trees.remove(path, _QUICK_ENTRIES):
             self._trash.put(path)
-        self._leaving.discard(number)
+        self._numbers.pop(container_id, None)
 
     def _abandon(self, path: str) -> None:
         try:
