@@ -1,11 +1,14 @@
 """What a request asks of every step: limits, networks, names, times; and what is refused by name."""
 
+import base64
+import contextlib
 import json
 import urllib.parse
 
 import pytest
 
 from builds import Builds, Done, Wire
+from docker_registry import DockerRegistry
 
 
 @pytest.fixture
@@ -131,5 +134,24 @@ def test_registry_credentials_of_a_wrong_shape(client):
     answer = client.api._post(url, headers={"X-Registry-Config": "!"})
     assert (answer.status_code, json.loads(answer.text)["message"]) == (
         400,
-        "X-Registry-Config must be base64 of a JSON object",
+        "invalid X-Registry-Config header: expected base64url of JSON",
     )
+
+
+def test_a_base_behind_a_password(engine, tmp_path):
+    """Each registry gets its own credentials, of those that the command sends for all it knows."""
+    with contextlib.closing(DockerRegistry(tmp_path / "registry", passwords=True)) as registry:
+        base, config = f"{registry.host}/base", ("--config", str(tmp_path / "config"))
+        words = ["login", "-u", "kim", "--password-stdin", registry.host]
+        engine.docker(*config, *words, input=b"s3cret", check=True)
+        engine.docker("tag", "busybox", base, check=True)
+        engine.docker(*config, "push", base, check=True)
+        engine.docker("rmi", base, check=True)
+        (tmp_path / "Dockerfile").write_text(f"FROM {base}\n")
+        build = ["build", "-q", str(tmp_path)]
+        assert b"no basic auth credentials" in engine.docker(*build).stderr
+        known = json.loads((tmp_path / "config/config.json").read_text())
+        known["auths"]["other.example"] = {"auth": base64.b64encode(b"kim:other").decode()}
+        (tmp_path / "config/config.json").write_text(json.dumps(known))
+        engine.docker(*config, *build, check=True)
+        engine.docker("rmi", base, check=True)

@@ -9,6 +9,7 @@ import msgspec
 
 from onggi.build.dockerfile import instructions as typed
 from onggi.errors import Forbidden, InvalidArgument, Unsupported
+from onggi.registry.credentials import Keyring
 
 Json = Any
 _EPOCH = "SOURCE_DATE_EPOCH"
@@ -55,7 +56,7 @@ class Ssh(msgspec.Struct, frozen=True, rename="pascal"):
 
 class Options(msgspec.Struct, frozen=True, kw_only=True):
     """The parameters of docker's ImageBuild. ``host`` has those of its HostConfig that limit each step;
-    ``auths`` are credentials by registry; ``details`` asks for what our own command shows; ``hidden`` are
+    ``keyring`` has its client's credentials; ``details`` asks for what our own command shows; ``hidden`` are
     names that came with the context and are not part of it; ``check``: say what is unwise, build nothing;
     ``explain``: say why steps were found or not, beside the last build of the same ``line``;
     ``verify``: build twice and compare, of which ``again`` is the second time;
@@ -76,7 +77,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     pull: bool = False
     squash: bool = False
     quiet: bool = False
-    auths: Mapping[str, Json] = {}
+    keyring: Keyring = Keyring()
     secrets: Mapping[str, bytes] = {}
     contexts: Mapping[str, str] = {}
     details: bool = False

@@ -12,7 +12,6 @@ from typing import Any, NamedTuple
 
 from onggi.build import cachefile
 from onggi.build.cachefile import Made
-from onggi.build.credentials import for_image
 from onggi.build.options import Options, Shared
 from onggi.build.state import State
 from onggi.build.workshop import Workshop
@@ -30,7 +29,7 @@ from onggi.oci.digest import chain_ids
 from onggi.oci.image import Image
 from onggi.oci.manifest import Descriptor, Manifest, check_image
 from onggi.oci.reference import Reference
-from onggi.registry.credentials import Keyring, for_registry
+from onggi.registry.credentials import Keyring
 from onggi.store.content import Lease
 
 Json = Any
@@ -185,4 +184,4 @@ def _history(document: Json) -> list[Json]:
 
 def _place(asked: Options, wanted: Shared) -> tuple[Reference, Keyring]:
     reference = references.parse(wanted.ref).with_default_tag()
-    return reference, for_registry(for_image(asked.auths, reference.domain), reference.domain)
+    return reference, asked.keyring

@@ -12,7 +12,6 @@ from onggi.build import changes
 from onggi.build.cache import key_of
 from onggi.build.comparing import described, differences
 from onggi.build.context import Place
-from onggi.build.credentials import for_image
 from onggi.build.dockerfile import instructions as typed
 from onggi.build.dockerfile.parser import parse_trigger
 from onggi.build.dockerfile.variables import StageScope, proxy_values
@@ -163,7 +162,7 @@ class Solver:
             reference.name,
             reference.digest or reference.tag,
             platform=str(platform or ""),
-            auth=for_image(self._asked.auths, reference.domain),
+            auth=self._asked.keyring,
         )
         async with aclosing(cast(Any, pulling)) as messages:
             async for message in messages:

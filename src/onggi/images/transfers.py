@@ -33,7 +33,7 @@ from onggi.oci import platform as platforms
 from onggi.oci import reference as references
 from onggi.oci.platform import Platform
 from onggi.oci.reference import Reference
-from onggi.registry.credentials import for_registry
+from onggi.registry.credentials import Keyring, for_registry
 from onggi.registry.settings import Settings
 from onggi.store.content import Content
 from onggi.store.layers import Layers
@@ -87,29 +87,30 @@ class Transfers:
         )
         return self._own.follow(object(), lambda it: self._whole(self._importer.run(chunks, wish, it)))
 
-    def pull(self, name: str, tag: str = "", *, platform: str = "", auth: str = "") -> AsyncIterator[Json]:
+    def pull(
+        self, name: str, tag: str = "", *, platform: str = "", auth: str | Keyring = ""
+    ) -> AsyncIterator[Json]:
         """Pull an image, or every tag of a repository where neither tag nor digest is given.
 
-        ``auth`` is a client's X-Registry-Auth. Raises InvalidArgument at once; the iterator raises what the
-        registry says, in docker's words.
+        ``auth`` is a client's X-Registry-Auth, or its keyring. Raises InvalidArgument at once; the iterator
+        raises what the registry says, in docker's words.
         """
         reference = _tagged(name, tag)
-        keyring = for_registry(auth, reference.domain)
+        keyring = auth if isinstance(auth, Keyring) else for_registry(auth, reference.domain)
         wish = PullWish(reference, platforms.parse(platform) if platform else None, keyring)
         if not reference.tag and not reference.digest:
-            return self._pull_all(wish, auth)
-        return self._pull(wish, auth)
+            return self._pull_all(wish)
+        return self._pull(wish)
 
-    def _pull(self, wish: PullWish, auth: str) -> AsyncIterator[Json]:
+    def _pull(self, wish: PullWish) -> AsyncIterator[Json]:
         """Two who want the same with the same rights share one pull."""
-        key = (wish.reference, wish.platform, auth)
-        return self._own.follow(key, lambda progress: self._puller.pull(wish, progress))
+        return self._own.follow(wish, lambda progress: self._puller.pull(wish, progress))
 
-    async def _pull_all(self, wish: PullWish, auth: str) -> AsyncIterator[Json]:
+    async def _pull_all(self, wish: PullWish) -> AsyncIterator[Json]:
         status = "Status: Image is up to date for"
         for tag in await self._puller.tags(wish):
             one = wish._replace(reference=msgspec.structs.replace(wish.reference, tag=tag))
-            async with aclosing(cast(Any, self._pull(one, auth))) as messages:
+            async with aclosing(cast(Any, self._pull(one))) as messages:
                 async for message in messages:
                     if not message.get("status", "").startswith("Status: "):
                         yield message

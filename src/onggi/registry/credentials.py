@@ -17,9 +17,7 @@ from onggi.errors import InvalidArgument
 from onggi.oci.reference import DEFAULT_DOMAIN
 
 Json = Any
-_MAX_HEADER = 64 << 10
 _MAX_FIELD = 16 << 10
-_MAX_HOSTS = 100
 _HUB = ("docker.io", "index.docker.io", "registry-1.docker.io")
 _BEARER = re.compile(r"[A-Za-z0-9._~+/-]+=*")
 
@@ -81,15 +79,13 @@ def for_registry(header: str, domain: str) -> Keyring:
 
 def for_registries(header: str) -> Keyring:
     """Read X-Registry-Config: credentials by address of registry. Raises InvalidArgument."""
-    document = _document(header, "X-Registry-Config")
-    if len(document) > _MAX_HOSTS:
-        raise InvalidArgument(f"invalid X-Registry-Config header: more than {_MAX_HOSTS} registries")
+    document = document_of(header, "X-Registry-Config")
     return Keyring({domain_of(host): _auth(it, "X-Registry-Config") for host, it in document.items()})
 
 
 def decode(header: str) -> AuthConfig:
     """Read X-Registry-Auth; nothing is anonymous. Raises InvalidArgument."""
-    return _auth(_document(header, "X-Registry-Auth"), "X-Registry-Auth")
+    return _auth(document_of(header, "X-Registry-Auth"), "X-Registry-Auth")
 
 
 def domain_of(address: str) -> str:
@@ -98,16 +94,13 @@ def domain_of(address: str) -> str:
     return DEFAULT_DOMAIN if host in _HUB else host
 
 
-def from_json(document: Json, what: str = "auth configuration") -> AuthConfig:
-    """The body of ``POST /auth``. Raises InvalidArgument."""
-    return _auth(document, what)
+def document_of(header: str, what: str) -> dict[str, Json]:
+    """The JSON object of a header in base64url, empty without one.
 
-
-def _document(header: str, what: str) -> dict[str, Json]:
+    Raises InvalidArgument, which does not tell what is in it.
+    """
     if not header:
         return {}
-    if len(header) > _MAX_HEADER:
-        raise InvalidArgument(f"invalid {what} header: longer than {_MAX_HEADER} bytes")
     padded = header.rstrip("=") + "=" * (-len(header.rstrip("=")) % 4)
     try:
         text = base64.b64decode(padded.translate({43: "-", 47: "_"}), altchars=b"-_", validate=True)
@@ -119,6 +112,11 @@ def _document(header: str, what: str) -> dict[str, Json]:
     if not isinstance(document, dict):
         raise InvalidArgument(f"invalid {what} header: expected an object")
     return document
+
+
+def from_json(document: Json, what: str = "auth configuration") -> AuthConfig:
+    """The body of ``POST /auth``. Raises InvalidArgument."""
+    return _auth(document, what)
 
 
 def _auth(document: Json, what: str) -> AuthConfig:

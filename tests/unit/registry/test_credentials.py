@@ -103,9 +103,7 @@ def test_cve_2021_41092_each_registry_gets_its_own():
     assert Keyring().of("docker.io") is None
 
 
-@pytest.mark.parametrize(
-    "document", [[], {"x": 7}, {"x": {"username": 7}}, {str(it): {} for it in range(101)}]
-)
+@pytest.mark.parametrize("document", [[], {"x": 7}, {"x": {"username": 7}}])
 def test_lists_of_registries_that_are_wrong(document):
     with pytest.raises(InvalidArgument):
         credentials.for_registries(header(document))

@@ -35,10 +35,10 @@ from onggi.api.router import Answer, Handler, Route
 from onggi.api.routes.answers import answer, told
 from onggi.api.wire import RAW_STREAM
 from onggi.build import policy
-from onggi.build.credentials import decode
 from onggi.build.options import Kept, Options, Shared, Ssh
 from onggi.build.policy import Rule
 from onggi.errors import InvalidArgument, NotFound, Unsupported
+from onggi.registry.credentials import document_of, for_registries
 
 Json = Any
 _NUMBERS = {
@@ -91,7 +91,7 @@ def options_of(request: Request) -> Options:
         pull=query.flag("pull"),
         squash=query.flag("squash"),
         quiet=query.flag("q"),
-        auths=decode(request.headers.get("x-registry-config", ""), "X-Registry-Config"),
+        keyring=for_registries(request.headers.get("x-registry-config", "")),
         secrets={name: _bytes(text) for name, text in own.secrets.items()},
         contexts=own.contexts,
         details=own.details,
@@ -128,7 +128,7 @@ class _Own(msgspec.Struct, rename="pascal"):
 
 def _own(header: str) -> _Own:
     try:
-        return msgspec.convert(decode(header, "X-Onggi-Build"), _Own)
+        return msgspec.convert(document_of(header, "X-Onggi-Build"), _Own)
     except msgspec.ValidationError:
         raise InvalidArgument("X-Onggi-Build has members of a wrong type") from None
 
