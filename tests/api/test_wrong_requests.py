@@ -35,6 +35,23 @@ def test_wrong_requests(engine, names, operation, body, status):
     assert (answer.status, bool(answer.message)) == (status, True), answer
 
 
+@pytest.mark.parametrize(
+    ("key", "value", "words"),
+    [
+        ("net.core.somaxconn", "x", "write /proc/sys/net/core/somaxconn: invalid argument"),
+        ("net.nosuch", "1", "open /proc/sys/net/nosuch: no such file or directory"),
+    ],
+)
+def test_a_sysctl_that_the_kernel_does_not_take(engine, key, value, words):
+    """dockerd has the words, behind its runtime's, and says 500."""
+    done = engine.docker("run", "--rm", "--network=none", "--sysctl", f"{key}={value}", "busybox", "true")
+    assert words in done.stderr.decode()
+    body = {"Image": "busybox", "HostConfig": {"NetworkMode": "none", "Sysctls": {key: value}}}
+    made = ask(str(engine.socket), "POST", "/containers/create", body).json()["Id"]
+    assert ask(str(engine.socket), "POST", f"/containers/{made}/start").status == 400
+    assert ask(str(engine.socket), "DELETE", f"/containers/{made}").status == 204
+
+
 def test_usage_of_one_kind_has_a_number_of_layers(engine):
     usage = ask(str(engine.socket), "GET", "/system/df?type=volume").json()
     assert usage["LayersSize"] == 0

@@ -368,6 +368,14 @@ def test_kill_without_the_kernels_help(part, child, monkeypatch):
     assert part.pids() == []
 
 
+def test_kill_of_a_group_that_another_removes_meanwhile(group, monkeypatch):
+    """Its list was read, and then it is not there any more."""
+    lists = iter([[1 << 22], []])
+    monkeypatch.setattr(type(group), "pids", lambda _: next(lists, []))
+    group.remove()
+    group.kill()
+
+
 def test_frozen_processes_stand_still_until_thawed(part, child):
     worker = child(lambda: 42)
     part.place(worker.pid)

@@ -209,6 +209,13 @@ class Group:
         return f"{directory}/cgroup.events", f"{directory}/cgroup.freeze", ("1", "0"), "frozen 1"
 
     def _kill_round(self, pids: list[int], deadline: float) -> None:
+        try:
+            self._kill_these(pids, deadline)
+        except KernelError as error:  # who is removed by another meanwhile has nobody left to kill
+            if error.errno not in tree.GONE or self.pids():
+                raise
+
+    def _kill_these(self, pids: list[int], deadline: float) -> None:
         unified = self.hierarchies.unified
         if unified and tree.has(unified.path + self.path, "cgroup.kill"):
             tree.write(f"{unified.path}{self.path}/cgroup.kill", "1")

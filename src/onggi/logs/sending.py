@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
-from onggi.errors import InvalidArgument, OnggiError, Unsupported
+from onggi.errors import InvalidArgument, Unsupported
 from onggi.logs.record import STDERR, Record
 
 SENDING = ("journald", "syslog")
@@ -60,13 +60,13 @@ def validate(driver: str, options: Mapping[str, str]) -> None:
 
 
 def check(driver: str, options: Mapping[str, str]) -> None:
-    """Refuse what this machine has nobody for. Raises OnggiError in docker's words."""
+    """Refuse what this machine has nobody for. Raises Unsupported in docker's words."""
     if driver == "journald" and not _is_socket(JOURNAL):
-        raise OnggiError("failed to initialize logging driver: journald is not enabled on this host")
+        raise Unsupported("failed to initialize logging driver: journald is not enabled on this host")
     if driver == "syslog":
         found = address(options)
         if found is None:
-            raise OnggiError("failed to initialize logging driver: Unix syslog delivery error")
+            raise Unsupported("failed to initialize logging driver: Unix syslog delivery error")
         if isinstance(found.where, str) and not os.path.exists(found.where):
             raise InvalidArgument(f"stat {found.where}: no such file or directory")
 

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import os
 
-from onggi.errors import InvalidArgument
+from onggi.errors import InvalidArgument, KernelError
 from onggi.kernel.syscalls import (
     CLONE_NEWIPC,
     CLONE_NEWNET,
@@ -47,9 +47,18 @@ def _namespace(name: str, parts: list[str]) -> int:
 
 
 def write(proc_fd: int, key: str, value: str) -> None:
-    """Write one parameter below ``proc_fd``, a procfs that nobody else could have mounted over."""
-    fd = openat2(proc_fd, f"sys/{check(key)}", os.O_WRONLY, 0, RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS)
+    """Write one parameter below ``proc_fd``, a procfs that nobody else could have mounted over.
+
+    Raises InvalidArgument for what the kernel does not have or take: a client chose it.
+    """
+    name = check(key)
+    try:
+        fd = openat2(proc_fd, f"sys/{name}", os.O_WRONLY, 0, RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS)
+    except KernelError as error:
+        raise InvalidArgument(f"open /proc/sys/{name}: {os.strerror(error.errno).lower()}") from None
     try:
         os.write(fd, value.encode())
+    except OSError as error:
+        raise InvalidArgument(f"write /proc/sys/{name}: {os.strerror(error.errno or 0).lower()}") from None
     finally:
         os.close(fd)

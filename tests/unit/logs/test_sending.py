@@ -6,7 +6,7 @@ import socket
 
 import pytest
 
-from onggi.errors import InvalidArgument, OnggiError, Unsupported
+from onggi.errors import InvalidArgument, Unsupported
 from onggi.logs import sending
 from onggi.logs.options import readable, validate
 from onggi.logs.reader import Reader, Selection
@@ -104,9 +104,9 @@ def test_addresses():
 def test_nobody_is_there(monkeypatch, tmp_path):
     monkeypatch.setattr(sending, "JOURNAL", str(tmp_path / "journal"))
     monkeypatch.setattr(sending, "LOCAL_SYSLOG", (str(tmp_path / "log"),))
-    with pytest.raises(OnggiError, match="journald is not enabled on this host"):
+    with pytest.raises(Unsupported, match="journald is not enabled on this host"):
         sending.check("journald", {})
-    with pytest.raises(OnggiError, match="Unix syslog delivery error"):
+    with pytest.raises(Unsupported, match="Unix syslog delivery error"):
         sending.check("syslog", {})
     with pytest.raises(InvalidArgument, match="stat /nosuch/x: no such file or directory"):
         sending.check("syslog", {"syslog-address": "unix:///nosuch/x"})
