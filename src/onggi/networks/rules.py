@@ -188,15 +188,16 @@ def _closed(rules: Ruleset, six: bool) -> list[str]:
 
 
 def _guard(own: list[Segment], six: bool) -> list[str]:
+    # Every packet of the machine comes here: addresses are compared first, as names of devices cost more.
     # Loopback addresses are routed on our bridges, for published ports: nobody else may use that
     # (CVE-2020-8558).
-    lines = [] if six else ['iifname != "lo" ip daddr 127.0.0.0/8 drop']
+    lines = [] if six else ['ip daddr 127.0.0.0/8 iifname != "lo" drop']
     for entry in own:
         if entry.guarded:
             family = _family(six)
             beside = f" {family} daddr != {entry.gateway}" if entry.gateway else ""
             other = f'iifname != {{ "lo", {_quoted(entry.bridge)} }}'
-            lines.append(f"{other} {family} daddr {entry.subnet}{beside} drop")
+            lines.append(f"{family} daddr {entry.subnet}{beside} {other} drop")
     return lines
 
 
