@@ -227,8 +227,10 @@ class Rounds:
         if name not in self._told():
             return True
         state = self.engine.state(name)
+        if state["Restarting"]:
+            return False
         if known.kind.code is not None:
-            return not state["Running"] and not state["Restarting"]
+            return not state["Running"]
         return not state["Running"] or "Health" not in state or state["Health"]["Status"] == "healthy"
 
     def _differs(self, name: str, known: Known, entry: Any) -> list[str]:

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from consistency import comm, parent
 
 from running_engine import COMMAND, RunningEngine, engine_in, gone, kill, wait_for
 
@@ -20,10 +21,9 @@ def engine(tmp_path: Path) -> Iterator[RunningEngine]:
 
 
 def launcher_of(engine: RunningEngine) -> int:
-    """The launcher's process: it lives among the monitors, and is no monitor."""
-    names = {pid: Path(f"/proc/{pid}/comm").read_text().strip() for pid in engine.pids("/monitors")}
-    found = [pid for pid, name in names.items() if name == "onggi-launcher" and not gone(pid)]
-    return found[0] if found else 0
+    """The launcher's process: it lives among the monitors, and is no monitor, nor a fork that becomes one."""
+    pids = [pid for pid in engine.pids("/monitors") if comm(pid) == "onggi-launcher" and not gone(pid)]
+    return next((pid for pid in pids if parent(pid) not in pids), 0)
 
 
 def test_sixteen_starters_make_one_engine(engine: RunningEngine) -> None:
@@ -45,8 +45,11 @@ def test_an_idle_engine_ends_and_leaves_nothing_running(engine: RunningEngine) -
 
 
 def test_a_container_keeps_an_engine_alive_until_it_ends(engine: RunningEngine) -> None:
-    child = engine.start("--on-demand", "--idle-timeout", "1")
+    first = engine.start()  # it has all the time of the world until there is a container
     container = engine.run("sh", "-c", "read line < /dev/zero")
+    first.terminate()
+    assert first.wait(60) == 0
+    child = engine.start("--on-demand", "--idle-timeout", "1")
     with pytest.raises(subprocess.TimeoutExpired):
         child.wait(3)
     engine.call("POST", f"/containers/{container}/kill")

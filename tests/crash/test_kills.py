@@ -53,7 +53,13 @@ def named(engine: RunningEngine, name: str) -> list[int]:
 
 
 def launcher_of(engine: RunningEngine) -> int:
-    return int(wait_for("a launcher", lambda: named(engine, "onggi-launcher"))[0])
+    """The launcher's pid; forks of it bear its name for a moment."""
+
+    def found() -> list[int]:
+        pids = named(engine, "onggi-launcher")
+        return [pid for pid in pids if parent(pid) not in pids]
+
+    return int(wait_for("a launcher", found)[0])
 
 
 def monitor_of(engine: RunningEngine, container: str) -> int:
@@ -298,15 +304,14 @@ def test_a_killed_monitor_takes_its_container_along(
     stream = Stream(engine, f"/exec/{exec_id}/start", {"Detach": False})
     assert stream.frame() == (1, b"begun\n")
     group = group_of(engine, container)
-    pids = group.pids()
-    assert len(pids) >= 7
+    pids = wait_for("all of them", lambda: found if len(found := group.pids()) >= 7 else None)
     wait = engine.call
     kill(monitor_of(engine, container))
     assert wait("POST", f"/containers/{container}/wait")["StatusCode"] == 137
     state = engine.state(container)
     assert (state["Status"], state["ExitCode"], state["Error"]) == ("exited", 137, "monitor lost")
     wait_for("the end of all of them", lambda: all(map(gone, pids)))
-    assert not group.exists()
+    wait_for("the end of its group", lambda: not group.exists())
     assert engine.call("GET", f"/exec/{exec_id}/json")["ExitCode"] == 137
     begin(engine, container)
     assert engine.state(container)["Running"]
@@ -326,7 +331,7 @@ def test_a_monitor_killed_while_no_engine_ran_is_noticed(
     engine.start()
     state = engine.state(container)
     assert (state["Status"], state["ExitCode"], state["Error"]) == ("exited", 137, "monitor lost")
-    assert not group.exists()
+    wait_for("the end of its group", lambda: not group.exists())
     wait_for("the next run", lambda: engine.state(again)["Status"] == "running")
 
 
@@ -364,8 +369,8 @@ def test_nothing_is_left_when_everything_is_killed(engine: RunningEngine, consis
         engine.run("sh", "-c", DEAF, Tmpfs={"/scratch": ""}, Binds=["/usr:/there:ro"])
     child.kill()
     child.wait(60)
-    with contextlib.suppress(ProcessLookupError):
-        for pid in engine.pids("/monitors"):
+    for pid in engine.pids("/monitors"):
+        with contextlib.suppress(ProcessLookupError):  # it ended with another one
             os.kill(pid, signal.SIGKILL)
     wait_for("the end of all", lambda: not [pid for pid in engine.pids() if not gone(pid)])
     assert mounts() == consistent.mounts
