@@ -9,7 +9,7 @@ import errno
 import os
 import socket
 import struct
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple, Self
 
 from onggi.errors import KernelError
@@ -119,15 +119,17 @@ class Netlink:
         """
         if not messages:
             return
-        first = self._number + 1
-        self._send(messages, ACK)
+        first, last = self._number + 1, self._number + len(messages)
+        # Failures are told in any case, and in order: only the last one has to say that it is done.
+        parts = [self._packed(message, 0) for message in messages[:-1]]
+        self._socket.send(b"".join([*parts, self._packed(messages[-1], ACK)]))
         failed: KernelError | None = None
-        left = len(messages)
-        while left:
+        done = False
+        while not done:
             for answer in self._receive():
                 if answer.type != _ERROR or answer.number < first:
                     continue
-                left -= 1
+                done = answer.number == last
                 failed = failed or error_of(answer, messages[answer.number - first].what)
         if failed:
             raise failed
@@ -152,7 +154,7 @@ class Netlink:
 
     def ask(self, message: Message) -> list[bytes]:
         """The bodies that answer one question, a dump or not."""
-        self._send([message], 0 if message.flags & DUMP == DUMP else ACK)
+        self._socket.send(self._packed(message, 0 if message.flags & DUMP == DUMP else ACK))
         bodies: list[bytes] = []
         while True:
             for answer in self._receive():
@@ -169,9 +171,6 @@ class Netlink:
     def read(self) -> list[Answer]:
         """What was multicast to us; raises BlockingIOError if nothing is, OSError if some of it is lost."""
         return list(_split(self._socket.recv(_BUFFER, socket.MSG_DONTWAIT)))
-
-    def _send(self, messages: Iterable[Message], flags: int) -> None:
-        self._socket.send(b"".join([self._packed(message, flags) for message in messages]))
 
     def _packed(self, message: Message, flags: int) -> bytes:
         self._number += 1

@@ -139,9 +139,7 @@ def connect(
             made.append(wire.endpoint)
             _make(netlink, wire, netns)
         with inside(netns), Netlink() as inner:
-            for wire in wires:
-                _configure(inner, wire)
-            _route(inner, routes)
+            _configure(inner, wires, routes)
     except BaseException:
         disconnect(netlink, netns, made, [])
         raise
@@ -161,11 +159,17 @@ def _make(netlink: Netlink, wire: Wire, netns: int) -> None:
         raise
 
 
-def _configure(inner: Netlink, wire: Wire) -> None:
-    _set(plans.inner_settings(wire.endpoint, wire.options))
-    link = rtnl.link(inner, wire.endpoint.interface)
-    assert link is not None
-    inner.change(plans.inner_side(wire.endpoint, link.number))
+def _configure(inner: Netlink, wires: Sequence[Wire], routes: Sequence[tuple[Endpoint, bool]]) -> None:
+    messages: list[Message] = []
+    for wire in wires:
+        _set(plans.inner_settings(wire.endpoint, wire.options))
+        link = rtnl.link(inner, wire.endpoint.interface)
+        assert link is not None
+        messages += plans.inner_side(wire.endpoint, link.number)
+        messages += [
+            plans.default_route(entry, link.number, six) for entry, six in routes if entry is wire.endpoint
+        ]
+    inner.change(messages)
 
 
 def _route(inner: Netlink, routes: Sequence[tuple[Endpoint, bool]]) -> None:
@@ -238,7 +242,7 @@ def counters(netlink: Netlink, links: dict[str, str]) -> dict[str, dict[str, int
 
 def leftovers(netlink: Netlink, names: set[str]) -> set[str]:
     """Those of our links that are still there."""
-    return names & {link.name for link in rtnl.links(netlink)}
+    return {name for name in names if rtnl.link(netlink, name) is not None}
 
 
 def remove_links(netlink: Netlink, names: set[str]) -> None:
