@@ -12,7 +12,6 @@ from functools import cache
 from onggi import __version__
 
 VERSION = __version__
-PROTOCOL = 1  # of the internal sockets; see launch/protocol.py for the monitors'
 MINIMUM_API, API = "1.24", "1.51"
 
 

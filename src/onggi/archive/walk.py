@@ -17,7 +17,6 @@ from onggi.errors import InvalidArgument
 from onggi.kernel import syscalls
 
 _PATH = os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC
-_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _READ = os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
 _MAX_PATH = 4095  # bytes, what unpacking takes; so that at most half as many directories are open at once
 _GONE = (ENOENT, ENOTDIR, ELOOP)

@@ -19,7 +19,6 @@ from onggi.containers.signals import parse_signal
 from onggi.errors import InvalidArgument
 from onggi.oci.image import without_reserved
 
-Json = Any
 _PORT = re.compile(r"(\d{1,5})(?:-(\d{1,5}))?(?:/(\w+))?")
 
 

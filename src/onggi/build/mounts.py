@@ -9,7 +9,7 @@ import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from itertools import count
-from typing import Any, NamedTuple
+from typing import Any
 
 import msgspec
 
@@ -28,13 +28,6 @@ from onggi.kernel.files import write_all
 
 Json = Any
 Origin = Callable[[str], Awaitable[State]]  # the state of a stage or image that a mount is from
-
-
-class Mounted(NamedTuple):
-    """Mount points of a step, and what of them its result depends on."""
-
-    points: list[MountPoint]
-    key: list[Json]
 
 
 class Mounts:

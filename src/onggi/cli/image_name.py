@@ -90,15 +90,6 @@ def parse_any(text: str) -> Reference | None:
     return None
 
 
-def familiar(text: str) -> str:
-    """Return the reference as people write it, with ``latest`` where nothing is said; other texts as they
-    are."""
-    try:
-        return parse_reference(text).with_default_tag().familiar()
-    except ValueError:
-        return text
-
-
 def _is_id(text: str) -> bool:
     return len(text) == _ID_LENGTH and _HEX.issuperset(text) and text == text.lower()
 
@@ -168,10 +159,3 @@ def _check_digest(text: str) -> None:
         raise ValueError("invalid checksum digest length")
     if not _HEX.issuperset(digits) or digits != digits.lower():
         raise ValueError("invalid checksum digest format")
-
-
-def split_reference(text: str) -> tuple[str, str, str]:
-    """Return (name, tag, digest) of what the engine lists, unchecked; missing parts are empty."""
-    name, _, digest = text.partition("@")
-    head, colon, tag = name.rpartition(":")
-    return (head, tag, digest) if colon and "/" not in tag else (name, "", digest)

@@ -20,8 +20,6 @@ if TYPE_CHECKING:
 
     Json = Any
 
-NO_ENDPOINT = object()
-
 
 def build_body(options: Options, image: str, command: list[str]) -> dict[str, Json]:
     """Return the body of ``POST /containers/create``. Raises ValueError in docker's words."""

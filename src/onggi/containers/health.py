@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import socket
 import time
-from typing import Any
 
 from onggi.containers.context import Context
 from onggi.containers.execs import Execs
@@ -16,7 +15,6 @@ from onggi.containers.runtime import Attach
 from onggi.errors import OnggiError
 from onggi.kernel.failpoints import failpoint
 
-Json = Any
 _SECOND_NS = 1_000_000_000
 _INTERVAL_NS, _TIMEOUT_NS, _START_INTERVAL_NS, _RETRIES = 30 * _SECOND_NS, 30 * _SECOND_NS, 5 * _SECOND_NS, 3
 _KEPT_RESULTS = 5

@@ -34,7 +34,6 @@ class Host(msgspec.Struct, frozen=True):
     log_driver: str = "json-file"
     log_options: dict[str, str] = {}
     default_ulimits: dict[str, tuple[int, int]] = {}
-    seccomp_profile: str = ""
     lacking: frozenset[str] = frozenset()
     hard_limits: dict[str, int] = {}
     least_oom_score_adj: int = -1000

@@ -11,7 +11,7 @@ import os
 import stat
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from onggi.containers.mount_points import MountPoint, all_points, inherited, parse_volumes_from
 from onggi.containers.request import CreateRequest
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from onggi.containers.context import Context
     from onggi.containers.model import Container
 
-Json = Any
 _NOBODY = Content(0, 0, 0, None)
 
 

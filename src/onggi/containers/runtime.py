@@ -91,8 +91,6 @@ class ExitRecord(msgspec.Struct):
     finished_ns: int = 0
     error: str = ""
     log_errors: int = 0
-    cpu_ns: int = 0
-    max_memory: int = 0
 
 
 class MonitorState(msgspec.Struct):

@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from typing import Any
 
 from onggi.containers import clamps, spec_security
 from onggi.containers.host import Host
@@ -23,7 +22,6 @@ from onggi.errors import InvalidArgument, Unsupported
 from onggi.logs.options import validate as validate_log
 from onggi.networks.ports import split_port, wishes
 
-Json = Any
 RUNTIMES = ("onggi", "runc")  # one runtime; clients know it by the name of docker's default too
 NAME = re.compile(r"/?[a-zA-Z0-9][a-zA-Z0-9_.-]+")
 _HOSTNAME = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9._-]{0,62}[A-Za-z0-9_])?")

@@ -13,7 +13,6 @@ import os
 import signal
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
-from typing import Any
 
 import msgspec
 
@@ -39,7 +38,6 @@ from onggi.kernel import process, syscalls
 from onggi.networks.service import Networks
 from onggi.volumes.service import Volumes
 
-Json = Any
 logger = logging.getLogger("onggid")
 
 

@@ -68,7 +68,6 @@ class System:
     ) -> None:
         self.config, self._born, self._count, self._usage = config, born, count, usage
         self.id = engine_id(config.data_root)
-        self._started_ns = time.time_ns()
         self._machine: Machine | None = None
 
     @property

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import posixpath
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import msgspec
 
@@ -19,7 +19,6 @@ from onggi.oci.manifest import Descriptor, Index, Manifest, check_image, choose,
 from onggi.oci.platform import Platform
 from onggi.oci.reference import Reference
 
-Json = Any
 CONTAINERD_NAME = "io.containerd.image.name"
 REF_NAME = "org.opencontainers.image.ref.name"
 _MAX_DEPTH = 4  # indexes inside indexes

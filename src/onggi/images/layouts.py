@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 import uuid
-from typing import Any
 
 import msgspec
 
@@ -20,7 +19,6 @@ from onggi.oci import media
 from onggi.oci.manifest import Descriptor, Index, parse
 from onggi.store.content import Content
 
-Json = Any
 _MAX_INDEX = 4 << 20
 _PIECE = 64 << 20
 

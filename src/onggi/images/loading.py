@@ -10,7 +10,6 @@ import asyncio
 import os
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
-from typing import Any
 
 from onggi.errors import DataLoss, InvalidArgument, NotFound
 from onggi.images import layout
@@ -29,7 +28,6 @@ from onggi.oci.platform import Platform, local, of_config
 from onggi.oci.reference import Reference
 from onggi.store.content import Lease
 
-Json = Any
 _AT_ONCE = 4  # archives read at the same time: each holds two threads
 
 

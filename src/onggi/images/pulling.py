@@ -11,7 +11,7 @@ import os
 from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack, suppress
 from functools import partial
-from typing import Any, NamedTuple, TypeVar
+from typing import NamedTuple, TypeVar
 
 from onggi.errors import DataLoss, InvalidArgument, NotFound, Unsupported
 from onggi.images.flights import Locks, together
@@ -36,7 +36,6 @@ from onggi.store.blobs import MAX_DOCUMENT
 from onggi.store.content import Lease, opened
 from onggi.store.ingest import BlobWriter
 
-Json = Any
 T = TypeVar("T")
 _MAX_DEPTH = 4  # indexes inside indexes
 _LONGEST_PAUSE_S = 30.0

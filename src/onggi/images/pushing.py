@@ -6,7 +6,7 @@ import asyncio
 import sqlite3
 from collections.abc import Callable
 from functools import partial
-from typing import Any, BinaryIO, NamedTuple, TypeVar
+from typing import BinaryIO, NamedTuple, TypeVar
 
 from onggi.errors import Conflict, NotFound
 from onggi.images import manifests
@@ -29,7 +29,6 @@ from onggi.registry.session import Session
 from onggi.registry.settings import Settings
 from onggi.store.content import Lease
 
-Json = Any
 T = TypeVar("T")
 _MOST_ORIGINS = 3  # each costs a question for each layer
 

@@ -1,7 +1,6 @@
 """Capabilities: names, masks, and taking or dropping them, capabilities(7).
 
-A set is an ``int`` with bit n for capability n. What the machine does not grant (root in a container, an
-older kernel) is data here: ``clamp`` says what had to be left out, and nobody guesses by uid.
+A set is an ``int`` with bit n for capability n.
 
 May import: errors and ``syscalls``, ``files``.
 """
@@ -79,12 +78,6 @@ def names(capabilities: int) -> list[str]:
     """The names of a set, by number; capabilities younger than this table are "CAP_<number>"."""
     numbers = (number for number in range(capabilities.bit_length()) if capabilities >> number & 1)
     return [NAMES[number] if number < len(NAMES) else f"CAP_{number}" for number in numbers]
-
-
-def clamp(wanted: CapSets, available: int) -> tuple[CapSets, list[str]]:
-    """The sets without what ``available`` lacks, and the names of what was left out."""
-    asked = wanted.bounding | wanted.effective | wanted.permitted | wanted.inheritable | wanted.ambient
-    return CapSets(*(capabilities & available for capabilities in wanted)), names(asked & ~available)
 
 
 def drop_bounding(keep: int) -> None:

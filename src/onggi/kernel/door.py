@@ -20,10 +20,5 @@ def close() -> None:
     sys.unraisablehook = _silent
 
 
-def is_closed() -> bool:
-    """Whether ``close`` ran in this process or a parent it was forked from."""
-    return not sys.meta_path and not sys.path
-
-
 def _silent(*_: object) -> None:
     """Print nothing: printing is what opens files."""

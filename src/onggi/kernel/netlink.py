@@ -15,7 +15,7 @@ from typing import NamedTuple, Self
 from onggi.errors import KernelError
 
 ROUTE, NETFILTER = 0, 12
-REQUEST, ACK, ROOT, MATCH, REPLACE, EXCL, CREATE, APPEND = 1, 4, 0x100, 0x200, 0x100, 0x200, 0x400, 0x800
+REQUEST, ACK, ROOT, MATCH, EXCL, CREATE, APPEND = 1, 4, 0x100, 0x200, 0x200, 0x400, 0x800
 DUMP = ROOT | MATCH
 NESTED = 0x8000
 _ERROR, _DONE = 2, 3

@@ -1,4 +1,4 @@
-"""Links, addresses, routes and neighbours: the part of rtnetlink(7) that containers need.
+"""Links, addresses and routes: the part of rtnetlink(7) that containers need.
 
 Each function makes one message; ``Netlink.change`` carries out a list of them as one batch. Links are named
 where the kernel takes names, so that a batch needs no answer in between; addresses and routes want an index.
@@ -27,22 +27,20 @@ from onggi.kernel.netlink import (
     u32,
 )
 
-_NEWLINK, _DELLINK, _GETLINK, _NEWADDR, _DELADDR, _GETADDR = 16, 17, 18, 20, 21, 22
-_NEWROUTE, _DELROUTE, _GETROUTE, _NEWNEIGH, _GETNEIGH = 24, 25, 26, 28, 30
+_NEWLINK, _DELLINK, _GETLINK, _NEWADDR, _GETADDR = 16, 17, 18, 20, 22
+_NEWROUTE, _DELROUTE, _GETROUTE = 24, 25, 26
 _LINK, _ADDRESS, _ROUTE = struct.Struct("=BxHiII"), struct.Struct("=BBBBi"), struct.Struct("=BBBBBBBBI")
 _COUNTERS, _STATS64 = struct.Struct("=8Q"), 23
-_NEIGHBOUR = struct.Struct("=BxxxiHBB")
 _UP = 1
 # IFLA_*
-_MAC, _NAME, _MTU, _PARENT, _MASTER, _INFO, _ALIAS, _AF_SPEC, _GROUP = 1, 3, 4, 5, 10, 18, 20, 26, 27
+_MAC, _NAME, _MTU, _PARENT, _MASTER, _INFO, _AF_SPEC, _GROUP = 1, 3, 4, 5, 10, 18, 26, 27
 _NETNS_FD, _KIND, _DATA, _PORT_KIND, _PORT_DATA = 28, 1, 2, 4, 5
 _PEER, _MACVLAN_MODE, _IPVLAN_MODE, _VLAN_ID, _HAIRPIN, _ISOLATED = 1, 1, 1, 1, 4, 33
 _INET6_GEN_MODE, _GEN_NONE = 8, 1
 _BRIDGE_STP, _BRIDGE_SNOOPING = 5, 23
-# IFA_*, RTA_*, NDA_*
+# IFA_*, RTA_*
 _IFA_ADDRESS, _IFA_LOCAL, _IFA_BROADCAST, _IFA_FLAGS, _NODAD = 1, 2, 4, 8, 2
 _RTA_DST, _RTA_OUT, _RTA_GATEWAY, _RTA_TABLE = 1, 4, 5, 15
-_NDA_DST, _NDA_MAC = 1, 2
 _TABLE_MAIN, _PROTOCOL_STATIC, _UNICAST = 254, 4, 1
 _SCOPE_LINK, _SCOPE_GLOBAL = 253, 0
 MACVLAN_MODES = {"private": 1, "vepa": 2, "bridge": 4, "passthru": 8}
@@ -189,11 +187,6 @@ def set_group(name: str, group: int) -> Message:
     return Message(_NEWLINK, 0, body, f"ip link set {name} group {group}")
 
 
-def rename(index: int, name: str) -> Message:
-    """Give a device that is down another name."""
-    return Message(_NEWLINK, 0, _link(text(_NAME, name), index=index), f"ip link set {index} name {name}")
-
-
 def add_address(index: int, address: str) -> Message:
     """An address with its prefix length; IPv6 ones are usable at once, as ours are never taken twice."""
     family, length = _family(address), int(address.partition("/")[2])
@@ -207,13 +200,6 @@ def add_address(index: int, address: str) -> Message:
     body = _ADDRESS.pack(family, length, 0, _SCOPE_GLOBAL, index) + b"".join(parts)
     nodad = " nodad" if family == socket.AF_INET6 else " brd +"
     return Message(_NEWADDR, CREATE | EXCL, body, f"ip addr add {address} dev {index}{nodad}")
-
-
-def delete_address(index: int, address: str) -> Message:
-    family, length = _family(address), int(address.partition("/")[2])
-    packed = attribute(_IFA_LOCAL, _packed(address)) + attribute(_IFA_ADDRESS, _packed(address))
-    body = _ADDRESS.pack(family, length, 0, _SCOPE_GLOBAL, index) + packed
-    return Message(_DELADDR, 0, body, f"ip addr del {address} dev {index}")
 
 
 def add_default_route(index: int, gateway: str, *, via_device: bool = False) -> Message:
@@ -232,16 +218,6 @@ def delete_default_route(family: int) -> Message:
     body = _ROUTE.pack(family, 0, 0, 0, _TABLE_MAIN, 0, 255, 0, 0)
     six = "-6 " if family == socket.AF_INET6 else ""
     return Message(_DELROUTE, 0, body, f"ip {six}route del default")
-
-
-def add_neighbour(index: int, address: str, mac: str) -> Message:
-    """A permanent entry of the neighbour table."""
-    permanent = 0x80
-    body = _NEIGHBOUR.pack(_family(address), index, permanent, 0, 0)
-    body += attribute(_NDA_DST, _packed(address)) + attribute(_NDA_MAC, _mac(mac))
-    return Message(
-        _NEWNEIGH, CREATE, body, f"ip neigh replace {address} lladdr {mac} dev {index} nud permanent"
-    )
 
 
 # -- questions ---------------------------------------------------------------------------------------------
@@ -333,18 +309,6 @@ def routes(netlink: Netlink) -> list[Route]:
                 _number(parts.get(_RTA_TABLE, b"")) or table,
             )
         )
-    return found
-
-
-def neighbours(netlink: Netlink, index: int) -> dict[str, str]:
-    """Address -> MAC of a device's neighbours."""
-    found = {}
-    question = Message(_GETNEIGH, DUMP, _NEIGHBOUR.pack(0, 0, 0, 0, 0), "ip neigh")
-    for body in netlink.ask(question):
-        family, where, _, _, _ = _NEIGHBOUR.unpack_from(body)
-        parts = dict(attributes(body[_NEIGHBOUR.size :]))
-        if where == index and _NDA_DST in parts and _NDA_MAC in parts:
-            found[socket.inet_ntop(family, parts[_NDA_DST])] = parts[_NDA_MAC].hex(":")
     return found
 
 

@@ -1,11 +1,9 @@
-"""The one narrow door to the kernel: system calls that Python's ``os`` does not offer on every version we
-support.
+"""The one narrow door to the kernel: system calls that ``os`` of every Python we support does not offer.
 
 Each function is one man page and raises ``KernelError(call, errno, path)``. Paths are ``str`` and reach the
-kernel
-in the file system encoding; descriptors are plain integers owned by the caller. ``ctypes`` may be used here
-and in
-``seccomp`` only. Argument types are declared once, at import: setting them per call is shared state.
+kernel in the file system encoding; descriptors are plain integers owned by the caller. ``ctypes`` may be used
+here and in ``seccomp`` only. Argument types are declared once, at import: setting them per call is shared
+state.
 """
 
 from __future__ import annotations
@@ -49,7 +47,7 @@ _NUMBERS = {
 }
 _ARCH = _NUMBERS.get(platform.machine(), {})
 _OPEN_TREE, _MOVE_MOUNT, _FSOPEN, _FSCONFIG, _FSMOUNT = 428, 429, 430, 431, 432
-_CLONE3, _CLOSE_RANGE, _OPENAT2, _PIDFD_GETFD, _MOUNT_SETATTR = 435, 436, 437, 438, 442
+_CLONE3, _CLOSE_RANGE, _OPENAT2, _MOUNT_SETATTR = 435, 436, 437, 442
 
 AT_FDCWD = -100
 AT_EMPTY_PATH = 0x1000
@@ -66,34 +64,27 @@ CLONE_NEWUSER = 0x10000000
 CLONE_NEWPID = 0x20000000
 CLONE_NEWNET = 0x40000000
 
-MS_RDONLY, MS_NOSUID, MS_NODEV, MS_NOEXEC = 0x1, 0x2, 0x4, 0x8
-MS_REMOUNT, MS_BIND, MS_MOVE, MS_REC = 0x20, 0x1000, 0x2000, 0x4000
+MS_RDONLY, MS_REMOUNT, MS_BIND, MS_MOVE, MS_REC = 0x1, 0x20, 0x1000, 0x2000, 0x4000
 MS_UNBINDABLE, MS_PRIVATE, MS_SLAVE, MS_SHARED = 0x20000, 0x40000, 0x80000, 0x100000
 MNT_DETACH = 2
 
 MOUNT_ATTR_RDONLY, MOUNT_ATTR_NOSUID, MOUNT_ATTR_NODEV, MOUNT_ATTR_NOEXEC = 0x1, 0x2, 0x4, 0x8
 MOUNT_ATTR_NOATIME, MOUNT_ATTR_STRICTATIME, MOUNT_ATTR__ATIME = 0x10, 0x20, 0x70
-MOUNT_ATTR_NODIRATIME, MOUNT_ATTR_IDMAP, MOUNT_ATTR_NOSYMFOLLOW = 0x80, 0x100000, 0x200000
+MOUNT_ATTR_NODIRATIME, MOUNT_ATTR_NOSYMFOLLOW = 0x80, 0x200000
 
 OPEN_TREE_CLONE = 1
 OPEN_TREE_CLOEXEC = os.O_CLOEXEC
 FSOPEN_CLOEXEC = FSMOUNT_CLOEXEC = 1
-FSCONFIG_SET_FLAG, FSCONFIG_SET_STRING, FSCONFIG_SET_FD, FSCONFIG_CMD_CREATE = 0, 1, 5, 6
+FSCONFIG_SET_FLAG, FSCONFIG_SET_STRING, FSCONFIG_CMD_CREATE = 0, 1, 6
 MOVE_MOUNT_F_EMPTY_PATH, MOVE_MOUNT_T_EMPTY_PATH = 0x4, 0x40
 
 RESOLVE_NO_XDEV, RESOLVE_NO_MAGICLINKS, RESOLVE_NO_SYMLINKS = 0x01, 0x02, 0x04
 RESOLVE_BENEATH, RESOLVE_IN_ROOT = 0x08, 0x10
 CLOSE_RANGE_CLOEXEC = 4
 
-PR_SET_PDEATHSIG, PR_SET_DUMPABLE, PR_SET_KEEPCAPS, PR_SET_NAME, PR_CAPBSET_READ, PR_CAPBSET_DROP = (
-    1,
-    4,
-    8,
-    15,
-    23,
-    24,
-)
-PR_SET_SECUREBITS, PR_SET_CHILD_SUBREAPER, PR_SET_NO_NEW_PRIVS, PR_CAP_AMBIENT = 28, 36, 38, 47
+PR_SET_PDEATHSIG, PR_SET_DUMPABLE, PR_SET_KEEPCAPS, PR_SET_NAME = 1, 4, 8, 15
+PR_CAPBSET_READ, PR_CAPBSET_DROP = 23, 24
+PR_SET_CHILD_SUBREAPER, PR_SET_NO_NEW_PRIVS, PR_CAP_AMBIENT = 36, 38, 47
 PR_CAP_AMBIENT_RAISE, PR_CAP_AMBIENT_CLEAR_ALL = 2, 4
 SECCOMP_SET_MODE_FILTER = 1
 IN_CLOEXEC, IN_NONBLOCK = os.O_CLOEXEC, os.O_NONBLOCK
@@ -153,7 +144,6 @@ _setdomainname = _declare("setdomainname", c_char_p, ctypes.c_size_t)
 _personality = _declare("personality", c_ulong)
 _inotify_init1 = _declare("inotify_init1", c_int)
 _inotify_add_watch = _declare("inotify_add_watch", c_int, c_char_p, ctypes.c_uint32)
-_inotify_rm_watch = _declare("inotify_rm_watch", c_int, c_int)
 
 
 def _check(result: int, call: str, path: str = "") -> int:
@@ -245,14 +235,8 @@ def pivot_root(new_root: str, put_old: str) -> None:
 
 def open_tree(path: str, flags: int, dir_fd: int = AT_FDCWD) -> int:
     """Open or clone a mount, open_tree(2); returns an O_PATH descriptor, close-on-exec."""
-    return _raw(
-        "open_tree",
-        _OPEN_TREE,
-        c_int(dir_fd),
-        os.fsencode(path),
-        c_uint(flags | OPEN_TREE_CLOEXEC),
-        path=path,
-    )
+    encoded, all_flags = os.fsencode(path), c_uint(flags | OPEN_TREE_CLOEXEC)
+    return _raw("open_tree", _OPEN_TREE, c_int(dir_fd), encoded, all_flags, path=path)
 
 
 def move_mount(from_fd: int, to_fd: int, to_path: str = "") -> None:
@@ -269,16 +253,8 @@ def fsopen(fstype: str) -> int:
 
 def fsconfig_string(fd: int, key: str, value: str) -> None:
     """Set one option, fsconfig(2) FSCONFIG_SET_STRING (values are at most 255 bytes)."""
-    _raw(
-        "fsconfig",
-        _FSCONFIG,
-        c_int(fd),
-        c_uint(FSCONFIG_SET_STRING),
-        key.encode(),
-        os.fsencode(value),
-        c_int(0),
-        path=key,
-    )
+    command, encoded = c_uint(FSCONFIG_SET_STRING), os.fsencode(value)
+    _raw("fsconfig", _FSCONFIG, c_int(fd), command, key.encode(), encoded, c_int(0), path=key)
 
 
 def fsconfig_flag(fd: int, key: str) -> None:
@@ -299,16 +275,8 @@ def fsmount(fd: int, attributes: int = 0) -> int:
 def mount_setattr(fd: int, set_: int = 0, clear: int = 0, *, propagation: int = 0, flags: int = 0) -> None:
     """Change attributes of the mount at ``fd``, mount_setattr(2); ``flags`` may hold AT_RECURSIVE."""
     attr = _MountAttr(set_, clear, propagation, 0)
-    size = ctypes.c_size_t(ctypes.sizeof(attr))
-    _raw(
-        "mount_setattr",
-        _MOUNT_SETATTR,
-        c_int(fd),
-        b"",
-        c_uint(flags | AT_EMPTY_PATH),
-        ctypes.byref(attr),
-        size,
-    )
+    given, size = ctypes.byref(attr), ctypes.c_size_t(ctypes.sizeof(attr))
+    _raw("mount_setattr", _MOUNT_SETATTR, c_int(fd), b"", c_uint(flags | AT_EMPTY_PATH), given, size)
 
 
 def openat2(dir_fd: int, path: str, flags: int, mode: int, resolve: int) -> int:
@@ -325,11 +293,6 @@ def openat2(dir_fd: int, path: str, flags: int, mode: int, resolve: int) -> int:
 def close_range(first: int, last: int = 0xFFFFFFFF, flags: int = 0) -> None:
     """close_range(2)."""
     _raw("close_range", _CLOSE_RANGE, c_uint(first), c_uint(last), c_uint(flags))
-
-
-def pidfd_getfd(pidfd: int, fd: int) -> int:
-    """Duplicate a descriptor of another process, pidfd_getfd(2)."""
-    return _raw("pidfd_getfd", _PIDFD_GETFD, c_int(pidfd), c_int(fd), c_uint(0))
 
 
 def prctl(option: int, arg2: int = 0, arg3: int = 0, arg4: int = 0) -> int:
@@ -457,11 +420,6 @@ def inotify_init(flags: int = IN_CLOEXEC | IN_NONBLOCK) -> int:
 def inotify_add_watch(fd: int, path: str, mask: int) -> int:
     """inotify_add_watch(2); returns the watch descriptor."""
     return _check(_inotify_add_watch(fd, os.fsencode(path), mask), "inotify_add_watch", path)
-
-
-def inotify_rm_watch(fd: int, watch: int) -> None:
-    """inotify_rm_watch(2)."""
-    _check(_inotify_rm_watch(fd, watch), "inotify_rm_watch")
 
 
 _syncfs = _declare("syncfs", c_int)

@@ -15,7 +15,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import resource
 import signal
 import socket
 import time
@@ -329,7 +328,6 @@ class Monitor:
         self.peers.broadcast({"event": "exited", "record": record})
 
     def _record(self, code: int, number: int) -> Json:
-        usage = resource.getrusage(resource.RUSAGE_CHILDREN)
         return {
             "run": self.request.number,
             "code": code,
@@ -339,8 +337,6 @@ class Monitor:
             "finished_ns": time.time_ns(),
             "error": "",
             "log_errors": self.log.errors,
-            "cpu_ns": int((usage.ru_utime + usage.ru_stime) * 1e9),
-            "max_memory": usage.ru_maxrss * 1024,
             "boot_id": boot_id(),
         }
 

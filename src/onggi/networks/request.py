@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Mapping
 from ipaddress import ip_address, ip_network
-from typing import Any
 
 import msgspec
 
@@ -14,7 +13,6 @@ from onggi.networks import model
 from onggi.networks.ipam import AnyNetwork
 from onggi.networks.model import Network, Subnet, Wish
 
-Json = Any
 DRIVERS = ("bridge", "macvlan", "ipvlan", "host", "null")
 _MAC = re.compile(r"[0-9A-Fa-f]{2}([:-])(?:[0-9A-Fa-f]{2}\1){4}[0-9A-Fa-f]{2}")
 _INTERFACE = re.compile(r"[^\s/]{1,15}")

@@ -102,11 +102,6 @@ def transaction(table: str, old: Ruleset | None, new: Ruleset) -> str:
     return _elements(table, "delete", gone) + _elements(table, "add", fresh)
 
 
-def removal(table: str) -> str:
-    """The commands that leave nothing of ours."""
-    return "".join(f"table {family} {table}\ndelete table {family} {table}\n" for family in ("ip", "ip6"))
-
-
 def _family(six: bool) -> str:
     return "ip6" if six else "ip"
 

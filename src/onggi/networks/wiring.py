@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import logging
 import os
 import socket
 from collections.abc import Sequence
@@ -21,7 +20,6 @@ from onggi.networks.kernel_thread import inside
 from onggi.networks.model import Endpoint, Network
 from onggi.networks.plans import Setting
 
-logger = logging.getLogger("onggid")
 RESOLVER = "127.0.0.11"
 _QUIET = socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC
 _FORWARD4, _FORWARD6 = "net/ipv4/ip_forward", "net/ipv6/conf/all/forwarding"

@@ -20,14 +20,6 @@ from onggi.registry.proxies import build as build_proxies
 
 Json = Any
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
-KEYS = (
-    "registry-mirrors",
-    "insecure-registries",
-    "proxies",
-    "max-download-attempts",
-    "max-concurrent-downloads",
-    "max-concurrent-uploads",
-)
 CERT_DIRS = ("/etc/docker/certs.d", "/etc/onggi/certs.d")
 _LOOPBACK = (ipaddress.ip_network("127.0.0.0/8"), ipaddress.ip_network("::1/128"))
 _HOST = re.compile(r"(?:[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?")

@@ -48,7 +48,6 @@ NAMESPACES = {
     "time": k.CLONE_NEWTIME,
     "user": k.CLONE_NEWUSER,
 }
-_PROC_ONLY = ("/proc/",)
 
 
 class Environment(NamedTuple):

@@ -55,8 +55,3 @@ class Shelf:
         for fd in self._made.values():
             os.close(fd)
         self._made.clear()
-
-
-def stocked(op: Filesystem) -> bool:
-    """Whether every shelf has what an operation asks for."""
-    return key_of(op) in _STOCK

@@ -12,7 +12,7 @@ import sqlite3
 from collections.abc import AsyncIterator, Awaitable, Callable
 from functools import partial
 from hashlib import sha256
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from onggi.store.content import Content
 from onggi.store.findings import Broken, Finding, among_rows, blob_rows, layer_rows
@@ -21,7 +21,6 @@ from onggi.store.ingest import Blob
 from onggi.store.layout import Layout
 from onggi.store.snapshots import Snapshots
 
-Json = Any
 _PIECE = 1 << 20
 Still = Callable[[sqlite3.Connection], bool]  # whether something is (still) so
 

@@ -55,7 +55,6 @@ class BlobWriter:
         except BaseException:
             self.close()
             raise
-        self.resumed = self.offset > 0
 
     def write(self, data: bytes | memoryview) -> None:
         """Add some bytes. Raises InvalidArgument if the blob gets longer than it may be, or KernelError."""

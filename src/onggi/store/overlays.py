@@ -8,15 +8,12 @@ import os
 import stat
 from collections.abc import Sequence
 from hashlib import sha256
-from typing import Any
 
 import msgspec
 
 from onggi.errors import KernelError
 from onggi.store.mountpoints import MountPoints
 from onggi.store.rootfs import Overlay, Rootfs
-
-Json = Any
 
 
 class OverlayDriver:

@@ -4,7 +4,6 @@ import pytest
 
 from onggi.errors import InvalidArgument
 from onggi.kernel import capabilities
-from onggi.kernel.capabilities import CapSets
 
 
 def test_numbers_of_the_table():
@@ -34,13 +33,6 @@ def test_masks_and_names_are_inverse():
         assert capabilities.names(capabilities.mask([name])) == [name]
         assert capabilities.names(1 << number) == [name]
     assert capabilities.names(1 << 50) == ["CAP_50"]
-
-
-def test_what_the_machine_lacks_is_left_out_and_named():
-    chown, resource = capabilities.mask(["CHOWN"]), capabilities.mask(["SYS_RESOURCE"])
-    wanted = CapSets(chown | resource, chown, chown | resource)
-    assert capabilities.clamp(wanted, chown) == (CapSets(chown, chown, chown), ["CAP_SYS_RESOURCE"])
-    assert capabilities.clamp(wanted, chown | resource) == (wanted, [])
 
 
 def test_own_sets_are_read():

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from onggi.api.engine import Engine
 from onggi.api.http.message import Request, Response
 from onggi.api.query import Query
@@ -16,7 +14,6 @@ from onggi.containers.options import ExecOptions
 from onggi.containers.request import ExecStart, convert
 from onggi.errors import InvalidArgument
 
-Json = Any
 MAX_TIMEOUT_S = 30 * 24 * 3600
 
 

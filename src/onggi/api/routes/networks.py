@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from typing import Any
 
 from onggi.api.engine import Engine
 from onggi.api.http.message import Request, Response
@@ -14,8 +13,6 @@ from onggi.containers.request import convert
 from onggi.containers.until import parse_until
 from onggi.networks.filters import LIST, PRUNE
 from onggi.networks.request import Connect, CreateNetwork, Disconnect
-
-Json = Any
 
 
 async def list_(engine: Engine, request: Request) -> Answer:

@@ -9,9 +9,9 @@ import socket
 import struct
 from typing import NamedTuple
 
-A, PTR, AAAA, OPT, ANY = 1, 12, 28, 41, 255
+A, PTR, AAAA, ANY = 1, 12, 28, 255
 INTERNET = 1
-OK, SERVER_FAILURE, NO_NAME, NOT_IMPLEMENTED = 0, 2, 3, 4
+OK, SERVER_FAILURE, NO_NAME = 0, 2, 3
 LEAST_UDP = 512
 MOST_UDP = 4096
 _HEADER = struct.Struct("!6H")

@@ -128,12 +128,6 @@ class TooMany(Refusal):
     status, code, sentence = 429, "TOOMANYREQUESTS", "too many requests"
 
 
-class NotNow(Refusal):
-    """Something behind the registry cannot be reached."""
-
-    status, code, sentence = 503, "UNAVAILABLE", "service unavailable"
-
-
 class MissingBlobs(ManifestInvalid):
     """The manifest names content that the repository does not have; one error for each."""
 

@@ -11,7 +11,7 @@ import contextlib
 import json
 import os
 import signal
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from onggi.errors import Conflict, InvalidArgument, KernelError, OnggiError
 from onggi.kernel import door, process, syscalls
@@ -23,7 +23,6 @@ from onggi.runtime.cli.state import EXEC_FIFO, RESULT_FIFO, Directory, State, pu
 from onggi.runtime.init import Stages, fork_first, oom_score
 from onggi.runtime.plan import Plan
 
-Json = Any
 _MOUNTED, _CREATED = b"M", b"C"
 _LAST = 2**32 - 1
 
