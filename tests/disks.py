@@ -12,6 +12,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+from engines import wait_until
+
 LOOP_CTL_GET_FREE = 0x4C82
 
 
@@ -50,9 +52,16 @@ def mounted(image: Path, mountpoint: Path) -> Iterator[Disk]:
         try:
             yield Disk(device, mountpoint)
         finally:
-            subprocess.run(["umount", str(mountpoint)], check=True)
+            wait_until(lambda: _unmounted(mountpoint), f"nobody to use {mountpoint}")
     finally:
         subprocess.run(["losetup", "-d", str(device)], check=True)
+
+
+def _unmounted(mountpoint: Path) -> bool:
+    """Unmount; False while a process that is just ending has a file of it open."""
+    done = subprocess.run(["umount", str(mountpoint)], capture_output=True, text=True, check=False)
+    assert done.returncode == 0 or "busy" in done.stderr, done.stderr
+    return done.returncode == 0
 
 
 def _free_loop() -> Path:
@@ -88,7 +97,9 @@ class PowerDisk(NamedTuple):
     def mount_again(self) -> None:
         """As behind a repair: nobody has a file of it open."""
         device = f"/dev/loop{os.minor(os.stat(self.directory).st_dev)}"
-        subprocess.run(["umount", str(self.directory)], check=True)
+        wait_until(lambda: _unmounted(self.directory), f"nobody to use {self.directory}")
+        # Nor is it mounted anywhere else: what failed would go on failing with it.
+        wait_until(lambda: not Path("/sys/fs/ext4", Path(device).name).exists(), f"nobody to use {device}")
         subprocess.run(["mount", device, str(self.directory)], check=True)
 
     def _ask(self, line: str) -> tuple[int, int, int]:
