@@ -4,6 +4,8 @@
 tests/conformance/schemathesis_run.py.
 """
 
+from urllib.parse import urlencode
+
 import pytest
 
 from specification_walk import ask
@@ -33,6 +35,26 @@ def test_wrong_requests(engine, names, operation, body, status):
     method, _, target = operation.format(**names).partition(" ")
     answer = ask(str(engine.socket), method, target, body)
     assert (answer.status, bool(answer.message)) == (status, True), answer
+
+
+PLATFORM = '{{"os":"linux","architecture":"{}"}}'
+
+
+@pytest.mark.parametrize(
+    ("platforms", "status", "message"),
+    [
+        (["x"], 400, "failed to parse platform: "),
+        (["{}"], 400, ""),
+        ([PLATFORM.format("s390x")], 404, "image with reference wrong:1 was found but its platform "),
+        ([PLATFORM.format("amd64"), PLATFORM.format("arm64")], 400, "multiple platforms are not supported"),
+    ],
+)
+def test_an_image_of_another_platform_is_not_removed(engine, platforms, status, message):
+    engine.docker("tag", "busybox", "wrong:1", check=True)
+    query = urlencode({"platforms": platforms}, doseq=True)
+    answer = ask(str(engine.socket), "DELETE", f"/images/wrong:1?{query}")
+    assert (answer.status, answer.message[: len(message)]) == (status, message)
+    assert engine.docker("image", "rm", "wrong:1").returncode == 0
 
 
 @pytest.mark.parametrize(

@@ -64,10 +64,10 @@ async def tag(engine: Engine, request: Request) -> Answer:
 
 async def remove(engine: Engine, request: Request) -> Answer:
     """DELETE /images/{name}."""
-    query = Query(request.query)
-    removed = await engine.images.remove(
-        request.params["name"], force=query.flag("force"), prune=not query.flag("noprune")
-    )
+    query, name = Query(request.query), request.params["name"]
+    if platform := transfers.one_of_platforms(request, (1, 50)):
+        await _of_platform(engine, name, platform)
+    removed = await engine.images.remove(name, force=query.flag("force"), prune=not query.flag("noprune"))
     return answer(removed)
 
 

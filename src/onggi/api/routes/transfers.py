@@ -137,8 +137,19 @@ def platform_of(request: Request, since: tuple[int, int]) -> Platform | None:
     Raises InvalidArgument.
     """
     text = Query(request.query).text("platform")
-    if not text or request.api_version < since:
-        return None
+    return None if not text or request.api_version < since else _platform(text)
+
+
+def one_of_platforms(request: Request, since: tuple[int, int]) -> Platform | None:
+    """As ``platform_of``, of the parameter ``platforms``: an image here is of one."""
+    texts = Query(request.query).all("platforms") if request.api_version >= since else []
+    asked = [_platform(text) for text in texts]
+    if len(asked) > 1:
+        raise InvalidArgument("multiple platforms are not supported")
+    return asked[0] if asked else None
+
+
+def _platform(text: str) -> Platform:
     try:
         platform = msgspec.json.decode(text, type=Platform)
     except msgspec.DecodeError as error:
