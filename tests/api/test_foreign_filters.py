@@ -107,7 +107,7 @@ def test_beside_an_engine_that_forwards_for_nobody_else(ours, network, outside):
     )
     closed = rules.Ruleset(rules.segments([elsewhere]), closed=True)
     subprocess.run(
-        ["nft", "-f", "-"], input=rules.transaction("onggi-other", None, closed).encode(), check=True
+        ["nft", "-f", "-"], input=rules.transaction("onggi-other", closed).encode(), check=True
     )
     try:
         for options in ((), ("-o", "com.docker.network.bridge.name=mine0")):

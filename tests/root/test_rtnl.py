@@ -11,6 +11,8 @@ from onggi.errors import KernelError
 from onggi.kernel import netlink, nft, rtnl, syscalls
 from onggi.kernel.netlink import Netlink
 from onggi.kernel.redirect import redirect
+from onggi.networks import rules
+from onggi.networks.rules import Published, Ruleset, Segment
 
 
 class Room:
@@ -215,6 +217,39 @@ def test_a_redirection_is_what_nft_would_have_made(room):
     nft.apply(f"table ip names {{\n{made}}}\n")
     assert shown == nft.run(["list", "ruleset"]).output.decode()
     assert "4054" in shown
+
+
+def test_ports_come_and_go_as_nft_would_have_it(room):
+    published = [
+        Published("tcp", "", 8080, "172.18.0.2", 80),
+        Published("udp", "192.0.2.1", 53, "172.18.0.2", 5353),
+        Published("sctp", "", 9, "fd00:1::2", 10),
+        Published("tcp", "2001:db8::1", 443, "fd00:1::2", 8443),
+    ]
+    stays = Published("tcp", "", 22, "172.18.0.3", 2222)
+    segments = tuple(
+        Segment("br-x", subnet, "", internal=False, masquerade=True, guarded=True)
+        for subnet in ("172.18.0.0/16", "fd00:1::/64")
+    )
+    bare = Ruleset(segments, frozenset([stays]))
+    full = bare._replace(published=frozenset([stays, *published]))
+    shown = {}
+    for ruleset in (full, bare):
+        nft.apply(rules.transaction("t", ruleset))
+        shown[ruleset] = nft.run(["list", "ruleset"]).output
+    with Netlink(netlink.NETFILTER) as filter_:
+        for old, new in ((bare, full), (full, bare)):
+            nft.transact(filter_, rules.exchange("t", old, new))
+            assert nft.run(["list", "ruleset"]).output == shown[new]
+        with pytest.raises(KernelError) as refused:  # all or nothing
+            nft.transact(
+                filter_, rules.exchange("t", full, bare._replace(published=frozenset(published[:1])))
+            )
+        assert refused.value.errno == errno.ENOENT
+        assert nft.run(["list", "ruleset"]).output == shown[bare]
+        many = frozenset(Published("tcp", "2001:db8::1", port, "fd00:1::2", port) for port in range(1, 501))
+        nft.transact(filter_, rules.exchange("t", bare, bare._replace(published=many | bare.published)))
+        assert nft.run(["list", "ruleset"]).output.count(b"2001:db8::1 . tcp") == 500
 
 
 TRACKING = """table ip guard {

@@ -14,10 +14,9 @@ import socket
 import struct
 
 from onggi.errors import KernelError
+from onggi.kernel import nft
 from onggi.kernel.netlink import APPEND, CREATE, EXCL, Message, Netlink, attribute, exists, nest, text
 
-_SUBSYSTEM = 10
-_BEGIN, _END = 0x10, 0x11
 _NEWTABLE, _DELTABLE, _NEWCHAIN, _NEWRULE = 0, 2, 3, 6
 _LOCAL_OUT, _ACCEPT = 3, 1
 _BEFORE_TRACKING, _BEHIND_TRACKING = -300, -150  # it comes at -200
@@ -36,20 +35,19 @@ def redirect(netlink: Netlink, table: str, address: str, port: int, targets: dic
     """
     fresh = messages(table, address, port, targets)
     try:
-        netlink.batch(_edge(_BEGIN), fresh, _edge(_END))
+        nft.transact(netlink, fresh)
     except KernelError as error:
         if not exists(error):
             raise
-        # Not in every batch: whoever closes a socket by which something was deleted waits until no processor
-        # can see that any more (10 ms).
-        gone = _message(_DELTABLE, 0, f"nft delete table ip {table}", text(1, table))
-        netlink.batch(_edge(_BEGIN), [gone, *fresh], _edge(_END))
+        # Not in every transaction: the socket is closed behind it.
+        gone = nft.message(_DELTABLE, 0, f"nft delete table ip {table}", text(1, table))
+        nft.transact(netlink, [gone, *fresh])
 
 
 def messages(table: str, address: str, port: int, targets: dict[str, int]) -> list[Message]:
     """The requests between the batch's edges, for a namespace without the table."""
     found = [
-        _message(_NEWTABLE, CREATE | EXCL, f"nft create table ip {table}", text(1, table)),
+        nft.message(_NEWTABLE, CREATE | EXCL, f"nft create table ip {table}", text(1, table)),
         _chain(table, "ask", _BEFORE_TRACKING),
         _others(table, "ask", address, _DESTINATION),
         _chain(table, "answer", _BEHIND_TRACKING),
@@ -65,7 +63,7 @@ def messages(table: str, address: str, port: int, targets: dict[str, int]) -> li
 def _chain(table: str, name: str, priority: int) -> Message:
     hook = nest(4, _be32(1, _LOCAL_OUT), _be32(2, priority))
     parts = [text(1, table), text(3, name), hook, _be32(5, _ACCEPT), text(7, "filter")]
-    return _message(_NEWCHAIN, CREATE, f"nft add chain ip {table} {name}", *parts)
+    return nft.message(_NEWCHAIN, CREATE, f"nft add chain ip {table} {name}", *parts)
 
 
 def _others(table: str, chain: str, address: str, offset: int) -> Message:
@@ -125,7 +123,7 @@ def _load(base: int, offset: int, size: int) -> bytes:
 
 def _rule(table: str, chain: str, what: str, *expressions: bytes) -> Message:
     parts = [text(1, table), text(2, chain), nest(4, *expressions)]
-    return _message(_NEWRULE, CREATE | APPEND, f"nft add rule ip {table} {chain} {what}", *parts)
+    return nft.message(_NEWRULE, CREATE | APPEND, f"nft add rule ip {table} {chain} {what}", *parts)
 
 
 def _compare(value: bytes, how: int = _EQUAL) -> bytes:
@@ -142,12 +140,3 @@ def _expression(name: str, *attributes: bytes) -> bytes:
 
 def _be32(kind: int, value: int) -> bytes:
     return attribute(kind, struct.pack("!i", value))
-
-
-def _message(kind: int, flags: int, what: str, *attributes: bytes) -> Message:
-    header = struct.pack("!BBH", socket.AF_INET, 0, 0)
-    return Message(_SUBSYSTEM << 8 | kind, flags, header + b"".join(attributes), what)
-
-
-def _edge(kind: int) -> Message:
-    return Message(kind, 0, struct.pack("!BBH", socket.AF_UNSPEC, 0, _SUBSYSTEM), "")

@@ -1,6 +1,7 @@
 """Keeps the machine's packet filter as our networks want it, whoever flushes it meanwhile.
 
-One nft(8) transaction at a time; changes that come while one runs share the next.
+One transaction at a time; changes that come while one runs share the next. Ports are changed by messages, all
+else by nft(8).
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import msgspec
 
 from onggi.errors import OnggiError
 from onggi.kernel import nft
+from onggi.kernel.netlink import NETFILTER, Netlink
 from onggi.networks import foreign, rules
 from onggi.networks.rules import Ruleset
 
@@ -30,6 +32,7 @@ class Firewall:
         self._applied: Ruleset | None = Ruleset()  # None: unknown
         self._lock = asyncio.Lock()
         self._watch: nft.Watch | None = None
+        self._netlink: Netlink | None = None  # kept: to close it after a deletion takes 10 ms
         self._repair: asyncio.Task[None] | None = None
         self._look: asyncio.Task[None] | None = None
         self.obstacles: tuple[
@@ -51,14 +54,13 @@ class Firewall:
         self._applied = None
 
     async def _apply(self) -> None:
-        wanted = self._wanted
-        text = rules.transaction(self.table, self._applied, wanted)
-        if not text:
+        wanted, previous = self._wanted, self._applied
+        if wanted == previous:
             return
         self._begin_watch()
-        previous, self._applied = self._applied, None
+        self._applied = None
         try:
-            await asyncio.to_thread(nft.apply, text)
+            await asyncio.to_thread(self._carry_out, previous, wanted)
         except OnggiError:
             if previous is not None:
                 self._applied = previous  # all or nothing: it is as it was
@@ -68,6 +70,15 @@ class Firewall:
             await asyncio.to_thread(self._pass_others, wanted)
         if self._watch is not None and self._watch.losses() > 1:
             self._repair_later()  # somebody else was at it at the same time
+
+    def _carry_out(self, previous: Ruleset | None, wanted: Ruleset) -> None:
+        messages = rules.exchange(self.table, previous, wanted)
+        if messages is None:
+            nft.apply(rules.transaction(self.table, wanted))
+            return
+        if self._netlink is None:
+            self._netlink = Netlink(NETFILTER)
+        nft.transact(self._netlink, messages)
 
     def _pass_others(self, wanted: Ruleset) -> None:
         """Stand in other people's chains where they would drop what is ours, and nowhere else."""
@@ -139,3 +150,6 @@ class Firewall:
             asyncio.get_running_loop().remove_reader(self._watch.fileno())
             self._watch.close()
             self._watch = None
+        if self._netlink is not None:
+            self._netlink.close()
+            self._netlink = None

@@ -1,4 +1,4 @@
-"""The packet filter that networks want, and the text for nft(8) that makes it so. Pure.
+"""The packet filter that networks want, and the text for nft(8) or the messages that make it so. Pure.
 
 One table of ours per family; nothing of anybody else's is touched. Its chains::
 
@@ -12,9 +12,12 @@ The guard is about subnets, not containers: a container that starts changes noth
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from ipaddress import ip_address
 from typing import NamedTuple
 
+from onggi.kernel import nft
+from onggi.kernel.netlink import Message
 from onggi.networks import model
 from onggi.networks.model import Network
 
@@ -26,6 +29,8 @@ _STRANGERS = (
 )
 
 
+_PROTOCOLS = {"tcp": 6, "udp": 17, "sctp": 132}
+_MOST = 500  # elements that one message holds: an attribute has 64 kB
 _METADATA = {False: "169.254.169.254", True: "fd00:ec2::254"}
 
 
@@ -92,14 +97,19 @@ def segments(networks: Iterable[Network]) -> tuple[Segment, ...]:
     return tuple(sorted(found))
 
 
-def transaction(table: str, old: Ruleset | None, new: Ruleset) -> str:
-    """The commands that lead from ``old`` (None: unknown) to ``new``, as one transaction; empty for none."""
-    if old == new:
-        return ""
+def transaction(table: str, wanted: Ruleset) -> str:
+    """The commands that make all of it so, whatever is there, as one transaction."""
+    return "".join(_replaced(table, wanted, six) for six in (False, True))
+
+
+def exchange(table: str, old: Ruleset | None, new: Ruleset) -> list[Message] | None:
+    """The messages that lead from ``old`` (None: unknown) to ``new``; None if more than some ports change."""
     if old is None or old._replace(published=new.published) != new:
-        return "".join(_replaced(table, new, six) for six in (False, True))
+        return None
     gone, fresh = old.published - new.published, new.published - old.published
-    return _elements(table, "delete", gone) + _elements(table, "add", fresh)
+    if len(gone) + len(fresh) > _MOST:
+        return None
+    return [*_messages(table, "delete", gone), *_messages(table, "add", fresh)]
 
 
 def _family(six: bool) -> str:
@@ -228,14 +238,36 @@ def _leave(own: list[Segment], six: bool) -> list[str]:
 
 
 def _elements(table: str, verb: str, published: Iterable[Published]) -> str:
-    groups: dict[tuple[str, str], list[str]] = {}
+    return "".join(
+        _command(table, verb, place, entries) + "\n" for place, entries in _by_map(published).items()
+    )
+
+
+def _messages(table: str, verb: str, published: Iterable[Published]) -> Iterator[Message]:
+    for (six, name), entries in _by_map(published).items():
+        what = _command(table, verb, (six, name), entries)
+        pairs = [_packed(entry) for entry in entries]
+        yield (nft.put if verb == "add" else nft.take)(table, name, pairs, what, six=six)
+
+
+def _by_map(published: Iterable[Published]) -> dict[tuple[bool, str], list[Published]]:
+    groups: dict[tuple[bool, str], list[Published]] = {}
     for entry in sorted(published):
-        name = "published" if entry.address else "everywhere"
+        groups.setdefault((entry.six, "published" if entry.address else "everywhere"), []).append(entry)
+    return groups
+
+
+def _command(table: str, verb: str, place: tuple[bool, str], entries: Iterable[Published]) -> str:
+    rows = []
+    for entry in entries:
         address = f"{entry.address} . " if entry.address else ""
         key = f"{address}{entry.protocol} . {entry.port}"
-        row = f"{key} : {entry.target} . {entry.target_port}"
-        groups.setdefault((_family(entry.six), name), []).append(row)
-    return "".join(
-        f"{verb} element {family} {table} {name} {{ {', '.join(rows)} }}\n"
-        for (family, name), rows in groups.items()
-    )
+        rows.append(f"{key} : {entry.target} . {entry.target_port}")
+    return f"{verb} element {_family(place[0])} {table} {place[1]} {{ {', '.join(rows)} }}"
+
+
+def _packed(entry: Published) -> tuple[bytes, bytes]:
+    """An element's key and value as the kernel has them."""
+    address = [ip_address(entry.address).packed] if entry.address else []
+    key = nft.joined(*address, bytes([_PROTOCOLS[entry.protocol]]), entry.port.to_bytes(2, "big"))
+    return key, nft.joined(ip_address(entry.target).packed, entry.target_port.to_bytes(2, "big"))

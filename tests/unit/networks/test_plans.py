@@ -104,15 +104,15 @@ def test_the_filter():
         ]
     )
     rules_ = Ruleset(rules.segments([BRIDGE, DUAL, INSIDE, OPEN]), published, closed=True)
-    golden("filter.nft", rules.transaction("onggi", None, rules_))
-    relayed = rules.transaction("onggi", None, rules_._replace(relayed=True))
+    golden("filter.nft", rules.transaction("onggi", rules_))
+    relayed = rules.transaction("onggi", rules_._replace(relayed=True))
     assert relayed.count("iifname @bridges fib daddr type local jump publish") == 2  # both families
 
 
 def test_metadata_may_be_closed():
     rules_ = Ruleset(rules.segments([BRIDGE, DUAL]))
-    assert "169.254.169.254" not in rules.transaction("onggi", None, rules_)
-    closed = rules.transaction("onggi", None, rules_._replace(secretive=True))
+    assert "169.254.169.254" not in rules.transaction("onggi", rules_)
+    closed = rules.transaction("onggi", rules_._replace(secretive=True))
     assert "iifname @bridges ip daddr 169.254.169.254 drop" in closed
     assert "iifname @bridges ip6 daddr fd00:ec2::254 drop" in closed
 
@@ -120,10 +120,15 @@ def test_metadata_may_be_closed():
 def test_ports_change_without_the_rest():
     before = Ruleset(rules.segments([BRIDGE]), frozenset([Published("tcp", "", 80, "172.17.0.2", 80)]))
     after = before._replace(published=frozenset([Published("sctp", "192.0.2.1", 81, "172.17.0.3", 80)]))
-    golden("ports.nft", rules.transaction("onggi", before, after))
-    assert rules.transaction("onggi", after, after) == ""
-    assert rules.transaction("onggi", before._replace(closed=True), before).startswith(
-        "table ip onggi\ndelete"
+    messages = rules.exchange("onggi", before, after)
+    golden("ports.nft", "".join(f"{message.what}\n" for message in messages))
+    assert rules.exchange("onggi", after, after) == []
+    assert rules.exchange("onggi", before._replace(closed=True), before) is None
+    assert rules.transaction("onggi", before).startswith("table ip onggi\ndelete")
+    many = frozenset(Published("tcp", "", port, "172.17.0.2", 80) for port in range(1, 502))
+    assert (
+        rules.exchange("onggi", before._replace(published=frozenset()), before._replace(published=many))
+        is None
     )
 
 
