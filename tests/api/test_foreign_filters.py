@@ -106,9 +106,7 @@ def test_beside_an_engine_that_forwards_for_nobody_else(ours, network, outside):
         id="f" * 64, name="n", options={NAME: "other0"}, subnets=[Subnet(subnet="10.99.0.0/24")]
     )
     closed = rules.Ruleset(rules.segments([elsewhere]), closed=True)
-    subprocess.run(
-        ["nft", "-f", "-"], input=rules.transaction("onggi-other", closed).encode(), check=True
-    )
+    subprocess.run(["nft", "-f", "-"], input=rules.transaction("onggi-other", closed).encode(), check=True)
     try:
         for options in ((), ("-o", "com.docker.network.bridge.name=mine0")):
             name = network(*options)
