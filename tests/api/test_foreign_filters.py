@@ -117,7 +117,8 @@ def test_beside_an_engine_that_forwards_for_nobody_else(ours, network, outside):
             ours.engine.docker("run", "--rm", "--network", name, "busybox", *page, check=True)
             ours.command("rm", "-f", server)
     finally:
-        subprocess.run(["nft", "-f", "-"], input=rules.removal("onggi-other").encode(), check=True)
+        for family in ("ip", "ip6"):
+            subprocess.run(["nft", "delete", "table", family, "onggi-other"], check=True)
 
 
 UFW = """table inet admin {
