@@ -183,17 +183,22 @@ def test_a_volume_gets_nothing_that_the_host_image_hides(onggi, volume, tmp_path
     assert os.listdir(content) == []
 
 
+def entries(engine) -> set[str]:
+    """What the data root has, but for the database's own files and the cache of what is hidden."""
+    return {it for it in os.listdir(engine.data_root) if not it.startswith(("meta.db", "host-masks"))}
+
+
 @pytest.mark.parametrize("name", ["..", "../x", "a/../../x", "%2e%2e", "..%2fx", ".trash", "x\0y", "-v"])
 def test_names_are_no_paths(engine, onggi, name):
     """CVE-2014-9358 for volumes."""
     client = engine.client()
     try:
-        before = sorted(path.name for path in Path(engine.data_root).iterdir())
+        before = entries(engine)
         answer = client.api._post(client.api._url("/volumes/create"), json={"Name": name})
         assert answer.status_code == 400, answer.text
         answer = client.api._delete(client.api._url("/volumes/{0}", name))
         assert answer.status_code in (400, 404), answer.text
-        assert sorted(path.name for path in Path(engine.data_root).iterdir()) == before
+        assert entries(engine) == before
     finally:
         client.close()
 
