@@ -55,7 +55,8 @@ class ImageClient(threading.Thread):
         self.refusals: list[str] = []
         self.failures: list[str] = []
         self.doing = ""
-        self.made = threading.Event()  # an image was promised
+        # Who asks for the next promise of an image has it made, and nothing done behind it until ``go``.
+        self.asked, self.made, self.go = threading.Event(), threading.Event(), threading.Event()
         self.number = 0
 
     def run(self) -> None:
@@ -133,7 +134,14 @@ class ImageClient(threading.Thread):
         if result[0]:
             contents = {path: data for one in files for path, data in one.items() if data is not None}
             known.exists, known.files = True, {path: digest(data) for path, data in contents.items()}
+            self._stand_still()
+
+    def _stand_still(self) -> None:
+        if self.asked.is_set():
+            self.asked.clear()
             self.made.set()
+            self.go.wait(120)
+            self.go.clear()
 
     # -- doing ---------------------------------------------------------------------------------------------
 

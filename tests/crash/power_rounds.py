@@ -43,8 +43,9 @@ class Cut:
 class Outage:
     """One engine on a disk, and another for what is left of it."""
 
-    def __init__(self, root: Path, seed: int) -> None:
+    def __init__(self, root: Path, seed: int, clients: int = CLIENTS) -> None:
         self.root, self.seed, self.chance = root, seed, random.Random(seed)
+        self.clients = clients
         self.counts: collections.Counter[str] = collections.Counter()
         (root / "after").mkdir()
 
@@ -66,7 +67,7 @@ class Outage:
     ) -> list[Cut]:
         engine.start(env={"ONGGI_FAILPOINT": failpoint})
         clients = [
-            ImageClient(engine, registry, f"{self.seed} {index}", 20 * cuts) for index in range(CLIENTS)
+            ImageClient(engine, registry, f"{self.seed} {index}", 20 * cuts) for index in range(self.clients)
         ]
         found = []
         for client in clients:
@@ -75,9 +76,12 @@ class Outage:
             if number % 2:
                 time.sleep(self.chance.uniform(0.1, 2 * PAUSE_S))
             else:  # the moment at which a promise is youngest
-                clients[0].made.clear()
+                clients[0].asked.set()
                 assert clients[0].made.wait(120), clients[0].refusals
+                clients[0].made.clear()
             found.append(self._cut(disk, clients, number))
+            if not number % 2:
+                clients[0].go.set()
         for client in clients:
             client.steps = 0
             client.join(300)
