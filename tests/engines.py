@@ -77,6 +77,12 @@ def paths_below(root: Path | str) -> Iterator[Path]:
         yield from (Path(directory, name) for name in (*names, *files))
 
 
+def delete_tables(name: str) -> None:
+    """Delete what an engine has of these names in the packet filter. Raises FileNotFoundError without nft."""
+    tables = "".join(f"table {it} {name}\ndelete table {it} {name}\n" for it in ("ip", "ip6"))
+    subprocess.run(["nft", "-f", "-"], input=tables.encode(), check=True)
+
+
 def open_files(pid: int) -> dict[int, str]:
     """What the descriptors of a process are, by number; what is closed meanwhile may be left out."""
     found = {}
@@ -189,9 +195,8 @@ class RealEngine:
         self.stop()
         wait_until(self._ended, f"processes of {self.cgroup_parent}")
         # Rules outlive an engine as containers do, and would take the ports of the next one.
-        tables = "".join(f"table {it} {self.table}\ndelete table {it} {self.table}\n" for it in ("ip", "ip6"))
         with contextlib.suppress(FileNotFoundError):
-            subprocess.run(["nft", "-f", "-"], input=tables.encode(), check=True)
+            delete_tables(self.table)
         wait_until(self._removed, f"the groups of {self.cgroup_parent} to be empty")
 
     def _groups(self) -> list[str]:

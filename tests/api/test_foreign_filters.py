@@ -10,7 +10,7 @@ import pytest
 from test_networks import WEB, addresses, network  # noqa: F401 - a fixture
 from test_ports import ruleset, web
 
-from engines import RealEngine, wait_until
+from engines import RealEngine, delete_tables, wait_until
 from hosts import Machine, fetch, inside, reachable
 from onggi.networks import rules
 from onggi.networks.model import NAME, Network, Subnet
@@ -117,8 +117,7 @@ def test_beside_an_engine_that_forwards_for_nobody_else(ours, network, outside):
             ours.engine.docker("run", "--rm", "--network", name, "busybox", *page, check=True)
             ours.command("rm", "-f", server)
     finally:
-        for family in ("ip", "ip6"):
-            subprocess.run(["nft", "delete", "table", family, "onggi-other"], check=True)
+        delete_tables("onggi-other")
 
 
 UFW = """table inet admin {
