@@ -207,25 +207,32 @@ class Docker:
         return output([*self._command, "version", "--format", "{{.Client.Version}} {{.Server.Version}}"])
 
 
+def podman_command(path: str, directory: Path, *, helpers: Path | None = None) -> list[str]:
+    """The words that run podman with all it keeps in ``directory``; ``helpers`` is where netavark lies."""
+    directory.mkdir()
+    storage, settings = directory / "storage.conf", directory / "containers.conf"
+    storage.write_text(
+        f'[storage]\ndriver = "overlay"\ngraphroot = "{directory}/graph"\nrunroot = "{directory}/run"\n'
+    )
+    places = f'helper_binaries_dir = ["{helpers}", "/usr/lib/podman"]\n' if helpers else ""
+    backend = 'network_backend = "netavark"\n' if helpers else ""
+    # Its default limits are above what a machine without CAP_SYS_RESOURCE may set.
+    settings.write_text(
+        '[containers]\ndefault_ulimits = ["nofile=20000:20000", "nproc=32768:32768"]\n'
+        '[engine]\ncgroup_manager = "cgroupfs"\nevents_logger = "file"\n'
+        f'tmp_dir = "{directory}/tmp"\n{places}'
+        f'[network]\n{backend}network_config_dir = "{directory}/networks"\n'
+    )
+    names = {"CONTAINERS_STORAGE_CONF": storage, "CONTAINERS_CONF": settings}
+    return ["env", *(f"{name}={value}" for name, value in names.items()), path]
+
+
 class Podman:
     """podman with a storage and a configuration of its own, crun below it."""
 
     def __init__(self, path: str, worker: Worker, scratch: Path) -> None:
         self._worker, self._directory = worker, scratch / "podman"
-        self._directory.mkdir()
-        storage, settings = self._directory / "storage.conf", self._directory / "containers.conf"
-        storage.write_text(
-            f'[storage]\ndriver = "overlay"\ngraphroot = "{self._directory}/graph"\n'
-            f'runroot = "{self._directory}/run"\n'
-        )
-        # Its default limits are above what a machine without CAP_SYS_RESOURCE may set.
-        settings.write_text(
-            '[containers]\ndefault_ulimits = ["nofile=20000:20000", "nproc=32768:32768"]\n'
-            '[engine]\ncgroup_manager = "cgroupfs"\nevents_logger = "file"\n'
-            f'tmp_dir = "{self._directory}/tmp"\n'
-        )
-        names = {"CONTAINERS_STORAGE_CONF": storage, "CONTAINERS_CONF": settings}
-        self._command = ["env", *(f"{name}={value}" for name, value in names.items()), path]
+        self._command = podman_command(path, self._directory)
 
     def life(self, image: str) -> Sample:
         group = ["--cgroup-parent", f"/{self._worker.group}"]
