@@ -112,5 +112,5 @@ def test_bad_commits(engine, client, tidy):
         done = engine.docker(*arguments)
         assert done.returncode == 1
         assert words in done.stderr, done
-    with pytest.raises(APIError, match="container configuration"):
+    with pytest.raises(APIError, match="invalid JSON"):
         client.api.commit("bad", conf={"Env": 3})

@@ -25,6 +25,11 @@ def names(engine):
         ("POST /containers/{run}/exec", {"Cmd": "true"}, 400),
         ("POST /containers/{run}/exec", {"Cmd": ["true"], "ConsoleSize": [-1, 0]}, 400),
         ("POST /containers/create", {"Image": "busybox", "HostConfig": {"ConsoleSize": [-1, 0]}}, 400),
+        ("POST /containers/create", {"Image": "busybox", "HostConfig": False}, 400),
+        ("POST /containers/{run}/update", {"RestartPolicy": False}, 400),
+        ("POST /containers/{run}/update", {"KernelMemoryTCP": "x"}, 400),
+        ("POST /networks/create", {"Name": "wrong", "EnableIPv4": False}, 400),
+        ("POST /commit?container={run}&changes=", {}, 400),
         ("POST /exec/{exec}/start", {"Detach": "x"}, 400),
         ("POST /exec/{exec}/start", {"Detach": True, "Tty": 1}, 400),
         ("POST /exec/{exec}/start", [], 400),
@@ -35,6 +40,18 @@ def test_wrong_requests(engine, names, operation, body, status):
     method, _, target = operation.format(**names).partition(" ")
     answer = ask(str(engine.socket), method, target, body)
     assert (answer.status, bool(answer.message)) == (status, True), answer
+
+
+def test_nothing_is_a_body(engine, names):
+    """Null is what was not given, and some operations can do without a body."""
+    path = str(engine.socket)
+    made = ask(path, "POST", "/volumes/create")
+    assert made.status == 201
+    assert ask(path, "DELETE", f"/volumes/{made.json()['Name']}").status == 204
+    assert ask(path, "POST", f"/containers/{names['run']}/update").status == 200
+    made = ask(path, "POST", f"/commit?container={names['run']}", {"Labels": None, "ArgsEscaped": None})
+    assert made.status == 201
+    assert ask(path, "DELETE", f"/images/{made.json()['Id']}").status == 200
 
 
 PLATFORM = '{{"os":"linux","architecture":"{}"}}'

@@ -38,7 +38,7 @@ def shape_create(body: Json, version: Version) -> Json:
     """Return the body of a create as the newest version would have it. Raises InvalidArgument."""
     if not isinstance(body, dict):
         return body
-    host = body["HostConfig"] = body.get("HostConfig") or {}
+    host = body["HostConfig"] = {} if body.get("HostConfig") is None else body["HostConfig"]
     if not isinstance(host, dict):
         return body
     if "Runtime" in body:  # docker-py writes it here

@@ -9,7 +9,7 @@ import msgspec
 
 from onggi.containers.context import Context
 from onggi.containers.merge import merge_image
-from onggi.containers.request import ContainerConfig
+from onggi.containers.request import ContainerConfig, convert
 from onggi.errors import InvalidArgument
 from onggi.images.committing import CommitWish
 from onggi.oci import reference as references
@@ -89,9 +89,6 @@ def _config(body: Json, own: ContainerConfig) -> Json:
     mine = {key: value for key, value in msgspec.to_builtins(own).items() if key in _OF_IMAGES and value}
     if not body:
         return mine
-    try:
-        given = msgspec.convert(body, ContainerConfig, strict=False)
-    except msgspec.ValidationError as error:
-        raise InvalidArgument(f"invalid container configuration: {error}") from None
+    given = convert(body, ContainerConfig)
     merge_image(given, mine)
     return {key: value for key, value in msgspec.to_builtins(given).items() if key in _OF_IMAGES and value}

@@ -173,6 +173,7 @@ class Resources(_Wire):
     cpu_percent: int = 0
     io_maximum_iops: int = msgspec.field(default=0, name="IOMaximumIOps")
     io_maximum_bandwidth: int = msgspec.field(default=0, name="IOMaximumBandwidth")
+    kernel_memory_tcp: int = msgspec.field(default=0, name="KernelMemoryTCP")
 
 
 class HostConfig(Resources):
@@ -217,7 +218,6 @@ class HostConfig(Resources):
     init: bool | None = None
     annotations: dict[str, str] | None = None
     kernel_memory: int = 0
-    kernel_memory_tcp: int = msgspec.field(default=0, name="KernelMemoryTCP")
     masked_paths: list[str] | None = None
     readonly_paths: list[str] | None = None
     host_show: list[str] | None = msgspec.field(default=None, name="OnggiHostShow")

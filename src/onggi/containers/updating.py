@@ -50,6 +50,7 @@ _REFUSED = [
     "oom_kill_disable",
     "ulimits",
     "cgroup_parent",
+    "kernel_memory_tcp",
 ]
 
 
@@ -63,7 +64,8 @@ class Updating:
         """Change what the body names; a running container's cgroups at once. Answers ``{"Warnings"}``."""
         container = self._context.find(ref)
         asked = convert(body, Resources)
-        policy = convert(body["RestartPolicy"], RestartPolicy) if (body or {}).get("RestartPolicy") else None
+        wanted = (body or {}).get("RestartPolicy")
+        policy = None if wanted in (None, {}) else convert(wanted, RestartPolicy)
         for field in _REFUSED:
             if getattr(asked, field):
                 raise Unsupported(f"update of {field.replace('_', '-')} is not supported")

@@ -98,6 +98,9 @@ def network_of(body: CreateNetwork, network_id: str, created_ns: int) -> Network
     four = body.enable_ipv4 if body.enable_ipv4 is not None else True
     six = bool(body.enable_ipv6)
     _check_ipam(ipam, four, six)
+    copied = body.config_only or (body.config_from and body.config_from.network)
+    if not (four or six or copied) and body.driver in ("", "bridge"):
+        raise InvalidArgument("IPv4 or IPv6 must be enabled")
     network = Network(
         id=network_id,
         name=body.name,

@@ -118,7 +118,7 @@ async def unlink(engine: Engine, request: Request) -> Answer:
 
 async def update(engine: Engine, request: Request) -> Answer:
     """POST /containers/{id}/update."""
-    body = shape_update(await request.json(), request.api_version)
+    body = shape_update(await request.json(optional=True), request.api_version)
     return answer(await engine.containers.update(request.params["id"], body))
 
 

@@ -47,12 +47,15 @@ async def push(engine: Engine, request: Request) -> Answer:
 async def commit(engine: Engine, request: Request) -> Answer:
     """POST /commit."""
     query = Query(request.query)
+    changes = [line for text in query.all("changes") for line in text.splitlines() if line.strip()]
+    if "changes" in query and not changes:
+        raise InvalidArgument("file with no instructions")
     options = CommitOptions(
         query.text("repo"),
         query.text("tag"),
         query.text("author"),
         query.text("comment"),
-        [line for text in query.all("changes") for line in text.splitlines() if line.strip()],
+        changes,
         query.flag("pause", default=True),
     )
     body = await request.json(optional=True)

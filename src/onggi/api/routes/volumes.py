@@ -20,7 +20,8 @@ async def list_(engine: Engine, request: Request) -> Answer:
 
 async def create(engine: Engine, request: Request) -> Answer:
     """POST /volumes/create."""
-    return answer(await engine.volumes.create(await request.json()), 201)
+    body = await request.json(optional=True)
+    return answer(await engine.volumes.create({} if body is None else body), 201)
 
 
 async def inspect(engine: Engine, request: Request) -> Answer:
