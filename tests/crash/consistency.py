@@ -84,7 +84,8 @@ class Consistency:
         rows = {row[0] for row in self.query("SELECT digest FROM blobs")}
         yield from differ("blobs", blobs, rows)
         yield from (f"image without its config: {row[0]}" for row in images if row[0] not in rows)
-        yield from (f"image without its layer: {row[0]}" for row in images if row[1] not in dict(layers))
+        above = [row for row in images if row[1]]  # what a build makes of scratch has no layer yet
+        yield from (f"image without its layer: {row[0]}" for row in above if row[1] not in dict(layers))
         yield from (f"tag of no image: {row[0]}" for row in tags if row[0] not in dict(images))
         yield from (
             f"left in {name}: {entry}"

@@ -60,7 +60,7 @@ class ImageClient(threading.Thread):
         self.number = 0
 
     def run(self) -> None:
-        makers = (self.import_, self.load, self.pull)
+        makers = (self.import_, self.load, self.pull, self.build)
         others = (self.commit, self.tag, self.remove, self.remove, self.save, self.prune, self.prune)
         steps = (*makers, *others, self.push, self.push, self.contain)
         try:
@@ -168,6 +168,19 @@ class ImageClient(threading.Thread):
         with self.making(name, files, more) as result:
             call = f"/images/create?fromImage={quote(name.removesuffix(':latest'))}&tag=latest"
             result.append(self.worked("POST", call))
+
+    def build(self) -> None:
+        """Steps that are settled by the last, or, of a build that fails, by whoever promises next."""
+        name, files, more = self._fresh(), self._files(), self._files()
+        steps = [f"FROM {self._any() if self.existing() and self.random.random() < 0.5 else 'scratch'}"]
+        steps += [f"COPY {path} /{path}" for path in ("one", "more")]
+        fails = self.random.random() < 0.3
+        document = "\n".join([*steps, "COPY absent /"] if fails else steps).encode()
+        sent = {"Dockerfile": document, **prefixed("one", files), **prefixed("more", more)}
+        with self.making(name, prefixed("one", files), prefixed("more", more)) as result:
+            result.append(self.worked("POST", f"/build?t={quote(name)}", layer(sent)))
+        if fails and not result[0]:
+            self.refusals.pop()
 
     def commit(self) -> None:
         """What a container of the machine's view wrote becomes an image."""
@@ -284,6 +297,11 @@ def first(layers: list[str], path: str) -> bytes:
         with contextlib.suppress(FileNotFoundError):
             return Path(directory, path).read_bytes()
     return b"missing"
+
+
+def prefixed(directory: str, files: dict[str, bytes | None]) -> dict[str, bytes | None]:
+    """The same files in a directory."""
+    return {f"{directory}/{path}": data for path, data in files.items()}
 
 
 def digest(data: bytes) -> str:

@@ -1,4 +1,6 @@
-"""The engine dies at a named moment of a build: the next build has the finished steps, and nothing leaks."""
+"""The engine dies at a named moment of a build: the next build has the finished steps, and nothing leaks. The
+power is cut behind a build: what was promised is there, and what was not is whole or not there at all.
+"""
 
 from __future__ import annotations
 
@@ -7,14 +9,18 @@ import contextlib
 import http.client
 import io
 import json
+import os
 import tarfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from consistency import Consistency
+from image_clients import Known, digest, fsck, judge
 
+from disks import PowerDisk, mounted, power_disk
 from engines import busybox_tar
-from running_engine import RunningEngine
+from running_engine import RunningEngine, engine_in
 
 DEAD = (http.client.HTTPException, OSError)
 STEPS = "COPY a /a\nRUN --network=none echo {marker} > /b\nWORKDIR /w\nRUN --network=none cat /a /b > c\n"
@@ -30,13 +36,18 @@ def post(engine: RunningEngine, path: str, data: bytes, header: object = None) -
 
 def build(engine: RunningEngine, marker: str, steps: str = STEPS, **header: object) -> str:
     """What a build of some steps tells."""
+    return post(engine, "/build?t=made", context(marker, steps), header)
+
+
+def context(marker: str, steps: str) -> bytes:
+    """A Dockerfile of some steps and the file ``a``."""
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w") as archive:
         for name, text in (("Dockerfile", "FROM base\n" + steps.format(marker=marker)), ("a", "file\n")):
             info = tarfile.TarInfo(name)
             info.size = len(text)
             archive.addfile(info, io.BytesIO(text.encode()))
-    return post(engine, "/build?t=made", buffer.getvalue(), header)
+    return buffer.getvalue()
 
 
 @pytest.mark.parametrize(
@@ -47,6 +58,7 @@ def build(engine: RunningEngine, marker: str, steps: str = STEPS, **header: obje
         ("build.step.before_row", 0),
         ("build.step.after_row", 1),
         ("build.image.before_row", 0),
+        ("store.settle.before_commit", 4),
         ("containers.create.after_row", 1),
         ("containers.start.before_answer", 1),
     ],
@@ -124,3 +136,69 @@ def test_a_shared_cache_is_written_or_read(
     assert build(engine, "one", CacheFrom=[cache]).count("Using cache") == 2
     engine.call("DELETE", "/images/made")
     engine.call("POST", "/build/prune?all=1")
+
+
+SIZE = 256 << 20
+COPIES = "COPY a /one\nCOPY a /two\n"
+ENDLESS = "RUN --network=none echo begun && sleep 600\n"
+
+
+@contextlib.contextmanager
+def on_disk(engine: RunningEngine, tmp_path: Path, failpoint: str) -> Iterator[PowerDisk]:
+    """An engine with an image, on a disk whose power can be cut."""
+    with power_disk(tmp_path, SIZE) as disk:
+        engine.data_root = str(disk.directory / "data")
+        engine.start(env={"ONGGI_FAILPOINT": failpoint})
+        post(engine, "/images/create?fromSrc=-&repo=base", busybox_tar())
+        try:
+            yield disk
+        finally:
+            engine.close()
+
+
+def cut(
+    engine: RunningEngine, disk: PowerDisk, root: Path, promised: dict[str, Known], failpoint: str = ""
+) -> list[str]:
+    """What is wrong, behind a cut, with the store or else with what was promised."""
+    fd = os.open(f"{engine.data_root}/meta.db-wal", os.O_RDONLY | os.O_CLOEXEC)
+    os.fsync(fd)  # as the kernel may at any time
+    os.close(fd)
+    disk.cut(root / "image", "1")
+    for name in ("after", "engine"):
+        (root / name).mkdir()
+    with mounted(root / "image", root / "after") as there:
+        for other in engine_in(root / "engine"):
+            other.data_root = str(there.directory / "data")
+            child = other.start(env={"ONGGI_FAILPOINT": failpoint})
+            wrong = fsck(other) or judge(other, promised)
+            child.terminate()
+            child.wait(60)
+    return wrong
+
+
+def known(files: dict[str, bytes]) -> Known:
+    """An image that exists, with these files."""
+    found = Known()
+    found.exists, found.files = True, {path: digest(data) for path, data in files.items()}
+    return found
+
+
+@pytest.mark.parametrize("step", ["", "store.sync.tree"])
+def test_a_finished_build_is_there(engine: RunningEngine, tmp_path: Path, step: str) -> None:
+    """And the proof that without a sync it would not be."""
+    with on_disk(engine, tmp_path, f"{step}=skip") as disk:
+        assert "Successfully tagged" in build(engine, "one", COPIES)
+        wrong = cut(engine, disk, tmp_path, {"made:latest": known({"one": b"file\n"})})
+    assert (wrong == []) == (not step), wrong
+
+
+@pytest.mark.parametrize("step", ["", "store.unsettled.drop"])
+def test_steps_of_a_build_in_progress_are_no_damage(engine: RunningEngine, tmp_path: Path, step: str) -> None:
+    """And the proof that they would be if they were not dropped."""
+    with on_disk(engine, tmp_path, "") as disk, contextlib.closing(engine.connection()) as connection:
+        connection.request("POST", "/build?t=made", context("one", COPIES + ENDLESS))
+        response = connection.getresponse()
+        while b"begun\\n" not in response.readline():
+            assert not response.closed
+        wrong = cut(engine, disk, tmp_path, {}, f"{step}=skip")
+    assert (wrong == []) == (not step), wrong

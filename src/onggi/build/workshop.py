@@ -66,12 +66,12 @@ class Workshop(NamedTuple):
         return await self.containers.context.runtime.job(name, arguments, fds)
 
     async def keep_layer(self, lease: Lease, chunks: Chunks, parents: Sequence[str]) -> str:
-        """Take a layer in above ``parents``; its diff id."""
+        """Take a layer in above ``parents``, for the next durable commit to settle; its diff id."""
         return (await self.take_layer(lease, chunks, parents))[0]
 
     async def take_layer(self, lease: Lease, chunks: Chunks, parents: Sequence[str]) -> tuple[str, bool]:
         """``keep_layer``, which tells also whether the same was here; then that stays."""
-        async with self.intake.from_stream(lease, chunks) as arrival:
+        async with self.intake.from_stream(lease, chunks, durable=False) as arrival:
             diff_id = arrival.layer.diff_id
             here = await lease.have_layer(chain_ids([*parents, diff_id])[-1])
             if not here:
@@ -89,7 +89,7 @@ class Workshop(NamedTuple):
         data = msgspec.json.encode(document, order="sorted")
         if names is None and await self._has_image(lease, image_id := sha256(data)):
             return image_id
-        image_id = await lease.put(data)
+        image_id = await lease.put(data, durable=names is not None)
         failpoint("build.image.before_row")
         made = NewImage(image_id, state.layers, state.base, names=[*(names or [])], hidden=names is None)
         await self.images.record(made)

@@ -75,7 +75,7 @@ class Daemon:
             self._stack.callback(PidFile(config.pidfile).remove)
         rebooted = recovery.prepare_exec_root(config.exec_root)
         self._adopt_orphans()
-        self.services = Services(config, self._born)
+        self.services = Services(config, self._born, rebooted=rebooted)
         self._stack.push_async_callback(self.services.close)
         config = self._config = msgspec.structs.replace(
             config, storage_driver=self.services.snapshots.driver.name

@@ -61,7 +61,7 @@ _UNLIMITED = 2**64 - 1
 class Services:
     """Database, store, images, events, supervisor and containers of one engine."""
 
-    def __init__(self, config: Config, born: Birth) -> None:
+    def __init__(self, config: Config, born: Birth, *, rebooted: bool) -> None:
         self._stack = AsyncExitStack()
         self.layout = Layout(config.data_root)
         self.layout.create()
@@ -69,6 +69,8 @@ class Services:
         migrations = [*MIGRATIONS, *(step for room in own for step in room.MIGRATIONS)]
         self.database = Database(self.layout.database, migrations)
         self._stack.callback(self.database.close)
+        unsettled = self.database.unsettled
+        self.database.run_blocking(lambda it: unsettled.recover(it, rebooted=rebooted))
         self.database.run_blocking(lambda it: records.adopt(it, config.exec_root))
         self._open_store(config)
         self._open_containers(config, born)
@@ -99,6 +101,11 @@ class Services:
         context.host = msgspec.structs.replace(
             context.host, log_driver=config.log_driver, log_options=config.log_opts
         )
+
+    def _forget(self) -> None:
+        """Rows of layers and images went because the disk failed. On the database's thread."""
+        self.snapshots.forget_layers()
+        self.images.forget()
 
     def _in_use(self, image_id: str) -> list[tuple[str, bool]]:
         """(container id, whether it runs) of every container made from an image."""
@@ -144,6 +151,7 @@ class Services:
         self.transfers = Transfers(self.content, layers, self.images, self.layout.host_key, config.registries)
         self._stack.callback(self.transfers.close)
         self.events = EventBus(self.database)
+        self.database.on_lost = self._forget
         self.images.on_event = self.events.publish
         registry = self._open_volumes(config)
         self.networks = Networks(

@@ -53,17 +53,18 @@ class Intake:
 
     @asynccontextmanager
     async def from_stream(
-        self, lease: Lease, chunks: Chunks, *, whole: bool = False
+        self, lease: Lease, chunks: Chunks, *, whole: bool = False, durable: bool = True
     ) -> AsyncIterator[Arrival]:
         """Keep and unpack a stream: plain or compressed tar, of a layer or of a ``whole`` file system.
 
-        The body of the context must ``record`` it.
+        The body of the context must ``record`` it. See ``Lease.commit`` of what is not ``durable``.
         """
         async with opened(lease.stream) as writer:
             keeper = _Keeper(writer)
-            async with self._layers.unpack(keeper.source(chunks), whole=whole) as layer:
+            source = keeper.source(chunks)
+            async with self._layers.unpack(source, whole=whole, durable=durable) as layer:
                 digest, raw = writer.digest, keeper.raw(writer.digest, layer.diff_id)
-                kept = asyncio.ensure_future(lease.commit(writer))
+                kept = asyncio.ensure_future(lease.commit(writer, durable=durable))
                 try:
                     yield Arrival(layer, digest, keeper.media_type, raw, kept)
                 finally:
@@ -92,7 +93,8 @@ class Intake:
             os.close(fd)
 
     async def record(self, arrival: Arrival, parents: Sequence[str], diff_id: str = "") -> str:
-        """Give the layer its row above ``parents`` (diff ids, base first), durably; returns its chain id.
+        """Give the layer its row above ``parents`` (diff ids, base first), durably unless it came otherwise;
+        returns its chain id.
 
         Raises DataLoss if it is not the layer that ``diff_id`` promises.
         """
@@ -100,7 +102,10 @@ class Intake:
         if arrival.kept is not None:
             await asyncio.shield(arrival.kept)
         settled = arrival._replace(layer=await self._layers.settle(arrival.layer, parents))
-        chain_id = await self._content.database.run(lambda it: self.rows(it, settled, parents), durable=True)
+        durable = settled.layer.durable
+        chain_id = await self._content.database.run(
+            lambda it: self.rows(it, settled, parents), durable=durable
+        )
         failpoint("images.layer.after_row")
         return chain_id
 

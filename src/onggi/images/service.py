@@ -91,11 +91,15 @@ class Images:
         return image
 
     async def _change(
-        self, statement: Callable[[sqlite3.Connection], T], after: Callable[[T], None] | None = None
+        self,
+        statement: Callable[[sqlite3.Connection], T],
+        after: Callable[[T], None] | None = None,
+        *,
+        durable: bool = True,
     ) -> T:
-        """A durable transaction that changes images or their names; ``after`` deletes files."""
+        """A transaction, mostly durable, that changes images or their names; ``after`` deletes files."""
         try:
-            return await self._database.run(statement, durable=True, frees=after is not None, after=after)
+            return await self._database.run(statement, durable=durable, frees=after is not None, after=after)
         finally:
             self._known = _Known({}, {})
 
@@ -170,7 +174,7 @@ class Images:
             record(connection, self.catalog, image)
             return moved
 
-        return await self._change(write)
+        return await self._change(write, durable=not image.hidden)
 
     async def collect(self) -> None:
         """Remove what nothing refers to."""

@@ -5,6 +5,7 @@ A file counts only with its row (``content``): one without is an orphan, which t
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Iterator
 from glob import escape, iglob
@@ -31,17 +32,27 @@ class Blobs:
         name = hex_of(digest)
         return f"{self._layout.blobs}/{name[:2]}/{name}"
 
-    def publish(self, partial: str, digest: str) -> None:
-        """Give a complete, synced file of the same file system its name; durable when it returns."""
+    def publish(self, partial: str, digest: str, *, durable: bool = True) -> None:
+        """Give a complete, synced file of the same file system its name; durable when it returns.
+
+        One that is not ``durable``, nor synced, never takes the place of another.
+        """
         target = self.path(digest)
         parent = os.path.dirname(target)
         failpoint("store.blob.before_rename")
         make_private(parent)
         try:
-            os.rename(partial, target)
+            if durable:
+                os.rename(partial, target)
+            else:
+                with contextlib.suppress(FileExistsError):
+                    os.link(partial, target)
+                os.unlink(partial)
         except OSError as error:
             raise KernelError("rename", error.errno or 0, target) from None
         failpoint("store.blob.after_rename")
+        if not durable:
+            return
         sync_directory(parent)
         sync_directory(self._layout.blobs)
 

@@ -147,15 +147,15 @@ class Lease:
         """Whether an unpacked layer is here. It is protected from now on, with the layers below it."""
         return await self._protect("layer", chain_id, "SELECT 1 FROM layers WHERE chain_id = ?") is not None
 
-    async def put(self, data: bytes) -> str:
-        """Keep a small document (config, manifest) and return its digest; durable and protected."""
+    async def put(self, data: bytes, *, durable: bool = True) -> str:
+        """Keep a small document (config, manifest) and return its digest; see ``commit``."""
 
         def write(writer: BlobWriter) -> None:
             writer.write(data)
 
         async with opened(self._content.ingest.stream) as writer:
             await asyncio.to_thread(write, writer)
-            return (await self.commit(writer)).digest
+            return (await self.commit(writer, durable=durable)).digest
 
     def writer(self, digest: str, size: int) -> BlobWriter:
         """A writer that continues a partial download. Blocking, it hashes what is there: for a worker
@@ -167,28 +167,37 @@ class Lease:
         """A writer of content whose digest is known at its end. Blocking; its owner closes it."""
         return self._content.ingest.stream()
 
-    async def commit(self, writer: BlobWriter, digest: str = "") -> Blob:
+    async def commit(self, writer: BlobWriter, digest: str = "", *, durable: bool = True) -> Blob:
         """Let a blob count: verified (against ``digest`` or what the writer knows), durable, with its row.
+
+        One that is not to be ``durable`` survives a kill, and is settled by the next durable commit.
 
         Raises DataLoss if it is not what it should be, InvalidArgument or KernelError. A cancelled caller
         does not stop it.
         """
-        return await self._content.finish(self._commit(writer, digest))
+        return await self._content.finish(self._commit(writer, digest, durable))
 
-    async def _commit(self, writer: BlobWriter, digest: str) -> Blob:
+    async def _commit(self, writer: BlobWriter, digest: str, durable: bool) -> Blob:
+        database = self._content.database
         try:
-            blob = await asyncio.to_thread(writer.finish, digest)
+            blob = await asyncio.to_thread(writer.finish, digest, durable=durable)
             if await self.have_blob(blob.digest) is not None:
                 writer.discard()
+                if durable:
+                    await database.settle()
                 return blob
-            await asyncio.to_thread(self._content.blobs.publish, writer.path, blob.digest)
+            publish = self._content.blobs.publish
+            await asyncio.to_thread(publish, writer.path, blob.digest, durable=durable)
         finally:
             writer.close()
         row = (*blob, time.time_ns())
-        await self._content.database.run(
-            lambda it: it.execute("INSERT OR IGNORE INTO blobs VALUES (?, ?, ?)", row),
-            durable=True,
-        )
+
+        def write(connection: sqlite3.Connection) -> None:
+            new = connection.execute("INSERT OR IGNORE INTO blobs VALUES (?, ?, ?)", row).rowcount
+            if new and not durable:
+                database.unsettled.note(connection, "blob", blob.digest)
+
+        await database.run(write, durable=durable)
         failpoint("store.blob.after_row")
         return blob
 

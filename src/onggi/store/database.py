@@ -1,23 +1,29 @@
 """The metadata database: SQLite in WAL mode, all of it on one thread, checkpoints included.
 
-A commit with ``durable`` survives power loss when ``run`` returns; any other survives every kill, and
-becomes durable with the next durable one. Nothing of SQLite ever runs on the event loop.
+A commit with ``durable`` survives power loss when ``run`` returns, with all files that rows name; any other
+survives every kill, and becomes durable with the next durable one. Nothing of SQLite ever runs on the event
+loop.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import queue
 import sqlite3
 import threading
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from errno import EIO, ENOSPC
+from functools import partial
 from typing import Any, TypeVar
 
 from onggi.errors import DataLoss, KernelError, OnggiError, Unavailable
+from onggi.kernel.failpoints import failpoint
 from onggi.store.schema import Migration, migrate
 from onggi.store.space import Reserve
+from onggi.store.unsettled import Unsettled
 
 T = TypeVar("T")
 _Job = Callable[[sqlite3.Connection], None]
@@ -28,7 +34,9 @@ _CHECKPOINT_LIMIT = 32 << 20  # even when somebody waits
 
 
 class Database:
-    """Runs functions of a connection, each in a transaction of its own, in the order of the calls."""
+    """Runs functions of a connection, each in a transaction of its own, in the order of the calls; but a
+    durable one first waits for a sync of files that are ``unsettled``.
+    """
 
     def __init__(self, path: str, migrations: Sequence[Migration]) -> None:
         """Open or create the file (mode 0600) and migrate it. Raises Unsupported, DataLoss or KernelError."""
@@ -36,6 +44,9 @@ class Database:
         self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
         self._closed = self._doubtful = False
         self._reserve = Reserve(f"{path}-reserve")
+        self.on_lost: Callable[[], None] = lambda: None  # rows went that were believed to stay
+        self._syncer = ThreadPoolExecutor(1, "sync")  # one: who comes later finds it done, and waits in order
+        self.unsettled = Unsettled(os.path.dirname(path) or ".")
         opened: queue.SimpleQueue[BaseException | None] = queue.SimpleQueue()
         self._thread = threading.Thread(
             target=self._main, args=(list(migrations), opened), name="database", daemon=True
@@ -72,8 +83,26 @@ class Database:
             else:
                 _deliver(loop, future.set_result, future, result)
 
-        self._put(job)
+        if durable and self.unsettled.pending and not self._closed:
+            # Beside the database's thread, and to its end whatever becomes of the caller.
+            refuse = partial(_deliver, loop, future.set_exception, future)
+            self._syncer.submit(self._sync_and_put, job, refuse)
+        else:
+            self._put(job)
         return await future
+
+    def _sync_and_put(self, job: _Job, refuse: Callable[[OnggiError], None]) -> None:
+        with contextlib.suppress(KernelError):  # which the transaction meets again
+            self.unsettled.sync()
+        try:
+            self._put(job)
+        except Unavailable as error:
+            refuse(error)
+
+    async def settle(self) -> None:
+        """Have every row and its files on the disk, if anything is not."""
+        if self.unsettled.rows:
+            await self.run(lambda it: None, durable=True)
 
     def run_blocking(self, fn: Callable[[sqlite3.Connection], T], *, durable: bool = False) -> T:
         """``run`` for callers without an event loop: start-up and tests."""
@@ -94,6 +123,7 @@ class Database:
 
     def close(self) -> None:
         """Finish what was asked for, checkpoint, and end the thread. Idempotent."""
+        self._syncer.shutdown()
         if not self._closed:
             self._closed = True
             self._jobs.put(None)
@@ -117,10 +147,32 @@ class Database:
         try:
             if self._doubtful and durable:
                 self._write_again(connection)
+            if durable and self.unsettled.rows:
+                return self._settled(connection, fn)
             return _transaction(connection, fn, durable, self.path)
         except KernelError as error:
             self._doubtful = self._doubtful or error.errno == EIO
             raise
+
+    def _settled(self, connection: sqlite3.Connection, fn: Callable[[sqlite3.Connection], T]) -> T:
+        """A durable transaction behind a sync of what is not settled; what cannot be synced goes."""
+        try:
+            self.unsettled.sync()
+        except KernelError:
+            _transaction(connection, self.unsettled.drop, False, self.path)
+            self.unsettled.committed()
+            self.on_lost()
+            raise
+
+        def both(it: sqlite3.Connection) -> T:
+            result = fn(it)
+            self.unsettled.settle(it)
+            return result
+
+        failpoint("store.settle.before_commit")
+        result = _transaction(connection, both, True, self.path)
+        self.unsettled.committed()
+        return result
 
     def _write_again(self, connection: sqlite3.Connection) -> None:
         """Behind an error of the disk: have all earlier commits on it before another durable one.
@@ -151,8 +203,12 @@ class Database:
             job(connection)
             self._checkpoint(connection)
             self._reserve.keep()
+        if self.unsettled.rows:
+            with contextlib.suppress(OnggiError):  # the next boot drops what is not settled
+                self._try(connection, lambda it: None, durable=True)
         connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         connection.close()
+        self.unsettled.close()
 
     def _checkpoint(self, connection: sqlite3.Connection) -> None:
         """Move the log into the file when it has grown, preferably while nobody waits."""

@@ -31,17 +31,17 @@ class Facts(NamedTuple):
     xattrs: dict[str, bytes]
 
 
-def adopt(root_fd: int, below: Sequence[str], implied: Sequence[str]) -> None:
+def adopt(root_fd: int, below: Sequence[str], implied: Sequence[str], *, durable: bool = True) -> None:
     """Give the directories ``implied`` (paths without leading ``/``) below ``root_fd`` what they have in the
-    layers ``below``, top first; durable when it returns. Blocking. Raises KernelError.
+    layers ``below``, top first; ``durable`` when it returns. Blocking. Raises KernelError.
     """
     changed = 0
     for path in implied:
         try:
-            changed += _adopt(root_fd, below, path, sync=len(implied) <= _SYNC_EACH)
+            changed += _adopt(root_fd, below, path, sync=durable and len(implied) <= _SYNC_EACH)
         except OSError as error:
             raise KernelError("unpack", error.errno or 0, path or "/") from None
-    if changed and len(implied) > _SYNC_EACH:
+    if durable and changed and len(implied) > _SYNC_EACH:
         sync_tree(root_fd)
 
 

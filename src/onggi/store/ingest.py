@@ -86,8 +86,9 @@ class BlobWriter:
         self.offset = self._checked = 0
         self._hash = sha256()
 
-    def finish(self, digest: str = "") -> Blob:
-        """Verify what was written, make it durable and immutable; it keeps its path until it is published.
+    def finish(self, digest: str = "", *, durable: bool = True) -> Blob:
+        """Verify what was written, make it immutable and mostly durable; it keeps its path until it is
+        published.
 
         ``digest`` is what it should be, if the writer did not know it from the beginning. Raises DataLoss;
         a blob that is merely too short stays to be continued.
@@ -108,7 +109,8 @@ class BlobWriter:
             )
         try:
             os.fchmod(self._fd, 0o444)
-            sync_file(self._fd)
+            if durable:
+                sync_file(self._fd)
         except OSError as error:
             raise KernelError("fsync", error.errno or 0, self.path) from None
         return found

@@ -46,6 +46,7 @@ class Layer(msgspec.Struct, frozen=True):
     diff_id: str
     size: int
     implied: list[str] = []
+    durable: bool = True
 
 
 class Feed:
@@ -118,26 +119,35 @@ class Layers:
         self._writing: dict[int, asyncio.Task[None]] = {}  # by number: on its way to the disk
 
     @asynccontextmanager
-    async def unpack(self, source: Source, *, whole: bool = False) -> AsyncIterator[Layer]:
+    async def unpack(
+        self, source: Source, *, whole: bool = False, durable: bool = True
+    ) -> AsyncIterator[Layer]:
         """Unpack what ``source`` yields (plain pieces, compressed count); the body must ``settle`` and
         ``record`` the layer.
 
-        ``whole``: it is a root file system, in which whiteouts have no place. Whatever is not recorded when
+        ``whole``: it is a root file system, in which whiteouts have no place. One that is not ``durable`` is
+        settled by the next durable commit. Whatever is not recorded when
         the body ends is removed again. Raises the job's errors.
         """
         number = self._snapshots.begin_layer()
         try:
             make_private(self._layout.snapshot(number))
-            yield await self._fill(number, source, "unpack" if whole else self._snapshots.driver.job)
+            job = "unpack" if whole else self._snapshots.driver.job
+            layer = await self._fill(number, source, job)
+            if durable:  # it goes to the disk while the next layer is unpacked; ``settle`` waits for it
+                writing = asyncio.to_thread(_write_out, f"{self._layout.snapshot(number)}/fs")
+                self._writing[number] = asyncio.create_task(writing)
+            yield msgspec.structs.replace(layer, durable=durable)
         finally:
             await asyncio.gather(*filter(None, [self._writing.pop(number, None)]), return_exceptions=True)
             await self._snapshots.end_layer(number)
 
     async def settle(self, layer: Layer, parents: Sequence[str]) -> Layer:
-        """Make the layer durable, with directories that it only implies as they are in its ``parents``
-        (diff ids, base first), which have their rows. Comes before ``record``.
+        """Make the layer durable (if it is to be), with directories that it only implies as they are in its
+        ``parents`` (diff ids, base first), which have their rows. Comes before ``record``.
         """
-        await self._writing.pop(layer.number)
+        if layer.durable:
+            await self._writing.pop(layer.number)
         chain = list(reversed(chain_ids(parents)))
         if layer.implied and chain:
             below = await self._snapshots.database.run(lambda it: self.directories(it, chain))
@@ -168,6 +178,8 @@ class Layers:
             connection.execute("INSERT INTO snapshots VALUES (?, 'layer', ?, x'')", (layer.number, chain[-1]))
             row = (chain[-1], parent, layer.diff_id, layer.number, layer.size, time.time_ns())
             connection.execute("INSERT INTO layers VALUES (?, ?, ?, ?, ?, ?, NULL)", row)
+            if not layer.durable:
+                self._snapshots.database.unsettled.note(connection, "layer", chain[-1])
             failpoint("store.layer.before_commit")
         return chain[-1]
 
@@ -194,7 +206,7 @@ class Layers:
     def _settle(self, layer: Layer, below: Sequence[str]) -> None:
         root_fd = os.open(f"{self._layout.snapshot(layer.number)}/fs", os.O_RDONLY | os.O_DIRECTORY)
         try:
-            implied.adopt(root_fd, below, layer.implied)  # durable when it returns
+            implied.adopt(root_fd, below, layer.implied, durable=layer.durable)
         finally:
             os.close(root_fd)
 
@@ -207,8 +219,6 @@ class Layers:
             feed, answer = await self._pump(root_fd, source, job)
         finally:
             os.close(root_fd)
-        # It goes to the disk while the next layer is unpacked; ``settle`` waits for it.
-        self._writing[number] = asyncio.create_task(asyncio.to_thread(_write_out, root))
         return Layer(number, feed.diff_id(), int(answer["bytes"]), answer.get("implied") or [])
 
     async def _pump(self, root_fd: int, source: Source, name: str) -> tuple[Feed, Json]:

@@ -123,6 +123,12 @@ MIGRATIONS: list[Migration] = [
     Migration("store", 4, "ALTER TABLE layers ADD COLUMN disk INTEGER"),
     # What a build made on the way: there, by its id, for whoever asks, and listed only if all are.
     Migration("store", 5, "ALTER TABLE images ADD COLUMN hidden INTEGER NOT NULL DEFAULT 0"),
+    # See ``unsettled``.
+    Migration(
+        "store",
+        6,
+        "CREATE TABLE unsettled (kind TEXT, key TEXT, boot TEXT NOT NULL, PRIMARY KEY (kind, key))",
+    ),
 ]
 
 
