@@ -139,10 +139,9 @@ class Services:
         return registry
 
     def _open_containers(self, config: Config, born: Birth) -> None:
-        features_ = features.probe()
-        hierarchies = cgroups.detect()
+        machine = features.probe(), cgroups.detect()
         self.supervisor = Supervisor(
-            config.exec_root, build_id(), config.cgroup_parent, features_, hierarchies, config.spares
+            config.exec_root, build_id(), config.cgroup_parent, *machine, config.spares
         )
         self._stack.callback(self.supervisor.close)
         self.layers = layers = Layers(self.layout, self.snapshots, self.supervisor.launcher.job)
@@ -160,26 +159,28 @@ class Services:
             lambda action, key, facts: self.events.publish("network", action, key, facts),
         )
         self._stack.push_async_callback(self.networks.close)
-        context = Context(
+        self.containers = Containers(self._context(config, born, Holding(registry)))
+        self._stack.push_async_callback(self.containers.close)
+        self.builder = Builder(self._workshop(config), config.build_cache)
+        self._stack.push_async_callback(self.builder.close)
+
+    def _context(self, config: Config, born: Birth, volumes: Holding) -> Context:
+        return Context(
             database=self.database,
             images=self.images,
             snapshots=self.snapshots,
             runtime=self.supervisor,
             events=self.events,
             host=msgspec.structs.replace(host_facts(config, born), storage_driver=self.snapshots.driver.name),
-            seccomp=Programs(features_, f"{config.data_root}/seccomp"),
+            seccomp=Programs(self.supervisor.features, f"{config.data_root}/seccomp"),
             data_root=config.data_root,
             exec_root=config.exec_root,
             spares=Spares(f"{config.data_root}/spares"),
-            volumes=Holding(registry),
+            volumes=volumes,
             copy_up=self.supervisor.copy_up,
             networks=self.networks,
             transfers=self.transfers,
         )
-        self.containers = Containers(context)
-        self._stack.push_async_callback(self.containers.close)
-        self.builder = Builder(self._workshop(config), config.build_cache)
-        self._stack.push_async_callback(self.builder.close)
 
     def _workshop(self, config: Config) -> Workshop:
         return Workshop(

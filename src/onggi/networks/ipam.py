@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from typing import NamedTuple
 
-from onggi.errors import Forbidden, InvalidArgument, Unavailable
+from onggi.errors import Forbidden, InvalidArgument, OnggiError, Unavailable
 from onggi.networks.model import Subnet
 
 AnyNetwork = IPv4Network | IPv6Network
@@ -140,3 +140,16 @@ class Addresses:
                     return number
                 number += 1
         raise Unavailable("no available addresses on this pool")
+
+
+def take(pools: Sequence[Addresses], wanted: str) -> tuple[str, Subnet]:
+    """An address, ``wanted`` or any, of the first subnet that has one; raises as ``Addresses.take``."""
+    failure: OnggiError | None = None
+    for pool in pools:
+        if wanted and not pool.contains(wanted):
+            continue
+        try:
+            return pool.take(wanted), pool.subnet
+        except Unavailable as error:
+            failure = error
+    raise failure or InvalidArgument("requested address is out of range")

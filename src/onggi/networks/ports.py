@@ -9,13 +9,16 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import os
 import re
 import socket
 from collections.abc import Iterable, Iterator, Sequence
+from ipaddress import ip_address
 from typing import Any, NamedTuple
 
-from onggi.errors import Conflict, InvalidArgument, OnggiError
-from onggi.networks.model import Port
+from onggi.errors import Conflict, InvalidArgument, OnggiError, Unsupported
+from onggi.networks import model
+from onggi.networks.model import Network, Port
 
 Json = Any
 _EPHEMERAL = "/proc/sys/net/ipv4/ip_local_port_range"
@@ -91,6 +94,38 @@ def _wish(protocol: str, number: int, binding: Json) -> PortWish:
     except ValueError:
         raise InvalidArgument(f'invalid port specification: "{text}"') from None
     return PortWish(protocol, number, address, first, last)
+
+
+def places(wish: PortWish, network: Network, binding: str) -> list[str]:
+    """Addresses on which a port is to be taken; ``binding`` is the engine's own default for them.
+
+    docker's is every address of both families. Raises InvalidArgument.
+    """
+    own = network.options.get(model.BINDING, "")
+    chosen = wish.host_ip or binding or (own if network.user_defined else "")
+    if wish.host_ip or chosen not in ("", "0.0.0.0", "::"):
+        _check_address(chosen)
+        return [chosen]
+    if (chosen == "0.0.0.0" and own) or not os.path.exists("/proc/net/if_inet6"):
+        return ["0.0.0.0"]
+    return ["0.0.0.0", "::"]
+
+
+def _check_address(text: str) -> None:
+    try:
+        ip_address(text)
+    except ValueError:
+        raise InvalidArgument(f"invalid IP address: {text}") from None
+
+
+def check_relayed(ports: Sequence[PortWish]) -> None:
+    """Raises Unsupported for what an engine that obeys the firewall does not publish."""
+    for wish in ports:
+        if wish.protocol != "tcp":
+            raise Unsupported(
+                f"port {wish.container_port}/{wish.protocol} cannot be published by an engine that obeys the "
+                "firewall (obey-firewall): it relays only TCP"
+            )
 
 
 class PortTable:

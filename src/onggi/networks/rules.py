@@ -129,49 +129,30 @@ def _replaced(table: str, rules: Ruleset, six: bool) -> str:
 
 
 def _chains(rules: Ruleset, own: list[Segment], six: bool) -> list[str]:
-    family = _family(six)
-    kind = "ipv6_addr" if six else "ipv4_addr"
-    key = f"{family} daddr . meta l4proto . th dport"
-    return [
-        _block("set bridges", ["type ifname", *_members(own)]),
-        _block("map published", [f"type {kind} . inet_proto . inet_service : {kind} . inet_service"]),
-        _block("map everywhere", [f"type inet_proto . inet_service : {kind} . inet_service"]),
-        _block(
-            "chain guard",
-            [
-                "type filter hook prerouting priority raw; policy accept;",
-                *_closed(rules, six),
-                *_guard(own, six),
-            ],
-        ),
-        _block(
-            "chain publish",
-            [
-                f"dnat {family} to {key} map @published",
-                f"dnat {family} to meta l4proto . th dport map @everywhere",
-            ],
-        ),
-        _block(
-            "chain arrive",
-            [
-                "type nat hook prerouting priority dstnat; policy accept;",
-                f"{'iifname @bridges ' if rules.relayed else ''}fib daddr type local jump publish",
-            ],
-        ),
-        _block(
-            "chain emit",
-            ["type nat hook output priority -100; policy accept;", "fib daddr type local jump publish"],
-        ),
-        _block("chain inward", ["ct state established,related accept", "ct status dnat accept", "drop"]),
-        _block(
-            "chain forward",
-            ["type filter hook forward priority filter; policy accept;", *_forward(rules, own)],
-        ),
-        _block(
-            "chain leave",
-            ["type nat hook postrouting priority srcnat; policy accept;", *_leave(own, six)],
-        ),
-    ]
+    """The sets, maps and chains of one family."""
+    family, kind = _family(six), "ipv6_addr" if six else "ipv4_addr"
+    service, asked = "inet_proto . inet_service", "meta l4proto . th dport"
+    only = "iifname @bridges " if rules.relayed else ""
+    blocks = {
+        "set bridges": ["type ifname", *_members(own)],
+        "map published": [f"type {kind} . {service} : {kind} . inet_service"],
+        "map everywhere": [f"type {service} : {kind} . inet_service"],
+        "chain guard": [_hook("filter", "prerouting", "raw"), *_closed(rules, six), *_guard(own, six)],
+        "chain publish": [
+            f"dnat {family} to {family} daddr . {asked} map @published",
+            f"dnat {family} to {asked} map @everywhere",
+        ],
+        "chain arrive": [_hook("nat", "prerouting", "dstnat"), f"{only}fib daddr type local jump publish"],
+        "chain emit": [_hook("nat", "output", "-100"), "fib daddr type local jump publish"],
+        "chain inward": ["ct state established,related accept", "ct status dnat accept", "drop"],
+        "chain forward": [_hook("filter", "forward", "filter"), *_forward(rules, own)],
+        "chain leave": [_hook("nat", "postrouting", "srcnat"), *_leave(own, six)],
+    }
+    return [_block(head, lines) for head, lines in blocks.items()]
+
+
+def _hook(kind: str, hook: str, priority: str) -> str:
+    return f"type {kind} hook {hook} priority {priority}; policy accept;"
 
 
 def _block(head: str, lines: list[str]) -> str:

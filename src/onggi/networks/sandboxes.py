@@ -15,21 +15,19 @@ import asyncio
 import os
 import secrets
 from collections.abc import Sequence
-from ipaddress import ip_address
 from typing import NamedTuple
 
 import msgspec
 
-from onggi.errors import Forbidden, InvalidArgument, OnggiError, Unavailable, Unsupported
+from onggi.errors import Forbidden, InvalidArgument, OnggiError, Unavailable
 from onggi.kernel.files import write_atomic
 from onggi.kernel.netlink import Netlink
-from onggi.networks import model, plans, wiring
+from onggi.networks import ipam, model, plans, wiring
 from onggi.networks.core import Core
 from onggi.networks.dns.server import Resolvers, Sockets
-from onggi.networks.ipam import Addresses
 from onggi.networks.kernel_thread import inside
-from onggi.networks.model import Endpoint, Network, Sandbox, Subnet, Wish
-from onggi.networks.ports import PortWish
+from onggi.networks.model import Endpoint, Network, Sandbox, Wish
+from onggi.networks.ports import PortWish, check_relayed, places
 from onggi.networks.relay import Relays
 from onggi.networks.wiring import Wire
 
@@ -139,7 +137,7 @@ class Sandboxes:
                 if wanted:
                     raise InvalidArgument(f"network {network.name} has no IPv{6 if six else 4} subnet")
                 continue
-            address, subnet = _take(pools, wanted)
+            address, subnet = ipam.take(pools, wanted)
             gateway = "" if network.internal else subnet.gateway
             if network.driver == "ipvlan" and network.options.get("ipvlan_mode", "l2") != "l2":
                 gateway = "" if network.internal else ("::" if six else "0.0.0.0")
@@ -154,11 +152,12 @@ class Sandboxes:
         if target is None:
             return  # as docker: what is on internal networks alone publishes nothing
         network = core.networks[target.network]
-        _check_relayed(core, ports)
+        if core.settings.obey_firewall:
+            check_relayed(ports)
         taken = core.taken.setdefault(sandbox.container, [])
         try:
             for wish in ports:
-                taken += core.ports.take(wish, _addresses(core, network, wish), sandbox.name)
+                taken += core.ports.take(wish, places(wish, network, core.settings.binding), sandbox.name)
         except OnggiError as error:
             raise type(error)(
                 f"driver failed programming external connectivity on endpoint {sandbox.name} ({target.id}): "
@@ -387,45 +386,3 @@ def _random_mac() -> str:
     raw = bytearray(os.urandom(6))
     raw[0] = raw[0] & 0xFC | 2  # locally administered, for one machine
     return raw.hex(":")
-
-
-def _take(pools: Sequence[Addresses], wanted: str) -> tuple[str, Subnet]:
-    failure: OnggiError | None = None
-    for pool in pools:
-        if wanted and not pool.contains(wanted):
-            continue
-        try:
-            return pool.take(wanted), pool.subnet
-        except Unavailable as error:
-            failure = error
-    raise failure or InvalidArgument("requested address is out of range")
-
-
-def _addresses(core: Core, network: Network, wish: PortWish) -> list[str]:
-    """Where a port is to be taken: docker's default is every address of both families."""
-    chosen = wish.host_ip or core.settings.binding
-    if not chosen:
-        own = network.options.get(model.BINDING, "") if network.user_defined else ""
-        chosen = own or ""
-    if (chosen and chosen not in ("0.0.0.0", "::")) or wish.host_ip:
-        _check_address(chosen)
-        return [chosen]
-    if chosen == "0.0.0.0" and network.options.get(model.BINDING):
-        return ["0.0.0.0"]
-    return ["0.0.0.0", "::"] if os.path.exists("/proc/net/if_inet6") else ["0.0.0.0"]
-
-
-def _check_relayed(core: Core, ports: Sequence[PortWish]) -> None:
-    for wish in ports:
-        if core.settings.obey_firewall and wish.protocol != "tcp":
-            raise Unsupported(
-                f"port {wish.container_port}/{wish.protocol} cannot be published by an engine that obeys the "
-                "firewall (obey-firewall): it relays only TCP"
-            )
-
-
-def _check_address(text: str) -> None:
-    try:
-        ip_address(text)
-    except ValueError:
-        raise InvalidArgument(f"invalid IP address: {text}") from None
