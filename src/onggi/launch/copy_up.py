@@ -14,7 +14,7 @@ from onggi.errors import KernelError
 from onggi.kernel import mounts
 from onggi.kernel.paths import open_in
 from onggi.runtime import plan as plans
-from onggi.runtime.rootfs import mount_root
+from onggi.runtime.trees import mount_root
 
 Json = Any
 

@@ -13,8 +13,9 @@ from typing import Any
 from onggi.errors import Conflict
 from onggi.kernel import mounts, paths, syscalls
 from onggi.runtime import plan as plans
-from onggi.runtime.rootfs import Builder, clone_sources
+from onggi.runtime.rootfs import Builder
 from onggi.runtime.shelf import Shelf
+from onggi.runtime.trees import clone_sources
 
 Json = Any
 

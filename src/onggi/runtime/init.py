@@ -21,8 +21,9 @@ from onggi.kernel.files import read_small
 from onggi.kernel.sockets import send_message
 from onggi.runtime import channel, identity, reaper, scheduling
 from onggi.runtime.plan import Plan, Process, Shape, shape_of
-from onggi.runtime.rootfs import Builder, clone_sources
+from onggi.runtime.rootfs import Builder
 from onggi.runtime.shelf import Shelf
+from onggi.runtime.trees import clone_sources
 
 
 class Stdio(NamedTuple):
