@@ -3,13 +3,16 @@
 ours alone.
 """
 
+import os
 import subprocess
 
 import pytest
 
 from disks import loop_disk
-from engines import engine_at
+from engines import DEADLINE_S, engine_at
 from runner import Runner
+
+SERVERS = "--include=postgresql,nginx-light,redis-server"
 
 
 @pytest.fixture(scope="session")
@@ -22,6 +25,18 @@ def engine(tmp_path_factory):
 def own(tmp_path):
     with engine_at(tmp_path) as engine:
         yield engine
+
+
+@pytest.fixture(scope="session")
+def debian(engine, tmp_path_factory):
+    """``debian:bookworm`` with servers from its packages, by the machine's own mirrors: a minute's work."""
+    archive = tmp_path_factory.mktemp("debian") / "root.tar"
+    network = f"--net={os.environ['ONGGI_TEST_MACHINE_NETWORK']}"
+    make = ["mmdebstrap", "--quiet", "--variant=minbase", SERVERS, "bookworm", str(archive)]
+    subprocess.run(["nsenter", network, *make], check=True, timeout=20 * DEADLINE_S, stdin=subprocess.DEVNULL)
+    engine.docker("import", str(archive), "debian:bookworm", check=True)
+    archive.unlink()
+    return "debian:bookworm"
 
 
 @pytest.fixture

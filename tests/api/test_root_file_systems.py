@@ -1,40 +1,13 @@
 """Real root file systems, imported and used: Debian by mmdebstrap, and busybox."""
 
-import os
-import subprocess
-
 import pytest
 
-from engines import DEADLINE_S
 from runner import Runner
 
 BIG = (
     "dd if=/dev/urandom bs=1M count=200 2>/dev/null | tee /big | sha256sum >/sum; "
     "echo 3 >/proc/sys/vm/drop_caches 2>/dev/null; sha256sum </big | cmp - /sum && wc -c </big"
 )
-
-
-@pytest.fixture(scope="module")
-def debian(engine, tmp_path_factory):
-    """``debian:bookworm`` in the engine; made once for all tests here, by the machine's own mirrors."""
-    archive = tmp_path_factory.mktemp("debian") / "root.tar"
-    subprocess.run(
-        [
-            "nsenter",
-            f"--net={os.environ['ONGGI_TEST_MACHINE_NETWORK']}",
-            "mmdebstrap",
-            "--quiet",
-            "--variant=minbase",
-            "bookworm",
-            str(archive),
-        ],
-        check=True,
-        timeout=10 * DEADLINE_S,
-        stdin=subprocess.DEVNULL,
-    )
-    engine.docker("import", str(archive), "debian:bookworm", check=True)
-    archive.unlink()
-    return "debian:bookworm"
 
 
 def inside(run: Runner, image: str, *command: str, flags: tuple[str, ...] = ()) -> str:
