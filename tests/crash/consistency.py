@@ -48,9 +48,14 @@ class Consistency:
                 *self.rows(),
                 *self._containers(),
                 *self._processes(),
-                *(f"mount: {line}" for line in sorted({*mounts()} ^ {*self.mounts})),
+                *(f"mount: {line}" for line in self.mounts_changed()),
             ]
         return ["the engine's files change while we look"]
+
+    def mounts_changed(self) -> list[str]:
+        """Mounts made or undone. Who removes a mount point, as others on this machine may, undoes it here."""
+        now, before = {*mounts()}, {*self.mounts}
+        return sorted((now - before) | {line for line in before - now if os.path.lexists(line.split()[2])})
 
     # -- rows and files ------------------------------------------------------------------------------------
 

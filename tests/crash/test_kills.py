@@ -13,7 +13,7 @@ from typing import Any
 from urllib.parse import quote
 
 import pytest
-from consistency import Consistency, comm, mounts, parent
+from consistency import Consistency, comm, parent
 from hijack import Stream
 
 from onggi.kernel import cgroups
@@ -373,7 +373,7 @@ def test_nothing_is_left_when_everything_is_killed(engine: RunningEngine, consis
         with contextlib.suppress(ProcessLookupError):  # it ended with another one
             os.kill(pid, signal.SIGKILL)
     wait_for("the end of all", lambda: not [pid for pid in engine.pids() if not gone(pid)])
-    assert mounts() == consistent.mounts
+    assert consistent.mounts_changed() == []
     engine.start()
     states = [entry["State"] for entry in engine.call("GET", "/containers/json?all=1")]
     assert states == ["exited"] * 3
