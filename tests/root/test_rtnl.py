@@ -197,8 +197,8 @@ def test_losses_of_a_table_are_counted(room):
 def test_a_redirection_is_what_nft_would_have_made(room):
     targets = {"udp": 4053, "tcp": 4054}
     with Netlink(netlink.NETFILTER) as filter_:
-        redirect(filter_, "names", "127.0.0.11", 53, {"udp": 1, "tcp": 2})
-        redirect(filter_, "names", "127.0.0.11", 53, targets)
+        assert not redirect(filter_, "names", "127.0.0.11", 53, {"udp": 1, "tcp": 2})
+        assert redirect(filter_, "names", "127.0.0.11", 53, targets)
     shown = nft.run(["list", "ruleset"]).output.decode()
     nft.run(["flush", "ruleset"])
     asked = [f"{name} dport 53 {name} dport set {port}" for name, port in targets.items()]

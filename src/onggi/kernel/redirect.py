@@ -15,9 +15,9 @@ import struct
 
 from onggi.errors import KernelError
 from onggi.kernel import nft
-from onggi.kernel.netlink import APPEND, CREATE, EXCL, Message, Netlink, attribute, exists, nest, text
+from onggi.kernel.netlink import APPEND, CREATE, EXCL, Message, Netlink, attribute, is_missing, nest, text
 
-_NEWTABLE, _DELTABLE, _NEWCHAIN, _NEWRULE = 0, 2, 3, 6
+_NEWTABLE, _GETTABLE, _DELTABLE, _NEWCHAIN, _NEWRULE = 0, 1, 2, 3, 6
 _LOCAL_OUT, _ACCEPT = 3, 1
 _BEFORE_TRACKING, _BEHIND_TRACKING = -300, -150  # it comes at -200
 _NETWORK, _TRANSPORT, _L4PROTO, _EQUAL, _OTHER = 1, 2, 16, 0, 1
@@ -28,20 +28,29 @@ _SUMS = {"udp": 6, "tcp": 16, "icmp": 2}  # where the checksum is
 _UNREACHABLE, _QUOTED_PORT = 3, 30  # of ICMP; the refused packet's destination port is quoted that far behind
 
 
-def redirect(netlink: Netlink, table: str, address: str, port: int, targets: dict[str, int]) -> None:
+def redirect(netlink: Netlink, table: str, address: str, port: int, targets: dict[str, int]) -> bool:
     """Send packets for ``address`` and ``port`` to the port of their protocol in ``targets``, from now on.
 
-    Replaces what an earlier call made. Raises KernelError if the kernel has no such filter.
+    True if it replaces what an earlier call made. Raises KernelError if the kernel has no such filter.
     """
     fresh = messages(table, address, port, targets)
+    known = _exists(netlink, table)
+    if known:
+        # Not in every transaction: the kernel waits 10 ms behind a deletion, when the socket is closed.
+        fresh.insert(0, nft.message(_DELTABLE, 0, f"nft delete table ip {table}", text(1, table)))
+    nft.transact(netlink, fresh)
+    return known
+
+
+def _exists(netlink: Netlink, table: str) -> bool:
+    """Asked beforehand: behind a transaction that fails the kernel waits as well."""
     try:
-        nft.transact(netlink, fresh)
+        netlink.ask(nft.message(_GETTABLE, 0, f"nft list table ip {table}", text(1, table)))
     except KernelError as error:
-        if not exists(error):
-            raise
-        # Not in every transaction: the socket is closed behind it.
-        gone = nft.message(_DELTABLE, 0, f"nft delete table ip {table}", text(1, table))
-        nft.transact(netlink, [gone, *fresh])
+        if is_missing(error):
+            return False
+        raise
+    return True
 
 
 def messages(table: str, address: str, port: int, targets: dict[str, int]) -> list[Message]:
