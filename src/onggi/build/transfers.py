@@ -216,7 +216,7 @@ class Transfers:
         layers = [*state.layers, diff_id]
         await self._found(state, diff_id)
         if not here:
-            await self._workshop.cache.keep(f"layer:{chain_ids(layers)[-1]}", layers, description)
+            await self._workshop.cache.keep(_known_by(layers), layers, description)
         return diff_id, here and not self._no_cache
 
     def _key(self, state: State, wish: Json, source: State | None) -> str:
@@ -228,9 +228,9 @@ class Transfers:
         return key_of(below=state.chain, wish=wish, content=content) if content and state.base != HOST else ""
 
     async def _found(self, state: State, diff_id: str) -> bool:
-        chain_id = chain_ids([*state.layers, diff_id])[-1]
-        self._used[f"layer:{chain_id}"] = ()
-        return await self._lease.have_layer(chain_id)
+        layers = [*state.layers, diff_id]
+        self._used[_known_by(layers)] = ()
+        return await self._lease.have_layer(chain_ids(layers)[-1])
 
     async def _gather(self, state: State, wish: Json, root_fd: int, fd: int) -> None:
         arguments = wish | {"lowers": await self._workshop.directories(state)}
@@ -247,7 +247,7 @@ class Transfers:
         layers = [*state.layers, diff_id]
         os.lseek(fd, 0, os.SEEK_SET)
         await self._workshop.keep_layer(self._lease, of_file(fd), state.layers)
-        await self._workshop.cache.keep(f"layer:{chain_ids(layers)[-1]}", layers, description)
+        await self._workshop.cache.keep(_known_by(layers), layers, description)
         return diff_id, False
 
     # -- where from, and whose -----------------------------------------------------------------------------
@@ -325,6 +325,11 @@ def _identity(directories: Sequence[str], text: str) -> tuple[int, int]:
     with RootView(list(directories)) as view:
         found = resolve(text, view.read("etc/passwd") or b"", view.read("etc/group") or b"", [])
     return found.uid, found.gid
+
+
+def _known_by(layers: Sequence[str]) -> str:
+    """The key of a layer that is found by what is in it."""
+    return chain_ids(layers)[-1].removeprefix("sha256:")
 
 
 def _digest(fd: int) -> str:

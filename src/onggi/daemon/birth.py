@@ -89,7 +89,9 @@ def be_born(world: World) -> Birth:
     for name, step in plan(world):
         try:
             step()
-        except (OSError, KernelError, ValueError) as error:
+        except OSError as error:
+            failures.append(f"{name}: {(error.strerror or str(error)).lower()}")
+        except (KernelError, ValueError) as error:
             failures.append(f"{name}: {error}")
     limits = limits_of(os.getpid())
     _raise_nofile()

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 PRIVATE_RUN = "/onggi/v1/run"
 MORE = 10
+SLOW_NS = 1_000_000_000
 LIMITS = ["--memory", "512m", "--pids-limit", "512"]
 # A first look changes nothing of the machine: no bridge, no rule of a firewall.
 NETWORK = ["--network", "none"]
@@ -96,6 +97,8 @@ def _times(cli: Cli, first: Start) -> None:
     median = (ordered[MORE // 2 - 1] + ordered[MORE // 2]) // 2
     took = f"{_ms(first.took_ns)} for this container; median of {MORE} more: {_ms(median)}"
     cli.out(f"From request to running: {took}.")
+    if first.took_ns > SLOW_NS:
+        cli.out("(The first one of an engine waits until the machine has been searched for secrets to hide.)")
     cli.out(f"Where the time of the last one went:\n\n{more[-1].trace()}\n")
 
 
