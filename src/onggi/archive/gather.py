@@ -190,11 +190,10 @@ class _Gathering:
         self._as_is = False
 
     def _dressed(self, entry: tar.Entry) -> tar.Entry:
-        entry = entry._replace(mtime_ns=self._wish.time_ns)
         if self._as_is:
-            return entry
-        if self._wish.owner:
-            entry = entry._replace(uid=self._wish.owner[0], gid=self._wish.owner[1])
+            return entry._replace(mtime_ns=self._wish.time_ns)
+        uid, gid = self._wish.owner or (entry.uid, entry.gid)
+        entry = entry._replace(mtime_ns=self._wish.time_ns, uid=uid, gid=gid)
         if self._wish.mode and entry.kind != tar.SYMLINK:
             entry = entry._replace(mode=self._wish.mode(entry.mode, entry.kind == tar.DIRECTORY))
         return entry

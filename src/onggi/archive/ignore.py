@@ -41,6 +41,8 @@ class Ignored:
 
     def __contains__(self, path: str) -> bool:
         """Whether a path is ignored, by itself or with a directory above it."""
+        if not self.rules:
+            return False
         above = self._nowhere
         for end in (place for place, character in enumerate(path) if character == "/"):
             above = self.inside(path[:end], above)

@@ -74,7 +74,7 @@ def entry_of(found: Found, name: bytes) -> tar.Entry | None:
         gid=status.st_gid,
         mtime_ns=status.st_mtime_ns // _SECOND * _SECOND,
         link=found.link,
-        device=(os.major(status.st_rdev), os.minor(status.st_rdev)),
+        device=(os.major(status.st_rdev), os.minor(status.st_rdev)) if status.st_rdev else (0, 0),
         xattrs=xattrs_of(found.fd) if found.fd >= 0 else {},
     )
 

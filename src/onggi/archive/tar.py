@@ -219,6 +219,8 @@ def _verify_checksum(block: bytes, field: bytes) -> None:
 def number(field: bytes, what: str, signed: bool = False) -> int:
     """A numeric header field: octal, or base 256 where the first bit is set. Raises InvalidArgument."""
     if field[0] < 0x80:
+        if field[-1] == 0 and (usual := field[:-1]).isdigit() and not usual.strip(b"01234567"):
+            return int(usual, 8)
         digits = field.split(b"\0", 1)[0].strip(b" ")
         if digits.strip(b"01234567"):
             raise InvalidArgument(f"invalid tar: {what} {field!r}")

@@ -60,7 +60,7 @@ class Opener:
             raise
         try:
             found = self.reopen(handle)
-            return found._replace(path=path, parent_fd=parent_fd, name=name)
+            return Found(path, parent_fd, name, found.status, found.fd, found.link)
         finally:
             os.close(handle)
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import struct
+import zlib
 
 from onggi.archive import tar
 from onggi.archive.names import show
@@ -17,7 +18,8 @@ _FLUSH = 1 << 18
 _SMALL = 1 << 16  # bytes up to which a file is read into the buffer
 _SEND = 1 << 30
 _MAX_RECORDS = 1 << 20  # what readers take, our own among them
-_HEADER = struct.Struct("100s8s8s8s12s12s8sc100s8s32s32s8s8s155s12x")
+_HEADER = struct.Struct("100s48s8sc100s8s64x16s167x")
+_LIMITS = (1 << 21, 1 << 21, 1 << 21, 1 << 33, 1 << 33)  # of mode, owners, size and time, in octal digits
 _MAGIC = b"ustar\x0000"
 _NAME_SIZE = 100
 _EIGHT, _TWELVE = 7, 11  # octal digits of the two kinds of numbers
@@ -36,8 +38,7 @@ class Writer:
 
     def add(self, entry: tar.Entry) -> None:
         """A header; a directory's name ends in ``/``. Raises InvalidArgument if no reader would take it."""
-        records = _records(entry)
-        if records:
+        if not _fits(entry) and (records := _records(entry)):
             self._extended(entry, records)
         self._buffer += _header(entry)
         if len(self._buffer) >= _FLUSH:
@@ -104,6 +105,24 @@ class Writer:
             size -= piece
 
 
+def _fits(entry: tar.Entry) -> bool:
+    """Whether a ustar header says it all, as it mostly does: then there is no record to be looked for."""
+    name, link = entry.name, entry.link
+    return (
+        not entry.xattrs
+        and len(name) <= _NAME_SIZE
+        and len(link) <= _NAME_SIZE
+        and name.isascii()
+        and link.isascii()
+        and not entry.mtime_ns % 1_000_000_000
+        and all(0 <= number < limit for number, limit in zip(_numbers(entry), _LIMITS, strict=True))
+    )
+
+
+def _numbers(entry: tar.Entry) -> tuple[int, int, int, int, int]:
+    return entry.mode, entry.uid, entry.gid, entry.size, entry.mtime_ns // 1_000_000_000
+
+
 def _records(entry: tar.Entry) -> bytes:
     """PAX records of what a ustar header cannot say, sorted by key."""
     found: dict[bytes, bytes] = {b"SCHILY.xattr." + key: value for key, value in entry.xattrs.items()}
@@ -133,21 +152,15 @@ def _time(nanoseconds: int) -> bytes:
 
 
 def _header(entry: tar.Entry) -> bytes:
-    seconds = entry.mtime_ns // 1_000_000_000
-    major, minor = entry.device if entry.kind in _KINDS_WITH_DEVICE else (0, 0)
-    numbers = (_octal(entry.mode, _EIGHT), _octal(entry.uid, _EIGHT), _octal(entry.gid, _EIGHT))
-    fields = (*numbers, _octal(entry.size, _TWELVE), _octal(seconds, _TWELVE))
+    # Zeros where a record says the number.
+    fields = (it if 0 <= it < limit else 0 for it, limit in zip(_numbers(entry), _LIMITS, strict=True))
+    numbers = b"%07o\0%07o\0%07o\0%011o\0%011o\0" % tuple(fields)
+    device = entry.device if entry.kind in _KINDS_WITH_DEVICE else (0, 0)
+    devices = b"%07o\0%07o\0" % tuple(it if 0 <= it < 1 << 21 else 0 for it in device)
     names = _ascii(entry.name), _ascii(entry.link)
-    block = _HEADER.pack(
-        names[0], *fields, _BLANK, entry.kind, names[1], _MAGIC, b"", b"",
-        _octal(major, _EIGHT), _octal(minor, _EIGHT), b"",
-    )  # fmt: skip
-    return b"%b%06o\0 %b" % (block[:148], sum(block), block[156:])
-
-
-def _octal(number: int, digits: int) -> bytes:
-    """The digits, or zeros where a record says the number."""
-    return b"%0*o" % (digits, number if 0 <= number < 1 << 3 * digits else 0)
+    block = _HEADER.pack(names[0], numbers, _BLANK, entry.kind, names[1], _MAGIC, devices)
+    # adler32 is the sum modulo 65521, which 512 ASCII characters cannot reach, and one.
+    return b"%b%06o\0 %b" % (block[:148], (zlib.adler32(block) & 0xFFFF) - 1, block[156:])
 
 
 def _ascii(name: bytes) -> bytes:
