@@ -66,6 +66,7 @@ def monitor_of(engine: RunningEngine, container: str) -> int:
     """The first ancestor of the container's process that is a monitor."""
     pid = parent(engine.state(container)["Pid"])
     while comm(pid) != "onggi-monitor":
+        assert pid, f"no monitor is above the process of {container}"
         pid = parent(pid)
     return pid
 
