@@ -2,6 +2,7 @@
 
 import json
 import os
+import threading
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -46,3 +47,22 @@ def unpack(data: bytes, target: Any, *, name: str = "unpack_layer", **limits: in
     finally:
         os.close(stream)
         os.close(root)
+
+
+def streamed(name: str, arguments: Any, fds: Sequence[int] = ()) -> tuple[bytes, Any]:
+    """What a job writes into its last descriptor, and its answer."""
+    read_fd, write_fd = os.pipe()
+    parts = []
+
+    def collect() -> None:
+        with os.fdopen(read_fd, "rb") as file:
+            parts.append(file.read())
+
+    thread = threading.Thread(target=collect)
+    thread.start()
+    try:
+        answer = run(name, arguments, [*fds, write_fd])
+    finally:
+        os.close(write_fd)
+        thread.join()
+    return parts[0], answer

@@ -1,11 +1,13 @@
 """``engine``: a real onggid with the image busybox, one for the whole suite; ``own``: one of the test's own;
-``client``: docker-py on the first; ``run``: containers started by our CLI and then by docker's, ``ours``: by
-ours alone.
+``client``: docker-py on the first; ``name``: for a container that is removed at the end; ``run``: containers
+started by our CLI and then by docker's, ``ours``: by ours alone.
 """
 
 import os
+import secrets
 import subprocess
 
+import docker
 import pytest
 
 from disks import loop_disk
@@ -44,6 +46,16 @@ def client(engine):
     client = engine.client()
     yield client
     client.close()
+
+
+@pytest.fixture
+def name(client):
+    name = f"c{secrets.token_hex(4)}"
+    yield name
+    try:
+        client.api.remove_container(name, force=True)
+    except docker.errors.NotFound:
+        return
 
 
 @pytest.fixture(params=["onggi", "docker"])

@@ -15,16 +15,6 @@ from engines import DEADLINE_S, wait_until
 SLEEP = ["sleep", "1000"]
 
 
-@pytest.fixture
-def name(client):
-    name = f"p{secrets.token_hex(4)}"
-    yield name
-    try:
-        client.api.remove_container(name, force=True)
-    except docker.errors.NotFound:
-        return
-
-
 def make(client, name, command, **options):
     host_config = client.api.create_host_config(network_mode="none")
     return client.api.create_container("busybox", command, name=name, host_config=host_config, **options)[

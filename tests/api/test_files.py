@@ -6,7 +6,6 @@ import io
 import json
 import lzma
 import os
-import secrets
 import shutil
 import stat
 import subprocess
@@ -24,16 +23,6 @@ SETUP = (
     "mkdir -p /d/e /empty /run; echo hi > /d/f; ln -s /d /l; ln -s ../../d/f /bin/far; ln -s /run /var/run; "
     "echo x > /run/pid; chown 7:8 /d/f; mkfifo /d/pipe"
 )
-
-
-@pytest.fixture
-def name(client):
-    name = f"f{secrets.token_hex(4)}"
-    yield name
-    try:
-        client.api.remove_container(name, force=True)
-    except docker.errors.NotFound:
-        return
 
 
 @pytest.fixture(scope="module")

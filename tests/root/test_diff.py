@@ -5,7 +5,6 @@ import json
 import os
 import shutil
 import subprocess
-import threading
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -60,13 +59,13 @@ class Place:
 
     def changes(self, **changed):
         """docker's list, as "A /path"."""
-        data, answer = streamed("changes", self.arguments(**changed))
+        data, answer = jobs.streamed("changes", self.arguments(**changed))
         assert "result" in answer, answer
         return [f"{'CAD'[it['Kind']]} {it['Path']}" for it in json.loads(data)]
 
     def committed(self, **changed):
         """The tree that the committed layer makes, and what the container sees."""
-        data, answer = streamed("pack_layer", self.arguments(**changed))
+        data, answer = jobs.streamed("pack_layer", self.arguments(**changed))
         assert "result" in answer, answer
         answer = jobs.unpack(data, self.layer)
         assert "result" in answer, answer
@@ -74,25 +73,6 @@ class Place:
             wanted = describe(self.merged, times=False)
         with self.mounted(self.again, self.layer, self.middle, self.bottom, upper=False):
             return describe(self.again, times=False), wanted
-
-
-def streamed(job, arguments):
-    """(what a job wrote, its answer)."""
-    read_fd, write_fd = os.pipe()
-    parts = []
-
-    def collect():
-        with os.fdopen(read_fd, "rb") as file:
-            parts.append(file.read())
-
-    thread = threading.Thread(target=collect)
-    thread.start()
-    try:
-        answer = jobs.run(job, arguments, [write_fd])
-    finally:
-        os.close(write_fd)
-        thread.join()
-    return parts[0], answer
 
 
 @pytest.fixture
@@ -189,7 +169,7 @@ def test_the_same_changes_are_the_same_layer(place):
         link(place.merged)
         add(place.merged)
         delete(place.merged)
-    first, second = (streamed("pack_layer", place.arguments()) for _ in range(2))
+    first, second = (jobs.streamed("pack_layer", place.arguments()) for _ in range(2))
     assert len(first[0]) > 5000
     assert first == second
 
@@ -211,7 +191,7 @@ def test_other_file_systems_have_a_place(place):
     with place.container():
         add(place.merged)
     both = place.arguments()["trees"] + place.arguments(place="/srv/data")["trees"]
-    data, _ = streamed("changes", {"trees": both})
+    data, _ = jobs.streamed("changes", {"trees": both})
     paths = [it["Path"] for it in json.loads(data)]
     assert paths == [line[2:] for line in CHANGES[add]] + ["/srv/data"] + [
         f"/srv/data{line[2:]}" for line in CHANGES[add]
@@ -221,7 +201,7 @@ def test_other_file_systems_have_a_place(place):
 def test_names_like_whiteouts_are_no_deletions(place):
     with place.container():
         (place.merged / ".wh.a").touch()
-    _, answer = streamed("pack_layer", place.arguments())
+    _, answer = jobs.streamed("pack_layer", place.arguments())
     assert answer["error"].startswith("InvalidArgument: /.wh.a has a name that means a deletion")
     assert place.changes() == ["A /.wh.a"]
 

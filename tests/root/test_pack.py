@@ -5,7 +5,6 @@ import os
 import stat
 import subprocess
 import tarfile
-import threading
 
 import pytest
 
@@ -15,23 +14,11 @@ from tree import describe, make_zoo
 
 def pack(root, path="/", name=None, job="pack"):
     """(archive, answer) of a packing job."""
-    read_fd, write_fd = os.pipe()
-    parts = []
-
-    def collect():
-        with os.fdopen(read_fd, "rb") as file:
-            parts.append(file.read())
-
-    thread = threading.Thread(target=collect)
-    thread.start()
     root_fd = os.open(root, os.O_PATH | os.O_DIRECTORY)
     try:
-        answer = jobs.run(job, {"path": path, "name": name}, [root_fd, write_fd])
+        return jobs.streamed(job, {"path": path, "name": name}, [root_fd])
     finally:
-        os.close(write_fd)
         os.close(root_fd)
-        thread.join()
-    return parts[0], answer
 
 
 def names_in(data):

@@ -233,7 +233,7 @@ class Extractor:
             self._clear(parent_fd, name, entry)
             fd = os.open(name, _NEW_FILE, mode, dir_fd=parent_fd)
         try:
-            nodes.write_data(fd, entry, reader)
+            tar.write_data(fd, entry, reader)
             self._dress(fd, entry)
             if entry.xattrs:
                 nodes.set_xattrs(fd, entry.xattrs)

@@ -13,27 +13,6 @@ _MAX_TIME_NS = (1 << 34) * 1_000_000_000  # what ext4 can hold
 _DEVICES = {tar.CHARACTER: stat.S_IFCHR, tar.BLOCK_DEVICE: stat.S_IFBLK, tar.FIFO: stat.S_IFIFO}
 
 
-def write(fd: int, piece: memoryview) -> None:
-    """All of the piece."""
-    while piece:
-        piece = piece[os.write(fd, piece) :]
-
-
-def write_data(fd: int, entry: tar.Entry, reader: tar.Reader) -> None:
-    """The data of a new file; what the archive has not of a sparse one stays a hole."""
-    if entry.stretches is None:
-        while piece := reader.read():
-            write(fd, piece)
-        return
-    for offset, length in entry.stretches:
-        os.lseek(fd, offset, os.SEEK_SET)
-        while length:
-            piece = reader.read(length)
-            length -= len(piece)
-            write(fd, piece)
-    os.ftruncate(fd, entry.size)
-
-
 def make_node(parent_fd: int, name: bytes, entry: tar.Entry) -> None:
     """A symbolic link, device or FIFO; FileExistsError if there is something."""
     if entry.kind == tar.SYMLINK:

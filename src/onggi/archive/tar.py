@@ -319,3 +319,23 @@ def _seconds(value: bytes) -> int:
 
 def _text(field: bytes) -> bytes:
     return field.split(b"\0", 1)[0]
+
+
+def write_data(fd: int, entry: Entry, reader: Reader) -> None:
+    """The data of a new file; what the archive has not of a sparse one stays a hole."""
+    if entry.stretches is None:
+        while piece := reader.read():
+            _write(fd, piece)
+        return
+    for offset, length in entry.stretches:
+        os.lseek(fd, offset, os.SEEK_SET)
+        while length:
+            piece = reader.read(length)
+            length -= len(piece)
+            _write(fd, piece)
+    os.ftruncate(fd, entry.size)
+
+
+def _write(fd: int, piece: memoryview) -> None:
+    while piece:
+        piece = piece[os.write(fd, piece) :]

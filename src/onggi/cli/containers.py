@@ -20,6 +20,13 @@ def void(answer: object) -> None:
     """Drop an answer that says nothing beyond its status."""
 
 
+STOP_FLAGS = (
+    ("signal", "s", "string", "", "Signal that asks to stop"),
+    ("time", "", "int", "", ""),
+    ("timeout", "t", "int", "", "Seconds to wait before the kill"),
+)
+
+
 def stop_query(options: Options) -> dict[str, Any]:
     """Return the query of stop and restart."""
     timed = next((name for name in ("timeout", "time") if name in options.given), "")

@@ -5,6 +5,12 @@ from __future__ import annotations
 
 import time
 
+from onggi.cli.command import Failure
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from onggi.cli.command import Options
+
 _DAY_S = 86_400
 _SIZES = ("B", "kB", "MB", "GB", "TB", "PB", "EB", "ZB", "YB")
 _BINARY_SIZES = ("B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB", "ZiB", "YiB")
@@ -86,6 +92,16 @@ def parse_moment(text: str) -> str:
     if not whole.isdigit() or (point and not fraction.isdigit()):
         raise ValueError(f'failed to parse value as time or duration: "{text}"')
     return text
+
+
+def moment(options: Options, name: str, wrong: str = "{}") -> str | None:
+    """Return the moment that a flag names, None without it; ``wrong`` is how an error is told."""
+    if not options.text(name):
+        return None
+    try:
+        return parse_moment(options.text(name))
+    except ValueError as error:
+        raise Failure(wrong.format(error)) from None
 
 
 def _from_date(text: str) -> str:

@@ -158,7 +158,7 @@ class Unpacker:
     def _file(self, fd: int, name: bytes, parts: Parts, entry: tar.Entry, reader: tar.Reader) -> None:
         own = os.open(name, _NEW, 0o600, dir_fd=fd)
         try:
-            self._write(own, entry, reader)
+            tar.write_data(own, entry, reader)
             os.fchmod(own, entry.mode & ~_SET_ID)
             for key, value in entry.xattrs.items():
                 if key.startswith(_USER):
@@ -167,19 +167,6 @@ class Unpacker:
             os.utime(own, ns=(_bounded(entry.mtime_ns),) * 2)
         finally:
             os.close(own)
-
-    def _write(self, fd: int, entry: tar.Entry, reader: tar.Reader) -> None:
-        if entry.stretches is None:
-            while piece := reader.read():
-                _write_all(fd, piece)
-            return
-        for offset, length in entry.stretches:
-            os.lseek(fd, offset, os.SEEK_SET)
-            while length:
-                piece = reader.read(length)
-                length -= len(piece)
-                _write_all(fd, piece)
-        os.ftruncate(fd, entry.size)
 
     def _symlink(self, fd: int, name: bytes, parts: Parts, entry: tar.Entry, reader: tar.Reader) -> None:
         # An absolute link means a path in the container: read as one below the root, it cannot lead out.
@@ -227,11 +214,6 @@ def _lexical(start: tuple[bytes, ...], path: bytes) -> tuple[bytes, ...] | None:
         elif part not in (b"", b"."):
             parts.append(part)
     return tuple(parts)
-
-
-def _write_all(fd: int, piece: memoryview) -> None:
-    while piece:
-        piece = piece[os.write(fd, piece) :]
 
 
 def _set_xattr(fd: int, key: bytes, value: bytes) -> None:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import sys
 
-from onggi.cli.command import Command, Failure, Options
+from onggi.cli.command import Command, Options
 from onggi.cli.filters import filters
-from onggi.cli.times import rfc3339
+from onggi.cli.times import moment, rfc3339
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -24,8 +24,8 @@ def run(cli: Cli, options: Options, arguments: list[str]) -> int:
     """Print events as they happen."""
     query = {
         "filters": filters(options.many("filter")),
-        "since": _moment(options, "since"),
-        "until": _moment(options, "until"),
+        "since": moment(options, "since"),
+        "until": moment(options, "until"),
     }
     form = options.text("format")
     if form and form != "json":
@@ -36,17 +36,6 @@ def run(cli: Cli, options: Options, arguments: list[str]) -> int:
         sys.stdout.write(_line(event, form) + "\n")
         sys.stdout.flush()
     return 0
-
-
-def _moment(options: Options, name: str) -> str | None:
-    if not options.text(name):
-        return None
-    from onggi.cli.times import parse_moment
-
-    try:
-        return parse_moment(options.text(name))
-    except ValueError as error:
-        raise Failure(str(error)) from None
 
 
 def _line(event: Json, form: str) -> str:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from onggi.cli.command import Command, Failure, Options
+from onggi.cli.command import Command, Options
 from onggi.cli.containers import path
+from onggi.cli.times import moment
 from onggi.client.frames import STDERR, demultiplex
 from onggi.client.streams import write_all
 
@@ -18,29 +19,18 @@ def run(cli: Cli, options: Options, arguments: list[str]) -> int:
     query = {
         "details": options.on("details") or None,
         "follow": options.on("follow") or None,
-        "since": _moment(options, "since"),
+        "since": moment(options, "since", 'invalid value for "since": {}'),
         "stderr": True,
         "stdout": True,
         "tail": options.text("tail"),
         "timestamps": options.on("timestamps") or None,
-        "until": _moment(options, "until"),
+        "until": moment(options, "until", 'invalid value for "until": {}'),
     }
     tty = bool(cli.engine.get(f"{path(name)}/json")["Config"]["Tty"])
     response = cli.engine.request("GET", f"{path(name)}/logs", query)
     for kind, payload in demultiplex(response.chunks(), framed=not tty):
         write_all(2 if kind == STDERR else 1, payload)
     return 0
-
-
-def _moment(options: Options, name: str) -> str | None:
-    if not options.text(name):
-        return None
-    from onggi.cli.times import parse_moment
-
-    try:
-        return parse_moment(options.text(name))
-    except ValueError as error:
-        raise Failure(f'invalid value for "{name}": {error}') from None
 
 
 COMMAND = Command(

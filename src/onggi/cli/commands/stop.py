@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from onggi.cli.command import Command, Options
-from onggi.cli.containers import path, stop_query, void
+from onggi.cli.containers import STOP_FLAGS, path, stop_query, void
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -20,11 +20,7 @@ COMMAND = Command(
     "stop [OPTIONS] CONTAINER [CONTAINER...]",
     "Stop running containers",
     run,
-    flags=(
-        ("signal", "s", "string", "", "Signal that asks to stop"),
-        ("time", "", "int", "", ""),
-        ("timeout", "t", "int", "", "Seconds to wait before the kill"),
-    ),
+    flags=STOP_FLAGS,
     arguments=(1, None),
     aliases=("container stop", "stop"),
 )

@@ -36,12 +36,9 @@ def run(cli: Cli, options: Options, arguments: list[str]) -> int:
     warning += f"{networks}{volumes}  - {unused(options)}\n{cache}"
     if not options.on("force") and not confirmed(warning):
         return 0
-    wanted = prune_filters(cli.config(), options.many("filter"))
-    answer = cli.engine.post("/containers/prune", {"filters": wanted})
-    deleted = answer.get("ContainersDeleted") or []
-    if deleted:
-        cli.out("Deleted Containers:\n" + "\n".join(deleted) + "\n")
-    freed = int(answer.get("SpaceReclaimed") or 0)
+    from onggi.cli.commands.container_prune import prune_containers
+
+    freed = prune_containers(cli, options)
     _networks(cli, options)
     freed += _volumes(cli, options) if options.on("volumes") else 0
     freed += prune_images(cli, options)
