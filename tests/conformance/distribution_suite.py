@@ -24,10 +24,10 @@ from pathlib import Path
 
 sys.path[:0] = [str(Path(__file__).resolve().parents[1]), str(Path(__file__).resolve().parents[2] / "src")]
 
+import private_world  # noqa: E402
 from engines import RealEngine, wait_until  # noqa: E402 - it is found by the line above
 from registries import serving  # noqa: E402
 
-INSIDE = "ONGGI_CONFORMANCE_INSIDE"
 PORT = 5000
 COUNT = re.compile(r"^  (Disabled|Skip|Pass|FAIL|Error|Total)\.*: +(\d+)$", re.MULTILINE)
 EVERY = {
@@ -54,12 +54,7 @@ def main() -> int:
     parser.add_argument("--every", action="store_true", help="also what the suite leaves out by default")
     parser.add_argument("--output", type=Path, help="keep reports in this directory")
     arguments = parser.parse_args()
-    if INSIDE not in os.environ:
-        unshare = ["unshare", "--mount", "--net", "--propagation", "private"]
-        return subprocess.run(
-            [*unshare, sys.executable, *sys.argv], env={**os.environ, INSIDE: "1"}
-        ).returncode
-    subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
+    private_world.enter()
     directory = Path(tempfile.mkdtemp(prefix="distribution-"))
     try:
         program = arguments.program or build(arguments.suite, directory)

@@ -32,13 +32,13 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE.parent), str(HERE.parents[1] / "src")]
 
+import private_world  # noqa: E402
 from conformance.dockerd import docker_engine  # noqa: E402 - it is found by the line above
 from docker_registry import DockerRegistry  # noqa: E402
 from engines import ONGGI, RealEngine, busybox_tar  # noqa: E402
 from onggi.cli import registry  # noqa: E402
 from onggi.cli.main import load  # noqa: E402
 
-INSIDE = "ONGGI_CONFORMANCE_INSIDE"
 SCRIPT, ANSWERS = HERE / "docker_cli.txt", HERE / "docker_cli_answers.json"
 LINE_S = 60
 FOREIGN = re.compile(r"docker( \w+)* (build|builder|buildx|plugin|swarm|node|service|stack|secret|config)\b")
@@ -329,11 +329,7 @@ def main() -> int:
     if arguments.checklist:
         print("\n".join(uncovered(arguments.checklist, read_script())))
         return 0
-    if INSIDE not in os.environ:
-        unshare = ["unshare", "--mount", "--net", "--propagation", "private"]
-        again = [*unshare, sys.executable, *sys.argv]
-        return subprocess.run(again, env={**os.environ, INSIDE: "1"}).returncode
-    subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
+    private_world.enter()
     # /tmp may be a tmpfs; overlays of dockerd and of onggid want a file system with xattrs.
     with tempfile.TemporaryDirectory(prefix="cli-", dir="/var/tmp", ignore_cleanup_errors=True) as directory:
         try:

@@ -23,9 +23,9 @@ from pathlib import Path
 
 sys.path[:0] = [str(Path(__file__).resolve().parents[1]), str(Path(__file__).resolve().parents[2] / "src")]
 
+import private_world  # noqa: E402
 from engines import RealEngine, busybox_tar  # noqa: E402 - it is found by the line above
 
-INSIDE = "ONGGI_CONFORMANCE_INSIDE"
 HELLO = b"#!/bin/sh\necho\necho Hello from Docker!\n"
 PASSWD = b"root:x:0:0:root:/root:/bin/sh\npostgres:x:70:70::/var/lib/postgresql:/bin/sh\n"
 BUSYBOX_NAMES = ("busybox:latest", "busybox:glibc", "alpine:3.10", "alpine:latest")
@@ -42,12 +42,7 @@ def main() -> int:
     parser.add_argument("--json", type=Path, help="write the result of every case there")
     parser.add_argument("--output", type=Path, help="keep what pytest printed in this directory")
     arguments = parser.parse_args()
-    if INSIDE not in os.environ:
-        unshare = ["unshare", "--mount", "--net", "--propagation", "private"]
-        return subprocess.run(
-            [*unshare, sys.executable, *sys.argv], env={**os.environ, INSIDE: "1"}
-        ).returncode
-    subprocess.run(["ip", "link", "set", "lo", "up"], check=False)
+    private_world.enter()
     results = run_suite(arguments)
     if arguments.json:
         arguments.json.write_text(json.dumps(results, indent=1, sort_keys=True) + "\n")

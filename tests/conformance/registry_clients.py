@@ -18,11 +18,11 @@ from pathlib import Path
 
 sys.path[:0] = [str(Path(__file__).resolve().parents[1]), str(Path(__file__).resolve().parents[2] / "src")]
 
+import private_world  # noqa: E402
 from conformance.dockerd import ALONE, docker_engine  # noqa: E402 - it is found by the line above
 from engines import ONGGI, RealEngine  # noqa: E402
 from registries import serving  # noqa: E402
 
-INSIDE = "ONGGI_CONFORMANCE_INSIDE"
 REGISTRY, MIRROR = "127.0.0.1:5000", "127.0.0.1:5001"
 
 
@@ -48,12 +48,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=raw)
     parser.add_argument("--dockerd", type=Path, help="where a dockerd and containerd are unpacked")
     arguments = parser.parse_args()
-    if INSIDE not in os.environ:
-        unshare = ["unshare", "--mount", "--net", "--propagation", "private"]
-        return subprocess.run(
-            [*unshare, sys.executable, *sys.argv], env={**os.environ, INSIDE: "1"}
-        ).returncode
-    subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
+    private_world.enter()
     directory = Path(tempfile.mkdtemp(prefix="clients-"))
     engine = RealEngine(directory)
     steps = Steps(engine.environment | {"PATH": os.environ["PATH"]})
