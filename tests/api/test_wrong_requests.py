@@ -29,6 +29,7 @@ def names(engine):
         ("POST /containers/{run}/update", {"RestartPolicy": False}, 400),
         ("POST /containers/{run}/update", {"KernelMemoryTCP": "x"}, 400),
         ("POST /networks/create", {"Name": "wrong", "EnableIPv4": False}, 400),
+        ("POST /networks/bridge/connect", {"Container": "x", "EndpointConfig": {"DNSNames": [{}]}}, 400),
         ("POST /commit?container={run}&changes=", {}, 400),
         ("POST /exec/{exec}/start", {"Detach": "x"}, 400),
         ("POST /exec/{exec}/start", {"Detach": True, "Tty": 1}, 400),

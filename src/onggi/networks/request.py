@@ -64,7 +64,7 @@ class EndpointIpam(_Wire):
 
 
 class EndpointSettings(_Wire):
-    """The part of docker's record that a client may choose."""
+    """Docker's record: what a client may choose, and what only answers tell, read for its types alone."""
 
     ipam: EndpointIpam | None = msgspec.field(default=None, name="IPAMConfig")
     links: list[str] = []
@@ -72,6 +72,15 @@ class EndpointSettings(_Wire):
     mac_address: str = ""
     driver_opts: dict[str, str] = {}
     gw_priority: int = 0
+    network_id: str = msgspec.field(default="", name="NetworkID")
+    endpoint_id: str = msgspec.field(default="", name="EndpointID")
+    gateway: str = ""
+    ip_address: str = msgspec.field(default="", name="IPAddress")
+    ip_prefix_len: int = msgspec.field(default=0, name="IPPrefixLen")
+    ipv6_gateway: str = msgspec.field(default="", name="IPv6Gateway")
+    global_ipv6_address: str = msgspec.field(default="", name="GlobalIPv6Address")
+    global_ipv6_prefix_len: int = msgspec.field(default=0, name="GlobalIPv6PrefixLen")
+    dns_names: list[str] = msgspec.field(default_factory=list, name="DNSNames")
 
 
 class Connect(_Wire):
