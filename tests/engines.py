@@ -78,7 +78,7 @@ def paths_below(root: Path | str) -> Iterator[Path]:
 
 
 def delete_tables(name: str) -> None:
-    """Delete the tables of this name, if any, from the packet filter. Raises FileNotFoundError without nft."""
+    """Delete the packet filter's tables of this name, if any. Raises FileNotFoundError without nft."""
     tables = "".join(f"table {it} {name}\ndelete table {it} {name}\n" for it in ("ip", "ip6"))
     subprocess.run(["nft", "-f", "-"], input=tables.encode(), check=True)
 
