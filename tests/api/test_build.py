@@ -200,6 +200,36 @@ def test_mounts_leave_no_trace(builds):
     assert "secret s: not found" in missing.errors
 
 
+def test_a_cache_begins_with_files_of_a_stage(builds):
+    """As by BuildKit: each base is the beginning of a cache of its own, which is kept like any other."""
+    text = """
+        FROM busybox AS base
+        RUN mkdir -p /data/sub && echo {} > /data/sub/word && ln -s /etc /data/out && chown -R 7:8 /data
+        FROM busybox
+        RUN --mount=type=cache,id=c,target=/c,from=base,source=data \\
+            (stat -c %u:%g /c/sub/word && cat /c/sub/word) > /first; echo x >> /c/more
+        RUN --mount=type=cache,id=c,target=/c,from=base,source=data/,mode=0711,uid=3 \\
+            (wc -l < /c/more && stat -c %a:%u /c) > /second
+        RUN --mount=type=cache,id=c,target=/d ls /d > /plain
+        RUN --mount=type=cache,target=/e,from=base,source=data/out,uid=5,mode=0700 \\
+            (ls /e && stat -c %a:%u /e) > /third
+        RUN --mount=type=cache,target=/f,from=busybox,source=etc/passwd cat /f > /fourth; echo >> /f
+    """
+    first = builds.build(text.format("one"))
+    assert builds.run(first.tag, "cat", "/first", "/second") == "7:8\none\n1\n755:7\n"
+    assert builds.run(first.tag, "ls", "-s", "/plain").split()[0] == "0"
+    assert "passwd" in builds.run(first.tag, "cat", "/third").split()
+    assert builds.run(first.tag, "cat", "/third").splitlines()[-1] == "700:5"
+    assert "root:" in builds.run(first.tag, "cat", "/fourth")
+    assert builds.build(text.format("one")).output.count("Using cache") == 6
+    other = builds.build(text.format("two"))
+    assert builds.run(other.tag, "cat", "/first", "/second") == "7:8\ntwo\n1\n755:7\n"
+    absent = builds.build(
+        "FROM busybox\nRUN --mount=type=cache,target=/c,from=busybox,source=no true", check=False
+    )
+    assert "no: no such file or directory" in absent.errors
+
+
 def test_add_unpacks_archives_and_copies_the_rest(builds):
     builds.write("tree/usr/file", "in the archive\n")
     with tarfile.open(builds.context / "a.tar.gz", "w:gz") as archive:

@@ -121,11 +121,12 @@ def test_cve_2024_24557_a_step_is_not_taken_from_another_base(builds):
 
 
 @pytest.mark.parametrize("link", ["/", "{canary}", "../../../..", "/proc/1/root"])
-@pytest.mark.parametrize("where", ["stage", "context"])
+@pytest.mark.parametrize("where", ["stage", "context", "cache"])
 def test_cve_2024_1753_the_source_of_a_mount_stays_where_it_is_from(builds, engine, canary, link, where):
     link = link.format(canary=canary)
-    text = f"FROM busybox AS evil\nRUN ln -s {link} /evil\nFROM busybox\nRUN --mount=type=bind,"
-    text += "from=evil," if where == "stage" else ""
+    kind = "cache" if where == "cache" else "bind"
+    text = f"FROM busybox AS evil\nRUN ln -s {link} /evil\nFROM busybox\nRUN --mount=type={kind},"
+    text += "from=evil," if where != "context" else ""
     text += f"source=evil,target=/m cat /m{canary}/file /m/file; touch /m/new /m{canary}/new; true\n"
     files = {"Dockerfile": text} | ({"evil": canary.parent / link} if where == "context" else {})
     assert SECRET not in Wire(engine, files, nocache="1").rest()

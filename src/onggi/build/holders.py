@@ -24,31 +24,51 @@ _DIRECTORY = re.compile(r"[0-9a-f]{64}(\.[0-9]+)?")
 
 
 class Wish(NamedTuple):
-    """A cache as a step asks for it; mode and owner are for one that is new."""
+    """A cache as a step asks for it; mode and owner are for one that is new. ``base`` names the files that it
+    begins with: with others it is another cache.
+    """
 
     name: str
-    mode: int
-    uid: int
-    gid: int
+    mode: int | None = None
+    uid: int | None = None
+    gid: int | None = None
+    base: str = ""
 
 
-def digest(name: str) -> str:
+def digest(wish: Wish) -> str:
     """What a cache's directory is called: its name is the Dockerfile's, and no path."""
-    return sha256(name.encode()).hexdigest()
+    return sha256((f"{wish.name}\0{wish.base}" if wish.base else wish.name).encode()).hexdigest()
 
 
 def make(path: str, wish: Wish) -> None:
     """Make the directories of a cache, or note that it is used. Blocking."""
-    make_private(os.path.dirname(path))
-    make_private(path)
-    with open(f"{path}/name", "w", encoding="utf-8", errors="replace") as file:
-        file.write(wish.name[:_MAX_NAME])
+    _name(path, wish)
     try:
         os.mkdir(f"{path}/fs", 0o700)
     except FileExistsError:
         return  # as the first step that used it wanted it
-    os.chown(f"{path}/fs", wish.uid, wish.gid)
-    os.chmod(f"{path}/fs", wish.mode & 0o7777)
+    _own(f"{path}/fs", wish._replace(mode=0o755 if wish.mode is None else wish.mode))
+
+
+def begin(path: str, wish: Wish, files: str) -> None:
+    """Let a cache begin with files of ours; who was quicker stays. Not for two threads at once."""
+    _name(path, wish)
+    if not os.path.lexists(f"{path}/fs"):
+        _own(files, wish)
+        os.rename(files, f"{path}/fs")
+
+
+def _name(path: str, wish: Wish) -> None:
+    make_private(os.path.dirname(path))
+    make_private(path)
+    with open(f"{path}/name", "w", encoding="utf-8", errors="replace") as file:
+        file.write(wish.name[:_MAX_NAME])
+
+
+def _own(path: str, wish: Wish) -> None:
+    os.chown(path, -1 if wish.uid is None else wish.uid, -1 if wish.gid is None else wish.gid)
+    if wish.mode is not None:
+        os.chmod(path, wish.mode & 0o7777)
 
 
 class _Users:

@@ -37,7 +37,9 @@ class Mounts:
         self._workshop, self._place, self._options, self._locks = workshop, place, options, locks
 
     async def key(self, run: typed.Run, state: State, origin: Origin) -> list[Json]:
-        """What the result of a step depends on of what it mounts: never a secret, nor what is in a cache."""
+        """What the result of a step depends on of what it mounts: never a secret, nor what is in a cache, but
+        what that began with.
+        """
         return [await self._key(mount, state, origin) for mount in _placed(run)]
 
     async def _key(self, mount: typed.Mount, state: State, origin: Origin) -> Json:
@@ -48,6 +50,7 @@ class Mounts:
             return [*common, await digest_of(self._workshop, self._place, mount.source or ".")]
         return [
             *common,
+            (await origin(mount.origin)).chain if mount.origin else None,
             mount.identity,
             mount.env,
             mount.sharing,
@@ -74,7 +77,7 @@ class Mounts:
             case "bind":
                 return await self._bind(mount, target, origin, stack)
             case "cache":
-                return await self._cache(mount, target, stack)
+                return await self._cache(mount, target, origin, stack)
             case "tmpfs":
                 size = [f"size={mount.size}"] if mount.size else []
                 return MountPoint(type="tmpfs", destination=target, options=["nosuid", "nodev", *size])
@@ -114,20 +117,18 @@ class Mounts:
             await workshop.copy(root_fd, subpath, directory)
         return f"{directory}/{COPY}"
 
-    async def _cache(self, mount: typed.Mount, target: str, stack: AsyncExitStack) -> MountPoint:
-        if mount.origin:
-            raise Unsupported("RUN --mount=type=cache,from= is not supported: copy the files in the step")
-        wish = holders.Wish(
-            mount.identity or target,
-            0o755 if mount.mode is None else mount.mode,
-            mount.uid or 0,
-            mount.gid or 0,
-        )
-        name = holders.digest(wish.name)
-        name = await stack.enter_async_context(self._locks.use(name, mount.sharing))
+    async def _cache(
+        self, mount: typed.Mount, target: str, origin: Origin, stack: AsyncExitStack
+    ) -> MountPoint:
+        part, writable = _inside(mount.source), not _read_only(mount)
+        base = f"{(await origin(mount.origin)).chain}/{part}" if mount.origin else ""
+        wish = holders.Wish(mount.identity or target, mount.mode, mount.uid, mount.gid, base)
+        name = await stack.enter_async_context(self._locks.use(holders.digest(wish), mount.sharing))
         path = f"{self._workshop.directory}/caches/{name}"
+        if base and not os.path.lexists(f"{path}/fs"):
+            holders.begin(path, wish, await self._copied(mount, part, origin))
         await asyncio.to_thread(holders.make, path, wish)
-        return self._directory(f"{path}/fs", target, _inside(mount.source), writable=not _read_only(mount))
+        return self._directory(f"{path}/fs", target, "" if base else part, writable=writable)
 
     def variables(self, run: typed.Run) -> list[str]:
         """Secrets that a step has as variables; they are told to its process alone."""

@@ -93,7 +93,7 @@ class Runner:
         return diff_id if diff_id and await self._lease.have_layer(chain_ids(layers)[-1]) else ""
 
     async def _imported(self, key: str, state: State, step: typed.Run, task: Task, tell: Tell) -> str:
-        plain = task.document is None and not any(it.kind == "bind" for it in step.mounts)
+        plain = task.document is None and not any(it.kind == "bind" or it.origin for it in step.mounts)
         told = f"{task.told} # buildkit"
         diff_id, warning = await self._imports.find(key, state, told, plain=plain)
         if warning:

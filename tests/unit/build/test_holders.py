@@ -5,7 +5,7 @@ import os
 
 from onggi.build.holders import Locks, Shelf, Wish, digest, make
 
-NAME = digest("cache")
+NAME = digest(Wish("cache"))
 
 
 def test_nothing_is_remembered_of_caches_that_nobody_has():
@@ -13,7 +13,7 @@ def test_nothing_is_remembered_of_caches_that_nobody_has():
         for sharing in ("locked", "private", "shared"):
             async with locks.use(NAME, sharing) as directory:
                 assert locks.has(directory)
-                assert not locks.has(digest("other"))
+                assert not locks.has(digest(Wish("other")))
         assert not locks.has(NAME)
         return locks._users
 
