@@ -29,24 +29,10 @@ KEEP_NS = 1000 * 1_000_000_000
 KEEP_COUNT = 1000  # dockerd keeps 256
 BACKLOG = 10_000  # events a subscriber may lag behind before it is cut off
 _FLUSH_S = 0.5
-_FILTERS = frozenset(
-    [
-        "config",
-        "container",
-        "daemon",
-        "event",
-        "image",
-        "label",
-        "network",
-        "node",
-        "plugin",
-        "scope",
-        "secret",
-        "service",
-        "type",
-        "volume",
-    ]
-)
+_FILTERS = frozenset([
+    "config", "container", "daemon", "event", "image", "label", "network", "node", "plugin", "scope",
+    "secret", "service", "type", "volume",
+])  # fmt: skip
 
 
 class Storage(Protocol):

@@ -21,25 +21,10 @@ Json = Any
 Filters = Mapping[str, list[str]]
 _STATES = ("created", "running", "paused", "restarting", "removing", "exited", "dead")
 _HEALTH = ("none", "starting", "healthy", "unhealthy")
-_NAMES = frozenset(
-    [
-        "ancestor",
-        "before",
-        "expose",
-        "exited",
-        "health",
-        "id",
-        "is-task",
-        "isolation",
-        "label",
-        "name",
-        "network",
-        "publish",
-        "since",
-        "status",
-        "volume",
-    ]
-)
+_NAMES = frozenset([
+    "ancestor", "before", "expose", "exited", "health", "id", "is-task", "isolation", "label", "name",
+    "network", "publish", "since", "status", "volume",
+])  # fmt: skip
 
 
 class Listing:

@@ -26,40 +26,12 @@ _KINDS_OF_MODE = (
     frozenset(("nocopy",)),
     frozenset(("cached", "delegated", "consistent")),
 )
-_TMPFS_FLAGS = frozenset(
-    [
-        "ro",
-        "rw",
-        "nodev",
-        "dev",
-        "noexec",
-        "exec",
-        "nosuid",
-        "suid",
-        "noatime",
-        "atime",
-        "nodiratime",
-        "diratime",
-        "relatime",
-        "norelatime",
-        "strictatime",
-        "nostrictatime",
-        "async",
-        "sync",
-        "dirsync",
-        "remount",
-        "mand",
-        "nomand",
-        "private",
-        "rprivate",
-        "shared",
-        "rshared",
-        "slave",
-        "rslave",
-        "unbindable",
-        "runbindable",
-    ]
-)
+_TMPFS_FLAGS = frozenset([
+    "ro", "rw", "nodev", "dev", "noexec", "exec", "nosuid", "suid", "noatime", "atime", "nodiratime",
+    "diratime", "relatime", "norelatime", "strictatime", "nostrictatime", "async", "sync", "dirsync",
+    "remount", "mand", "nomand", "private", "rprivate", "shared", "rshared", "slave", "rslave", "unbindable",
+    "runbindable",
+])  # fmt: skip
 _TMPFS_DATA = frozenset(["size", "mode", "uid", "gid", "nr_inodes", "nr_blocks", "mpol"])
 # Files that lxcfs and its like provide; nothing else below /proc may be covered.
 _PROC_NAMES = ("cpuinfo", "diskstats", "meminfo", "stat", "swaps", "uptime", "loadavg", "slabinfo")

@@ -176,32 +176,14 @@ def _health(health: Health) -> Json:
 
 
 # docker leaves these out of an answer when they were not given.
-_OMIT_EMPTY = frozenset(
-    [
-        "Annotations",
-        "StorageOpt",
-        "Tmpfs",
-        "Sysctls",
-        "Init",
-        "KernelMemory",
-        "KernelMemoryTCP",
-        "Mounts",
-        "OnggiHostShow",
-        "OnggiRootfs",
-    ]
-)
-_OMIT_CONFIG = frozenset(
-    [
-        "Healthcheck",
-        "ArgsEscaped",
-        "NetworkDisabled",
-        "MacAddress",
-        "Shell",
-        "StopSignal",
-        "StopTimeout",
-        "ExposedPorts",
-    ]
-)
+_OMIT_EMPTY = frozenset([
+    "Annotations", "StorageOpt", "Tmpfs", "Sysctls", "Init", "KernelMemory", "KernelMemoryTCP", "Mounts",
+    "OnggiHostShow", "OnggiRootfs",
+])  # fmt: skip
+_OMIT_CONFIG = frozenset([
+    "Healthcheck", "ArgsEscaped", "NetworkDisabled", "MacAddress", "Shell", "StopSignal", "StopTimeout",
+    "ExposedPorts",
+])  # fmt: skip
 
 
 def host_config(container: Container) -> Json:

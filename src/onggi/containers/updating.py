@@ -23,35 +23,14 @@ from onggi.errors import Conflict, InvalidArgument, OnggiError, Unsupported
 
 Json = Any
 _FIELDS = [
-    "cpu_shares",
-    "memory",
-    "nano_cpus",
-    "blkio_weight",
-    "cpu_period",
-    "cpu_quota",
-    "cpu_realtime_period",
-    "cpu_realtime_runtime",
-    "cpuset_cpus",
-    "cpuset_mems",
-    "memory_reservation",
-    "memory_swap",
-    "pids_limit",
-]
+    "cpu_shares", "memory", "nano_cpus", "blkio_weight", "cpu_period", "cpu_quota", "cpu_realtime_period",
+    "cpu_realtime_runtime", "cpuset_cpus", "cpuset_mems", "memory_reservation", "memory_swap", "pids_limit",
+]  # fmt: skip
 _REFUSED = [
-    "blkio_weight_device",
-    "blkio_device_read_bps",
-    "blkio_device_write_bps",
-    "blkio_device_read_iops",
-    "blkio_device_write_iops",
-    "devices",
-    "device_cgroup_rules",
-    "device_requests",
-    "memory_swappiness",
-    "oom_kill_disable",
-    "ulimits",
-    "cgroup_parent",
-    "kernel_memory_tcp",
-]
+    "blkio_weight_device", "blkio_device_read_bps", "blkio_device_write_bps", "blkio_device_read_iops",
+    "blkio_device_write_iops", "devices", "device_cgroup_rules", "device_requests", "memory_swappiness",
+    "oom_kill_disable", "ulimits", "cgroup_parent", "kernel_memory_tcp",
+]  # fmt: skip
 
 
 class Updating:

@@ -24,16 +24,9 @@ from onggi.version import API, MINIMUM_API, VERSION, build_id
 
 Json = Any
 _LIMITS = (
-    "MemoryLimit",
-    "SwapLimit",
-    "KernelMemoryTCP",
-    "CpuCfsPeriod",
-    "CpuCfsQuota",
-    "CPUShares",
-    "CPUSet",
-    "PidsLimit",
-    "OomKillDisable",
-)
+    "MemoryLimit", "SwapLimit", "KernelMemoryTCP", "CpuCfsPeriod", "CpuCfsQuota", "CPUShares", "CPUSet",
+    "PidsLimit", "OomKillDisable",
+)  # fmt: skip
 _WARNINGS = {
     "MemoryLimit": "WARNING: No memory limit support",
     "SwapLimit": "WARNING: No swap limit support",

@@ -29,24 +29,10 @@ _ALIASES = {
     "armhf": "arm",
     "armel": "arm",
 }
-_ARCHITECTURES = frozenset(
-    [
-        "386",
-        "amd64",
-        "arm",
-        "arm64",
-        "loong64",
-        "mips",
-        "mips64",
-        "mips64le",
-        "mipsle",
-        "ppc64",
-        "ppc64le",
-        "riscv64",
-        "s390x",
-        "wasm",
-    ]
-)
+_ARCHITECTURES = frozenset([
+    "386", "amd64", "arm", "arm64", "loong64", "mips", "mips64", "mips64le", "mipsle", "ppc64", "ppc64le",
+    "riscv64", "s390x", "wasm",
+])  # fmt: skip
 _KNOWN_OS = ("linux", "windows", "darwin", "freebsd")
 _WORD = re.compile(r"[A-Za-z0-9_.-]+")
 

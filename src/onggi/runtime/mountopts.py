@@ -41,18 +41,9 @@ _PROPAGATION = {
     "runbindable": k.MS_UNBINDABLE | k.MS_REC,
 }
 _IGNORED = {
-    "defaults",
-    "async",
-    "auto",
-    "noauto",
-    "user",
-    "nouser",
-    "users",
-    "group",
-    "owner",
-    "_netdev",
+    "defaults", "async", "auto", "noauto", "user", "nouser", "users", "group", "owner", "_netdev",
     "copy-symlink",
-}
+}  # fmt: skip
 _REFUSED = ("idmap", "ridmap", "src-nofollow", "dest-nofollow")
 _RECURSIVE = tuple(f"r{name}" for name in (*_SET, *_CLEAR))
 NAMES = (*_SET, *_CLEAR, *_RECURSIVE, *_PROPAGATION, "bind", "rbind", "tmpcopyup", "defaults")
