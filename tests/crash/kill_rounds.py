@@ -62,7 +62,6 @@ POINTS: dict[str, tuple[str, ...]] = {
     "containers.remove.before_row": ("rm", "create", "run"),
     "containers.remove.after_row": ("rm", "create", "run"),
 }
-IN_TURN = tuple(name for point in POINTS for name in (point, ANY))
 OWN = {
     "containers.health": "health check",
     "containers.restart.before_start": "restart by policy",
@@ -87,7 +86,7 @@ class Rounds:
     def play(self, number: int, point: str = "") -> None:
         """One round; fails with what is wrong behind it."""
         chance = random.Random(f"{self.seed} {number}")
-        point = point or IN_TURN[number % len(IN_TURN)]
+        point = point or self.tally.next(number)
         child = self._rise_armed(f"{point}#{chance.choice((1, 1, 2, 3))}") if point != ANY else None
         self._rise()
         self.clients = [

@@ -44,7 +44,6 @@ POINTS = (
     "images.commit.before_layer", "images.commit.before_blob", "images.commit.before_row",
 )  # fmt: skip
 LEASES = "SELECT id FROM leases WHERE id != 'build-cache'"  # which stays, empty
-IN_TURN = tuple(name for point in POINTS for name in (point, ANY))
 
 
 class Rounds:
@@ -62,7 +61,7 @@ class Rounds:
         ``without`` a step of the store there should be something wrong.
         """
         chance = random.Random(f"{self.seed} {number}")
-        point = ANY if without else point or IN_TURN[number % len(IN_TURN)]
+        point = ANY if without else point or self.tally.next(number)
         # An engine that starts has collected once before it serves.
         passes = chance.choice((1, 1, 2, 3)) + (point == "store.gc.before_commit")
         armed = f"{without}=skip" if without else f"{point}#{passes}"

@@ -17,6 +17,10 @@ class Tally:
         self.missed: collections.Counter[str] = collections.Counter()
         self.flying: collections.Counter[tuple[str, str]] = collections.Counter()
 
+    def next(self, number: int) -> str:
+        """By turns any moment and the point with the fewest kills: rounds miss some of them."""
+        return ANY if number % 2 else min(self.points, key=self.kills.__getitem__)
+
     def add(self, point: str, doings: Iterable[str] = (), *, reached: bool = True) -> None:
         """One kill; of a point that no operation reached it counts as one at any moment."""
         if not reached:

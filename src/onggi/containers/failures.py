@@ -11,7 +11,7 @@ import os
 from typing import Any
 
 from onggi import errors
-from onggi.errors import CommandNotFound, InvalidArgument, KernelError, NotExecutable, OnggiError
+from onggi.errors import CommandNotFound, Conflict, InvalidArgument, KernelError, NotExecutable, OnggiError
 
 Json = Any
 _PREFIX = "failed to create task for container: failed to create shim task: OCI runtime create failed: "
@@ -26,6 +26,8 @@ def start_error(failure: Json) -> OnggiError:
         text = f'chdir to cwd ("{path}") set in config.json failed: {os.strerror(number).lower()}'
         category = CommandNotFound if number == errno.ENOENT else NotExecutable
         return category(_PREFIX + text)
+    if failure["call"] == "setns" and number == errno.ESRCH:  # the first process ended meanwhile
+        return Conflict("cannot exec in a stopped container")
     if not number:
         return InvalidArgument(_PREFIX + (failure["message"] or f"{step} failed"))
     return KernelError(failure["call"], number, path, step)
