@@ -53,7 +53,7 @@ def agents(tmp_path):
 
 @pytest.fixture
 def build(engine, tmp_path):
-    (tmp_path / "c").mkdir()
+    (tmp_path / "c").mkdir(exist_ok=True)
     (tmp_path / "c" / "ask.py").write_text(ASK)
 
     def run(steps, *flags):
@@ -92,6 +92,27 @@ def test_no_agent_comes_unasked(engine, build, agents):
     told = Wire(engine, {"Dockerfile": "FROM busybox\nRUN --mount=type=ssh true\n"}).rest()
     assert "RUN --mount=type=ssh needs an agent, which is forwarded by onggi build --ssh" in told
     assert not agents[0].heard
+
+
+def test_keys_in_files_are_had_by_an_agent_and_are_nowhere_else(engine, build, keys, tmp_path):
+    step = "RUN --mount=type=ssh ssh-add -T /var/x.pub /var/y.pub && ! ssh-add -T /var/z.pub && ssh-add -l\n"
+    code, shown = build(f"COPY *.pub /var/\n{step}", f"--ssh=default={keys[0]},{keys[1]}")
+    assert code == 0, shown
+    assert shown.count("(ED25519)") == 2
+    secret = keys[0].read_text().splitlines()[2]
+    assert subprocess.run(["grep", "-rqF", secret, keys[0]]).returncode == 0
+    assert subprocess.run(["grep", "-rqF", secret, engine.data_root, tmp_path / "c"]).returncode == 1
+
+
+@pytest.fixture
+def keys(tmp_path):
+    """Files with keys; their public halves are in the context."""
+    (tmp_path / "c").mkdir(exist_ok=True)
+    found = [tmp_path / name for name in "xyz"]
+    for path in found:
+        subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", path], check=True)
+        path.with_suffix(".pub").rename(tmp_path / "c" / f"{path.name}.pub")
+    return found
 
 
 def test_a_connection_needs_a_build(client):

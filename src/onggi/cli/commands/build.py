@@ -230,7 +230,7 @@ COMMAND = Command(
         ("security-opt", "", "list", "", ""),
         ("shm-size", "", "bytes", "", "Size of /dev/shm"),
         ("squash", "", "bool", "", "Make one layer of those above the base image"),
-        ("ssh", "", "list", "", "Let steps ask an ssh agent (default|id[=SOCKET])"),
+        ("ssh", "", "list", "", "Let steps ask an ssh agent (default|id[=SOCKET|KEY[,KEY]])"),
         ("tag", "t", "list", "", "Name of the image (name[:tag])"),
         ("target", "", "string", "", "Stage to build"),
         ("ulimit", "", "ulimit", "[]", "Resource limit, name=soft[:hard]"),
