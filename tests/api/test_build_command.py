@@ -1,5 +1,6 @@
 """Our own ``build`` on a real engine: contexts, checks, errors with their lines."""
 
+import json
 import os
 import re
 import shutil
@@ -287,8 +288,12 @@ def test_names_lead_to_directories_and_layouts(context, tmp_path):
     text += "COPY --from=empty / /e/\n"
     names = [f"--build-context=other={other}", f"--build-context=empty={tmp_path}/empty"]
     names.append(f"--build-context=bb=oci-layout://{tmp_path}/layout:x")
+    index = json.loads((tmp_path / "layout/index.json").read_text())
+    digest = index["manifests"][0]["digest"]
+    by_digest = [*names[:-1], f"--build-context=bb=oci-layout://{tmp_path}/layout@{digest}"]
     before = engine.docker("images", "-aq").stdout
-    code, _, shown = context.build(text, *names)
+    assert context.build(text, *by_digest)[0] == 0
+    code, _, shown = context.build(text, *names, "--no-cache")
     assert code == 0, shown
     assert re.sub("#[0-9]+ [0-9.]+ ", "", shown).count(".dockerignore\nsub\n") == 2
     assert " sub/file\n" in shown

@@ -7,6 +7,7 @@ import signal
 import socket
 import subprocess
 import tarfile
+import textwrap
 import threading
 
 import pytest
@@ -109,6 +110,37 @@ def test_cve_2022_39253_submodules_and_local_repositories_are_refused(builds, en
         done = builds.build(f"FROM busybox\nADD {source} /x/", check=False)
         assert "canary" not in done.output
         assert done.code == 1
+
+
+def test_names_lead_to_addresses(builds, engine, repository, site):
+    directory, http = site
+    (directory / "word").write_text("by http\n")
+    text = """
+        FROM nowhere.example/base AS base
+        FROM busybox AS other
+        RUN exit 1
+        FROM docker.io/library/known:latest
+        RUN --mount=from=repo,target=/m cat /m/file > /made; rm /m/file || ls /m > /listed
+        COPY --from=other /word /word
+        COPY --from=base /etc/passwd /users
+        RUN --mount=from=scratch,target=/e,rw touch /e/x
+    """
+    builds.write("Dockerfile", textwrap.dedent(text))
+    names = {"repo": f"{repository[1]}#main:sub", "other": f"{http}/word", "known": "docker-image://busybox"}
+    names["nowhere.example/base:latest"] = "busybox"
+    flags = [f"--build-context={name}={value}" for name, value in names.items()]
+
+    def build(*more):
+        done = engine.onggi("build", "-t", "by-names", *flags, *more, str(builds.context))
+        assert done.returncode == 0, done.stderr
+        return engine.docker("image", "inspect", "-f", "{{.Id}}", "by-names", check=True).stdout
+
+    first = build()
+    assert builds.run("by-names", "cat", "/made", "/listed", "/word") == "first\nDockerfile\nfile\nby http\n"
+    assert "root:" in builds.run("by-names", "cat", "/users")
+    assert build("--no-cache") == first
+    done = engine.onggi("build", "--build-context=other=ftp://u:p@h.example/x", str(builds.context))
+    assert b"build context ftp://h.example/x: docker-image://, git and https are supported" in done.stderr
 
 
 @pytest.fixture

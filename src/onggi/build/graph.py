@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import msgspec
 
@@ -29,12 +29,19 @@ class Node(msgspec.Struct, frozen=True):
         return self.stage.origin.name or str(self.number)
 
 
-def plan(dockerfile: typed.Dockerfile, bases: Sequence[str], target: str = "") -> list[Node]:
+def plan(
+    dockerfile: typed.Dockerfile,
+    bases: Sequence[str],
+    target: str = "",
+    replaced: Callable[[str], object] = lambda name: False,
+) -> list[Node]:
     """The stages that ``target`` (a name or number; the last without one) needs, in the file's order.
 
-    ``bases`` are the words behind each FROM after expansion. Raises DockerfileError.
+    ``bases`` are the words behind each FROM after expansion; of a stage that is ``replaced`` by an image of
+    its name, nothing is done. Raises DockerfileError.
     """
     nodes = [_node(dockerfile, number, bases) for number in range(len(dockerfile.stages))]
+    nodes = [_from_outside(node) if replaced(node.stage.origin.name) else node for node in nodes]
     wanted = {_target(dockerfile, target)}
     for node in reversed(nodes):
         if node.number in wanted:
@@ -48,6 +55,11 @@ def stage_number(dockerfile: typed.Dockerfile, word: str, before: int) -> int | 
         if dockerfile.stages[number].origin.name == word.lower():
             return number
     return int(word) if word.isdecimal() and len(word) < 9 and int(word) < before else None
+
+
+def _from_outside(node: Node) -> Node:
+    stage = typed.Stage(node.stage.origin)
+    return Node(node.number, stage, node.stage.origin.name, None, frozenset())
 
 
 def _node(dockerfile: typed.Dockerfile, number: int, bases: Sequence[str]) -> Node:

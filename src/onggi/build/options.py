@@ -9,6 +9,7 @@ import msgspec
 
 from onggi.build.dockerfile import instructions as typed
 from onggi.errors import Forbidden, InvalidArgument, Unsupported
+from onggi.oci import reference as references
 from onggi.registry.credentials import Keyring
 
 Json = Any
@@ -99,6 +100,11 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
         """What the Dockerfile is called where a person reads it."""
         return "Dockerfile" if self.dockerfile in self.hidden else self.dockerfile
 
+    def context(self, word: str) -> str:
+        """What the client gives for a name, however that is written; empty if it gives nothing."""
+        wanted = _familiar(word)
+        return next((value for name, value in self.contexts.items() if _familiar(name) == wanted), "")
+
     @property
     def epoch_s(self) -> int | None:
         """SOURCE_DATE_EPOCH, if it is given. Raises InvalidArgument."""
@@ -115,6 +121,13 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
             return "--no-cache"
         listed = stage.lower() in [name.lower() for name in self.no_cache_stages]
         return "--no-cache-filter" if listed else ""
+
+
+def _familiar(word: str) -> str:
+    try:
+        return references.parse(word).familiar.removesuffix(f":{references.DEFAULT_TAG}")
+    except InvalidArgument:
+        return word.lower()
 
 
 def check(run: typed.Run, options: Options) -> None:

@@ -303,5 +303,7 @@ def plan_of(dockerfile: typed.Dockerfile, asked: Options) -> Plan:
     outside = variables.global_values(dockerfile, asked.args, Platforms(here, target), asked.target)
     bases = [variables.base_of(stage.origin, outside, dockerfile.escape) for stage in dockerfile.stages]
     wanted = target if asked.platform else None
-    nodes = graph.plan(dockerfile, [base.name for base in bases], asked.target)
+    nodes = graph.plan(
+        dockerfile, [base.name for base in bases], asked.target, lambda it: it and asked.context(it)
+    )
     return Plan(dockerfile, nodes, [base.platform or wanted for base in bases], outside)

@@ -20,6 +20,7 @@ from onggi.build.graph import Node, origins, stage_number
 from onggi.build.holders import Locks
 from onggi.build.messages import Report, Steps
 from onggi.build.options import Options
+from onggi.build.remote import is_remote, shown
 from onggi.build.running import Runner, Scope
 from onggi.build.sharing import Imports
 from onggi.build.state import Done, State, environment, from_image, from_scratch, from_stage
@@ -138,6 +139,14 @@ class Solver:
         return await asyncio.shield(self._images[key])
 
     async def _image(self, name: str, platform: Platform | None, steps: Steps) -> State:
+        given = self._asked.context(name)
+        if name == "scratch" and not given:
+            return from_scratch(platform or local(), self._asked.epoch_s)
+        if is_remote(given):
+            return await self._fetched(given, platform)
+        name = given.removeprefix("docker-image://") or name
+        if "://" in name:
+            raise Unsupported(f"build context {shown(name)}: docker-image://, git and https are supported")
         found = await self._found(name, platform, steps)
         begun = from_image(found, self._asked.epoch_s)
         if begun.chain:
@@ -147,9 +156,6 @@ class Solver:
 
     async def _found(self, name: str, platform: Platform | None, steps: Steps) -> Image:
         images = self._workshop.images
-        name = self._asked.contexts.get(name, name).removeprefix("docker-image://")
-        if "://" in name:
-            raise Unsupported(f"build context {name}: only docker-image:// is supported")
         if not self._asked.pull or name.startswith("host"):
             try:
                 found = await images.get(name)
@@ -169,10 +175,18 @@ class Solver:
                 steps.output(message)
         return await images.get(name)
 
+    async def _fetched(self, address: str, platform: Platform | None) -> State:
+        """A state with nothing but what is at an address."""
+        transfers = Transfers(self._workshop, self._place, self._lease, self.used)
+        step = typed.Add(
+            first_line=0, last_line=0, text="", keyword="ADD", sources=(address,), destination="/"
+        )  # fmt: skip
+        return (await transfers.add(from_scratch(platform or local(), self._asked.epoch_s), step))[0]
+
     async def states(self, node: Node, word: str, steps: Steps) -> State:
         """The state that a name in stage ``node`` stands for: another stage's, or an image's."""
         number = stage_number(self._plan.dockerfile, word, node.number)
-        if number is not None and word not in self._asked.contexts:
+        if number is not None:
             return await self.stage(number)
         return await self.image(word, self._plan.platforms[node.number], steps)
 
@@ -236,10 +250,7 @@ class _Stage:
         node = self._node
         if node.parent is not None:
             return await self._solver.stage(node.parent)
-        platform = self._plan.platforms[node.number]
-        if node.image == "scratch" and "scratch" not in self._asked.contexts:
-            return from_scratch(platform or local(), self._asked.epoch_s)
-        return await self._solver.image(node.image, platform, self._steps)
+        return await self._solver.image(node.image, self._plan.platforms[node.number], self._steps)
 
     async def _tell(self, state: State) -> None:
         image_id = await self._solver._workshop.keep_image(self._solver._lease, state)

@@ -1,7 +1,8 @@
 """``--build-context NAME=…``: what COPY --from, FROM and mounts find under a name.
 
 A directory and an image of an OCI layout become images without a name, which are removed behind the build.
-Times of a directory's files are left out: they would make a context another one after each checkout.
+Times of a directory's files are left out: they would make a context another one after each checkout. What has
+an address is fetched by the engine.
 """
 
 from __future__ import annotations
@@ -62,13 +63,12 @@ def _from_directory(cli: Cli, path: str) -> str:
 
 
 def _from_layout(cli: Cli, text: str) -> str:
-    """``PATH[:TAG]``, read by the engine."""
+    """``PATH[:TAG][@DIGEST]``, read by the engine."""
     if cli.engine.endpoint.kind != "unix":
         raise Failure(f"{_LAYOUT}{text}: the engine reads it, and it may not be on this machine")
-    path, _, tag = text.partition(":")
-    if "@" in path or "@" in tag:
-        raise Failure(f"{_LAYOUT}{text}: digests are not supported by this build: name a tag", 125)
-    query = {"path": os.path.abspath(path), "reference": tag or None, "unnamed": True}
+    place, _, digest = text.partition("@")
+    path, _, tag = place.partition(":")
+    query = {"path": os.path.abspath(path), "reference": digest or tag or None, "unnamed": True}
     return _id(cli, cli.engine.request("POST", "/onggi/v1/oci/pull", query))
 
 

@@ -69,7 +69,7 @@ def read_docker(data: bytes) -> list[Wanted]:
 
 
 def read_oci(read: Read, platform: Platform, tag: str = "") -> list[Wanted]:
-    """The images of an OCI layout for a platform; with ``tag`` only the one of this name.
+    """The images of an OCI layout for a platform; with ``tag`` only the one of this name or digest.
 
     Raises InvalidArgument, Unsupported, or NotFound if there is none.
     """
@@ -108,7 +108,7 @@ def _document(data: bytes, media_type: str) -> Manifest | Index:
 
 
 def _is_called(entry: Descriptor, tag: str) -> bool:
-    return entry.annotations.get(REF_NAME) == tag or entry.annotations.get(CONTAINERD_NAME) == tag
+    return tag in (entry.digest, entry.annotations.get(REF_NAME), entry.annotations.get(CONTAINERD_NAME))
 
 
 def _names(entry: Descriptor) -> list[Reference]:

@@ -188,7 +188,7 @@ COMMAND = Command(
             "",
             "list",
             "",
-            "Give a directory, image or OCI layout a name (name=DIRECTORY, =docker-image://, =oci-layout://)",
+            "Give files a name (name=DIRECTORY, =docker-image://, =oci-layout://, or a git or https address)",
         ),
         ("builder", "", "string", "", ""),
         ("cache-from", "", "list", "", "Cache to read (name, or type=registry|local,...)"),
