@@ -32,6 +32,22 @@ def test_a_first_image(builds):
     assert builds.run(done.tag) == "hello\nmade\nworld\n/work\n"
 
 
+def test_standard_error_is_red_as_from_dockerd(builds):
+    done = builds.build("FROM busybox\nRUN echo out; echo wrong >&2")
+    assert "\nout\n" in done.output
+    assert "\x1b[91mwrong\n\x1b[0m" in done.output
+
+
+def test_steps_count_as_images(builds, engine):
+    builds.build("FROM busybox\nENV A=1\nENV B=2\nRUN echo 1 > /a")
+    shown, listed = (
+        set(engine.docker("images", "-q", "--no-trunc", *flags, check=True).stdout.split())
+        for flags in ([], ["--all"])
+    )
+    assert shown < listed
+    assert int(engine.docker("info", "--format", "{{.Images}}", check=True).stdout) == len(listed)
+
+
 def test_configuration_and_history_are_those_of_the_instructions(builds):
     done = builds.build(
         """

@@ -12,6 +12,7 @@ from onggi.build.dockerfile import instructions as typed
 from onggi.build.graph import Node
 
 Json = Any
+STDERR = {"onggi": {"Stderr": True}}  # marks what a step wrote there
 
 
 class Report:
@@ -75,7 +76,9 @@ class Steps:
         self._tell("begin", f"Step {self._number}/{self._total} : {instruction.text}\n")
 
     def output(self, message: Json) -> None:
-        """What a step says."""
+        """What a step says; docker's clients get standard error in red, as from dockerd."""
+        if self._details is None and message.items() >= STDERR.items():
+            message = {"stream": f"\x1b[91m{message['stream']}\x1b[0m"}
         self._report.tell(self._with("output", message), self._node.number)
 
     def line(self, text: str) -> None:

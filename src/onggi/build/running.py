@@ -14,6 +14,7 @@ from onggi.build.dockerfile import instructions as typed
 from onggi.build.dockerfile import syntax
 from onggi.build.dockerfile.variables import proxy_values
 from onggi.build.holders import Locks
+from onggi.build.messages import STDERR
 from onggi.build.mounts import Mounts, targets
 from onggi.build.options import Options
 from onggi.build.sharing import Imports
@@ -275,5 +276,5 @@ async def _pass_on(sock: socket.socket, tell: Tell) -> None:
         buffer += data
         while len(buffer) >= 8 and len(buffer) >= 8 + (size := int.from_bytes(buffer[4:8], "big")):
             if text := decoders[buffer[0]].decode(bytes(buffer[8 : 8 + size])):
-                tell({"stream": text})
+                tell({"stream": text, **(STDERR if buffer[0] == 2 else {})})
             del buffer[: 8 + size]

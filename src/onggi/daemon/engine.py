@@ -200,7 +200,7 @@ class Daemon:
             running=numbers["ContainersRunning"],
             paused=numbers["ContainersPaused"],
             stopped=numbers["ContainersStopped"],
-            images=len(await self.services.images.list({}, False)),
+            images=len(await self.services.images.list({}, all=True)),
             always=self.services.started_at_boot(),
         )
 
