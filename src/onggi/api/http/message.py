@@ -11,9 +11,9 @@ from http import HTTPStatus
 from typing import Any, NamedTuple
 
 import h11
-import msgspec
 
 from onggi.api.http.body import Body, ChunkedDecoder, LengthDecoder
+from onggi.api.http.json import decode
 from onggi.api.http.relay import Codec
 from onggi.containers.options import Hijack, Hijacked
 from onggi.errors import InvalidArgument, OnggiError
@@ -151,12 +151,7 @@ class Request:
                 return None
             raise InvalidArgument("invalid JSON: got EOF while reading request body")
         self._check_media_type()
-        try:
-            return msgspec.json.decode(data)
-        except msgspec.DecodeError as error:
-            raise InvalidArgument(f"invalid JSON: {error}") from None
-        except RecursionError:
-            raise InvalidArgument("invalid JSON: nested too deeply") from None
+        return decode(data)
 
     def _check_media_type(self) -> None:
         media_type = self.headers.get("content-type")
