@@ -208,10 +208,11 @@ def test_flag_health_retries(run):
 def test_flag_health_timeout(run):
     name = run.start(
         *("--health-interval", "50ms", "--health-timeout", "50ms", "--health-retries", "1"),
-        *("--health-cmd", "sleep 1000"),
+        *("--health-cmd", "echo said; sleep 1000"),
     )
     wait_until(lambda: health(run, name)["Status"] == "unhealthy", "unhealthy")
-    assert "Health check exceeded timeout" in health(run, name)["Log"][0]["Output"]
+    told = "Health check exceeded timeout (50ms): said\n"
+    wait_until(lambda: told in [probe["Output"] for probe in health(run, name)["Log"]], "what the probe said")
 
 
 def test_flag_health_start_period(run):

@@ -218,6 +218,7 @@ NO_URL = "import from a URL is not supported: fetch http://x/y and import the fi
         ("GET /containers/json?limit=x", 400, 'strconv.Atoi: parsing "x": invalid syntax'),
         ("GET /containers/one/logs", 400, "Bad parameters: you must choose at least one stream"),
         ("POST /containers/one/resize?h=a&w=1", 400, 'invalid resize height "a": invalid syntax'),
+        ("POST /containers/one/resize?h=-1&w=1", 400, 'invalid resize height "-1": value out of range'),
         ("POST /containers/create", 400, "invalid JSON: got EOF while reading request body"),
         ("GET /containers/two/attach/ws", 404, "No such container: two"),
         ("GET /containers/one/attach/ws", 400, "not websocket protocol"),

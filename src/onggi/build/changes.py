@@ -16,6 +16,7 @@ import msgspec
 from onggi.build.dockerfile import instructions as typed
 from onggi.build.state import State
 from onggi.containers.signals import parse_signal
+from onggi.containers.times import duration
 from onggi.errors import InvalidArgument
 from onggi.oci.image import without_reserved
 
@@ -142,19 +143,6 @@ def _rune(number: int) -> str:
         return "'\ufffd'"
     character = chr(number)
     return f"'{character}'" if character.isprintable() else f"'\\x{number:02x}'"
-
-
-def duration(ns: int) -> str:
-    """A time as Go writes it."""
-    if ns == 0:
-        return "0s"
-    for unit, size in (("ms", 10**6), ("µs", 10**3), ("ns", 1)):
-        if ns < 10**9 and ns >= size:
-            return f"{ns / size:g}{unit}"
-    minutes, rest = divmod(ns, 60 * 10**9)
-    hours, minutes = divmod(minutes, 60)
-    text = f"{rest / 10**9:g}s"
-    return f"{hours}h{minutes}m{text}" if hours else f"{minutes}m{text}" if minutes else text
 
 
 def _shell(state: State, instruction: typed.Shell) -> State:

@@ -45,9 +45,7 @@ class Attacher:
         if container.state.restarting:
             raise Conflict(f"container {ref} is restarting, wait until the container is running")
         parse_detach_keys(options.detach_keys)
-        if not options.stream and not options.logs:
-            raise InvalidArgument("either logs or stream must be asked for")
-        if not options.stream:
+        if not options.stream or not (options.stdin or options.stdout or options.stderr):
             os.close((await self._answer(container, options, hijack)).fd)
         elif container.alive:
             await self._connect(container, await self._answer(container, options, hijack))

@@ -124,6 +124,9 @@ class Execs:
         """Ask the monitor; on failure the exec has docker's exit code and the error is raised."""
         config = started.config
         started.running = True
+        self._publish(
+            container, f"exec_start: {_shown(config)}", started
+        )  # as docker, also of one that fails
         size = size or config.console_size
         try:
             arguments = {
@@ -152,7 +155,6 @@ class Execs:
             raise
         failpoint("containers.exec.after_launch")
         started.pid = int(answer.get("pid", 0))
-        self._publish(container, f"exec_start: {_shown(config)}", started)
         self._context.spawn(container, self._follow(container, started))
 
     def _process(
@@ -223,8 +225,8 @@ class Execs:
     async def exec_resize(self, exec_id: str, h: int, w: int) -> None:
         found = self._get(exec_id)
         check_size(h, w)
-        if not found.running:  # not a conflict: the specification has none here
-            raise InvalidArgument(f"exec {exec_id} is not running")
+        if not found.running:  # dockerd's status, which its specification does not list
+            raise Conflict(f"exec {exec_id} is not running")
         arguments = {"id": exec_id, "rows": h, "cols": w}
         await self._context.runtime.call(found.container_id, "exec_resize", arguments)
 

@@ -12,6 +12,7 @@ from onggi.containers.launching import has_probe
 from onggi.containers.model import Container, Health, ProbeResult
 from onggi.containers.request import ExecConfig, HealthConfig
 from onggi.containers.runtime import Attach
+from onggi.containers.times import duration
 from onggi.errors import OnggiError
 from onggi.kernel.failpoints import failpoint
 
@@ -63,7 +64,8 @@ class HealthMonitor:
 
     async def _probe(self, container: Container, check: HealthConfig) -> ProbeResult:
         start_ns = time.time_ns()
-        timeout_s = (check.timeout or _TIMEOUT_NS) / _SECOND_NS
+        timeout_ns = check.timeout or _TIMEOUT_NS
+        timeout_s, output = timeout_ns / _SECOND_NS, bytearray()
         ours, theirs = socket.socketpair()
         with ours:
             ours.setblocking(False)
@@ -74,14 +76,15 @@ class HealthMonitor:
             try:
                 failpoint("containers.health.before_probe")
                 await self._execs.launch(container, probe, stream, None)
-                output = await asyncio.wait_for(_read_output(ours), timeout_s)
-                code = await self._exit_code(container, probe.id)
+                await asyncio.wait_for(_read_output(ours, output), timeout_s)
+                code, text = await self._exit_code(container, probe.id), _text(output)
             except TimeoutError:
                 await self._kill(container, probe.id)
-                output, code = f"Health check exceeded timeout ({timeout_s:g}s)".encode(), -1
+                said = f": {_text(output)}" if output else ""
+                code, text = -1, f"Health check exceeded timeout ({duration(timeout_ns)}){said}"
             except OnggiError as error:
-                output, code = str(error).encode(), -1
-        return ProbeResult(start_ns, time.time_ns(), code, output.decode("utf-8", "replace"))
+                code, text = -1, str(error)
+        return ProbeResult(start_ns, time.time_ns(), code, text)
 
     async def _exit_code(self, container: Container, exec_id: str) -> int:
         answer = await self._context.runtime.call(container.id, "exec_wait", {"id": exec_id})
@@ -122,10 +125,12 @@ def _command(container: Container, check: HealthConfig) -> list[str]:
     return [*shell, " ".join(check.test[1:])]
 
 
-async def _read_output(stream: socket.socket) -> bytes:
-    """All output up to docker's limit; the rest is read and dropped so that the probe does not block."""
+async def _read_output(stream: socket.socket, output: bytearray) -> None:
+    """Add what is written, up to docker's limit; the rest is dropped, so that the probe does not block."""
     loop = asyncio.get_running_loop()
-    output = b""
     while data := await loop.sock_recv(stream, 65536):
         output += data[: _MAX_OUTPUT - len(output)]
-    return output
+
+
+def _text(output: bytearray) -> str:
+    return output.decode("utf-8", "replace")

@@ -13,7 +13,7 @@ from onggi.containers.merge import command_line
 from onggi.containers.model import Container
 from onggi.containers.networking import Networking
 from onggi.containers.queries import Queries
-from onggi.containers.spec_mounts import inspect_entry
+from onggi.containers.spec_mounts import inspect_entries
 from onggi.containers.times import human
 from onggi.errors import InvalidArgument, OnggiError
 
@@ -202,7 +202,7 @@ def summary(container: Container) -> Json:
         "State": container.status,
         "Status": status_text(container),
         "HostConfig": host,
-        "Mounts": [inspect_entry(point) for point in spec.mounts],
+        "Mounts": inspect_entries(spec.mounts, spec.host_config),
     }
 
 

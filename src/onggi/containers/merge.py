@@ -96,10 +96,9 @@ def complete(request: CreateRequest, container_id: str, log_driver: str, machine
     host.log_config.config = host.log_config.config or {}
     host.restart_policy.name = host.restart_policy.name or "no"
     _complete_resources(host)
-    if host.masked_paths is None:
-        host.masked_paths = [] if host.privileged else list(MASKED_PATHS)
-    if host.readonly_paths is None:
-        host.readonly_paths = [] if host.privileged else list(READONLY_PATHS)
+    if not host.privileged:
+        host.masked_paths = list(MASKED_PATHS) if host.masked_paths is None else host.masked_paths
+        host.readonly_paths = list(READONLY_PATHS) if host.readonly_paths is None else host.readonly_paths
 
 
 def _complete_resources(host: HostConfig) -> None:

@@ -13,7 +13,7 @@ from onggi.containers.context import Context
 from onggi.containers.merge import command_line
 from onggi.containers.model import Container, Health
 from onggi.containers.networking import Networking
-from onggi.containers.spec_mounts import inspect_entry
+from onggi.containers.spec_mounts import inspect_entries
 from onggi.containers.times import ZERO, rfc3339
 from onggi.errors import Conflict, OnggiError
 from onggi.kernel.cgroup_stats import system_cpu
@@ -79,7 +79,7 @@ class Queries:
             "ExecIDs": list(container.execs) or None,
             "HostConfig": host_config(container),
             "GraphDriver": self._graph_driver(container),
-            "Mounts": [inspect_entry(point) for point in spec.mounts],
+            "Mounts": inspect_entries(spec.mounts, spec.host_config),
             "Config": _config(container),
             "NetworkSettings": self._networking.settings(container),
         }

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
-from onggi.containers.mount_points import MountPoint
+from onggi.containers.mount_points import MountPoint, check_destination
 from onggi.containers.request import HostConfig
 from onggi.volumes.options import Source
 
@@ -93,8 +94,13 @@ def in_order(mounts: list[Json]) -> list[Json]:
     return sorted(unique.values(), key=lambda mount: mount["destination"].rstrip("/").count("/"))
 
 
-def inspect_entry(point: MountPoint) -> Json:
-    """docker's ``MountPoint``."""
+def inspect_entries(points: Iterable[MountPoint], host: HostConfig) -> list[Json]:
+    """docker's ``Mounts``: all but ``HostConfig.Tmpfs``."""
+    hidden = {check_destination(destination) for destination in host.tmpfs or {}}
+    return [_entry(point) for point in points if point.type != "tmpfs" or point.destination not in hidden]
+
+
+def _entry(point: MountPoint) -> Json:
     return {
         "Type": point.type,
         **({"Name": point.name} if point.name else {}),

@@ -40,3 +40,16 @@ def human(seconds: float) -> str:
     if days < 60:
         return f"{days // 7} weeks"
     return f"{days // 30} months" if days < 730 else f"{days // 365} years"
+
+
+def duration(ns: int) -> str:
+    """A time as Go writes it."""
+    if ns == 0:
+        return "0s"
+    for unit, size in (("ms", 10**6), ("µs", 10**3), ("ns", 1)):
+        if ns < 10**9 and ns >= size:
+            return f"{ns / size:g}{unit}"
+    minutes, rest = divmod(ns, 60 * 10**9)
+    hours, minutes = divmod(minutes, 60)
+    text = f"{rest / 10**9:g}s"
+    return f"{hours}h{minutes}m{text}" if hours else f"{minutes}m{text}" if minutes else text

@@ -43,6 +43,8 @@ def check_request(request: CreateRequest, host: Host) -> list[str]:
     _check_conflicts(config, host_config)
     check_ports(config, host_config)
     _refuse_later(host_config)
+    if "" in (host_config.annotations or {}):
+        raise InvalidArgument("invalid Annotations: the empty string is not permitted as an annotation key")
     check_restart_policy(host_config.restart_policy)
     _check_log(host_config)
     _check_security(host_config, host)

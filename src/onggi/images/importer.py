@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import msgspec
 
 from onggi.errors import InvalidArgument
 from onggi.images import changes as image_changes
-from onggi.images.progress import Progress, Transfer
+from onggi.images.progress import Progress
 from onggi.images.recording import NewImage
 from onggi.images.streams import Chunks
 from onggi.images.tools import Tools
@@ -37,11 +37,8 @@ class Importer:
 
     async def run(self, chunks: Chunks, wish: Wish, progress: Progress) -> str:
         """Import a tar: plain, gzip, zstd, xz or bzip2; returns the image's id, which is said last."""
-        transfer = Transfer()
-        progress.move("Importing", "", transfer)
         async with self._content.lease(ttl_s=0) as lease:
-            stream = _counted(chunks, transfer)
-            async with self._intake.from_stream(lease, stream, whole=True) as arrival:
+            async with self._intake.from_stream(lease, chunks, whole=True) as arrival:
                 diff_id = arrival.layer.diff_id
                 await lease.have_layer(diff_id)
                 failpoint("images.import.before_layer")
@@ -55,12 +52,6 @@ class Importer:
         self._images.announce("import", image_id)
         progress.say(image_id)
         return image_id
-
-
-async def _counted(chunks: Chunks, transfer: Transfer) -> AsyncIterator[bytes]:
-    async for chunk in chunks:
-        transfer.current += len(chunk)
-        yield chunk
 
 
 def config_of(changes: Sequence[str], message: str, platform: str | None) -> Json:

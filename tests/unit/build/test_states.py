@@ -6,6 +6,7 @@ from onggi.build import cache, changes
 from onggi.build.dockerfile.parser import parse
 from onggi.build.running import Scope, plan
 from onggi.build.state import from_image, from_scratch, from_stage, timestamp
+from onggi.containers.times import duration
 from onggi.errors import InvalidArgument
 from onggi.oci.image import Image
 from onggi.oci.platform import Platform
@@ -88,7 +89,7 @@ def test_shells_go_before_commands():
     ],
 )
 def test_durations_are_gos(ns, text):
-    assert changes.duration(ns) == text
+    assert duration(ns) == text
 
 
 @pytest.mark.parametrize(

@@ -192,6 +192,42 @@ async def test_exec_lives_and_reports(world):
 
 
 @service_test
+async def test_an_exec_that_fails_has_a_start_in_the_events(world):
+    await world.create()
+    await world.containers.start("c1")
+    exec_id = await world.containers.exec_create("c1", {"Cmd": ["nosuch"]})
+    world.runtime.fail = CommandNotFound('exec: "nosuch": executable file not found in $PATH')
+    with pytest.raises(CommandNotFound):
+        await world.containers.exec_start(exec_id, ExecOptions(), None)
+    assert world.actions()[-2:] == ["exec_create: nosuch ", "exec_start: nosuch "]
+    with pytest.raises(Conflict, match="is not running"):
+        await world.containers.exec_resize(exec_id, 24, 80)
+
+
+@service_test
+async def test_attach_to_nothing_is_answered_and_ends(world):
+    await world.create()
+    for options in (AttachOptions(stdout=True), AttachOptions(stream=True)):
+        ours, theirs = socket.socketpair()
+
+        async def hijack(theirs=theirs):
+            return Hijacked(theirs.detach(), b"")
+
+        with ours:
+            await world.containers.attach("c1", options, hijack)
+            assert ours.recv(1) == b""
+
+
+@service_test
+async def test_inspect_has_no_tmpfs_of_the_host_config_and_no_masks_of_the_privileged(world):
+    mount = {"Type": "tmpfs", "Target": "/bar"}
+    await world.create(HostConfig={"Tmpfs": {"/foo/": ""}, "Mounts": [mount], "Privileged": True})
+    inspected = await world.containers.inspect("c1", False)
+    assert [entry["Destination"] for entry in inspected["Mounts"]] == ["/bar"]
+    assert inspected["HostConfig"]["MaskedPaths"] is inspected["HostConfig"]["ReadonlyPaths"] is None
+
+
+@service_test
 async def test_attach_before_start_travels_with_it(world):
     await world.create(OpenStdin=True)
     ours, theirs = socket.socketpair()

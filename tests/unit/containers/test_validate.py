@@ -50,6 +50,11 @@ WRONG = [
         {"Sysctls": {"net.ipv4.ip_forward": "1"}, "NetworkMode": "host"},
         "not allowed in host network namespace",
     ),
+    (
+        {},
+        {"Annotations": {"": "a"}},
+        "invalid Annotations: the empty string is not permitted as an annotation key",
+    ),
     ({}, {"RestartPolicy": {"Name": "maybe"}}, "unknown policy 'maybe'"),
     (
         {},

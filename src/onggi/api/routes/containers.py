@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from onggi.api.engine import Engine
 from onggi.api.http.message import Request, Response
 from onggi.api.query import Query
@@ -134,8 +136,10 @@ def terminal_size(request: Request) -> tuple[int, int]:
     sizes = []
     for name, word in (("h", "height"), ("w", "width")):
         value = query.text(name)
-        if not (value.isascii() and value.isdigit() and int(value) < 1 << 16):
+        if not re.fullmatch(r"-?[0-9]+", value):
             raise InvalidArgument(f'invalid resize {word} "{value}": invalid syntax')
+        if len(value) > 5 or not 0 <= int(value) < 1 << 16:
+            raise InvalidArgument(f'invalid resize {word} "{value}": value out of range')
         sizes.append(int(value))
     return sizes[0], sizes[1]
 
