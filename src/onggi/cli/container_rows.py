@@ -42,7 +42,8 @@ def container_row(item: Json, truncate: bool) -> Row:
     mounts = item.get("Mounts") or []
     command = item.get("Command") or ""
     networks = (item.get("NetworkSettings") or {}).get("Networks") or {}
-    row = Row(
+    return Row(
+        GO_TYPE,
         ID=short_id(item["Id"]) if truncate else item["Id"],
         Names=_names(item.get("Names") or [], truncate),
         Image=_image(item, truncate),
@@ -60,8 +61,6 @@ def container_row(item: Json, truncate: bool) -> Row:
         Networks=",".join(networks),
         Platform=None,
     )
-    row.go_type = GO_TYPE
-    return row
 
 
 def _names(names: list[str], truncate: bool) -> str:

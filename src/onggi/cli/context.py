@@ -73,7 +73,7 @@ class Cli:
         sys.stderr.write(text + "\n")
         sys.stderr.flush()
 
-    def each(self, names: list[str], act: Callable[[str], None]) -> int:
+    def each(self, names: list[str], act: Callable[[str], object]) -> int:
         """Do ``act`` for each name, several at once, and print the names; errors are printed and make the
         exit code 1. An error without words is passed over."""
         errors: list[str] = []
@@ -93,7 +93,7 @@ class Cli:
 class _Call:
     """``act(name)`` in a thread of its own (``_thread``: ``threading`` costs 2 ms)."""
 
-    def __init__(self, act: Callable[[str], None], name: str) -> None:
+    def __init__(self, act: Callable[[str], object], name: str) -> None:
         self.name, self._act = name, act
         self._error: BaseException | None = None
         self._done = _thread.allocate_lock()

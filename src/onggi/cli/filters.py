@@ -30,6 +30,17 @@ def prune_filters(config: Json, typed: list[str]) -> dict[str, dict[str, bool]] 
     return filters([*typed, *added])
 
 
+def natural(item: Json) -> list[tuple[int, str]]:
+    """Return a key that sorts objects by their names, ``v2`` before ``v10``."""
+    parts, digits = [""], False
+    for character in item["Name"]:
+        if character.isdigit() != digits:
+            parts.append("")
+            digits = not digits
+        parts[-1] += character
+    return [(int(part), "") if part.isdigit() else (-1, part) for part in parts]
+
+
 def short_id(text: str) -> str:
     """Return the first twelve characters of an ID without its algorithm."""
     return text.rpartition(":")[2][:12]

@@ -13,13 +13,18 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
     from typing import Any
 
+    from onggi.cli.command import Options
+    from onggi.cli.context import Cli
+
     Json = Any
 
 
 class Row(dict):  # type: ignore[type-arg]
     """One row: column name to value; callable members are methods. ``go_type`` names it in messages."""
 
-    go_type = "*formatter.Context"
+    def __init__(self, go_type: str = "*formatter.Context", /, **columns: Json) -> None:
+        super().__init__(columns)
+        self.go_type = go_type
 
 
 def escape_html(text: str) -> str:
@@ -56,6 +61,17 @@ def _calls(tree: Json) -> Iterator[str]:
             yield from _calls(part)
 
 
+def chosen_form(cli: Cli, options: Options, configured: str, forms: dict[str, tuple[str, str]]) -> str:
+    """Return the template of a list: as typed, else as the configuration has it under ``configured``.
+
+    ``forms`` are those that have a name: whole, and for ``--quiet``, which no configuration changes.
+    """
+    quiet = options.on("quiet")
+    of_config = "" if quiet else str(cli.config().get(configured) or "")
+    form = options.text("format") or of_config or "table"
+    return forms[form][quiet] if form in forms else form
+
+
 def render_rows(form: str, rows: Iterable[Row], headers: dict[str, Json]) -> str:
     """Return the text of a list: ``form`` is ``json``, ``table TEMPLATE`` or a template. Raises Failure."""
     is_table = form.startswith("table")
@@ -73,7 +89,7 @@ def render_rows(form: str, rows: Iterable[Row], headers: dict[str, Json]) -> str
 
 def _header(nodes: list[Any], headers: dict[str, Json]) -> str:
     try:
-        return execute(nodes, Row(headers), HEADER_ROW_FUNCTIONS)
+        return execute(nodes, Row(**headers), HEADER_ROW_FUNCTIONS)
     except TemplateError:
         return ""  # no row was there to show that the template is wrong; docker says nothing either
 

@@ -91,7 +91,8 @@ def _by_name(texts: list[str] | None, part: str) -> dict[str, list[str]]:
 def _row(item: Json, named: tuple[str, str, str], truncate: bool) -> Row:
     size, shared = item.get("Size") or 0, item.get("SharedSize", -1)
     containers = item.get("Containers", -1)
-    row = Row(
+    return Row(
+        GO_TYPE,
         ID=short_id(item["Id"]) if truncate else item["Id"],
         Repository=named[0],
         Tag=named[1],
@@ -104,5 +105,3 @@ def _row(item: Json, named: tuple[str, str, str], truncate: bool) -> Row:
         SharedSize="N/A" if shared == -1 else human_size(shared),
         UniqueSize="N/A" if shared == -1 else human_size(size - shared),
     )
-    row.go_type = GO_TYPE
-    return row

@@ -127,9 +127,11 @@ def _execute(options: Options, name: str, command: Command, rest: list[str]) -> 
     return command.run(Cli(options, _environment(options), name), flags, rest if command.raw else arguments)
 
 
-def load(module: str) -> Command:
-    """Return the command of a module."""
-    command: Command = __import__(f"onggi.cli.commands.{module}", fromlist=["COMMAND"]).COMMAND
+def load(place: str) -> Command:
+    """Return the command at a place of the registry: ``module``, or ``module:NAME`` where it has several."""
+    module, _, name = place.partition(":")
+    name = name or "COMMAND"
+    command: Command = getattr(__import__(f"onggi.cli.commands.{module}", fromlist=[name]), name)
     return command
 
 

@@ -10,7 +10,13 @@ from onggi.client.streams import write_all
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
+    from typing import Any
+
+    from onggi.cli.command import Options
+    from onggi.cli.context import Cli
+
+    Json = Any
 
 _NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _KINDS = (
@@ -70,6 +76,16 @@ class Output:
             if not done:
                 os.unlink(self._temporary)
             self._temporary = ""
+
+
+def save(cli: Cli, options: Options, path: str, prefix: str, query: Mapping[str, Json] | None = None) -> int:
+    """Write the archive that the engine has at ``path`` to where ``-o`` says; returns the exit code."""
+    output = Output(options.text("output"), prefix)
+    try:
+        output.write(cli.engine.request("GET", path, query).chunks())
+    finally:
+        output.discard()
+    return 0
 
 
 def _check(path: str, prefix: str) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from onggi.cli.command import Command, Options
-from onggi.cli.output import Output
+from onggi.cli.output import save
 from onggi.client.engine import quote
 
 TYPE_CHECKING = False
@@ -13,12 +13,8 @@ if TYPE_CHECKING:
 
 def run(cli: Cli, options: Options, arguments: list[str]) -> int:
     """Write the file system of a container to a tar archive."""
-    output = Output(options.text("output"), "failed to export container")
-    try:
-        output.write(cli.engine.request("GET", f"/containers/{quote(arguments[0])}/export").chunks())
-    finally:
-        output.discard()
-    return 0
+    path = f"/containers/{quote(arguments[0])}/export"
+    return save(cli, options, path, "failed to export container")
 
 
 COMMAND = Command(

@@ -45,7 +45,8 @@ def run(cli: Cli, options: Options, arguments: list[str]) -> int:
 def _row(item: Json, truncate: bool, human: bool) -> Row:
     created, command = item.get("Created") or 0, (item.get("CreatedBy") or "").replace("\t", " ")
     since = rfc3339(created) if not human else "N/A" if created <= _EPOCH else ago(created)
-    row = Row(
+    return Row(
+        "*image.historyContext",
         ID=short_id(item["Id"]) if truncate else item["Id"],
         CreatedSince=since,
         CreatedAt=rfc3339(created),
@@ -53,8 +54,6 @@ def _row(item: Json, truncate: bool, human: bool) -> Row:
         Size=human_size(item.get("Size") or 0, 3) if human else str(item.get("Size") or 0),
         Comment=item.get("Comment") or "",
     )
-    row.go_type = "*image.historyContext"
-    return row
 
 
 COMMAND = Command(

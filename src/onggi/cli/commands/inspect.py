@@ -1,20 +1,24 @@
-"""``onggi inspect``."""
+"""``onggi inspect``, and ``inspect`` of one kind: ``container``, ``image``, ``network``, ``volume``."""
 
 from __future__ import annotations
 
 from onggi.cli.command import Command, Failure, Options
 from onggi.cli.inspecting import FORMAT, print_objects
+from onggi.cli.platform import asked
 from onggi.client.engine import quote
 from onggi.client.errors import ClientError, EngineError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any
 
+    from onggi.cli.command import Flag
     from onggi.cli.context import Cli
 
     Json = Any
 
+SIZE: Flag = ("size", "s", "bool", "", "Measure the container's files too")
 _PATHS = {
     "container": "/containers/{}/json",
     "image": "/images/{}/json",
@@ -47,14 +51,51 @@ def _look_up(cli: Cli, name: str, kind: str, size: bool) -> Json:
     raise ClientError(f"Error: No such object: {name}")
 
 
+def _of_kind(
+    kind: str, quoted: Callable[[str], str], query_of: Callable[[Options], Json], *flags: Flag
+) -> Command:
+    def run(cli: Cli, options: Options, arguments: list[str]) -> int:
+        """Print all facts about objects of one kind."""
+        query = query_of(options)
+        return print_objects(
+            cli,
+            arguments,
+            lambda name: cli.engine.get(_PATHS[kind].format(quoted(name)), query),
+            options.text("format"),
+        )
+
+    return Command(
+        f"{kind} inspect [OPTIONS] {kind.upper()} [{kind.upper()}...]",
+        f"Show all facts about {kind}s",
+        run,
+        flags=(FORMAT, *flags),
+        arguments=(1, None),
+    )
+
+
 COMMAND = Command(
     "inspect [OPTIONS] NAME|ID [NAME|ID...]",
     "Show all facts about containers and images",
     run,
-    flags=(
-        FORMAT,
-        ("size", "s", "bool", "", "Measure the container's files too"),
-        ("type", "", "string", "", "Look only for objects of this type"),
-    ),
+    flags=(FORMAT, SIZE, ("type", "", "string", "", "Look only for objects of this type")),
     arguments=(1, None),
 )
+CONTAINER = _of_kind(
+    "container",
+    lambda name: quote(name.strip("/")),
+    lambda options: {"size": options.on("size") or None},
+    SIZE,
+)
+IMAGE = _of_kind(
+    "image",
+    lambda name: quote(name, b"/:"),
+    lambda options: {"platform": asked(options)},
+    ("platform", "", "string", "", "Platform to show, os[/arch[/variant]]"),
+)
+NETWORK = _of_kind(
+    "network",
+    quote,
+    lambda options: {"verbose": options.on("verbose") or None},
+    ("verbose", "v", "bool", "", "Show what helps to find faults"),
+)
+VOLUME = _of_kind("volume", quote, lambda options: None)

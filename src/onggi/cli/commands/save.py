@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from onggi.cli.command import Command, Options
-from onggi.cli.output import Output
+from onggi.cli.output import save
 from onggi.cli.platform import asked
 
 TYPE_CHECKING = False
@@ -14,13 +14,8 @@ if TYPE_CHECKING:
 def run(cli: Cli, options: Options, arguments: list[str]) -> int:
     """Write images to a tar archive."""
     platform = asked(options, "invalid platform: ")
-    output = Output(options.text("output"), "failed to save image")
-    try:
-        response = cli.engine.request("GET", "/images/get", {"names": arguments, "platform": platform})
-        output.write(response.chunks())
-    finally:
-        output.discard()
-    return 0
+    query = {"names": arguments, "platform": platform}
+    return save(cli, options, "/images/get", "failed to save image", query)
 
 
 COMMAND = Command(

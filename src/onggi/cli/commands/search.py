@@ -56,14 +56,13 @@ def _row(item: Json, truncate: bool, in_json: bool) -> Row:
     description = str(item.get("description") or "").replace("\n", " ").replace("\r", " ")
     official = bool(item.get("is_official"))
     words = ("false", "true") if in_json else ("", "[OK]")
-    row = Row(
+    return Row(
+        "*registry.searchContext",
         Name=item.get("name") or "",
         Description=ellipsis(description, 45) if truncate else description,
         StarCount=str(item.get("star_count") or 0),
         IsOfficial=words[official],
     )
-    row.go_type = "*registry.searchContext"
-    return row
 
 
 COMMAND = Command(

@@ -74,7 +74,8 @@ def stats_row(name: str, raw: Json, truncate: bool) -> Row:
     received, sent = _network(raw.get("networks") or {})
     read, written = _block(raw.get("blkio_stats") or {})
     identity = raw.get("id") or name
-    row = Row(
+    return Row(
+        "*container.statsContext",
         Container=name,
         Name=(raw.get("name") or "--").removeprefix("/"),
         ID=identity[:12] if truncate else identity,
@@ -85,8 +86,6 @@ def stats_row(name: str, raw: Json, truncate: bool) -> Row:
         BlockIO=f"{human_size(read, 3)} / {human_size(written, 3)}",
         PIDs=str((raw.get("pids_stats") or {}).get("current") or 0),
     )
-    row.go_type = "*container.statsContext"
-    return row
 
 
 def cpu_percent(raw: Json) -> float:

@@ -157,7 +157,7 @@ def _verbose(usage: Json, accounts: Json, form: str) -> str:
     cache = [_cache(item) for item in usage.get("BuildCache") or []]
     if form not in ("", "table"):
         lists = {"Images": images, "Containers": containers, "Volumes": volumes, "BuildCache": cache}
-        return render_object(form, Row(lists)) + "\n"
+        return render_object(form, Row(**lists)) + "\n"
     parts = [
         "Images space usage:\n\n" + render_rows(_IMAGES, images, IMAGE_HEADERS),
         "Containers space usage:\n\n" + render_rows(_CONTAINERS, containers, CONTAINER_HEADERS),
@@ -175,7 +175,7 @@ def cache_table(cache: list[Json]) -> str:
 
 
 def _volume(item: Json) -> Row:
-    from onggi.cli.commands.volume_ls import volume_row
+    from onggi.cli.commands.volume import volume_row
 
     used = item.get("UsageData") or {}
     row = volume_row(item)

@@ -1,0 +1,46 @@
+"""``onggi kill``, ``pause``, ``restart``, ``stop`` and ``unpause``: one call for each container named."""
+
+from __future__ import annotations
+
+from onggi.cli.command import Command, Options
+from onggi.cli.containers import path
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from onggi.cli.command import Flag
+    from onggi.cli.context import Cli
+
+STOP_FLAGS: tuple[Flag, ...] = (
+    ("signal", "s", "string", "", "Signal that asks to stop"),
+    ("time", "", "int", "", ""),
+    ("timeout", "t", "int", "", "Seconds to wait before the kill"),
+)
+
+
+def _command(verb: str, about: str, flags: tuple[Flag, ...] = ()) -> Command:
+    def run(cli: Cli, options: Options, arguments: list[str]) -> int:
+        """Do it to each container and print the names."""
+        query = _query(options, flags)
+        return cli.each(arguments, lambda name: cli.engine.post(f"{path(name)}/{verb}", query))
+
+    use = f"{verb} {'[OPTIONS] ' if flags else ''}CONTAINER [CONTAINER...]"
+    return Command(use, about, run, flags=flags, arguments=(1, None), aliases=(f"container {verb}", verb))
+
+
+def _query(options: Options, flags: tuple[Flag, ...]) -> dict[str, Any]:
+    query: dict[str, Any] = {"signal": options.text("signal") or None} if flags else {}
+    for name in ("time", "timeout"):
+        if name in options.given:
+            query["t"] = options.number(name)
+    return query
+
+
+KILL = _command(
+    "kill", "Kill running containers", (("signal", "s", "string", "", "Signal to send instead of KILL"),)
+)
+PAUSE = _command("pause", "Freeze all processes of containers")
+RESTART = _command("restart", "Stop and start containers", STOP_FLAGS)
+STOP = _command("stop", "Stop running containers", STOP_FLAGS)
+UNPAUSE = _command("unpause", "Thaw all processes of containers")
