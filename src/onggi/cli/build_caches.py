@@ -9,9 +9,7 @@ from onggi.cli.specs import split_fields
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
-
-    Json = Any
+    from onggi.client.codec import Json
 
 _FROM = {"registry": ("ref",), "local": ("src", "digest", "tag")}
 _TO = {

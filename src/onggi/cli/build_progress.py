@@ -13,9 +13,8 @@ from onggi.client.streams import write_all
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
-    from typing import Any
 
-    Json = Any
+    from onggi.client.codec import Json
 
 MODES = ("auto", "plain", "tty", "quiet", "rawjson")
 _FD = 2

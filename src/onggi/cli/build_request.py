@@ -18,13 +18,11 @@ from onggi.client.errors import ClientError
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from typing import Any
 
     from onggi.cli.build_context import Context
     from onggi.cli.command import Options
     from onggi.cli.context import Cli
-
-    Json = Any
+    from onggi.client.codec import Json
 
 MAX_SECRET = 500 << 10  # docker's
 # Flags whose work nobody does yet, and what to do instead.

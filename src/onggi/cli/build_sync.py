@@ -16,11 +16,9 @@ from onggi.client.config import replace_file
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
-    from typing import Any
 
     from onggi.archive.ignore import Above, Ignored
-
-    Json = Any
+    from onggi.client.codec import Json
 
 LEAST = 256  # entries: what is smaller is sent faster than compared
 MAX_REMOVED = 256

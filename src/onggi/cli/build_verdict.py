@@ -7,11 +7,9 @@ from onggi.cli.command import Failure
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from typing import Any
 
     from onggi.cli.context import Cli
-
-    Json = Any
+    from onggi.client.codec import Json
 
 
 def verified(cli: Cli, verdicts: list[Json]) -> bool:

@@ -11,12 +11,11 @@ from onggi.client.errors import ClientError
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
-    from typing import Any
 
     from onggi.cli.command import Command, Flag
     from onggi.cli.context import Cli
+    from onggi.client.codec import Json
 
-    Json = Any
     Candidate = tuple[str, str]  # the word and what it means
 
 FILES = (":files", "")

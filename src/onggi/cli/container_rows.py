@@ -10,9 +10,7 @@ from onggi.cli.times import ago, human_size, local_text
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
-
-    Json = Any
+    from onggi.client.codec import Json
 
 GO_TYPE = "*formatter.ContainerContext"
 TABLE = "table {{.ID}}\t{{.Image}}\t{{.Command}}\t{{.RunningFor}}\t{{.Status}}\t{{.Ports}}\t{{.Names}}"

@@ -10,12 +10,10 @@ from onggi.client.errors import ClientError
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from typing import Any
 
     from onggi.cli.command import Flag, Options
     from onggi.cli.context import Cli
-
-    Json = Any
+    from onggi.client.codec import Json
 
 DEFAULT_ABOUT = "Current DOCKER_HOST based configuration"
 _TLS = ("ca", "cert", "key")

@@ -4,11 +4,8 @@ from __future__ import annotations
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
-
     from onggi.cli.command import Options
-
-    Json = Any
+    from onggi.client.codec import Json
 
 _BUILT_IN = ("default", "bridge", "host", "none", "nat")
 _ZERO: dict[str, Json] = {

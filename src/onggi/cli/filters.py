@@ -4,9 +4,7 @@ from __future__ import annotations
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
-
-    Json = Any
+    from onggi.client.codec import Json
 
 
 def filters(texts: list[str]) -> dict[str, dict[str, bool]] | None:

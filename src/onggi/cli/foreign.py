@@ -10,12 +10,8 @@ from onggi.client.errors import ClientError, EngineError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
-
     from onggi.cli.context import Cli
     from onggi.client.http import Response
-
-    Json = Any
 
 
 def run_by_docker_calls(cli: Cli, plan: Plan) -> int:

@@ -15,8 +15,7 @@ if TYPE_CHECKING:
 
     from onggi.cli.command import Options
     from onggi.cli.context import Cli
-
-    Json = Any
+    from onggi.client.codec import Json
 
 
 class Row(dict):  # type: ignore[type-arg]

@@ -10,9 +10,8 @@ from onggi.cli.times import ago, human_size, local_text
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from typing import Any
 
-    Json = Any
+    from onggi.client.codec import Json
 
 GO_TYPE = "*formatter.imageContext"
 NONE = "<none>"

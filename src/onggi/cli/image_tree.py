@@ -8,9 +8,8 @@ from onggi.cli.times import human_size
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
+    from onggi.client.codec import Json
 
-    Json = Any
     Cells = tuple[str, ...]
 
 WARNING = "WARNING: This is an experimental feature. The output may change and shouldn't be depended on."

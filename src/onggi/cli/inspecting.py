@@ -9,12 +9,10 @@ from onggi.client.errors import ClientError
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from typing import Any
 
     from onggi.cli.command import Flag
     from onggi.cli.context import Cli
-
-    Json = Any
+    from onggi.client.codec import Json
 
 _TEMPLATE_ERROR = 64
 FORMAT: Flag = ("format", "f", "string", "", "How to print: 'json' or a Go template")

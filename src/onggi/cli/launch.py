@@ -15,12 +15,10 @@ from onggi.client.errors import ClientError, EngineError
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from typing import Any
 
     from onggi.cli.context import Cli
     from onggi.cli.image_name import Reference
-
-    Json = Any
+    from onggi.client.codec import Json
 
 _WINDOWS_ONLY = {"cpu-count", "cpu-percent", "io-maxbandwidth", "io-maxiops"}
 _NOT_FOUND = (

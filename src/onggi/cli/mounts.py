@@ -10,9 +10,7 @@ from onggi.cli.values import parse_bytes
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
-
-    Json = Any
+    from onggi.client.codec import Json
 
 _BARE = ("readonly", "ro", "volume-nocopy", "bind-nonrecursive", "bind-create-src")
 _BOOLEANS = {"1": True, "true": True, "0": False, "false": False}

@@ -11,12 +11,10 @@ from onggi.client.streams import write_all
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
-    from typing import Any
 
     from onggi.cli.command import Options
     from onggi.cli.context import Cli
-
-    Json = Any
+    from onggi.client.codec import Json
 
 _NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _KINDS = (

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
-
-    Json = Any
+    from onggi.client.codec import Json
 
 _PROTOCOLS = ("tcp", "udp", "sctp")
 _MOST = 65535

@@ -11,9 +11,8 @@ from onggi.client.errors import ClientError
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
-    from typing import Any
 
-    Json = Any
+    from onggi.client.codec import Json
 
 _BAR, _BAR_NEEDS, _TIME_NEEDS, _NO_TERMINAL = 50, 110, 50, 200
 

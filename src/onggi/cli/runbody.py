@@ -16,9 +16,7 @@ from onggi.cli.security import capabilities, parse_devices, parse_security
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
-
-    Json = Any
+    from onggi.client.codec import Json
 
 
 def build_body(options: Options, image: str, command: list[str]) -> dict[str, Json]:

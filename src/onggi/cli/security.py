@@ -8,9 +8,7 @@ from onggi.client.codec import decode, encode
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
-
-    Json = Any
+    from onggi.client.codec import Json
 
 
 def parse_security(texts: list[str]) -> tuple[list[str] | None, list[str] | None, list[str] | None]:

@@ -12,9 +12,8 @@ from onggi.cli.values import parse_bytes, parse_int
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from typing import Any
 
-    Json = Any
+    from onggi.client.codec import Json
 
 _ULIMITS = [
     "core",

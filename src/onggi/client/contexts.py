@@ -16,9 +16,8 @@ from onggi.client.errors import ClientError
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from typing import Any
 
-    Json = Any
+    from onggi.client.codec import Json
 
 DEFAULT, DOCKER = "default", "docker"
 _RULE = "^[a-zA-Z0-9][a-zA-Z0-9_.+-]+$"

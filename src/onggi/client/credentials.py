@@ -14,11 +14,9 @@ from onggi.client.errors import ClientError
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from typing import Any
 
+    from onggi.client.codec import Json
     from onggi.client.config import ConfigFile
-
-    Json = Any
 
 HUB_KEY = "https://index.docker.io/v1/"
 _PREFIX, _TOKEN_USER = "docker-credential-", "<token>"

@@ -13,9 +13,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from _socket import socket as Socket
     from collections.abc import Iterable, Iterator, Mapping
-    from typing import Any
 
-    Json = Any
+    from onggi.client.codec import Json
 
 _SAFE = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_.-~")
 CONNECT_RETRIES = 500

@@ -19,9 +19,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from _socket import socket as Socket
     from collections.abc import Callable
-    from typing import Any
 
-    Json = Any
+    from onggi.client.codec import Json
 
 BUFFER = 1 << 16
 PENDING_LIMIT = 1 << 18

@@ -22,12 +22,10 @@ from onggi.client.errors import EngineError
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from typing import Any
 
     from onggi.cli.build_context import Context
     from onggi.cli.context import Cli
-
-    Json = Any
+    from onggi.client.codec import Json
 
 _ABSENT, _CONFLICT = 404, 409
 

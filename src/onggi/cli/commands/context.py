@@ -23,12 +23,9 @@ from onggi.client.errors import ClientError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
-
     from onggi.cli.context import Cli
+    from onggi.client.codec import Json
     from onggi.client.contexts import Contexts
-
-    Json = Any
 
 
 def create(cli: Cli, options: Options, arguments: list[str]) -> int:

@@ -10,11 +10,8 @@ from onggi.cli.times import moment, rfc3339
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
-
     from onggi.cli.context import Cli
-
-    Json = Any
+    from onggi.client.codec import Json
 
 _TEMPLATE_ERROR = 64
 _FIELDS = {"Scope": "scope", "Time": "time", "TimeNano": "timeNano", "Status": "status", "ID": "id"}

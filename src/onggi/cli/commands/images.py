@@ -10,11 +10,8 @@ from onggi.cli.image_rows import HEADERS, image_rows, is_dangling, list_format
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
-
     from onggi.cli.context import Cli
-
-    Json = Any
+    from onggi.client.codec import Json
 
 _VERBS = ("build", "history", "import", "inspect", "list", "load", "ls", "prune", "pull", "push", "rm")
 _NOT_IN_TREE = {

@@ -9,11 +9,9 @@ from onggi.client.errors import ClientError
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from typing import Any
 
     from onggi.cli.context import Cli
-
-    Json = Any
+    from onggi.client.codec import Json
 
 _TEMPLATE_ERROR = 64
 

@@ -11,12 +11,10 @@ from onggi.client.errors import ClientError, EngineError
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from typing import Any
 
     from onggi.cli.command import Flag
     from onggi.cli.context import Cli
-
-    Json = Any
+    from onggi.client.codec import Json
 
 SIZE: Flag = ("size", "s", "bool", "", "Measure the container's files too")
 _PATHS = {

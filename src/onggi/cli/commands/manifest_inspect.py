@@ -11,11 +11,8 @@ from onggi.client.errors import ClientError, EngineError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
-
     from onggi.cli.context import Cli
-
-    Json = Any
+    from onggi.client.codec import Json
 
 _LISTS = (
     "application/vnd.oci.image.index.v1+json",

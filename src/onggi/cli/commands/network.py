@@ -12,11 +12,8 @@ from onggi.client.errors import ClientError, EngineError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
-
     from onggi.cli.context import Cli
-
-    Json = Any
+    from onggi.client.codec import Json
 
 
 def connect(cli: Cli, options: Options, arguments: list[str]) -> int:

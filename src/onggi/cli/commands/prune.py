@@ -11,12 +11,10 @@ from onggi.cli.times import human_size
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from typing import Any
 
     from onggi.cli.command import Flag
     from onggi.cli.context import Cli
-
-    Json = Any
+    from onggi.client.codec import Json
 
 # Kind -> where it is pruned, the key of what is deleted, and the heading of that.
 _KINDS = {

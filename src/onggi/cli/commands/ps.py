@@ -7,11 +7,8 @@ from onggi.cli.filters import filters
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
-
     from onggi.cli.context import Cli
-
-    Json = Any
+    from onggi.client.codec import Json
 
 
 def run(cli: Cli, options: Options, arguments: list[str]) -> int:

@@ -16,12 +16,9 @@ from onggi.client.engine import quote
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
-
     from onggi.cli.context import Cli
     from onggi.cli.image_name import Reference
-
-    Json = Any
+    from onggi.client.codec import Json
 
 _PLATFORM_NOTE = (
     "Using --platform pushes only the specified platform manifest of a multi-platform image index.\n"

@@ -9,11 +9,8 @@ from onggi.cli.command import Command, Options
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
-
     from onggi.cli.context import Cli
-
-    Json = Any
+    from onggi.client.codec import Json
 
 _FILES = {"Htpasswd": "htpasswd", "Certificate": "tls-cert", "Key": "tls-key"}
 

@@ -14,13 +14,10 @@ from onggi.client.errors import ClientError, Disconnected, EngineError, Unreacha
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
-
     from onggi.cli.context import Cli
+    from onggi.client.codec import Json
     from onggi.client.http import Response
     from onggi.client.streams import Pump
-
-    Json = Any
 
 RETRIES, RETRY_S = 300, 0.1  # a supervisor starts the engine again meanwhile
 PRIVATE_RUN = "/onggi/v1/run"

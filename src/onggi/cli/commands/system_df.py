@@ -8,11 +8,8 @@ from onggi.cli.times import ago, human_size
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
-
     from onggi.cli.context import Cli
-
-    Json = Any
+    from onggi.client.codec import Json
 
 _TABLE = "table {{.Type}}\t{{.TotalCount}}\t{{.Active}}\t{{.Size}}\t{{.Reclaimable}}"
 _HEADERS: dict[str, Json] = {

@@ -14,11 +14,7 @@ from onggi.client.errors import ClientError, EngineError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
-
     from onggi.cli.context import Cli
-
-    Json = Any
 
 PRIVATE_RUN = "/onggi/v1/run"
 MORE = 10

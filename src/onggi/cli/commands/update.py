@@ -10,11 +10,8 @@ from onggi.client.errors import ClientError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
-
     from onggi.cli.context import Cli
-
-    Json = Any
+    from onggi.client.codec import Json
 
 _NUMBERS = {
     "blkio-weight": "BlkioWeight",

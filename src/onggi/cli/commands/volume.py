@@ -12,12 +12,9 @@ from onggi.client.engine import quote
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
-
     from onggi.cli.command import Flag
     from onggi.cli.context import Cli
-
-    Json = Any
+    from onggi.client.codec import Json
 
 
 _OF_SWARMS: tuple[Flag, ...] = (
