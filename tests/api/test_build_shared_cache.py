@@ -1,10 +1,13 @@
 """Caches that builds share: in a fresh data root nothing is done again, and what is wrong is not used."""
 
 import contextlib
+import gzip
 import hashlib
+import io
 import json
 import os
 import shutil
+import tarfile
 
 import pytest
 
@@ -110,6 +113,123 @@ def test_a_cache_in_a_registry_and_in_an_image(machine, registry):
     assert "is not used" in told
 
 
+MOUNTS = """
+    FROM busybox
+    RUN --mount=type=cache,target=/c,id=one \\
+        cat /c/word > /first; echo {} >> /c/word; touch -d @99 /c; chown 5:6 /c
+    RUN --mount=type=cache,target=/c,id=one,from=busybox,source=etc cat /c/word > /second; echo {} >> /c/word
+    RUN --mount=type=cache,target=/p,sharing=private cat /p/word > /third; echo {} >> /p/word
+    RUN --mount=type=secret,id=s --mount=type=cache,target=/empty true
+    RUN --mount=type=cache,target=/c,id=one stat -c %Y:%u:%g /c > /told
+"""
+CANARY = b"canary-of-a-secret"
+
+
+def found(machine, tag="made"):
+    return machine.builds.run(tag, "cat", "/first", "/second", "/third")
+
+
+def contains(cache, word):
+    return any(word in it.read_bytes() or word in gunzipped(it) for it in blobs(cache).values())
+
+
+def gunzipped(path):
+    return gzip.decompress(data) if (data := path.read_bytes())[:2] == b"\x1f\x8b" else b""
+
+
+def test_cache_mounts_go_along_when_asked(machine, registry, tmp_path):
+    one, two = machine(), machine()
+    cache, again, place = (
+        tmp_path / "cache",
+        tmp_path / "again",
+        f"type=registry,ref={registry.host}/mounts:x",
+    )
+    (tmp_path / "secret").write_bytes(CANARY)
+    secret, plain = f"--secret=id=s,src={tmp_path}/secret", f"--cache-to=type=local,dest={tmp_path}/plain"
+    text = MOUNTS.format(1, 1, 1)
+    told = one.build(text, secret, f"--cache-to=type=local,dest={cache},mounts=true", plain)
+    assert "Wrote 5 steps and 4 cache mounts to the cache" in told
+    assert contains(cache, b"word")
+    assert not contains(cache, CANARY)
+    assert not contains(tmp_path / "plain", b"word")
+    # Where nothing was built: each cache has what it had there, under its own name.
+    text = MOUNTS.format(2, 2, 2)
+    two.build(text, f"--cache-from=type=local,src={cache}", f"--cache-to=type=local,dest={again},mounts=true")
+    assert found(two) == "1\n" * 3
+    assert two.builds.run("made", "cat", "/told") == one.builds.run("made", "cat", "/told")
+    # Who does not name the cache never meets it, and then has one of his own.
+    two.build(MOUNTS.format(3, 3, 3), tag="apart")
+    assert found(two, "apart") == ""
+    two.build(MOUNTS.format(4, 4, 4), f"--cache-from=type=local,src={again}")
+    assert found(two) == "3\n" * 3
+    # Steps that are found carry theirs on, also if nobody opened them.
+    two.engine.docker("rmi", "made", "apart", check=True)
+    two.engine.docker("builder", "prune", "-af", check=True)
+    assert not os.listdir(f"{two.engine.data_root}/build/caches")
+    two.build(text, f"--cache-from=type=local,src={again}", f"--cache-to={place},mounts=true")
+    two.build(MOUNTS.format(5, 5, 5), f"--cache-from={place}")
+    assert found(two) == "1\n2\n" * 3
+    assert two.engine.onggi("system", "fsck").returncode == 0
+
+
+def layers_of(cache):
+    """The manifest of a cache's layout, and its name."""
+    index = json.loads((cache / "index.json").read_text())
+    name = index["manifests"][0]["digest"][7:]
+    return name, json.loads(blobs(cache)[name].read_text())
+
+
+@pytest.mark.parametrize("what", ["bytes", "size", "link", "outside", "device"])
+def test_hostile_cache_mounts_are_not_used(builds, engine, tmp_path, what):
+    cache, outside = tmp_path / "cache", tmp_path / "outside"
+    outside.mkdir()
+    (outside / "word").write_bytes(CANARY)
+    text = "FROM busybox\nRUN --mount=type=cache,target=/c,id={} cat /c/word; echo x > /c/word; echo {}\n"
+    builds.write("Dockerfile", text.format(what, 1))
+    flags = ["build", "--progress=plain", "--no-cache", str(builds.context)]
+    assert engine.onggi(*flags, f"--cache-to=type=local,dest={cache},mounts=true").returncode == 0
+    name, manifest = layers_of(cache)
+    layer = next(it for it in manifest["layers"] if "cachemount" in it["mediaType"])
+    path = blobs(cache)[layer["digest"][7:]]
+    data = path.read_bytes()
+    if what == "size":
+        layer["size"] += 1
+    elif what == "bytes":
+        data = b"x" * len(data)
+    else:
+        data = hostile(what, outside)
+        layer.update(size=len(data), digest=f"sha256:{hashlib.sha256(data).hexdigest()}")
+    path.chmod(0o644)
+    path.write_bytes(data)
+    path.rename(path.with_name(layer["digest"][7:]))
+    renamed(cache, name, json.dumps(manifest).encode())
+    engine.docker("builder", "prune", "-af", check=True)
+    done = engine.onggi(*flags, f"--cache-from=type=local,src={cache}")
+    told = (done.stdout + done.stderr).decode()
+    assert done.returncode == 0, told
+    assert CANARY.decode() not in told
+    assert what == "outside" or "a cache mount of a cache is not used" in told, told
+    assert [it.name for it in outside.iterdir()] == ["word"]
+    assert (outside / "word").read_bytes() == CANARY
+
+
+def hostile(what, outside):
+    """A tar whose top is no directory, or that leads out of it."""
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w") as archive:
+        if what == "outside":
+            archive.addfile(tarfile.TarInfo("copy/"))
+            for member in ("copy/word", f"../../../../..{outside}/new", f"copy/link{outside}/new"):
+                archive.addfile(tarfile.TarInfo(member))
+        top = tarfile.TarInfo("copy/link" if what == "outside" else "copy")
+        top.type = tarfile.CHRTYPE if what == "device" else tarfile.SYMTYPE
+        top.linkname = "/" if what == "outside" else str(outside)
+        archive.addfile(top)
+        if what != "device":
+            archive.addfile(tarfile.TarInfo(f"{top.name}/word"))
+    return buffer.getvalue()
+
+
 def test_layers_of_an_image_serve_where_its_history_is_the_same(builds, engine):
     random = "RUN cat /proc/sys/kernel/random/uuid"
     text = f"FROM busybox\nENV A={{}}\n{random} > /first\n{random} > /second\n"
@@ -211,6 +331,7 @@ def test_hostile_caches_are_not_used(machine, tmp_path):
     ("header", "status"),
     [
         ({"CacheFrom": [{"Type": "gha"}]}, "501"),
+        ({"CacheTo": [{"Type": "inline", "Mounts": True}]}, "400"),
         ({"CacheTo": [{"Type": "local", "Path": "relative"}]}, "400"),
         ({"CacheTo": [{"Type": "registry", "Ref": "x", "Mode": "most"}]}, "400"),
         ({"CacheFrom": [{"Type": "registry", "Ref": "../x"}]}, "400"),

@@ -25,7 +25,7 @@ def test_caches_to_write():
 @pytest.mark.parametrize(
     "text",
     [
-        "type=gha", "type=local", "type=registry", "type=local,dest=x,mounts=true", "type=inline,ref=a",
+        "type=gha", "type=local", "type=registry", "type=inline,mounts=true", "type=inline,ref=a",
         "type=registry,ref=a,compression=zstd", "a,b", 'type="local',
     ],
 )  # fmt: skip

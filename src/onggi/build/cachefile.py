@@ -23,6 +23,8 @@ from onggi.oci.manifest import Descriptor, Manifest
 Json = Any
 CONFIG = "application/vnd.buildkit.cacheconfig.v0"
 INLINE = "moby.buildkit.cache.v0"
+_MOUNT = "application/vnd.onggi.cachemount.v1.tar+gzip"
+_MOUNT_NAME = "org.onggi.cachemount"  # an annotation
 _MAX_RECORDS = 10_000
 
 
@@ -84,6 +86,16 @@ def decode(data: bytes, manifest: Manifest) -> dict[str, Made]:
             raise InvalidArgument(f"invalid cache: no layer {layer.blob[:80]!r}")
         found[key] = Made(check(layer.annotations.diff_id), blobs[layer.blob])
     return found
+
+
+def mount(name: str, digest: str, size: int) -> Descriptor:
+    """How a manifest names the archive of a cache mount."""
+    return Descriptor(_MOUNT, digest, size, annotations={_MOUNT_NAME: name})
+
+
+def mounts(manifest: Manifest) -> dict[str, Descriptor]:
+    """The archives of cache mounts by name."""
+    return {it.annotations.get(_MOUNT_NAME, ""): it for it in manifest.layers if it.media_type == _MOUNT}
 
 
 def inline(steps: Mapping[str, Sequence[str]], layers: Sequence[str]) -> str:

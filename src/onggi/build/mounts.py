@@ -2,26 +2,27 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import posixpath
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
 from itertools import count
 from typing import Any
 
 import msgspec
 
-from onggi.build import holders
 from onggi.build.agents import USUAL
+from onggi.build.carrying import CacheMounts
 from onggi.build.context import Place
 from onggi.build.dockerfile import instructions as typed
-from onggi.build.holders import Locks
+from onggi.build.holders import Locks, Wish
 from onggi.build.options import Options
+from onggi.build.sharing import Imports
 from onggi.build.state import State
 from onggi.build.transfers import digest_of
-from onggi.build.workshop import COPY, Workshop
+from onggi.build.workshop import Tell, Workshop
 from onggi.containers.mount_points import MountPoint, check_destination
 from onggi.errors import InvalidArgument, Unsupported
 from onggi.kernel.files import write_all
@@ -33,8 +34,11 @@ Origin = Callable[[str], Awaitable[State]]  # the state of a stage or image that
 class Mounts:
     """Prepares the mounts of one build's steps."""
 
-    def __init__(self, workshop: Workshop, place: Place, options: Options, locks: Locks) -> None:
-        self._workshop, self._place, self._options, self._locks = workshop, place, options, locks
+    def __init__(
+        self, workshop: Workshop, place: Place, options: Options, locks: Locks, imports: Imports
+    ) -> None:
+        self._workshop, self._place, self._options = workshop, place, options
+        self.caches = CacheMounts(workshop, place, locks, imports)
 
     async def key(self, run: typed.Run, state: State, origin: Origin) -> list[Json]:
         """What the result of a step depends on of what it mounts: never a secret, nor what is in a cache, but
@@ -43,11 +47,14 @@ class Mounts:
         return [await self._key(mount, state, origin) for mount in _placed(run)]
 
     async def _key(self, mount: typed.Mount, state: State, origin: Origin) -> Json:
-        common = [mount.kind, destination(mount, state), mount.source, mount.read_only]
+        target = destination(mount, state)
+        common = [mount.kind, target, mount.source, mount.read_only]
         if mount.kind == "bind":
             if mount.origin:
                 return [*common, (await origin(mount.origin)).chain]
             return [*common, await digest_of(self._workshop, self._place, mount.source or ".")]
+        if mount.kind == "cache":
+            self.caches.note(await _wish(mount, target, origin), mount.sharing)
         return [
             *common,
             (await origin(mount.origin)).chain if mount.origin else None,
@@ -61,12 +68,18 @@ class Mounts:
         ]
 
     @asynccontextmanager
-    async def points(self, run: typed.Run, state: State, origin: Origin) -> AsyncIterator[list[MountPoint]]:
+    async def points(
+        self, run: typed.Run, state: State, origin: Origin, tell: Tell
+    ) -> AsyncIterator[list[MountPoint]]:
         """The mount points, for the time of the step. Raises InvalidArgument, Unsupported."""
         async with AsyncExitStack() as stack:
             points = []
             for mount in _placed(run):
-                point = await self._point(mount, destination(mount, state), origin, stack)
+                target = destination(mount, state)
+                if mount.kind == "cache":
+                    points.append(await self._cache(mount, target, origin, stack, tell))
+                    continue
+                point = await self._point(mount, target, origin, stack)
                 points += [point] if point else []
             yield points
 
@@ -76,8 +89,6 @@ class Mounts:
         match mount.kind:
             case "bind":
                 return await self._bind(mount, target, origin, stack)
-            case "cache":
-                return await self._cache(mount, target, origin, stack)
             case "tmpfs":
                 size = [f"size={mount.size}"] if mount.size else []
                 return MountPoint(type="tmpfs", destination=target, options=["nosuid", "nodev", *size])
@@ -114,21 +125,15 @@ class Mounts:
             else:
                 root_fd = self._place.open()
                 stack.callback(os.close, root_fd)
-            await workshop.copy(root_fd, subpath, directory)
-        return f"{directory}/{COPY}"
+            return await workshop.copy(root_fd, subpath, directory)
 
     async def _cache(
-        self, mount: typed.Mount, target: str, origin: Origin, stack: AsyncExitStack
+        self, mount: typed.Mount, target: str, origin: Origin, stack: AsyncExitStack, tell: Tell
     ) -> MountPoint:
-        part, writable = _inside(mount.source), not _read_only(mount)
-        base = f"{(await origin(mount.origin)).chain}/{part}" if mount.origin else ""
-        wish = holders.Wish(mount.identity or target, mount.mode, mount.uid, mount.gid, base)
-        name = await stack.enter_async_context(self._locks.use(holders.digest(wish), mount.sharing))
-        path = f"{self._workshop.directory}/caches/{name}"
-        if base and not os.path.lexists(f"{path}/fs"):
-            holders.begin(path, wish, await self._copied(mount, part, origin))
-        await asyncio.to_thread(holders.make, path, wish)
-        return self._directory(f"{path}/fs", target, "" if base else part, writable=writable)
+        part, wish = _inside(mount.source), await _wish(mount, target, origin)
+        first = partial(self._copied, mount, part, origin) if mount.origin else None
+        path = await self.caches.open(wish, mount.sharing, first, stack, tell)
+        return self._directory(path, target, "" if first else part, writable=not mount.read_only)
 
     def variables(self, run: typed.Run) -> list[str]:
         """Secrets that a step has as variables; they are told to its process alone."""
@@ -215,8 +220,9 @@ def targets(points: Sequence[MountPoint]) -> list[str]:
     return [point.destination for point in points]
 
 
-def _read_only(mount: typed.Mount) -> bool:
-    return mount.kind == "cache" and mount.read_only
+async def _wish(mount: typed.Mount, target: str, origin: Origin) -> Wish:
+    base = f"{(await origin(mount.origin)).chain}/{_inside(mount.source)}" if mount.origin else ""
+    return Wish(mount.identity or target, mount.mode, mount.uid, mount.gid, base)
 
 
 def _inside(path: str) -> str:

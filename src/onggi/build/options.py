@@ -30,7 +30,8 @@ class Kept(msgspec.Struct, frozen=True, rename="pascal"):
 
 class Shared(msgspec.Struct, frozen=True, rename="pascal"):
     """A cache to read or to write: ``image`` is one that is here, ``registry`` one there or here; ``ref`` is
-    a name, of a ``local`` one (an OCI layout on this machine) its tag or digest.
+    a name, of a ``local`` one (an OCI layout on this machine) its tag or digest. ``mounts``: with the
+    contents of cache mounts.
     """
 
     type: str
@@ -38,6 +39,7 @@ class Shared(msgspec.Struct, frozen=True, rename="pascal"):
     path: str = ""
     mode: str = "min"
     ignore_error: bool = False
+    mounts: bool = False
 
     @property
     def name(self) -> str:

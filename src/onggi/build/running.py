@@ -68,7 +68,7 @@ class Runner:
     ) -> None:
         """``used`` hears which steps were done or found, and their layers, own last."""
         self._workshop, self._place, self._lease, self._asked = workshop, place, lease, asked
-        self._mounts = Mounts(workshop, place, asked, locks)
+        self.mounts = Mounts(workshop, place, asked, locks, imports)
         self._used, self._imports, self._offered = used, imports, False
 
     async def run(self, state: State, step: typed.Run, scope: Scope, tell: Tell, *, no_cache: bool) -> Done:
@@ -113,7 +113,7 @@ class Runner:
             "directory": state.directory,
             "network": step.network if step.network != "default" else self._asked.network,
             "hosts": self._asked.host.get("ExtraHosts"),
-            "mounts": await self._mounts.key(step, state, origin),
+            "mounts": await self.mounts.key(step, state, origin),
             "time": state.time_ns,
         }
 
@@ -148,12 +148,12 @@ class Runner:
         workshop = self._workshop
         async with (
             workshop.content.lease(ttl_s=0) as lease,
-            self._mounts.points(step, state, origin) as points,
+            self.mounts.points(step, state, origin, progress.tell) as points,
         ):
             image_id = await workshop.keep_image(lease, state)
             points = [*points, *self._document(task)]
             body = self._body(image_id, state, step, task)
-            like = Step(points, self._mounts.variables(step))
+            like = Step(points, self.mounts.variables(step))
             container_id, _ = await workshop.containers.create(None, body, step=like)
             try:
                 await self._executed(container_id, task, progress.tell, body, like)

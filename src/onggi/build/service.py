@@ -206,7 +206,8 @@ class Builder:
                 continue
             steps = sharing.chosen_steps(solver.used, state.layers, wanted.mode)
             try:
-                told = await sharing.export(self._workshop, lease, asked, wanted, steps)
+                mounts = await solver.caches.pack(lease) if wanted.mounts else []
+                told = await sharing.export(self._workshop, lease, asked, wanted, steps, mounts)
             except OnggiError as error:
                 if not wanted.ignore_error:
                     raise

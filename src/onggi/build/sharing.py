@@ -37,13 +37,23 @@ _NONE = Descriptor("", "", 0)  # of a layer that is here
 
 
 class _Source(NamedTuple):
-    """What one cache has: steps by key, and an image's own layers; ``artifact`` brings what is not here."""
+    """What one cache has: steps by key, an image's own layers, and cache mounts by name; ``artifact`` brings
+    what is not here.
+    """
 
     steps: dict[str, Made]
     history: Sequence[Json] = ()
     layers: Sequence[str] = ()
     blobs: Sequence[Descriptor] = ()
     artifact: Artifact | None = None
+    mounts: Mapping[str, Descriptor] = {}
+
+
+class Carried(NamedTuple):
+    """A cache mount in a cache: its archive, and who brings it."""
+
+    blob: Descriptor
+    artifact: Artifact
 
 
 class Imports:
@@ -78,7 +88,8 @@ class Imports:
     async def _read(self, found: Artifact) -> _Source:
         manifest = found.manifest
         if manifest.config.media_type == cachefile.CONFIG:
-            return _Source(cachefile.decode(await found.config(), manifest), artifact=found)
+            steps = cachefile.decode(await found.config(), manifest)
+            return _Source(steps, artifact=found, mounts=cachefile.mounts(manifest))
         check_image(manifest)
         config = parse_config(await found.config())
         if len(config.diff_ids) != len(manifest.layers):
@@ -105,6 +116,11 @@ class Imports:
                 warning = f"[Warning] a layer of a cache is not used: {error}\n"
         return "", warning
 
+    def mount(self, name: str) -> Carried | None:
+        """The first archive of a cache mount of this name."""
+        found = ((it.mounts.get(name), it.artifact) for it in self._sources)
+        return next((Carried(blob, artifact) for blob, artifact in found if blob and artifact), None)
+
     def _following(self, source: _Source, state: State, told: str) -> Made | None:
         timed = self._asked.epoch_s is not None
         number = cachefile.following(source.history, source.layers, state, told, timed=timed)
@@ -121,9 +137,14 @@ class Imports:
 
 
 async def export(
-    workshop: Workshop, lease: Lease, asked: Options, wanted: Shared, steps: Mapping[str, Sequence[str]]
+    workshop: Workshop,
+    lease: Lease,
+    asked: Options,
+    wanted: Shared,
+    steps: Mapping[str, Sequence[str]],
+    mounts: Sequence[Descriptor] = (),
 ) -> str:
-    """Write a cache of steps (their layers by key); returns what is to be told of it."""
+    """Write a cache of steps (their layers by key) and of archives; returns what is to be told of it."""
     diff_ids = {key: layers[-1] for key, layers in steps.items()}
     kept = await workshop.content.database.run(lambda it: kept_blobs(it, [*diff_ids.values()]))
     blobs = [Descriptor(media_type, digest, size) for digest, media_type, size in kept]
@@ -132,7 +153,7 @@ async def export(
     found = {key: Made(diff_id, blob) for (key, diff_id), blob in zip(diff_ids.items(), blobs, strict=True)}
     data, layers = cachefile.encode(found)
     config = Descriptor(cachefile.CONFIG, await lease.put(data), len(data))
-    document = made(Manifest(media.OCI_MANIFEST, config, layers))
+    document = made(Manifest(media.OCI_MANIFEST, config, [*layers, *mounts]))
     failpoint("build.export.before_manifest")
     if wanted.type == "local":
         image = Image(config.digest, {}, [], 0, "", [])
@@ -144,7 +165,8 @@ async def export(
     else:
         reference, keyring = _place(asked, wanted)
         await workshop.transfers.artifacts.push(document, reference, keyring)
-    return f"Wrote {len(found)} steps to the cache {wanted.name}: {document.digest}\n"
+    also = f" and {len(mounts)} cache mounts" if mounts else ""
+    return f"Wrote {len(found)} steps{also} to the cache {wanted.name}: {document.digest}\n"
 
 
 def chosen_steps(
@@ -167,6 +189,8 @@ def check(asked: Options) -> None:
             raise InvalidArgument(f"invalid cache {wanted.path!r}: an absolute path is needed")
         if wanted.type in ("registry", "image"):
             references.parse(wanted.ref)
+        if wanted.mounts and wanted.type not in ("local", "registry"):
+            raise InvalidArgument(f"a cache of type {wanted.type} has no contents of cache mounts")
         if wanted.mode not in ("min", "max"):
             raise InvalidArgument(f"invalid cache mode {wanted.mode!r}: min or max")
 

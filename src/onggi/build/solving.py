@@ -10,6 +10,7 @@ from typing import Any, NamedTuple, cast
 
 from onggi.build import changes
 from onggi.build.cache import key_of
+from onggi.build.carrying import CacheMounts
 from onggi.build.comparing import described, differences
 from onggi.build.context import Place
 from onggi.build.dockerfile import instructions as typed
@@ -117,6 +118,11 @@ class Solver:
     def made(self) -> dict[str, list[Made]]:
         """The steps that were done so far, by stage."""
         return {stage: account.made for stage, account in self._accounts.items()}
+
+    @property
+    def caches(self) -> CacheMounts:
+        """The cache mounts of its steps."""
+        return self._runner.mounts.caches
 
     @property
     def beginning(self) -> State:

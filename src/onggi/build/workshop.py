@@ -147,8 +147,8 @@ class Workshop(NamedTuple):
         finally:
             os.rmdir(nothing)
 
-    async def copy(self, root_fd: int, path: str, directory: str) -> None:
-        """Copy what a path leads to inside a root into a new directory of ours, as ``COPY``. Raises
+    async def copy(self, root_fd: int, path: str, directory: str) -> str:
+        """Copy what a path leads to inside a root into a new directory of ours; where it is there. Raises
         InvalidArgument for what is neither file nor directory.
         """
         try:
@@ -163,9 +163,7 @@ class Workshop(NamedTuple):
                 await pipes.feed(pieces, lambda fd: self.job("unpack", limits, [fd, target_fd]))
         finally:
             os.close(target_fd)
-        # Whoever mounts it follows no link of a stranger's.
-        if stat.S_IFMT(os.lstat(f"{directory}/{COPY}").st_mode) not in (stat.S_IFREG, stat.S_IFDIR):
-            raise InvalidArgument(f"{path} is neither a file nor a directory")
+        return check_copy(directory, path)
 
     @asynccontextmanager
     async def root(self, rootfs: Rootfs, *, readonly: bool) -> AsyncIterator[int]:
@@ -175,6 +173,16 @@ class Workshop(NamedTuple):
             yield fd
         finally:
             os.close(fd)
+
+
+def check_copy(directory: str, told: str) -> str:
+    """The path of what was unpacked as ``COPY``: whoever mounts it follows no link of a stranger's. Raises
+    InvalidArgument.
+    """
+    path = f"{directory}/{COPY}"
+    if not os.path.lexists(path) or stat.S_IFMT(os.lstat(path).st_mode) not in (stat.S_IFREG, stat.S_IFDIR):
+        raise InvalidArgument(f"{told} is neither a file nor a directory")
+    return path
 
 
 def _image(state: State) -> Image:

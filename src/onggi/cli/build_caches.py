@@ -13,8 +13,8 @@ if TYPE_CHECKING:
 
 _FROM = {"registry": ("ref",), "local": ("src", "digest", "tag")}
 _TO = {
-    "registry": ("ref", "mode", "ignore-error"),
-    "local": ("dest", "tag", "mode", "ignore-error"),
+    "registry": ("ref", "mode", "ignore-error", "mounts"),
+    "local": ("dest", "tag", "mode", "ignore-error", "mounts"),
     "inline": (),
 }
 # Attributes whose one value is how it is done here anyway.
@@ -51,6 +51,7 @@ def _parsed(text: str, flag: str, known: dict[str, tuple[str, ...]]) -> Json:
         "Path": os.path.abspath(path) if path else "",
         "Mode": fields.get("mode", "min"),
         "IgnoreError": fields.get("ignore-error", "false") == "true",
+        "Mounts": fields.get("mounts", "false") == "true",
     }
     return {name: value for name, value in wanted.items() if value}
 

@@ -5,6 +5,7 @@ What comes is verified as of an image: documents by size and digest, blobs by di
 
 from __future__ import annotations
 
+import os
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
@@ -16,6 +17,7 @@ from onggi.images.layout import REF_NAME, blob_name, check_document
 from onggi.images.manifests import Document
 from onggi.images.progress import Progress, Transfer
 from onggi.images.pulling import Pull, Puller, PullWish
+from onggi.images.streams import of_file
 from onggi.images.tools import Tools
 from onggi.oci import media
 from onggi.oci.manifest import Descriptor, Index, Manifest, parse
@@ -25,7 +27,7 @@ from onggi.registry.credentials import Keyring
 from onggi.registry.repository import Repository
 from onggi.registry.session import Session
 from onggi.store.blobs import MAX_DOCUMENT
-from onggi.store.content import Lease
+from onggi.store.content import Lease, opened
 
 
 class Artifact(Protocol):
@@ -41,6 +43,10 @@ class Artifact(Protocol):
         """Have the last of these layers above the others. Raises DataLoss if it is another."""
         ...
 
+    async def blob(self, found: Descriptor, lease: Lease) -> str:
+        """The file of any other content, verified, kept by the lease. Raises DataLoss."""
+        ...
+
 
 class _Remote:
     def __init__(self, tools: Tools, pull: Pull, manifest: Manifest) -> None:
@@ -53,6 +59,11 @@ class _Remote:
 
     async def layer(self, found: Descriptor, diff_ids: Sequence[str]) -> None:
         await self._pull.layer(found, diff_ids, ())
+
+    async def blob(self, found: Descriptor, lease: Lease) -> str:
+        await self._pull.download(found, Transfer(), "")
+        await lease.have_blob(found.digest)
+        return self._tools.content.path(found.digest)
 
 
 class _Layout:
@@ -89,6 +100,20 @@ class _Layout:
             if arrival is None or arrival.raw != found.digest:
                 raise DataLoss(f"{self._path}: {found.digest} has other content than its name says")
             await self._tools.intake.record(arrival, diff_ids[:-1], diff_ids[-1])
+
+    async def blob(self, found: Descriptor, lease: Lease) -> str:
+        async with AsyncExitStack() as stack:
+            bundle = DirectoryBundle(self._path, self._tools, self._lease, stack)
+            stack.callback(bundle.close)
+            fd = bundle.open(blob_name(found.digest))
+            stack.callback(os.close, fd)
+            if os.fstat(fd).st_size != found.size:
+                raise DataLoss(f"{self._path}: {found.digest} has another size than the manifest says")
+            writer = await stack.enter_async_context(opened(lease.stream))
+            async for data in of_file(fd):
+                await self._tools.workers.run(partial(writer.write, data))
+            await lease.commit(writer, found.digest)
+        return self._tools.content.path(found.digest)
 
     async def _document(self, name: str) -> bytes:
         async with AsyncExitStack() as stack:

@@ -207,7 +207,7 @@ class DirectoryBundle:
 
     def document(self, name: str) -> bytes:
         """See ``Bundle``."""
-        fd = self._open(name)
+        fd = self.open(name)
         with os.fdopen(fd, "rb") as file:
             data = file.read(_MAX_DOCUMENT + 1)
         if len(data) > _MAX_DOCUMENT:
@@ -216,7 +216,7 @@ class DirectoryBundle:
 
     async def layer(self, name: str) -> Arrival | None:
         """See ``Bundle``."""
-        fd = await asyncio.to_thread(self._open, name)
+        fd = await asyncio.to_thread(self.open, name)
         try:
             arrival = await self._stack.enter_async_context(
                 self._intake.from_stream(self._lease, of_file(fd))
@@ -225,7 +225,7 @@ class DirectoryBundle:
             os.close(fd)
         return arrival
 
-    def _open(self, name: str) -> int:
+    def open(self, name: str) -> int:
         """A regular file below the directory; the last name is not followed, and nothing blocks (rule R7)."""
         try:
             fd = paths.open_in(self._fd, clean(name), os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
