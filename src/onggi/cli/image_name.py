@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from onggi.cli.command import Failure
+
 HUB, HUB_INDEX = "docker.io", "index.docker.io"
 LIBRARY, LATEST = "library/", "latest"
 _LETTERS = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ")
@@ -77,6 +79,14 @@ def parse_reference(text: str) -> Reference:
     if digest:
         _check_digest(digest)
     return Reference(domain, path, tag, digest)
+
+
+def typed_reference(text: str) -> Reference:
+    """Return the normal reference of what was typed. Raises Failure."""
+    try:
+        return parse_reference(text)
+    except ValueError as error:
+        raise Failure(str(error)) from None
 
 
 def parse_any(text: str) -> Reference | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from onggi.cli.command import Failure
+from onggi.cli.image_name import typed_reference
 from onggi.cli.values import parse_bool
 
 TYPE_CHECKING = False
@@ -28,6 +29,19 @@ def pull(
         "platform": platform.lower() or None,
     }
     return cli.engine.request("POST", "/images/create", query, headers=headers)
+
+
+def tagged(cli: Cli, options: Options, text: str) -> Reference:
+    """Return the reference that pull and push mean: with a tag, unless it is about all. Raises Failure."""
+    reference, every = typed_reference(text), options.on("all-tags")
+    if every and not reference.name_only:
+        raise Failure("tag can't be used with --all-tags/-a")
+    if every or not reference.name_only:
+        return reference
+    reference = reference.with_default_tag()
+    if not options.on("quiet"):
+        cli.out(f"Using default tag: {reference.tag}")
+    return reference
 
 
 def refuse_trust(cli: Cli, options: Options) -> None:

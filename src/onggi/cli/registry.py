@@ -1,15 +1,15 @@
 """Which commands there are: a table; imports nothing.
 
 ``ROWS``: full name, place below ``commands`` (empty: a group), about, heading in help (empty: only within
-its group). A place is ``module``, or ``module:NAME`` where a module has several commands. Names of later
-rooms are refused by name.
+its group). A place is ``module``, or ``module:NAME`` where a module has several commands. An empty about is
+that of the first row of the place. Names of later rooms are refused by name.
 """
 
 from __future__ import annotations
 
 COMMON, MANAGEMENT, PLAIN, OWN = "Common Commands", "Management Commands", "Commands", "Onggi Commands"
 
-ROWS: tuple[tuple[str, str, str, str], ...] = (
+_ROWS: tuple[tuple[str, str, str, str], ...] = (
     ("run", "run", "Create and run a container", COMMON),
     ("exec", "exec_", "Run a command in a running container", COMMON),
     ("ps", "ps", "List containers", COMMON),
@@ -64,37 +64,14 @@ ROWS: tuple[tuple[str, str, str, str], ...] = (
     ("update", "update", "Change the limits of containers", PLAIN),
     ("wait", "wait", "Wait for containers to stop and print their exit codes", PLAIN),
     ("__complete", "complete", "-", ""),
-    ("builder build", "build", "", ""),
     ("builder df", "builder_df", "Show what builds keep to be fast again", ""),
     ("builder prune", "prune:BUILDER", "Remove what builds keep to be fast again", ""),
-    ("container attach", "attach", "", ""),
-    ("container commit", "commit", "", ""),
-    ("container cp", "cp", "", ""),
-    ("container create", "create", "", ""),
-    ("container diff", "diff", "", ""),
-    ("container exec", "exec_", "", ""),
-    ("container export", "export", "", ""),
     ("container inspect", "inspect:CONTAINER", "Show all facts about containers", ""),
-    ("container kill", "lifecycle:KILL", "", ""),
-    ("container logs", "logs", "", ""),
     ("container ls", "ps", "", ""),
     ("container list", "ps", "-", ""),
     ("container ps", "ps", "-", ""),
-    ("container pause", "lifecycle:PAUSE", "", ""),
-    ("container port", "port", "", ""),
     ("container prune", "prune:CONTAINER", "Remove all stopped containers", ""),
-    ("container rename", "rename", "", ""),
-    ("container restart", "lifecycle:RESTART", "", ""),
-    ("container rm", "rm", "", ""),
     ("container remove", "rm", "-", ""),
-    ("container run", "run", "", ""),
-    ("container start", "start", "", ""),
-    ("container stats", "stats", "", ""),
-    ("container stop", "lifecycle:STOP", "", ""),
-    ("container top", "top", "", ""),
-    ("container unpause", "lifecycle:UNPAUSE", "", ""),
-    ("container update", "update", "", ""),
-    ("container wait", "wait", "", ""),
     ("context create", "context:CREATE", "Create a context", ""),
     ("context export", "context_archive:EXPORT", "Write a context to a tar archive", ""),
     ("context import", "context_archive:IMPORT", "Keep a context from an archive", ""),
@@ -106,22 +83,13 @@ ROWS: tuple[tuple[str, str, str, str], ...] = (
     ("context show", "context:SHOW", "Print the name of the current context", ""),
     ("context update", "context:UPDATE", "Change a context", ""),
     ("context use", "context:USE", "Use a context from now on", ""),
-    ("image build", "build", "", ""),
-    ("image history", "history", "", ""),
-    ("image import", "import_", "", ""),
     ("image inspect", "inspect:IMAGE", "Show all facts about images", ""),
-    ("image load", "load", "", ""),
     ("image ls", "images", "", ""),
     ("image list", "images", "-", ""),
     ("image prune", "prune:IMAGE", "Remove unused images", ""),
-    ("image pull", "pull", "", ""),
-    ("image push", "push", "", ""),
     ("image rm", "rmi", "", ""),
     ("image remove", "rmi", "-", ""),
     ("image rmi", "rmi", "-", ""),
-    ("image save", "save", "", ""),
-    ("image tag", "tag", "", ""),
-    ("system events", "events", "", ""),
     ("manifest inspect", "manifest_inspect", "Show the manifest of an image in a registry", ""),
     ("registry serve", "registry_serve", "Serve the images of this engine as a registry", ""),
     ("network connect", "network:CONNECT", "Connect a container to a network", ""),
@@ -146,26 +114,24 @@ ROWS: tuple[tuple[str, str, str, str], ...] = (
     ("system dial-stdio", "system_dial_stdio", "-", ""),
     ("system df", "system_df", "Show what takes space on the disk", ""),
     ("system fsck", "system_fsck", "Verify digests, rows and files of everything that is kept", ""),
-    ("system info", "info", "", ""),
     ("system prune", "prune:SYSTEM", "Remove what nothing uses", ""),
 )
-LATER = [
-    "buildx",
-    "checkpoint",
-    "compose",
-    "config",
-    "node",
-    "plugin",
-    "secret",
-    "service",
-    "stack",
-    "swarm",
-    "trust",
-    "manifest_annotate",
-    "manifest_create",
-    "manifest_push",
-    "manifest_rm",
-]
+# Commands that stand in a group too, by the same name.
+_ALSO = {
+    "builder": ("build",),
+    "container": (
+        "attach", "commit", "cp", "create", "diff", "exec", "export", "kill", "logs", "pause", "port",
+        "rename", "restart", "rm", "run", "start", "stats", "stop", "top", "unpause", "update", "wait",
+    ),
+    "image": ("build", "history", "import", "load", "pull", "push", "save", "tag"),
+    "system": ("events", "info"),
+}  # fmt: skip
+_PLACES = {row[0]: row[1] for row in _ROWS}
+ROWS = _ROWS + tuple((f"{group} {name}", _PLACES[name], "", "") for group in _ALSO for name in _ALSO[group])
+LATER = (
+    "buildx", "checkpoint", "compose", "config", "node", "plugin", "secret", "service", "stack", "swarm",
+    "trust", "manifest_annotate", "manifest_create", "manifest_push", "manifest_rm",
+)  # fmt: skip
 
 
 def find(words: list[str]) -> tuple[str, str, int]:

@@ -13,6 +13,7 @@ from onggi.cli.endpoints import endpoints
 from onggi.cli.kvfile import read_pairs
 from onggi.cli.mounts import parse_volumes
 from onggi.cli.security import capabilities, parse_devices, parse_security
+from onggi.cli.specs import parse_pair
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -66,7 +67,7 @@ def _config(options: Options, image: str, command: list[str]) -> dict[str, Json]
         "WorkingDir": options.text("workdir"),
         "Entrypoint": [options.text("entrypoint")] if "entrypoint" in options.given else None,
         "OnBuild": None,
-        "Labels": dict(_pair(label) for label in _pairs(options, "label", with_environment=False) or []),
+        "Labels": dict(parse_pair(label) for label in _pairs(options, "label", with_environment=False) or []),
     }
     health = _health(options)
     if health is not None:
@@ -81,16 +82,8 @@ def _config(options: Options, image: str, command: list[str]) -> dict[str, Json]
 def _pairs(options: Options, name: str, *, with_environment: bool) -> list[str] | None:
     pairs: list[str] = []
     for path in options.many(f"{name}-file"):
-        try:
-            pairs += read_pairs(path, with_environment)
-        except ValueError as error:
-            raise ValueError(str(error)) from None
+        pairs += read_pairs(path, with_environment)
     return (pairs + options.many(name)) or None
-
-
-def _pair(text: str) -> tuple[str, str]:
-    name, _, value = text.partition("=")
-    return name, value
 
 
 def _health(options: Options) -> Json:
@@ -173,13 +166,13 @@ def _optional_host_fields(options: Options) -> dict[str, Json]:
 def _storage_options(texts: list[str]) -> dict[str, str]:
     if any("=" not in text for text in texts):
         raise ValueError("invalid storage option")
-    return dict(_pair(text) for text in texts)
+    return dict(parse_pair(text) for text in texts)
 
 
 def _log_options(options: Options) -> dict[str, str]:
     if options.text("log-driver") == "none" and options.many("log-opt"):
         raise ValueError("invalid logging opts for driver none")
-    return dict(_pair(text) for text in options.many("log-opt"))
+    return dict(parse_pair(text) for text in options.many("log-opt"))
 
 
 def _check_modes(options: Options) -> None:

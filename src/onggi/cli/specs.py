@@ -15,23 +15,10 @@ if TYPE_CHECKING:
 
     from onggi.client.codec import Json
 
-_ULIMITS = [
-    "core",
-    "cpu",
-    "data",
-    "fsize",
-    "locks",
-    "memlock",
-    "msgqueue",
-    "nice",
-    "nofile",
-    "nproc",
-    "rss",
-    "rtprio",
-    "rttime",
-    "sigpending",
-    "stack",
-]
+_ULIMITS = (
+    "core", "cpu", "data", "fsize", "locks", "memlock", "msgqueue", "nice", "nofile", "nproc", "rss",
+    "rtprio", "rttime", "sigpending", "stack",
+)  # fmt: skip
 _SYSCTLS = ["msgmax", "msgmnb", "msgmni", "sem", "shmall", "shmmax", "shmmni", "shm_rmid_forced"]
 _RATE = "invalid rate for device: {}. The correct format is <device-path>:<number>"
 _RATE_UNITS = "[<unit>]. Number must be a positive integer. Unit is optional and can be kb, mb, or gb"

@@ -6,8 +6,7 @@ from onggi.cli.attached import Attachment, check_terminal
 from onggi.cli.command import Command, Failure, Options
 from onggi.cli.containers import path
 from onggi.cli.context import console_size
-from onggi.cli.foreign import wait_for
-from onggi.client.codec import decode
+from onggi.cli.foreign import exit_code, wait_for
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -50,7 +49,7 @@ def run(cli: Cli, options: Options, arguments: list[str]) -> int:
         attachment.close()
     if pump.detached:
         raise Failure(DETACHED)
-    return _exit(decode(waiting.read()))
+    return exit_code(waiting)
 
 
 def _check_running(state: Json) -> None:
@@ -68,13 +67,6 @@ def _redraw(cli: Cli, target: str, attachment: Attachment) -> None:
     if rows or columns:
         cli.engine.request("POST", f"{target}/resize", {"h": rows + 1, "w": columns + 1}).read()
         attachment.resize()
-
-
-def _exit(answer: Json) -> int:
-    error = answer.get("Error")
-    if error and error.get("Message"):
-        raise Failure(str(error["Message"]))
-    return int(answer["StatusCode"])
 
 
 COMMAND = Command(

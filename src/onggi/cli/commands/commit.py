@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from onggi.cli.command import Command, Failure, Options
-from onggi.cli.image_name import parse_reference
+from onggi.cli.image_name import typed_reference
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -29,10 +29,7 @@ def run(cli: Cli, options: Options, arguments: list[str]) -> int:
 def _name(text: str) -> tuple[str, str]:
     if not text:
         return "", ""
-    try:
-        reference = parse_reference(text)
-    except ValueError as error:
-        raise Failure(str(error)) from None
+    reference = typed_reference(text)
     if reference.digest:
         raise Failure("refusing to create a tag with a digest reference")
     return reference.name, reference.with_default_tag().tag

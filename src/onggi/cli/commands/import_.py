@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from onggi.cli.command import Command, Failure, Options
-from onggi.cli.image_name import parse_reference
+from onggi.cli.command import Command, Options
+from onggi.cli.image_name import typed_reference
 from onggi.cli.input import pieces
 from onggi.cli.platform import typed_or_default
 from onggi.cli.progress import show
@@ -18,7 +18,8 @@ def run(cli: Cli, options: Options, arguments: list[str]) -> int:
     source, reference = arguments[0], arguments[1] if len(arguments) > 1 else ""
     remote = source.startswith(("http://", "https://"))
     body = None if remote else pieces(source)
-    _check(reference)
+    if reference:
+        typed_reference(reference)
     query = {
         "changes": options.many("change") or None,
         "fromSrc": source if remote else "-",
@@ -29,14 +30,6 @@ def run(cli: Cli, options: Options, arguments: list[str]) -> int:
     response = cli.engine.request("POST", "/images/create", query, body)
     show(cli.engine.messages(response))
     return 0
-
-
-def _check(reference: str) -> None:
-    try:
-        if reference:
-            parse_reference(reference)
-    except ValueError as error:
-        raise Failure(str(error)) from None
 
 
 COMMAND = Command(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from onggi.cli.command import Command, Failure, Options
-from onggi.cli.image_name import Reference, parse_reference
+from onggi.cli.image_name import Reference, typed_reference
 from onggi.cli.registry_auth import privileged
 from onggi.client.codec import decode, indent
 from onggi.client.engine import quote
@@ -27,10 +27,7 @@ def run(cli: Cli, options: Options, arguments: list[str]) -> int:
     """Print the manifest of an image in a registry, or its list of manifests."""
     if len(arguments) > 1:
         raise Failure("manifest lists that are kept locally are not supported by this build", 125)
-    try:
-        reference = parse_reference(arguments[0]).with_default_tag()
-    except ValueError as error:
-        raise Failure(str(error)) from None
+    reference = typed_reference(arguments[0]).with_default_tag()
     if options.on("insecure") and not _is_loopback(reference.domain):
         where = f"name {reference.domain} in 'insecure-registries' of its daemon.json"
         raise Failure(f"--insecure is not supported: the engine asks the registry; {where}", 125)

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from onggi.cli.command import Command, Failure, Options
-from onggi.cli.image_name import parse_reference
+from onggi.cli.command import Command, Options
 from onggi.cli.platform import typed_or_default
 from onggi.cli.progress import show
-from onggi.cli.pulling import LAYOUT, TRUST, layout, pull, refuse_trust
+from onggi.cli.pulling import LAYOUT, TRUST, layout, pull, refuse_trust, tagged
 from onggi.cli.registry_auth import privileged
 
 TYPE_CHECKING = False
@@ -19,23 +18,13 @@ def run(cli: Cli, options: Options, arguments: list[str]) -> int:
     refuse_trust(cli, options)
     if arguments[0].startswith(LAYOUT):
         return _from_layout(cli, options, arguments[0])
-    every, quiet = options.on("all-tags"), options.on("quiet")
-    try:
-        reference = parse_reference(arguments[0])
-    except ValueError as error:
-        raise Failure(str(error)) from None
-    if every and not reference.name_only:
-        raise Failure("tag can't be used with --all-tags/-a")
-    if not every and reference.name_only:
-        reference = reference.with_default_tag()
-        if not quiet:
-            cli.out(f"Using default tag: {reference.tag}")
+    reference, every = tagged(cli, options, arguments[0]), options.on("all-tags")
     platform = typed_or_default(options, cli.env)
     response = privileged(
         cli, reference.domain, "pull", lambda headers: pull(cli, reference, platform, headers, every)
     )
     cli.flush()
-    show(cli.engine.messages(response), fd=-1 if quiet else 1)
+    show(cli.engine.messages(response), fd=-1 if options.on("quiet") else 1)
     cli.out(str(reference))
     return 0
 

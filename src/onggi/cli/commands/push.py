@@ -5,19 +5,17 @@ from __future__ import annotations
 import sys
 
 from onggi.cli.command import Command, Failure, Options
-from onggi.cli.image_name import parse_reference
 from onggi.cli.parser import wrong_count
 from onggi.cli.platform import parse_platform
 from onggi.cli.progress import show
 from onggi.cli.prompt import note
-from onggi.cli.pulling import LAYOUT, TRUST, layout, refuse_trust
+from onggi.cli.pulling import LAYOUT, TRUST, layout, refuse_trust, tagged
 from onggi.cli.registry_auth import privileged
 from onggi.client.engine import quote
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from onggi.cli.context import Cli
-    from onggi.cli.image_name import Reference
     from onggi.client.codec import Json
 
 _PLATFORM_NOTE = (
@@ -39,7 +37,9 @@ def run(cli: Cli, options: Options, arguments: list[str]) -> int:
     if len(arguments) > 1:
         return _to_layout(cli, options, arguments)
     platform = _platform(cli, options)
-    reference = _reference(cli, options, arguments[0])
+    reference = tagged(cli, options, arguments[0])
+    if reference.digest:
+        raise Failure("cannot push a digest reference")
     query = {"tag": None if options.on("all-tags") else reference.tag, "platform": platform}
     target = f"/images/{quote(reference.name, b'/:')}/push"
     response = privileged(
@@ -59,22 +59,6 @@ def run(cli: Cli, options: Options, arguments: list[str]) -> int:
     if options.on("quiet"):
         cli.out(str(reference))
     return 0
-
-
-def _reference(cli: Cli, options: Options, text: str) -> Reference:
-    try:
-        reference = parse_reference(text)
-    except ValueError as error:
-        raise Failure(str(error)) from None
-    if options.on("all-tags") and not reference.name_only:
-        raise Failure("tag can't be used with --all-tags/-a")
-    if not options.on("all-tags") and reference.name_only:
-        reference = reference.with_default_tag()
-        if not options.on("quiet"):
-            cli.out(f"Using default tag: {reference.tag}")
-    if reference.digest:
-        raise Failure("cannot push a digest reference")
-    return reference
 
 
 def _platform(cli: Cli, options: Options) -> dict[str, str] | None:

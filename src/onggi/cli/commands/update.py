@@ -27,20 +27,11 @@ _NUMBERS = {
 }
 _TEXTS = {"cpuset-cpus": "CpusetCpus", "cpuset-mems": "CpusetMems"}
 _NAMES = (*_NUMBERS, *_TEXTS, "kernel-memory", "pids-limit", "restart")
-_ABSENT = [
-    "BlkioDeviceReadBps",
-    "BlkioDeviceReadIOps",
-    "BlkioDeviceWriteBps",
-    "BlkioDeviceWriteIOps",
-    "BlkioWeightDevice",
-    "DeviceCgroupRules",
-    "DeviceRequests",
-    "Devices",
-    "MemorySwappiness",
-    "OomKillDisable",
-    "Ulimits",
-    "PidsLimit",
-]
+_ABSENT = (
+    "BlkioDeviceReadBps", "BlkioDeviceReadIOps", "BlkioDeviceWriteBps", "BlkioDeviceWriteIOps",
+    "BlkioWeightDevice", "DeviceCgroupRules", "DeviceRequests", "Devices", "MemorySwappiness",
+    "OomKillDisable", "Ulimits", "PidsLimit",
+)  # fmt: skip
 
 
 def run(cli: Cli, options: Options, arguments: list[str]) -> int:
