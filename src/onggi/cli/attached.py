@@ -13,20 +13,22 @@ from onggi.client.streams import DetachKeys, Ends, Pump
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
+    from typing import Any, Self
 
     from onggi.cli.context import Cli
     from onggi.client.http import Response
 
 
 class Attachment:
-    """One attached stream. ``target`` is the path that takes ``/resize`` and ``/kill``; it may be set
-    later."""
+    """One attached stream. ``target`` is the path that takes ``/resize`` and ``/kill``; it may be set later.
+
+    As a context manager it catches signals from its begin, and leaves all as it was.
+    """
 
     def __init__(
         self, cli: Cli, *, tty: bool, stdin: bool, detach_keys: str = "", proxy: bool = True
     ) -> None:
-        self._cli, self._tty, self._stdin = cli, tty, stdin
+        self._cli, self.tty, self._stdin, self.detach_keys = cli, tty, stdin, detach_keys
         keys = self._sequence(detach_keys)  # refused if they are none, whoever would read them
         self.keys = keys if tty and stdin else None
         terminal = tty and (os.isatty(0) or os.isatty(1))
@@ -34,6 +36,13 @@ class Attachment:
         self._raw: Any = None
         self.target = ""
         self._held: list[str] = []
+
+    def __enter__(self) -> Self:
+        self.watch()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
     def _sequence(self, text: str) -> DetachKeys:
         from onggi.cli.terminal import detach_sequence
@@ -50,7 +59,7 @@ class Attachment:
 
     def enter_terminal(self) -> None:
         """Put the terminal into raw mode where there is one to put."""
-        if self._tty and self._stdin and os.isatty(0):
+        if self.tty and self._stdin and os.isatty(0):
             from onggi.cli.terminal import RawMode
 
             self._raw = RawMode(0)
@@ -59,7 +68,7 @@ class Attachment:
     def pump(self, response: Response, *, framed: bool, stdout: bool = True, stderr: bool = True) -> Pump:
         """Return the pump for a hijacked answer; ``run`` it."""
         sock, early = response.take_over()
-        ends = Ends(0 if self._stdin else -1, 1 if stdout else -1, (1 if self._tty else 2) if stderr else -1)
+        ends = Ends(0 if self._stdin else -1, 1 if stdout else -1, (1 if self.tty else 2) if stderr else -1)
         pump = Pump(sock, early, ends, framed=framed, keys=self.keys)
         if self._watch is not None:
             pump.wake, pump.on_wake = self._watch.fd, self._signalled
@@ -100,7 +109,7 @@ class Attachment:
     def resize(self) -> None:
         """Tell the engine the size of our terminal."""
         rows, columns = console_size()
-        if self.target and self._tty and (rows or columns):
+        if self.target and self.tty and (rows or columns):
             self._quietly("/resize", {"h": rows, "w": columns})
 
     def _quietly(self, verb: str, query: dict[str, Any]) -> None:

@@ -16,6 +16,7 @@ from onggi.archive.walk import Opener, walk
 from onggi.archive.writer import Writer
 from onggi.cli.command import Failure
 from onggi.cli.pack import KEPT, piped
+from onggi.client.errors import reason
 from onggi.errors import OnggiError
 
 TYPE_CHECKING = False
@@ -214,8 +215,9 @@ def _dockerfile_text(path: str) -> bytes:
         with open(path or 0, "rb", closefd=bool(path)) as stream:
             return _read_all(stream)
     except OSError as error:
-        reason = (error.strerror or "").lower()
-        raise Failure(f"unable to prepare context: unable to read Dockerfile {path}: {reason}") from None
+        raise Failure(
+            f"unable to prepare context: unable to read Dockerfile {path}: {reason(error)}"
+        ) from None
 
 
 def _below(root: str, path: str) -> str:
@@ -240,8 +242,7 @@ def _small(path: str) -> bytes:
         with open(path, "rb") as file:
             return file.read(MAX_BYTES + 1)
     except OSError as error:
-        reason = (error.strerror or "").lower()
-        raise Failure(f"error checking context: open {path}: {reason}") from None
+        raise Failure(f"error checking context: open {path}: {reason(error)}") from None
 
 
 def _rules(path: str, text: bytes) -> Ignored:

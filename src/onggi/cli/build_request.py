@@ -13,7 +13,7 @@ from onggi.cli.specs import split_fields
 from onggi.client.codec import encode
 from onggi.client.config import ConfigFile
 from onggi.client.credentials import Store, header_of
-from onggi.client.errors import ClientError
+from onggi.client.errors import ClientError, reason
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -228,4 +228,4 @@ def _file(path: str) -> bytes:
         with open(path, "rb") as file:
             return file.read(MAX_SECRET + 1)
     except OSError as error:
-        raise Failure(f"failed to stat {path}: {(error.strerror or '').lower()}") from None
+        raise Failure(f"failed to stat {path}: {reason(error)}") from None

@@ -12,7 +12,7 @@ import stat
 from time import sleep
 
 from onggi.cli.command import Failure
-from onggi.client.errors import ClientError, EngineError
+from onggi.client.errors import ClientError, EngineError, reason
 from onggi.client.http import connect_unix
 
 TYPE_CHECKING = False
@@ -158,7 +158,7 @@ def _is_socket(path: str, text: str) -> bool:
     try:
         return stat.S_ISSOCK(os.stat(path).st_mode)
     except OSError as error:
-        raise Failure(f"--ssh {text}: {path}: {(error.strerror or '').lower()}", 125) from None
+        raise Failure(f"--ssh {text}: {path}: {reason(error)}", 125) from None
 
 
 def _own_agent(paths: list[str], env: Mapping[str, str]) -> tuple[int, int, str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from onggi.cli.command import Failure
 from onggi.client.contexts import DEFAULT, DOCKER, Contexts
 from onggi.client.endpoint import Endpoint, own_endpoint
-from onggi.client.errors import ClientError
+from onggi.client.errors import ClientError, reason
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -84,7 +84,7 @@ def _files(given: Mapping[str, str]) -> dict[str, bytes]:
             with open(given[key], "rb") as file:
                 found[f"{key}.pem"] = file.read()
         except OSError as error:
-            raise ClientError(f"open {given[key]}: {(error.strerror or '').lower()}") from None
+            raise ClientError(f"open {given[key]}: {reason(error)}") from None
     if b"-----BEGIN CERTIFICATE-----" not in found.get("ca.pem", b"-----BEGIN CERTIFICATE-----"):
         raise ClientError(f"{_OPTIONS}: failed to retrieve context tls info: ca.pem seems invalid")
     return found

@@ -9,6 +9,8 @@ from __future__ import annotations
 import os
 import stat
 
+from onggi.client.errors import reason
+
 _LINKS = 10  # as docker follows at the destination
 _DIR, _SYMLINK, _DEVICE, _IRREGULAR = 1 << 31, 1 << 27, 1 << 26, 1 << 19  # of Go's os.FileMode
 
@@ -163,7 +165,7 @@ def _mode(path: str) -> int:
     except FileNotFoundError:
         return 0
     except OSError as error:
-        raise ValueError(f"stat {path}: {(error.strerror or '').lower()}") from None
+        raise ValueError(f"stat {path}: {reason(error)}") from None
 
 
 def plan(source: End, target: End) -> Plan:

@@ -29,14 +29,8 @@ def run_by_docker_calls(cli: Cli, plan: Plan) -> int:
     attachment = Attachment(
         cli, tty=body["Tty"], stdin=body["AttachStdin"], detach_keys=keys, proxy=options.on("sig-proxy")
     )
-    attachment.watch()
-    try:
-        streams = {name: body[f"Attach{name.capitalize()}"] for name in ("stdin", "stdout", "stderr")}
-        return attached_start(
-            cli, container_id, attachment, streams, auto_remove=options.on("rm"), tty=body["Tty"], keys=keys
-        )
-    finally:
-        attachment.close()
+    streams = {name: body[f"Attach{name.capitalize()}"] for name in ("stdin", "stdout", "stderr")}
+    return attached_start(cli, container_id, attachment, streams, auto_remove=options.on("rm"))
 
 
 def attached_start(
@@ -46,31 +40,31 @@ def attached_start(
     streams: dict[str, bool],
     *,
     auto_remove: bool,
-    tty: bool,
-    keys: str,
 ) -> int:
     """Attach, start and stay to the end; returns the exit code. Raises ClientError."""
     target = f"/containers/{container_id}"
     query = {
         "stream": True,
         **{name: True for name, wanted in streams.items() if wanted},
-        "detachKeys": keys or None,
+        "detachKeys": attachment.detach_keys or None,
     }
-    stream = cli.engine.upgrade(f"{target}/attach", query)
-    waiting = wait_for(cli, container_id, "removed" if auto_remove else "next-exit")
-    try:
-        cli.engine.request("POST", f"{target}/start").read()
-    except EngineError:
-        stream.close()
-        if auto_remove:
-            waiting.read()
-        raise
-    attachment.known_as(target)
-    attachment.enter_terminal()
-    attachment.resize()
-    pump = attachment.pump(stream, framed=not tty, stdout=streams["stdout"], stderr=streams["stderr"])
-    attachment.run(pump)
-    return 0 if pump.detached else exit_code(waiting)
+    with attachment:
+        stream = cli.engine.upgrade(f"{target}/attach", query)
+        waiting = wait_for(cli, container_id, "removed" if auto_remove else "next-exit")
+        try:
+            cli.engine.request("POST", f"{target}/start").read()
+        except EngineError:
+            stream.close()
+            if auto_remove:
+                waiting.read()
+            raise
+        attachment.known_as(target)
+        attachment.enter_terminal()
+        attachment.resize()
+        framed = not attachment.tty
+        pump = attachment.pump(stream, framed=framed, stdout=streams["stdout"], stderr=streams["stderr"])
+        attachment.run(pump)
+        return 0 if pump.detached else exit_code(waiting)
 
 
 def wait_for(cli: Cli, container_id: str, condition: str) -> Response:

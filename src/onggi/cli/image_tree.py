@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from onggi.cli.filters import short_id
 from onggi.cli.platform import format_platform
+from onggi.cli.prompt import HEADER, PLAIN_HEADER
 from onggi.cli.times import human_size
 
 TYPE_CHECKING = False
@@ -24,7 +25,6 @@ _RESET, _BOLD_BLUE, _BOLD, _FAINT, _NORMAL = (
     "\033[39m",
 )
 _IN_USE = "\033[38;5;0m\033[48;5;14m U \033[0m"
-_HEADER = f"\033[1m\033[106m\033[30mi{_RESET}{_RESET} \033[96mInfo → {_RESET}{_RESET}"
 
 
 class _Image:
@@ -94,7 +94,7 @@ class Tree:
         return result
 
     def _legend(self) -> str:
-        header, chip = (_HEADER, _IN_USE) if self._fancy else (" Info -> ", "U")
+        header, chip = (HEADER, _IN_USE) if self._fancy else (PLAIN_HEADER, "U")
         plain = (
             len("i Info →  " if self._fancy else " Info ->  ") + (3 if self._fancy else 1) + len(" In Use ")
         )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 
 from onggi.cli.command import Failure
+from onggi.client.errors import reason
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -21,7 +22,7 @@ def pieces(source: str) -> Iterator[bytes]:
     try:
         return _read(os.open(source, os.O_RDONLY | os.O_CLOEXEC))
     except OSError as error:
-        raise Failure(f"open {source}: {(error.strerror or '').lower()}") from None
+        raise Failure(f"open {source}: {reason(error)}") from None
 
 
 def _read(fd: int) -> Iterator[bytes]:

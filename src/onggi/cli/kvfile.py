@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 
+from onggi.client.errors import reason
+
 
 def read_pairs(path: str, with_environment: bool) -> list[str]:
     """Return the pairs of a file; with ``with_environment`` a bare name takes its value from the environment.
@@ -14,7 +16,7 @@ def read_pairs(path: str, with_environment: bool) -> list[str]:
         with open(path, "rb") as file:
             data = file.read()
     except OSError as error:
-        raise ValueError(f"open {path}: {(error.strerror or '').lower()}") from None
+        raise ValueError(f"open {path}: {reason(error)}") from None
     pairs = []
     for number, raw in enumerate(data.removeprefix(b"\xef\xbb\xbf").split(b"\n"), 1):
         line = _text(raw, path, number).lstrip()

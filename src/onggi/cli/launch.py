@@ -10,7 +10,7 @@ from onggi.cli.context import console_size
 from onggi.cli.image_name import parse_any, parse_reference
 from onggi.cli.platform import format_platform, parse_platform, typed_or_default
 from onggi.cli.runbody import build_body
-from onggi.client.errors import ClientError, EngineError
+from onggi.client.errors import ClientError, EngineError, reason
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -159,8 +159,8 @@ class IdFile:
         try:
             os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666))
         except OSError as error:
-            reason = f"open {path}: {(error.strerror or '').lower()}"
-            raise ClientError(f"failed to create the container ID file: {reason}") from None
+            words = f"open {path}: {reason(error)}"
+            raise ClientError(f"failed to create the container ID file: {words}") from None
 
     def write(self, container_id: str) -> None:
         """Write the ID."""

@@ -6,6 +6,7 @@ import os
 import stat
 
 from onggi.cli.command import Failure
+from onggi.client.errors import reason
 from onggi.client.streams import write_all
 
 TYPE_CHECKING = False
@@ -45,8 +46,7 @@ class Output:
         try:
             self._fd = os.open(self._temporary, _NEW, 0o600)
         except OSError as error:
-            words = (error.strerror or "").lower()
-            raise Failure(f"{prefix}: open {self._temporary}: {words}") from None
+            raise Failure(f"{prefix}: open {self._temporary}: {reason(error)}") from None
 
     def write(self, pieces: Iterable[bytes]) -> None:
         """Write everything and give the file its name; nothing is left of it after an error."""
@@ -59,8 +59,7 @@ class Output:
                 os.rename(self._temporary, self._path)
             done = True
         except OSError as error:
-            words = (error.strerror or "").lower()
-            raise Failure(f"write {self._path or 'standard output'}: {words}") from None
+            raise Failure(f"write {self._path or 'standard output'}: {reason(error)}") from None
         finally:
             self._close(done)
 
@@ -92,8 +91,7 @@ def _check(path: str, prefix: str) -> None:
         if folder and not stat.S_ISDIR(os.stat(folder).st_mode):
             raise Failure(f"{prefix}: invalid output path: stat {folder}: not a directory")
     except OSError as error:
-        words = (error.strerror or "").lower()
-        raise Failure(f"{prefix}: invalid output path: stat {folder}: {words}") from None
+        raise Failure(f"{prefix}: invalid output path: stat {folder}: {reason(error)}") from None
     try:
         mode = os.lstat(path).st_mode
     except FileNotFoundError:

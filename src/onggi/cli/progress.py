@@ -7,6 +7,7 @@ import os
 
 from onggi.cli.times import human_size
 from onggi.client.errors import ClientError
+from onggi.client.streams import write_all
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -163,6 +164,4 @@ def _time_left(detail: Json, done: int, width: int, now_s: float) -> str:
 
 
 def _write(fd: int, text: str) -> None:
-    data = memoryview(text.encode("utf-8", "surrogateescape"))
-    while data:
-        data = data[os.write(fd, data) :]
+    write_all(fd, text.encode("utf-8", "surrogateescape"))

@@ -12,9 +12,9 @@ if TYPE_CHECKING:
     from typing import TextIO
 
 _RESET = "\033[0m"
-_PLAIN_HEADER = " Info -> "
+PLAIN_HEADER = " Info -> "
 # A black "i" on light cyan, then the word in light cyan, all of it bold.
-_HEADER = f"\033[1m\033[106m\033[30mi{_RESET}{_RESET} \033[96mInfo → {_RESET}{_RESET}"
+HEADER = f"\033[1m\033[106m\033[30mi{_RESET}{_RESET} \033[96mInfo → {_RESET}{_RESET}"
 _HEADER_WIDTH = len("i Info → ")
 
 
@@ -48,7 +48,7 @@ def ask_secret(question: str) -> str:
 def note(stream: TextIO, text: str) -> None:
     """Print a note of one or several lines."""
     fancy = stream.isatty()
-    header, width = (_HEADER, _HEADER_WIDTH) if fancy else (_PLAIN_HEADER, len(_PLAIN_HEADER))
+    header, width = (HEADER, _HEADER_WIDTH) if fancy else (PLAIN_HEADER, len(PLAIN_HEADER))
     if fancy:
         text = text.replace("--platform", f"\033[1m--platform{_RESET}")
     lines = [f"\033[3m{line}{_RESET}" if fancy else line for line in text.split("\n")]

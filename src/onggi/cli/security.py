@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 
 from onggi.client.codec import decode, encode
+from onggi.client.errors import reason
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -40,8 +41,8 @@ def _profile(path: str) -> str:
         with open(path, "rb") as file:
             data = file.read()
     except OSError as error:
-        reason = f"open {path}: {(error.strerror or '').lower()}"
-        raise ValueError(f"opening seccomp profile ({path}) failed: {reason}") from None
+        words = f"open {path}: {reason(error)}"
+        raise ValueError(f"opening seccomp profile ({path}) failed: {words}") from None
     try:
         return encode(decode(data)).decode()
     except ValueError as error:

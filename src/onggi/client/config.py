@@ -11,7 +11,8 @@ import os
 
 from onggi.client.codec import indent
 from onggi.client.endpoint import config_directory, read_config
-from onggi.client.errors import ClientError
+from onggi.client.errors import ClientError, reason
+from onggi.client.streams import write_all
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -48,7 +49,7 @@ class ConfigFile:
             os.makedirs(os.path.dirname(self.path), 0o700, exist_ok=True)
             replace_file(_real_path(self.path), text.encode("utf-8", "surrogateescape"))
         except OSError as error:
-            raise ClientError(f"cannot write {self.path}: {(error.strerror or '').lower()}") from None
+            raise ClientError(f"cannot write {self.path}: {reason(error)}") from None
 
 
 def _real_path(path: str) -> str:
@@ -72,7 +73,7 @@ def replace_file(path: str, data: bytes, mode: int = 0o600) -> None:
     fd = os.open(temporary, _NEW, 0o600)
     try:
         try:
-            _write(fd, data)
+            write_all(fd, data)
             _take_over(fd, path, mode)
             os.fsync(fd)
         finally:
@@ -81,12 +82,6 @@ def replace_file(path: str, data: bytes, mode: int = 0o600) -> None:
     except BaseException:
         os.unlink(temporary)
         raise
-
-
-def _write(fd: int, data: bytes) -> None:
-    view = memoryview(data)
-    while view:
-        view = view[os.write(fd, view) :]
 
 
 def _take_over(fd: int, path: str, mode: int) -> None:

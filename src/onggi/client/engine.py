@@ -7,7 +7,7 @@ import os
 from onggi.client import http
 from onggi.client.codec import decode, encode
 from onggi.client.endpoint import Endpoint
-from onggi.client.errors import ClientError, Disconnected, EngineError, Unreachable
+from onggi.client.errors import ClientError, Disconnected, EngineError, Unreachable, reason
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -138,9 +138,9 @@ class Engine:
             )
         if isinstance(error, Disconnected):
             return error
-        return ClientError(f"error during connect: {_words(error)}")
+        return ClientError(f"error during connect: {reason(error)}")
 
-    def _start_and_connect(self, reason: OSError) -> Socket:
+    def _start_and_connect(self, failure: OSError) -> Socket:
         from time import sleep
 
         from onggi.client.spawn import start_engine
@@ -150,9 +150,9 @@ class Engine:
             try:
                 return http.connect_unix(self.endpoint.address)
             except OSError as error:
-                reason = error
+                failure = error
             sleep(RETRY_S)  # another starter won and is not listening yet
-        raise Unreachable(f"the engine started but {self.endpoint.host} does not answer: {_words(reason)}")
+        raise Unreachable(f"the engine started but {self.endpoint.host} does not answer: {reason(failure)}")
 
     def _connect_tcp(self) -> Socket:
         try:
@@ -183,7 +183,3 @@ def _message(response: http.Response) -> str:
     if isinstance(answer, dict) and answer.get("message"):
         return str(answer["message"]).strip()
     return data.decode("utf-8", "replace").strip() or f"status {response.status}"
-
-
-def _words(error: OSError) -> str:
-    return (error.strerror or str(error)).lower()

@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 
+def reason(error: OSError) -> str:
+    """Return why a system call failed, as Go says it."""
+    return (error.strerror or str(error)).lower()
+
+
 class ClientError(Exception):
     """Base of the client's errors; ``str()`` is the sentence for people."""
 

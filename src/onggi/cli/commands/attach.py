@@ -25,19 +25,17 @@ def run(cli: Cli, options: Options, arguments: list[str]) -> int:
     check_terminal(stdin, tty)
     keys = cli.detach_keys(options.text("detach-keys"))
     target = f"/containers/{facts['Id']}"
-    attachment = Attachment(
+    query = {
+        "stream": True,
+        "stdin": stdin or None,
+        "stdout": True,
+        "stderr": True,
+        "detachKeys": keys or None,
+    }
+    with Attachment(
         cli, tty=tty, stdin=stdin, detach_keys=keys, proxy=options.on("sig-proxy") and not tty
-    )
-    attachment.watch()
-    try:
+    ) as attachment:
         waiting = wait_for(cli, facts["Id"], "not-running")
-        query = {
-            "stream": True,
-            "stdin": stdin or None,
-            "stdout": True,
-            "stderr": True,
-            "detachKeys": keys or None,
-        }
         stream = cli.engine.upgrade(f"{target}/attach", query)
         attachment.known_as(target)
         attachment.enter_terminal()
@@ -45,8 +43,6 @@ def run(cli: Cli, options: Options, arguments: list[str]) -> int:
             _redraw(cli, target, attachment)
         pump = attachment.pump(stream, framed=not tty)
         attachment.run(pump)
-    finally:
-        attachment.close()
     if pump.detached:
         raise Failure(DETACHED)
     return exit_code(waiting)

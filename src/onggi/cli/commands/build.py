@@ -17,7 +17,7 @@ from onggi.cli.command import Command, Failure, Options
 from onggi.cli.pulling import TRUST, refuse_trust
 from onggi.client.codec import indent
 from onggi.client.config import replace_file
-from onggi.client.errors import EngineError
+from onggi.client.errors import EngineError, reason
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -155,7 +155,7 @@ def _remove(path: str) -> None:
     except FileNotFoundError:
         return
     except OSError as error:
-        raise Failure(f"removing image ID file: {path}: {(error.strerror or '').lower()}") from None
+        raise Failure(f"removing image ID file: {path}: {reason(error)}") from None
 
 
 def _keep(options: Options, image: str, tags: list[str]) -> None:
@@ -168,7 +168,7 @@ def _keep(options: Options, image: str, tags: list[str]) -> None:
             try:
                 replace_file(path, data, 0o644)
             except OSError as error:
-                raise Failure(f"cannot write {path}: {(error.strerror or '').lower()}") from None
+                raise Failure(f"cannot write {path}: {reason(error)}") from None
 
 
 COMMAND = Command(

@@ -9,6 +9,7 @@ from onggi.cli.context_values import contexts, refuse_existing, told
 from onggi.cli.input import pieces
 from onggi.client.codec import decode, encode
 from onggi.client.contexts import DEFAULT, check_name
+from onggi.client.errors import reason
 from onggi.client.streams import write_all
 
 TYPE_CHECKING = False
@@ -37,7 +38,7 @@ def export(cli: Cli, options: Options, arguments: list[str]) -> int:
     try:
         fd = os.open(target, _NEW, 0o600)
     except OSError as error:
-        raise Failure(f"open {target}: {(error.strerror or '').lower()}") from None
+        raise Failure(f"open {target}: {reason(error)}") from None
     write_all(fd, data)
     os.close(fd)
     cli.err(f'Written file "{target}"')

@@ -10,7 +10,7 @@ from onggi.cli.cp_paths import End, Stat
 from onggi.cli.cp_progress import Counter
 from onggi.client.codec import decode
 from onggi.client.engine import quote
-from onggi.client.errors import ClientError, EngineError
+from onggi.client.errors import ClientError, EngineError, reason
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -45,9 +45,8 @@ def run(cli: Cli, options: Options, arguments: list[str]) -> int:
 
 def _words(error: OSError) -> str:
     """Return what docker says of a system call that failed: call, path, reason."""
-    reason = (error.strerror or str(error)).lower()
     named = error.filename and not isinstance(error, NotADirectoryError)
-    return f"lstat {error.filename}: {reason}" if named else reason
+    return f"lstat {error.filename}: {reason(error)}" if named else reason(error)
 
 
 class _Copy:
@@ -94,8 +93,7 @@ class _Copy:
         except OnggiError as error:
             raise ClientError(str(error)) from None
         except OSError as error:
-            reason = (error.strerror or str(error)).lower()
-            raise ClientError(f"cannot write {error.filename or plan.directory}: {reason}") from None
+            raise ClientError(f"cannot write {error.filename or plan.directory}: {reason(error)}") from None
         if without_rights:
             what = "set-user-ID and set-group-ID bits and capabilities are not brought out of containers"
             self._cli.err(f"WARNING: {what}: {without_rights} files lost theirs")
@@ -175,8 +173,8 @@ def _stat_of(response: Response) -> Stat:
         return Stat(int(found.get("mode") or 0), str(found.get("linkTarget") or ""))
     except (ValueError, AttributeError):
         response.close()
-        reason = "unable to decode container path stat header"
-        raise ClientError(f"unable to get resource stat from response: {reason}") from None
+        words = "unable to get resource stat from response: unable to decode container path stat header"
+        raise ClientError(words) from None
 
 
 COMMAND = Command(

@@ -58,19 +58,15 @@ def exec_body(cli: Cli, options: Options, command: list[str]) -> dict[str, Json]
 
 
 def _attached(cli: Cli, body: dict[str, Json], exec_id: str, start: dict[str, Json]) -> int:
-    attachment = Attachment(
+    with Attachment(
         cli, tty=body["Tty"], stdin=body["AttachStdin"], detach_keys=body["DetachKeys"], proxy=False
-    )
-    attachment.watch()
-    try:
+    ) as attachment:
         stream = cli.engine.upgrade(f"/exec/{exec_id}/start", body=start)
         attachment.known_as(f"/exec/{exec_id}")
         attachment.enter_terminal()
         attachment.resize()
         pump = attachment.pump(stream, framed=not body["Tty"])
         attachment.run(pump)
-    finally:
-        attachment.close()
     if pump.detached:
         raise Failure("read escape sequence")
     return int(cli.engine.get(f"/exec/{exec_id}/json").get("ExitCode") or 0)

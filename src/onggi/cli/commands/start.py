@@ -52,19 +52,9 @@ def _attached(cli: Cli, options: Options, name: str) -> int:
     stdin = options.on("interactive") and bool(facts["Config"]["OpenStdin"])
     keys = cli.detach_keys(options.text("detach-keys"))
     attachment = Attachment(cli, tty=tty, stdin=stdin, detach_keys=keys, proxy=not tty)
-    attachment.watch()
-    try:
-        return attached_start(
-            cli,
-            facts["Id"],
-            attachment,
-            {"stdin": stdin, "stdout": True, "stderr": True},
-            auto_remove=bool(facts["HostConfig"].get("AutoRemove")),
-            tty=tty,
-            keys=keys,
-        )
-    finally:
-        attachment.close()
+    streams = {"stdin": stdin, "stdout": True, "stderr": True}
+    auto_remove = bool(facts["HostConfig"].get("AutoRemove"))
+    return attached_start(cli, facts["Id"], attachment, streams, auto_remove=auto_remove)
 
 
 COMMAND = Command(

@@ -6,6 +6,7 @@ import _thread
 import os
 
 from onggi.cli.command import Command, Options
+from onggi.client.streams import write_all
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -23,9 +24,7 @@ def run(cli: Cli, options: Options, arguments: list[str]) -> int:
     # Two threads: who is slow in one direction must not hold up the other.
     _thread.start_new_thread(_send, (sock,))
     while data := sock.recv(_PIECE):
-        view = memoryview(data)
-        while view:
-            view = view[os.write(1, view) :]
+        write_all(1, data)
     return 0
 
 
