@@ -5,8 +5,7 @@ from __future__ import annotations
 
 import os
 
-from onggi.cli.command import Failure
-from onggi.cli.context import console_size
+from onggi.cli.command import Cli, Failure, console_size
 from onggi.cli.signals import Watch, die_by
 from onggi.client.errors import ClientError
 from onggi.client.streams import DetachKeys, Ends, Pump
@@ -15,7 +14,6 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, Self
 
-    from onggi.cli.context import Cli
     from onggi.client.http import Response
 
 

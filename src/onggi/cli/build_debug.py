@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import os
 
-from onggi.cli.command import PROGRAM, Failure, Options
+from onggi.cli.command import PROGRAM, Cli, Failure, Options
 from onggi.cli.containers import path
 from onggi.client.errors import ClientError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from onggi.cli.context import Cli
     from onggi.client.codec import Json
 
 

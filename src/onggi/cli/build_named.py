@@ -10,13 +10,11 @@ from __future__ import annotations
 import os
 
 from onggi.cli.build_context import packed
-from onggi.cli.command import Failure
+from onggi.cli.command import Cli, Failure, Options
 from onggi.client.errors import ClientError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from onggi.cli.command import Options
-    from onggi.cli.context import Cli
     from onggi.client.http import Response
 
 _LAYOUT = "oci-layout://"

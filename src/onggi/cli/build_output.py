@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from onggi.cli.command import Failure
+from onggi.cli.command import Cli, Failure
 from onggi.cli.cp_paths import Plan
 from onggi.cli.output import Output
 from onggi.cli.receive import receive
@@ -15,7 +15,6 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from onggi.cli.context import Cli
 
 _KINDS = ("local", "tar", "oci", "docker", "image", "registry")
 

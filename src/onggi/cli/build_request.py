@@ -6,7 +6,7 @@ import os
 from binascii import b2a_base64
 
 from onggi.cli.build_caches import cache_from, cache_to
-from onggi.cli.command import Failure
+from onggi.cli.command import Cli, Failure, Options
 from onggi.cli.image_name import parse_reference
 from onggi.cli.proxies import proxy_variables
 from onggi.cli.specs import split_fields
@@ -20,8 +20,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from onggi.cli.build_context import Context
-    from onggi.cli.command import Options
-    from onggi.cli.context import Cli
     from onggi.client.codec import Json
 
 MAX_SECRET = 500 << 10  # docker's

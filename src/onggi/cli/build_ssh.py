@@ -11,7 +11,7 @@ import os
 import stat
 from time import sleep
 
-from onggi.cli.command import Failure
+from onggi.cli.command import Cli, Failure
 from onggi.client.errors import ClientError, EngineError, reason
 from onggi.client.http import connect_unix
 
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from _socket import socket as Socket
     from collections.abc import Mapping
 
-    from onggi.cli.context import Cli
 
 _PIECE = 65536
 _WRITE = 1  # SHUT_WR

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from onggi.cli.command import Failure
+from onggi.cli.command import Cli, Failure
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from onggi.cli.context import Cli
     from onggi.client.codec import Json
 
 

@@ -4,7 +4,7 @@ engine."""
 from __future__ import annotations
 
 from onggi.cli import registry
-from onggi.cli.command import UsageError
+from onggi.cli.command import Cli, Command, Flag, UsageError
 from onggi.cli.parser import HelpWanted, parse
 from onggi.client.errors import ClientError
 
@@ -12,8 +12,6 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from onggi.cli.command import Command, Flag
-    from onggi.cli.context import Cli
     from onggi.client.codec import Json
 
     Candidate = tuple[str, str]  # the word and what it means

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from onggi.cli.command import Failure
+from onggi.cli.command import Cli, Failure, Flag, Options
 from onggi.client.contexts import DEFAULT, DOCKER, Contexts
 from onggi.client.endpoint import Endpoint, own_endpoint
 from onggi.client.errors import ClientError, reason
@@ -11,8 +11,6 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from onggi.cli.command import Flag, Options
-    from onggi.cli.context import Cli
     from onggi.client.codec import Json
 
 DEFAULT_ABOUT = "Current DOCKER_HOST based configuration"

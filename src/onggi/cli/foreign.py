@@ -10,7 +10,7 @@ from onggi.client.errors import ClientError, EngineError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from onggi.cli.context import Cli
+    from onggi.cli.command import Cli
     from onggi.client.http import Response
 
 

@@ -3,7 +3,7 @@ objects."""
 
 from __future__ import annotations
 
-from onggi.cli.command import Failure
+from onggi.cli.command import Cli, Failure, Options
 from onggi.cli.table import align
 from onggi.cli.template import TemplateError, execute, parse
 from onggi.cli.template.functions import FUNCTIONS, HEADER_FUNCTIONS, to_json
@@ -13,8 +13,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
     from typing import Any
 
-    from onggi.cli.command import Options
-    from onggi.cli.context import Cli
     from onggi.client.codec import Json
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from onggi.cli.command import Failure
+from onggi.cli.command import Cli, Failure, Flag
 from onggi.client.codec import encode, indent
 from onggi.client.errors import ClientError
 
@@ -10,8 +10,6 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from onggi.cli.command import Flag
-    from onggi.cli.context import Cli
     from onggi.client.codec import Json
 
 _TEMPLATE_ERROR = 64

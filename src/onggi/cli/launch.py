@@ -5,8 +5,7 @@ from __future__ import annotations
 
 import os
 
-from onggi.cli.command import PROGRAM, ArgumentError, Failure, Options, with_help
-from onggi.cli.context import console_size
+from onggi.cli.command import PROGRAM, ArgumentError, Cli, Failure, Options, console_size, with_help
 from onggi.cli.image_name import parse_any, parse_reference
 from onggi.cli.platform import format_platform, parse_platform, typed_or_default
 from onggi.cli.runbody import build_body
@@ -16,7 +15,6 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from onggi.cli.context import Cli
     from onggi.cli.image_name import Reference
     from onggi.client.codec import Json
 

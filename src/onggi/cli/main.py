@@ -7,7 +7,7 @@ import os
 import sys
 
 from onggi.cli import registry
-from onggi.cli.command import PROGRAM, ArgumentError, Failure, UsageError
+from onggi.cli.command import PROGRAM, ArgumentError, Cli, Command, Failure, Flag, Options, UsageError
 from onggi.cli.parser import HelpWanted, check_arguments, parse, used_as
 from onggi.cli.signals import die_of_broken_pipe
 from onggi.client.errors import ClientError
@@ -16,7 +16,6 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import NoReturn
 
-    from onggi.cli.command import Command, Flag, Options
 
 GLOBAL_FLAGS: tuple[Flag, ...] = (
     ("config", "", "string", "", "Directory of docker's client configuration"),
@@ -122,8 +121,6 @@ def _execute(options: Options, name: str, command: Command, rest: list[str]) -> 
         raise Failure(_usage(str(error), name, used_as(command, name)), 125) from None
     except ArgumentError as error:
         raise Failure(str(error), 1) from None
-    from onggi.cli.context import Cli
-
     return command.run(Cli(options, _environment(options), name), flags, rest if command.raw else arguments)
 
 

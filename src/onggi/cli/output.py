@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import stat
 
-from onggi.cli.command import Failure
+from onggi.cli.command import Cli, Failure, Options
 from onggi.client.errors import reason
 from onggi.client.streams import write_all
 
@@ -13,8 +13,6 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from onggi.cli.command import Options
-    from onggi.cli.context import Cli
     from onggi.client.codec import Json
 
 _NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC

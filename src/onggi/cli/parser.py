@@ -6,11 +6,7 @@ where a command says so.
 
 from __future__ import annotations
 
-from onggi.cli.command import PROGRAM, ArgumentError, Options, UsageError
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from onggi.cli.command import Command, Flag
+from onggi.cli.command import PROGRAM, ArgumentError, Command, Flag, Options, UsageError
 
 HELP: Flag = ("help", "", "bool", "", "")
 _SYNONYMS = {"net": "network", "net-alias": "network-alias", "dns-opt": "dns-option"}

@@ -5,13 +5,12 @@ from __future__ import annotations
 
 import os
 
-from onggi.cli.command import Failure
+from onggi.cli.command import Failure, Options
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from onggi.cli.command import Options
 
 _SYSTEMS = (
     "aix", "android", "darwin", "dragonfly", "freebsd", "hurd", "illumos", "ios", "js", "linux", "nacl",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from onggi.cli.command import Failure
+from onggi.cli.command import Cli, Failure, Flag, Options
 from onggi.cli.image_name import typed_reference
 from onggi.cli.values import parse_bool
 
@@ -10,8 +10,6 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from onggi.cli.command import Flag, Options
-    from onggi.cli.context import Cli
     from onggi.cli.image_name import Reference
     from onggi.client.http import Response
 

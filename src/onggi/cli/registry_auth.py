@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from onggi.cli.command import Failure
+from onggi.cli.command import Cli, Failure
 from onggi.cli.prompt import ask, ask_secret, note
 from onggi.client.config import ConfigFile
 from onggi.client.credentials import HUB_KEY, Credentials, Store, auth_header, key_of
@@ -14,8 +14,6 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import TypeVar
-
-    from onggi.cli.context import Cli
 
     Result = TypeVar("Result")
 

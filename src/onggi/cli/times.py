@@ -5,11 +5,7 @@ from __future__ import annotations
 
 import time
 
-from onggi.cli.command import Failure
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from onggi.cli.command import Options
+from onggi.cli.command import Failure, Options
 
 _DAY_S = 86_400
 _SIZES = ("B", "kB", "MB", "GB", "TB", "PB", "EB", "ZB", "YB")

@@ -6,11 +6,7 @@ from __future__ import annotations
 import os
 
 from onggi.cli import registry
-from onggi.cli.command import PROGRAM
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from onggi.cli.command import Command, Flag
+from onggi.cli.command import PROGRAM, Command, Flag
 
 _DEFAULT_WIDTH = 80
 _SLOP = 5  # a last word may run over by this much rather than stand alone

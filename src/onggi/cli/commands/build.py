@@ -13,7 +13,7 @@ from onggi.cli.build_request import headers_of, query_of, refuse
 from onggi.cli.build_ssh import Agents
 from onggi.cli.build_sync import sync_of
 from onggi.cli.build_verdict import verified
-from onggi.cli.command import Command, Failure, Options
+from onggi.cli.command import Cli, Command, Failure, Options
 from onggi.cli.pulling import TRUST, refuse_trust
 from onggi.client.codec import indent
 from onggi.client.config import replace_file
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from onggi.cli.build_context import Context
-    from onggi.cli.context import Cli
     from onggi.client.codec import Json
 
 _ABSENT, _CONFLICT = 404, 409

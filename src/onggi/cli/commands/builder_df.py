@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from onggi.cli.command import Command, Options
+from onggi.cli.command import Cli, Command, Options
 from onggi.cli.commands.system_df import cache_table
 from onggi.cli.times import human_size
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from onggi.cli.context import Cli
     from onggi.client.codec import Json
 
 

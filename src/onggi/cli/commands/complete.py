@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-from onggi.cli.command import Command, Options
+from onggi.cli.command import Cli, Command, Options
 from onggi.cli.completion import complete
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from onggi.cli.context import Cli
 
 
 def run(cli: Cli, options: Options, arguments: list[str]) -> int:

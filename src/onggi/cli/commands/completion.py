@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-from onggi.cli.command import PROGRAM, Command, Failure, Options
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from onggi.cli.context import Cli
+from onggi.cli.command import PROGRAM, Cli, Command, Failure, Options
 
 # bash splits words at ":" and "=", and replaces only what is behind the last of them.
 _BASH = r"""# bash completion for onggi; load it by:  source <(onggi completion bash)

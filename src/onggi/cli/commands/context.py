@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from onggi.cli.command import Command, Failure, Options
+from onggi.cli.command import Cli, Command, Failure, Options
 from onggi.cli.context_values import (
     DEFAULT_ABOUT,
     DESCRIPTION,
@@ -23,7 +23,6 @@ from onggi.client.errors import ClientError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from onggi.cli.context import Cli
     from onggi.client.codec import Json
     from onggi.client.contexts import Contexts
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from onggi.cli.command import Command, Failure, Options
+from onggi.cli.command import Cli, Command, Failure, Options
 from onggi.cli.context_values import contexts, refuse_existing, told
 from onggi.cli.input import pieces
 from onggi.client.codec import decode, encode
@@ -16,7 +16,6 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from onggi.cli.context import Cli
     from onggi.client.contexts import Contexts
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 from onggi.cli import cp_paths
-from onggi.cli.command import Command, Failure, Options
+from onggi.cli.command import Cli, Command, Failure, Options
 from onggi.cli.cp_paths import End, Stat
 from onggi.cli.cp_progress import Counter
 from onggi.client.codec import decode
@@ -16,7 +16,6 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from onggi.cli.context import Cli
     from onggi.client.http import Response
 
 USE = "cp [OPTIONS] CONTAINER:SRC_PATH DEST_PATH|-\n\tonggi cp [OPTIONS] SRC_PATH|- CONTAINER:DEST_PATH"

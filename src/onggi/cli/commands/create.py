@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-from onggi.cli.command import ArgumentError, Command, Options
+from onggi.cli.command import ArgumentError, Cli, Command, Options
 from onggi.cli.launch import Plan, create, missing_image, prepare
 from onggi.cli.runflags import CONTAINER_FLAGS
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from onggi.cli.context import Cli
 
 USE = "create [OPTIONS] IMAGE [COMMAND] [ARG...]"
 

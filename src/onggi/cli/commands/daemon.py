@@ -5,11 +5,7 @@ from __future__ import annotations
 import os
 import sys
 
-from onggi.cli.command import Command, Options
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from onggi.cli.context import Cli
+from onggi.cli.command import Cli, Command, Options
 
 _BOOT = (
     "import sys; sys.path.insert(0, sys.argv.pop(1)); "

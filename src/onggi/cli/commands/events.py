@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import sys
 
-from onggi.cli.command import Command, Options
+from onggi.cli.command import Cli, Command, Options
 from onggi.cli.filters import filters
 from onggi.cli.times import moment, rfc3339
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from onggi.cli.context import Cli
     from onggi.client.codec import Json
 
 _TEMPLATE_ERROR = 64

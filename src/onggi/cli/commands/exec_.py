@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from onggi.cli.attached import Attachment, check_terminal
-from onggi.cli.command import Command, Failure, Options
+from onggi.cli.command import Cli, Command, Failure, Options, console_size
 from onggi.cli.containers import path
-from onggi.cli.context import console_size
 from onggi.cli.kvfile import read_pairs
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from onggi.cli.context import Cli
     from onggi.client.codec import Json
 
 

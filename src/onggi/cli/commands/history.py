@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from onggi.cli.command import Command, Options
+from onggi.cli.command import Cli, Command, Options
 from onggi.cli.filters import ellipsis, short_id
 from onggi.cli.format import Row, render_rows
 from onggi.cli.platform import asked
@@ -11,7 +11,6 @@ from onggi.client.engine import quote
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from onggi.cli.context import Cli
     from onggi.client.codec import Json
 
 _TABLE = "table {{.ID}}\t{{.CreatedSince}}\t{{.CreatedBy}}\t{{.Size}}\t{{.Comment}}"

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from onggi.cli.command import PROGRAM, Command, Failure, Options
-from onggi.cli.context import console_size
+from onggi.cli.command import PROGRAM, Cli, Command, Failure, Options, console_size
 from onggi.cli.filters import filters
 from onggi.cli.format import render_rows
 from onggi.cli.image_rows import HEADERS, image_rows, is_dangling, list_format
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from onggi.cli.context import Cli
     from onggi.client.codec import Json
 
 _VERBS = ("build", "history", "import", "inspect", "list", "load", "ls", "prune", "pull", "push", "rm")

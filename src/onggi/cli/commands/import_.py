@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-from onggi.cli.command import Command, Options
+from onggi.cli.command import Cli, Command, Options
 from onggi.cli.image_name import typed_reference
 from onggi.cli.input import pieces
 from onggi.cli.platform import typed_or_default
 from onggi.cli.progress import show
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from onggi.cli.context import Cli
 
 
 def run(cli: Cli, options: Options, arguments: list[str]) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from onggi.cli.command import Command, Failure, Options
+from onggi.cli.command import Cli, Command, Failure, Options
 from onggi.cli.times import binary_size
 from onggi.client.errors import ClientError
 
@@ -10,7 +10,6 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from onggi.cli.context import Cli
     from onggi.client.codec import Json
 
 _TEMPLATE_ERROR = 64

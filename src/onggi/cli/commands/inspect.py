@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from onggi.cli.command import Command, Failure, Options
+from onggi.cli.command import Cli, Command, Failure, Flag, Options
 from onggi.cli.inspecting import FORMAT, print_objects
 from onggi.cli.platform import asked
 from onggi.client.engine import quote
@@ -12,8 +12,6 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from onggi.cli.command import Flag
-    from onggi.cli.context import Cli
     from onggi.client.codec import Json
 
 SIZE: Flag = ("size", "s", "bool", "", "Measure the container's files too")

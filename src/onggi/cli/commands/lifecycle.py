@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from onggi.cli.command import Command, Options
+from onggi.cli.command import Cli, Command, Flag, Options
 from onggi.cli.containers import path
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from onggi.cli.command import Flag
-    from onggi.cli.context import Cli
 
 STOP_FLAGS: tuple[Flag, ...] = (
     ("signal", "s", "string", "", "Signal that asks to stop"),

@@ -4,15 +4,11 @@ from __future__ import annotations
 
 import os
 
-from onggi.cli.command import Command, Failure, Options
+from onggi.cli.command import Cli, Command, Failure, Options
 from onggi.cli.input import pieces
 from onggi.cli.platform import asked
 from onggi.cli.progress import show
 from onggi.client.streams import write_all
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from onggi.cli.context import Cli
 
 
 def run(cli: Cli, options: Options, arguments: list[str]) -> int:

@@ -5,16 +5,12 @@ from __future__ import annotations
 import os
 import sys
 
-from onggi.cli.command import PROGRAM, Command, Failure, Options
+from onggi.cli.command import PROGRAM, Cli, Command, Failure, Options
 from onggi.cli.prompt import note
 from onggi.cli.registry_auth import ask_credentials
 from onggi.client.config import ConfigFile
 from onggi.client.credentials import HUB_KEY, Credentials, Store, hostname
 from onggi.client.errors import ClientError, EngineError
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from onggi.cli.context import Cli
 
 _INSECURE = "WARNING! Using --password via the CLI is insecure. Use --password-stdin."
 _UNENCRYPTED = """

@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-from onggi.cli.command import Command, Options
+from onggi.cli.command import Cli, Command, Options
 from onggi.client.config import ConfigFile
 from onggi.client.credentials import HUB_KEY, Store, hostname
 from onggi.client.errors import ClientError
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from onggi.cli.context import Cli
 
 
 def run(cli: Cli, options: Options, arguments: list[str]) -> int:

@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-from onggi.cli.command import Command, Options
+from onggi.cli.command import Cli, Command, Options
 from onggi.cli.containers import path
 from onggi.cli.times import moment
 from onggi.client.frames import STDERR, demultiplex
 from onggi.client.streams import write_all
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from onggi.cli.context import Cli
 
 
 def run(cli: Cli, options: Options, arguments: list[str]) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from onggi.cli.command import Command, Failure, Options
+from onggi.cli.command import Cli, Command, Failure, Options
 from onggi.cli.image_name import Reference, typed_reference
 from onggi.cli.registry_auth import privileged
 from onggi.client.codec import decode, indent
@@ -11,7 +11,6 @@ from onggi.client.errors import ClientError, EngineError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from onggi.cli.context import Cli
     from onggi.client.codec import Json
 
 _LISTS = (

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from onggi.cli.command import Command, Failure, Options
+from onggi.cli.command import Cli, Command, Failure, Options
 from onggi.cli.containers import path
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from onggi.cli.context import Cli
     from onggi.client.codec import Json
 
 

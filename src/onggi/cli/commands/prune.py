@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from onggi.cli.command import Command, Failure, Options
+from onggi.cli.command import Cli, Command, Failure, Flag, Options
 from onggi.cli.filters import prune_filters
 from onggi.cli.times import human_size
 
@@ -12,8 +12,6 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from onggi.cli.command import Flag
-    from onggi.cli.context import Cli
     from onggi.client.codec import Json
 
 # Kind -> where it is pruned, the key of what is deleted, and the heading of that.

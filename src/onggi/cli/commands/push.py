@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from onggi.cli.command import Command, Failure, Options
+from onggi.cli.command import Cli, Command, Failure, Options
 from onggi.cli.parser import wrong_count
 from onggi.cli.platform import parse_platform
 from onggi.cli.progress import show
@@ -15,7 +15,6 @@ from onggi.client.engine import quote
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from onggi.cli.context import Cli
     from onggi.client.codec import Json
 
 _PLATFORM_NOTE = (

@@ -5,11 +5,10 @@ from __future__ import annotations
 import os
 import sys
 
-from onggi.cli.command import Command, Options
+from onggi.cli.command import Cli, Command, Options
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from onggi.cli.context import Cli
     from onggi.client.codec import Json
 
 _FILES = {"Htpasswd": "htpasswd", "Certificate": "tls-cert", "Key": "tls-key"}

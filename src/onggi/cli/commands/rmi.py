@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-from onggi.cli.command import Command, Failure, Options
+from onggi.cli.command import Cli, Command, Failure, Options
 from onggi.cli.platform import parse_platform
 from onggi.client.engine import quote
 from onggi.client.errors import ClientError, EngineError
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from onggi.cli.context import Cli
 
 _NOT_FOUND = 404
 

@@ -6,15 +6,13 @@ from __future__ import annotations
 from time import monotonic_ns, sleep
 
 from onggi.cli.attached import Attachment, check_terminal
-from onggi.cli.command import ArgumentError, Command, Failure, Options, with_help
-from onggi.cli.context import console_size
+from onggi.cli.command import ArgumentError, Cli, Command, Failure, Options, console_size, with_help
 from onggi.cli.launch import IdFile, Plan, missing_image, prepare, status_of, warn, with_image
 from onggi.cli.runflags import CONTAINER_FLAGS, RUN_FLAGS
 from onggi.client.errors import ClientError, Disconnected, EngineError, Unreachable
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from onggi.cli.context import Cli
     from onggi.client.codec import Json
     from onggi.client.http import Response
     from onggi.client.streams import Pump

@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-from onggi.cli.command import Command, Options
+from onggi.cli.command import Cli, Command, Options
 from onggi.cli.output import save
 from onggi.cli.platform import asked
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from onggi.cli.context import Cli
 
 
 def run(cli: Cli, options: Options, arguments: list[str]) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import time
 
-from onggi.cli.command import Command, Failure, Options
+from onggi.cli.command import Cli, Command, Failure, Options
 from onggi.cli.containers import path
 from onggi.cli.format import Row, render_rows
 from onggi.cli.times import binary_size, human_size
@@ -13,7 +13,6 @@ from onggi.client.errors import ClientError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from onggi.cli.context import Cli
     from onggi.client.codec import Json
 
 _TABLE = (

@@ -5,14 +5,13 @@ from __future__ import annotations
 import _thread
 import os
 
-from onggi.cli.command import Command, Options
+from onggi.cli.command import Cli, Command, Options
 from onggi.client.streams import write_all
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from _socket import socket as Socket
 
-    from onggi.cli.context import Cli
 
 _PIECE = 65536
 _WRITE = 1  # SHUT_WR

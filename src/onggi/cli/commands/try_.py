@@ -6,15 +6,11 @@ import os
 from time import monotonic_ns
 
 from onggi.cli import probes
-from onggi.cli.command import Command, Failure, Options
+from onggi.cli.command import Cli, Command, Failure, Options
 from onggi.cli.launch import Plan
 from onggi.cli.parser import parse
 from onggi.cli.runflags import CONTAINER_FLAGS, RUN_FLAGS
 from onggi.client.errors import ClientError, EngineError
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from onggi.cli.context import Cli
 
 PRIVATE_RUN = "/onggi/v1/run"
 MORE = 10

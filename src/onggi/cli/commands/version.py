@@ -5,12 +5,11 @@ from __future__ import annotations
 import os
 import sys
 
-from onggi.cli.command import Command, Failure, Options
+from onggi.cli.command import Cli, Command, Failure, Options
 from onggi.client.errors import ClientError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from onggi.cli.context import Cli
     from onggi.client.codec import Json
 
 _DETAILS = (

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from onggi.cli.command import Command, Failure, Options
+from onggi.cli.command import Cli, Command, Failure, Flag, Options
 from onggi.cli.filters import filters, natural
 from onggi.cli.format import Row, chosen_form, label_header, render_rows
 from onggi.cli.input import pieces
@@ -12,8 +12,6 @@ from onggi.client.engine import quote
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from onggi.cli.command import Flag
-    from onggi.cli.context import Cli
     from onggi.client.codec import Json
 
 
