@@ -1,8 +1,11 @@
 """Flags of ``run`` that choose namespaces, names and groups: each by its effect."""
 
 import os
+from pathlib import Path
 
 import pytest
+
+from engines import wait_until
 
 
 def namespace(kind: str) -> str:
@@ -17,6 +20,26 @@ def test_host_namespaces(run, flag, kind):
     read = f"readlink /proc/self/ns/{kind}"
     assert run(flag, "host", sh=read) == namespace(kind)
     assert run(sh=read) != namespace(kind)
+
+
+def test_every_user_may_bind_any_port_and_ping(run):
+    """As dockerd, in each network namespace that is a container's own."""
+    read = "cat /proc/sys/net/ipv4/ip_unprivileged_port_start /proc/sys/net/ipv4/ping_group_range"
+    machine = Path("/proc/sys/net/ipv4/ip_unprivileged_port_start").read_text().strip()
+    assert run("--user", "1000", sh=read).split() == ["0", "0", "2147483647"]
+    assert run(sh=read, network="host").split()[0] == machine != "0"
+    asked = run("--sysctl", "net.ipv4.ip_unprivileged_port_start=7", sh=read)
+    assert asked.split()[0] == "7"
+
+
+def test_what_is_joined_must_run(run):
+    owner = run.start("--ipc", "shareable", command=["true"])
+    wait_until(lambda: run.inspect(owner)["State"]["Status"] == "exited", "the end")
+    told = run.refused(network=f"container:{owner}")
+    assert f"cannot join network namespace of a non running container: container {owner} is exited" in told
+    for flag in ("--ipc", "--pid"):
+        told = run.refused(flag, f"container:{owner}")
+        assert f"failed to join {flag[2:].upper()} namespace: container " in told
 
 
 def test_flag_pid(run):

@@ -52,6 +52,14 @@ def shape_container(container: Json, version: Version) -> Json:
     return container | {"NetworkSettings": container["NetworkSettings"] | {"Networks": aliased}}
 
 
+def shape_listed(container: Json, version: Version) -> Json:
+    """A row of the list has the container's annotations since 1.46."""
+    host = container["HostConfig"]
+    if version >= (1, 46) or "Annotations" not in host:
+        return container
+    return container | {"HostConfig": {key: host[key] for key in host if key != "Annotations"}}
+
+
 def _with_id(network: str, endpoint: Json, container_id: str) -> Json:
     if network in ("bridge", "host", "none"):
         return endpoint

@@ -11,6 +11,8 @@ import msgspec
 from onggi.kernel import cgroup_mounts
 from onggi.kernel.capabilities import current, names
 
+# docker's: every user of a container may ping, and bind any port of its network.
+_OPEN_TO_ALL = {"net.ipv4.ping_group_range": "0 2147483647", "net.ipv4.ip_unprivileged_port_start": "0"}
 RLIMITS = {name: getattr(resource, name) for name in dir(resource) if name.startswith("RLIMIT_")}
 
 
@@ -21,7 +23,8 @@ class Host(msgspec.Struct, frozen=True):
     ``/sys/devices/system/cpu/cpu*/thermal_throttle`` (masked by docker), ``capabilities`` the kernel's names,
     ``lacking`` those the engine does not hold. ``hard_limits`` (by ``RLIMIT_`` name) and
     ``least_oom_score_adj`` bound what an engine without CAP_SYS_RESOURCE can give. ``limits`` are those that
-    control groups have here, by the names of docker's ``info`` (None: all).
+    control groups have here, by the names of docker's ``info`` (None: all). ``network_sysctls`` are
+    set in each network namespace that is a container's own.
     """
 
     cpus: frozenset[int]
@@ -38,6 +41,7 @@ class Host(msgspec.Struct, frozen=True):
     hard_limits: dict[str, int] = {}
     least_oom_score_adj: int = -1000
     limits: frozenset[str] | None = None
+    network_sysctls: dict[str, str] = {}
 
     def log_options_of(self, driver: str, given: dict[str, str] | None) -> dict[str, str]:
         """Options of a container's log: the engine's, if it is the engine's driver, and its own."""
@@ -88,7 +92,17 @@ def detect(cgroup_parent: str, capabilities: tuple[str, ...]) -> Host:
         hard_limits=_hard_limits() if bound else {},
         least_oom_score_adj=_least_oom_score_adj() if bound else -1000,
         limits=_limits(),
+        network_sysctls={name: value for name, value in _OPEN_TO_ALL.items() if _settable(name)},
     )
+
+
+def _settable(name: str) -> bool:
+    """Whether this kernel has it; groups beyond those of a user namespace cannot be given."""
+    if name == "net.ipv4.ping_group_range":
+        with open("/proc/self/gid_map", encoding="ascii") as file:
+            if file.read().split() != ["0", "0", "4294967295"]:
+                return False
+    return os.path.exists("/proc/sys/" + name.replace(".", "/"))
 
 
 def _limits() -> frozenset[str]:

@@ -149,18 +149,29 @@ class Launcher:
 
     def _joined(self, host: HostConfig) -> Joined:
         return Joined(
-            network=self._joined_pid(host.network_mode, "network"),
+            network=self._network_pid(host.network_mode),
             ipc=self._joined_pid(host.ipc_mode, "IPC"),
             pid=self._joined_pid(host.pid_mode, "PID"),
         )
 
+    def _network_pid(self, mode: str) -> int:
+        other = self._owner(mode)
+        if other and not other.alive:
+            raise Conflict(
+                "cannot join network namespace of a non running container: "
+                f"container {other.name} is {other.status}"
+            )
+        return other.state.pid if other else 0
+
     def _joined_pid(self, mode: str, what: str) -> int:
-        if not mode.startswith("container:"):
-            return 0
-        other = self._context.find(mode.partition(":")[2])
-        if not other.alive:
-            raise Conflict(f"cannot join {what} of a non running container: {other.id}")
-        return other.state.pid
+        other = self._owner(mode)
+        if other and not other.alive:
+            raise Conflict(f"failed to join {what} namespace: container {other.id} is not running")
+        return other.state.pid if other else 0
+
+    def _owner(self, mode: str) -> Container | None:
+        """The container whose namespace is joined."""
+        return self._context.find(mode.partition(":")[2]) if mode.startswith("container:") else None
 
     def _files(self, container: Container, sandbox: Sandbox | None) -> dict[str, str]:
         """The generated files; a joined network brings those of its owner."""

@@ -6,6 +6,7 @@ reserved prefix are dropped.
 
 from __future__ import annotations
 
+import posixpath
 from typing import Any
 
 from onggi.containers.mount_points import image_volumes
@@ -65,7 +66,8 @@ def merge_image(config: ContainerConfig, image: Json) -> None:
     config.env = _merge_env(config.env, image.get("Env") or [])
     _merge_command(config, image)
     config.user = config.user or image.get("User") or ""
-    config.working_dir = config.working_dir or image.get("WorkingDir") or ""
+    directory = config.working_dir or image.get("WorkingDir") or ""
+    config.working_dir = posixpath.normpath(directory).replace("//", "/") if directory else ""
     config.stop_signal = config.stop_signal or image.get("StopSignal") or ""
     config.exposed_ports = {**(image.get("ExposedPorts") or {}), **config.exposed_ports}
     volumes = image_volumes(image.get("Volumes") or {}) | (config.volumes or {})

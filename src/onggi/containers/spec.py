@@ -189,11 +189,18 @@ def _linux(source: SpecInput) -> Json:
         "cgroupsPath": cgroups_path(source.id, host_config, source.host),
         "resources": limits,
         "devices": [_device(node) for node, _ in nodes],
-        "sysctl": host_config.sysctls or {},
+        "sysctl": _sysctls(source),
         "maskedPaths": spec_security.masked_paths(host_config, source.host.thermal),
         "readonlyPaths": host_config.readonly_paths or [],
         "rootfsPropagation": _root_propagation(source.mounts),
     }
+
+
+def _sysctls(source: SpecInput) -> dict[str, str]:
+    asked = source.host_config.sysctls or {}
+    mode = source.host_config.network_mode
+    own_network = mode != "host" and not mode.startswith("container:")
+    return {**source.host.network_sysctls, **asked} if own_network else asked
 
 
 def _root_propagation(points: list[MountPoint]) -> str:

@@ -88,8 +88,8 @@ def parse_security_options(options: list[str] | None) -> SecurityOptions:
     """
     parsed = SecurityOptions()
     for option in options or []:
-        if option == "no-new-privileges":
-            parsed = parsed._replace(no_new_privileges=True)
+        if option in ("no-new-privileges", "writable-cgroups"):
+            parsed = _apply_security_option(parsed, option, "true", option)
             continue
         key, equals, value = option.partition("=")
         if not equals and ":" in option:

@@ -115,6 +115,8 @@ def _changed(old: HostConfig, asked: Resources, policy: RestartPolicy | None) ->
     for field in _FIELDS:
         if _given(asked, field):
             setattr(new, field, getattr(asked, field))
+    if new.pids_limit is not None:
+        new.pids_limit = max(new.pids_limit, 0)  # 0 is docker's word for none
     if asked.memory and not asked.memory_swap and 0 < old.memory_swap < asked.memory:
         raise InvalidArgument(
             "Memory limit should be smaller than already set memoryswap limit, "
@@ -123,9 +125,7 @@ def _changed(old: HostConfig, asked: Resources, policy: RestartPolicy | None) ->
     if policy is not None:
         check_restart_policy(policy)
         if old.auto_remove and policy.name not in ("", "no"):
-            raise InvalidArgument(
-                "Restart policy cannot be updated because AutoRemove is enabled for the container"
-            )
+            raise Conflict("Restart policy cannot be updated because AutoRemove is enabled for the container")
         new.restart_policy = policy
     return new
 

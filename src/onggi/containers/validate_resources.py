@@ -114,5 +114,5 @@ def _check_blkio(limits: Resources) -> None:
         if throttle.rate < 0:
             raise InvalidArgument(f"invalid rate {throttle.rate} for device {throttle.path}")
     pids = limits.pids_limit
-    if pids is not None and not -1 <= pids < 2**62:
+    if pids is not None and pids >= 2**62:
         raise InvalidArgument(f"invalid pids limit {pids}")

@@ -219,6 +219,17 @@ async def test_attach_to_nothing_is_answered_and_ends(world):
 
 
 @service_test
+async def test_a_limit_of_processes_is_taken_back(world):
+    await world.create(HostConfig={"PidsLimit": 32}, WorkingDir="/tmp/")
+    for none in (0, -1, -2):
+        await world.containers.update("c1", {"PidsLimit": 32})
+        await world.containers.update("c1", {"PidsLimit": none})
+        inspected = await world.containers.inspect("c1", False)
+        assert inspected["HostConfig"]["PidsLimit"] == 0
+    assert inspected["Config"]["WorkingDir"] == "/tmp"
+
+
+@service_test
 async def test_inspect_has_no_tmpfs_of_the_host_config_and_no_masks_of_the_privileged(world):
     mount = {"Type": "tmpfs", "Target": "/bar"}
     await world.create(HostConfig={"Tmpfs": {"/foo/": ""}, "Mounts": [mount], "Privileged": True})

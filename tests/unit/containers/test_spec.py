@@ -13,6 +13,7 @@ from onggi.containers.mount_points import mount_points
 from onggi.containers.request import parse_create
 from onggi.containers.spec import Command, SpecInput, build_config, first_process, process
 from onggi.containers.spec_resources import DeviceNode
+from onggi.containers.spec_security import parse_security_options
 from onggi.containers.users import Identity
 from onggi.errors import InvalidArgument
 
@@ -159,3 +160,9 @@ def test_numbers_out_of_range_are_refused():
         parse_create({"Image": "x", "HostConfig": {"Memory": 2**70}})
     with pytest.raises(InvalidArgument, match="expected `int`"):
         parse_create({"Image": "x", "HostConfig": {"Memory": "1"}})
+
+
+def test_writable_cgroups_needs_no_value():
+    for option in ("writable-cgroups", "writable-cgroups=true"):
+        assert parse_security_options([option]).writable_cgroups
+    assert not parse_security_options(["writable-cgroups=false"]).writable_cgroups

@@ -10,7 +10,7 @@ from onggi.api.query import Query
 from onggi.api.requests import create_warnings, shape_create, shape_update
 from onggi.api.router import Answer, Route
 from onggi.api.routes.answers import NO_CONTENT, answer
-from onggi.api.shapes import shape_container
+from onggi.api.shapes import shape_container, shape_listed
 from onggi.errors import InvalidArgument, NotFound
 
 
@@ -34,7 +34,7 @@ async def list_(engine: Engine, request: Request) -> Answer:
         size=query.flag("size"),
         filters=query.filters(),
     )
-    return answer(containers)
+    return answer([shape_listed(entry, request.api_version) for entry in containers])
 
 
 async def inspect(engine: Engine, request: Request) -> Answer:

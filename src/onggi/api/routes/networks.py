@@ -65,6 +65,7 @@ async def prune(engine: Engine, request: Request) -> Answer:
 
 ROUTES = [
     Route("GET", "/networks", list_),
+    Route("GET", "/networks/", list_),  # dockerd has no other path with a slash at its end
     Route("POST", "/networks/create", create),
     Route("POST", "/networks/prune", prune),
     Route("GET", "/networks/{id}", inspect),
