@@ -94,17 +94,113 @@ def test_add_of_git(builds, repository):
     assert "expected checksum to match" in wrong.errors
 
 
-def test_cve_2022_39253_submodules_and_local_repositories_are_refused(builds, engine, repository, tmp_path):
+def add_module(work, path, url, commit, name="m"):
+    """Commit a submodule as no git of our time would: by any name, path and address."""
+    (work / ".gitmodules").write_text(f'[submodule "{name}"]\n\tpath = "{path}"\n\turl = {url}\n')
+    git(work, "add", ".gitmodules")
+    git(work, "update-index", "--add", "--cacheinfo", f"160000,{commit},{path}")
+    git(work, "commit", "-qm", "module")
+
+
+def library(base, name, **files):
+    """One more repository that is served, and its commit, which is not the newest."""
+    work = base / f"{name}.git"
+    work.mkdir()
+    git(work, "init", "-q", "-b", "main")
+    for file, content in files.items():
+        (work / file).write_text(content)
+    git(work, "add", ".")
+    git(work, "commit", "-qm", "first")
+    first = git(work, "rev-parse", "HEAD")
+    git(work, "commit", "-qm", "later", "--allow-empty")
+    return work, first
+
+
+def test_submodules_come_along(builds, engine, repository):
     work, address = repository
-    secret = tmp_path / "secret"
-    secret.mkdir()
-    git(secret, "init", "-q")
-    (secret / "canary").write_text("canary")
-    git(secret, "add", ".")
-    git(secret, "commit", "-qm", "x")
-    git(work, "-c", "protocol.file.allow=always", "submodule", "add", "-q", str(secret), "stolen")
-    git(work, "commit", "-qm", "submodule")
-    assert "has submodules" in Wire(engine, b"", remote=address).rest()
+    _, commit = library(work.parent, "inner", word="inner\n")
+    outer, _ = library(work.parent, "outer", word="outer\n")
+    add_module(outer, "deep/inner", "../inner.git", commit)
+    add_module(work, "sub/outer", "./../outer.git", git(outer, "rev-parse", "HEAD"))
+    told = Wire(engine, b"", remote=address, t="by-git").rest()
+    assert "Successfully tagged by-git:latest" in told
+    words = ("cat", "/all/sub/outer/word", "/all/sub/outer/deep/inner/word")
+    assert builds.run("by-git", *words) == "outer\ninner\n"
+    assert builds.run("by-git", "find", "/all", "-name", ".git") == ""
+    done = [
+        builds.build(f"FROM busybox\nADD {address}#main:sub/outer /all/\n", *more)
+        for more in ((), ("--no-cache",))
+    ]
+    assert builds.run(done[0].tag, "cat", "/all/word", "/all/deep/inner/word") == "outer\ninner\n"
+    assert done[0].id == done[1].id
+    (work / ".gitmodules").write_text(
+        '[submodule "m"]\n\tpath = sub/outer\n\turl = ../outer.git\n\tupdate = none'
+    )
+    git(work, "commit", "-qam", "none")
+    builds.build(f"FROM busybox\nADD {address} /all/\nRUN test -z $(ls /all/sub/outer)")
+
+
+@pytest.mark.parametrize(
+    ("path", "url", "name"),
+    [
+        ("m", "{secret}", "m"),  # CVE-2022-39253
+        ("m", "file://{secret}", "m"),
+        ("m", "-u./payload", "m"),  # CVE-2018-17456
+        ("m", "ext::sh -c touch% {secret}/touched", "m"),
+        ("m", "https://-oProxyCommand=x/a", "m"),
+        ("m", "ssh://h.example/a", "m"),
+        ("m", "../../../../../..{secret}", "m"),
+        ("m", "../inner.git", "../../m"),  # CVE-2018-11235
+        ("m\r", "../inner.git", "m"),  # CVE-2025-48384: what the path is depends on who reads it
+        ("link/m", "../inner.git", "m"),  # CVE-2024-32002
+        ("../m", "../inner.git", "m"),
+        (".git/modules", "../inner.git", "m"),
+    ],
+)
+def test_cve_2022_39253_hostile_submodules_take_and_leave_nothing(
+    engine, repository, tmp_path, path, url, name
+):
+    work, address = repository
+    secret, _ = library(tmp_path, "secret", file="canary")
+    _, commit = library(work.parent, "inner", file="canary")
+    (tmp_path / "outside").mkdir()
+    (work / "link").symlink_to(tmp_path / "outside")
+    (work / "payload").write_text(f"#!/bin/sh\ntouch {secret}/touched\n")
+    (work / "payload").chmod(0o755)
+    (work / "Dockerfile").write_text("FROM busybox\nCOPY . /all/\nRUN grep -r cana[r]y /all || true\n")
+    git(work, "add", ".")
+    git(work, "commit", "-qm", "links")
+    forged(
+        work, path, f'[submodule "{name}"]\n\tpath = {path}\n\turl = {url.format(secret=secret)}\n', commit
+    )
+    told = Wire(engine, b"", remote=address).rest()
+    assert "canary" not in told
+    assert "internal error" not in told
+    assert not (secret / "touched").exists()
+    assert not list((tmp_path / "outside").iterdir())
+
+
+def forged(work, path, text, commit):
+    """Commit a submodule by writing the trees themselves: git would refuse."""
+    (work / ".gitmodules").write_text(text)
+    git(work, "add", ".gitmodules")
+    tree = git(work, "write-tree")
+    entries = {path: f"160000 {path}\0".encode() + bytes.fromhex(commit)}
+    for line in git(work, "ls-tree", tree).splitlines():
+        kind, name = line.split("\t")
+        mode, _, found = kind.split()
+        entry = f"{mode.lstrip('0')} {name}\0".encode() + bytes.fromhex(found)
+        entries[name + "/" * (mode == "040000")] = entry
+    data = b"".join(entries[name] for name in sorted(entries))
+    made = subprocess.run(
+        ["git", "-C", str(work), "hash-object", "-t", "tree", "-w", "--literally", "--stdin"],
+        input=data, env=GIT | NAMES, check=True, capture_output=True,
+    ).stdout.decode().strip()  # fmt: skip
+    git(work, "update-ref", "refs/heads/main", git(work, "commit-tree", "-m", "forged", made))
+
+
+def test_local_repositories_are_refused(builds, engine, tmp_path):
+    secret, _ = library(tmp_path, "secret", canary="canary")
     for source in (f"file://{secret}", str(secret)):
         assert "invalid remote context" in Wire(engine, b"", remote=source).rest()
         done = builds.build(f"FROM busybox\nADD {source} /x/", check=False)

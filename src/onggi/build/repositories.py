@@ -18,12 +18,13 @@ import shlex
 import signal
 import urllib.parse
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from typing import NamedTuple
 
 import msgspec
 
 from onggi.archive import trees
+from onggi.build import submodules
 from onggi.build.agents import USUAL, Agents
 from onggi.build.context import Place
 from onggi.build.options import Ssh
@@ -44,6 +45,8 @@ _SSH = re.compile(
 _COMMIT = re.compile(r"[0-9a-f]{40}(?:[0-9a-f]{24})?")
 _TIMEOUT_S = 600
 _MAX_OUTPUT = 1 << 16
+_MAX_MODULES = 200
+_MAX_DEPTH = 10
 _SETTINGS = (
     "protocol.allow=never", "protocol.http.allow=always", "protocol.https.allow=always",
     "protocol.git.allow=always", "core.hooksPath=/dev/null", "core.fsmonitor=false", "credential.helper=",
@@ -120,26 +123,64 @@ async def with_agent(agents: Agents, place: Place, ssh: Ssh) -> AsyncIterator[Pl
 
 
 async def clone(place: Place, source: str, *, keep_git_dir: bool = False) -> Clone:
-    """The files of a commit in a new directory. Raises InvalidArgument, Unsupported, Unavailable."""
-    wanted, directory = parse(source), f"{place.path}/{uuid.uuid4().hex}"
-    by_ssh = wanted.url.startswith(("git@", "ssh://"))
-    if by_ssh and not place.ssh:
-        raise Unsupported("repositories behind ssh need your agent: onggi build --ssh default; or use https")
-    os.mkdir(directory, 0o755)
-    git = _Git(directory, _settings_file(place, wanted), place.ssh if by_ssh else "")
-    await git.run("init", "--quiet")
-    said = await git.run("fetch", "--quiet", "--no-tags", "--depth=1", "--", wanted.url, wanted.ref)
-    commit = _fetched(directory)
-    if not commit:
-        raise Unavailable(f"failed to fetch {wanted.url} {wanted.ref}: {said or 'git said nothing'}")
-    said = await git.run("checkout", "--quiet", "--detach", commit)
-    if not _checked_out(directory, commit):
-        raise Unavailable(f"failed to check out {commit} of {wanted.url}: {said}")
-    if os.path.lexists(f"{directory}/.gitmodules"):
-        raise Unsupported(f"{wanted.url} has submodules, which are not supported")
-    if not keep_git_dir:
-        await asyncio.to_thread(trees.remove, f"{directory}/.git")
-    return Clone(directory, wanted.subdirectory, commit)
+    """The files of a commit in a new directory, with those of its submodules. Raises InvalidArgument,
+    Unsupported, Unavailable.
+    """
+    wanted = parse(source)
+    return await _Cloning(place, wanted).clone(wanted, keep_git_dir=keep_git_dir)
+
+
+class _Cloning:
+    """One repository and its submodules."""
+
+    def __init__(self, place: Place, root: Repository) -> None:
+        self._place, self._root, self._count = place, root, 0
+
+    async def clone(self, wanted: Repository, depth: int = 0, *, keep_git_dir: bool = False) -> Clone:
+        """The files of a commit in a new directory."""
+        place, directory = self._place, f"{self._place.path}/{uuid.uuid4().hex}"
+        by_ssh = wanted.url.startswith(("git@", "ssh://"))
+        if by_ssh and not place.ssh:
+            raise Unsupported(
+                "repositories behind ssh need your agent: onggi build --ssh default; or use https"
+            )
+        os.mkdir(directory, 0o755)
+        settings = _settings_file(place, (self._root, wanted))
+        git = _Git(directory, settings, place.ssh if by_ssh else "")
+        await git.run("init", "--quiet")
+        said = await git.run("fetch", "--quiet", "--no-tags", "--depth=1", "--", wanted.url, wanted.ref)
+        commit = _fetched(directory)
+        if not commit:
+            raise Unavailable(f"failed to fetch {wanted.url} {wanted.ref}: {said or 'git said nothing'}")
+        said = await git.run("checkout", "--quiet", "--detach", commit)
+        if not _checked_out(directory, commit):
+            raise Unavailable(f"failed to check out {commit} of {wanted.url}: {said}")
+        if os.path.lexists(f"{directory}/.gitmodules"):
+            await self._submodules(git, Clone(directory, "", commit), wanted.url, depth)
+        if not keep_git_dir:
+            await asyncio.to_thread(trees.remove, f"{directory}/.git")
+        return Clone(directory, wanted.subdirectory, commit)
+
+    async def _submodules(self, git: _Git, clone: Clone, url: str, depth: int) -> None:
+        blob = ("--blob", f"{clone.commit}:.gitmodules")
+        found = submodules.modules(
+            await git.output("config", "-z", *blob, "--get-regexp", r"^submodule\..*\.(path|url|update)$")
+        )
+        for module in found:
+            listed = await git.output("ls-tree", "-z", clone.commit, "--", module.path)
+            commit = submodules.commit(listed)
+            if not commit:
+                continue  # as git does: what .gitmodules tells of is not there
+            self._count += 1
+            if depth >= _MAX_DEPTH or self._count > _MAX_MODULES:
+                raise InvalidArgument(
+                    f"{self._root.url} has more than {_MAX_MODULES} submodules, or {_MAX_DEPTH} below another"
+                )
+            address, user = _address(submodules.absolute(module.url, url))
+            below = await self.clone(Repository(address, user, commit, ""), depth + 1)
+            if below.commit != commit:
+                raise Unavailable(f"failed to fetch {address} {commit}: got {below.commit}")
+            await asyncio.to_thread(submodules.put, below.directory, clone.directory, module.path)
 
 
 class _Git:
@@ -166,7 +207,18 @@ class _Git:
         }
 
     async def run(self, *words: str) -> str:
-        """What one command said; whether it did its work is for the caller to see."""
+        """What one command said last; whether it did its work is for the caller to see."""
+        said = await self._all(*words)
+        return said.decode("utf-8", "replace").strip()[-500:]
+
+    async def output(self, *words: str) -> bytes:
+        """All that a command said. Raises InvalidArgument where that is more than one may say."""
+        said = await self._all("--literal-pathspecs", *words)
+        if len(said) >= _MAX_OUTPUT:
+            raise InvalidArgument("the repository's .gitmodules is too large")
+        return said
+
+    async def _all(self, *words: str) -> bytes:
         settings = [word for setting in self._settings for word in ("-c", setting)]
         argv = [self._program, "-C", self._directory, *settings, *words]
         read_fd, write_fd = os.pipe2(os.O_CLOEXEC)
@@ -194,11 +246,11 @@ def _ssh_command(directory: str) -> str:
     return shlex.join([_SSH_PROGRAM, "-F", "none", *(word for it in options for word in ("-o", it))])
 
 
-async def _output(read_fd: int, pid: int) -> str:
+async def _output(read_fd: int, pid: int) -> bytes:
     """All that a program and what it started say, until they have ended; who leaves ends them."""
     reading = asyncio.ensure_future(asyncio.to_thread(_read, read_fd))
     try:
-        said = await asyncio.wait_for(asyncio.shield(reading), _TIMEOUT_S)
+        return await asyncio.wait_for(asyncio.shield(reading), _TIMEOUT_S)
     except BaseException as error:
         if not reading.done():
             with contextlib.suppress(ProcessLookupError):
@@ -207,7 +259,6 @@ async def _output(read_fd: int, pid: int) -> str:
         if isinstance(error, TimeoutError):
             raise Unavailable(f"git did not end within {_TIMEOUT_S} s") from None
         raise
-    return said.decode("utf-8", "replace").strip()[-500:]
 
 
 def _read(fd: int) -> bytes:
@@ -220,13 +271,17 @@ def _read(fd: int) -> bytes:
     return said
 
 
-def _settings_file(place: Place, wanted: Repository) -> str:
-    """The only configuration that git has: for whom a name and password are."""
+def _settings_file(place: Place, known: Sequence[Repository]) -> str:
+    """The only configuration that git has: for whom names and passwords are, the last where they differ."""
     text = "[core]\n\tsymlinks = true\n"
-    if wanted.user:
-        pair = base64.b64encode(urllib.parse.unquote(wanted.user).encode()).decode()
-        origin = urllib.parse.urlsplit(wanted.url)
-        text += f'[http "{origin.scheme}://{origin.netloc}/"]\n\textraHeader = Authorization: Basic {pair}\n'
+    users = {
+        f"{parts.scheme}://{parts.netloc}/": it.user
+        for it in known
+        if it.user and (parts := urllib.parse.urlsplit(it.url))
+    }
+    for origin, user in users.items():
+        pair = base64.b64encode(urllib.parse.unquote(user).encode()).decode()
+        text += f'[http "{origin}"]\n\textraHeader = Authorization: Basic {pair}\n'
     path = f"{place.secrets}/{uuid.uuid4().hex}"
     _write(path, text)
     return path
