@@ -17,9 +17,9 @@ from onggi.runtime.plan import Overlay, Root
 
 GOLDEN = Path(__file__).resolve().parents[1] / "data" / "plans"
 FEATURES = Features((6, 12), "x86_64", True, True, True, True, True, (1 << 41) - 1)
-DIRECTORY = Root("/bundle/rootfs", "/bundle/rootfs", (), False, 0, True, False)
+DIRECTORY = Root("/bundle/rootfs", "/bundle/rootfs", ())
 LAYERS = Overlay("/", ("/layers/2", "/layers/1"), "/run/upper", "/run/work", (), False)
-OVERLAY = Root("/run/root", "", (LAYERS,), False, 0, True, False)
+OVERLAY = Root("/run/root", "", (LAYERS,))
 V1 = (("cpu,cpuacct", "/sys/fs/cgroup/cpu,cpuacct/x"), ("pids", "/sys/fs/cgroup/pids/x"))
 V2 = (("", "/sys/fs/cgroup/x"),)
 STRICT = ["nosuid", "noexec", "nodev"]

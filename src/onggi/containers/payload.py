@@ -8,7 +8,6 @@ id is 256 random bits drawn after the client has spoken: nothing in its request 
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -17,7 +16,6 @@ import msgspec
 from onggi.containers.attaching import attach_arguments
 from onggi.containers.runtime import StartRequest
 from onggi.kernel.cgroup_mounts import Hierarchies
-from onggi.kernel.cgroups import Group
 from onggi.kernel.features import Features
 from onggi.launch.request import raw_request
 from onggi.runtime import compile as compiler
@@ -83,11 +81,10 @@ class Payloads:
     def plan(self, request: StartRequest) -> plans.Plan:
         """The plan of a start request."""
         config = request.config()
-        group = Group(self._hierarchies, config["linux"]["cgroupsPath"])
         environment = compiler.Environment(
             features=self._features,
             root=self._root(request.rootfs),
-            cgroup_dirs=tuple(_cgroup_dirs(group)),
+            cgroup_dirs=self._hierarchies.places(config["linux"]["cgroupsPath"]),
             seccomp=request.seccomp,
         )
         if request.tty and request.size:
@@ -96,11 +93,9 @@ class Payloads:
 
     def root_without_upper(self, rootfs: Rootfs) -> plans.Root:
         """A read-only root, for whoever mounts it beside containers."""
-        directory = rootfs.path if rootfs.kind == "directory" else ""
-        overlays = tuple(overlay._replace(upper="", work="") for overlay in _overlays(rootfs))
-        return plans.Root(
-            self.mount_point, directory, overlays, True, 0, self._features.overlay_append, False
-        )
+        root = self._root(rootfs)
+        overlays = tuple(overlay._replace(upper="", work="") for overlay in root.overlays)
+        return root._replace(overlays=overlays, readonly=True)
 
     def _compile(self, request: StartRequest) -> _Compiled:
         plan = self.plan(request)
@@ -117,8 +112,7 @@ class Payloads:
 
     def _root(self, rootfs: Rootfs) -> plans.Root:
         directory = rootfs.path if rootfs.kind == "directory" else ""
-        append = self._features.overlay_append
-        return plans.Root(self.mount_point, directory, _overlays(rootfs), False, 0, append, False)
+        return plans.Root(self.mount_point, directory, _overlays(rootfs), self._features.overlay_append)
 
 
 def encode(value: Json) -> bytes:
@@ -159,11 +153,3 @@ def _of_this_run(request: StartRequest) -> Json:
         "auto_go": request.wire is None,
         "attach": [attach_arguments(attach) for attach in request.attach],
     }
-
-
-def _cgroup_dirs(group: Group) -> list[tuple[str, str]]:
-    """(name below /sys/fs/cgroup, directory) of a group's hierarchies; one pair without a name on pure v2."""
-    mounts = group.hierarchies.mounts
-    if group.hierarchies.pure_v2:
-        return [("", mounts[0].path + group.path)]
-    return [(os.path.basename(mount.path), mount.path + group.path) for mount in mounts]

@@ -375,7 +375,7 @@ class Supervisor:
 
 _RUN_FILES = ("cgroup", "exit.json", "monitor.sock", records.NAME)
 _ABANDON_S = 30.0
-_NO_ROOT = plans.Root("", "", (), False, 0, False, False)
+_NO_ROOT = plans.Root("", "", ())
 
 
 def _read_record(run_dir: str) -> ExitRecord | None:

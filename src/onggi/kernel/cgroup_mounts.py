@@ -60,6 +60,12 @@ class Hierarchies(NamedTuple):
         """Whether there is nothing but v2 (docker's ``CgroupVersion``)."""
         return bool(self.mounts) and all(mount.version == 2 for mount in self.mounts)
 
+    def places(self, group: str) -> tuple[tuple[str, str], ...]:
+        """(name below /sys/fs/cgroup, a group's directory) of each; one pair without a name on pure v2."""
+        if self.pure_v2:
+            return (("", self.mounts[0].path + group),)
+        return tuple((os.path.basename(mount.path), mount.path + group) for mount in self.mounts)
+
 
 def probe(mountinfo: str, self_cgroup: str, v2_controllers: str = "") -> Hierarchies:
     """Hierarchies from the texts of ``/proc/self/{mountinfo,cgroup}`` and v2's ``cgroup.controllers``."""

@@ -80,13 +80,7 @@ def filesystem(
 
 
 def overlay(
-    lowers: Sequence[str],
-    upper: str = "",
-    work: str = "",
-    *,
-    append: bool = True,
-    userxattr: bool = False,
-    volatile: bool = False,
+    lowers: Sequence[str], upper: str = "", work: str = "", *, append: bool = True, volatile: bool = False
 ) -> int:
     """Make a detached overlay mount; ``lowers`` are top first, at most 127; without ``upper`` it is read-
     only.
@@ -101,8 +95,7 @@ def overlay(
         short = [_short(path, opened, force=not append) for path in lowers]
         layers = [("lowerdir+", path) for path in short] if append else [("lowerdir", ":".join(short))]
         writable = [("upperdir", _short(upper, opened)), ("workdir", _short(work, opened))] if upper else []
-        extra = [("userxattr", "")] if userxattr else []
-        extra += [("volatile", "")] if volatile and upper else []
+        extra = [("volatile", "")] if volatile and upper else []
         # `lowerdir` comes first: whatever a kernel may cut off, it cannot invent a layer.
         return filesystem("overlay", "overlay", [*layers, *writable, *_OVERLAY_OPTIONS, *extra])
     finally:

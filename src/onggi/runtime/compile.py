@@ -67,9 +67,10 @@ def compile_plan(config: Json, environment: Environment) -> Plan:
     """The plan of a bundle; raises InvalidArgument (with the field's path) or Unsupported."""
     linux = config.get("linux") or {}
     unshare, joins = _namespaces(linux.get("namespaces") or ())
-    process = compile_process(
-        _require(config, "process"), environment.features.capabilities, seccomp_of(linux, environment)
-    )
+    if not config.get("process"):
+        raise InvalidArgument("config.json: process is missing")
+    seccomp = seccomp_of(linux, environment)
+    process = compile_process(config["process"], environment.features.capabilities, seccomp)
     process = scheduling.with_linux(process, linux)
     mounts = _Mounts(environment, private_cgroup=bool(unshare & k.CLONE_NEWCGROUP))
     for mount in config.get("mounts") or ():
@@ -118,9 +119,8 @@ def seccomp_of(linux: Json, environment: Environment) -> tuple[str, int]:
     program = environment.seccomp
     profile = linux.get("seccomp")
     if program is None and profile:
-        from onggi.kernel import (
-            seccomp,
-        )  # libseccomp is needed only where a bundle brings a profile of its own
+        # libseccomp is needed only where a bundle brings a profile of its own.
+        from onggi.kernel import seccomp
 
         program = seccomp.compile_oci(profile)
     text = binascii.b2a_base64(program, newline=False).decode() if program else ""
@@ -133,11 +133,10 @@ def _seccomp_flags(names: Sequence[str]) -> int:
         "SECCOMP_FILTER_FLAG_LOG": 2,
         "SECCOMP_FILTER_FLAG_SPEC_ALLOW": 4,
     }
-    unknown = [name for name in names if name not in known]
-    if unknown:
-        raise Unsupported(f"linux.seccomp.flags: {unknown[0]} is not supported")
     flags = 0
     for name in names:
+        if name not in known:
+            raise Unsupported(f"linux.seccomp.flags: {name} is not supported")
         flags |= known[name]
     return flags
 
@@ -299,13 +298,6 @@ def _time_offsets(raw: Json) -> tuple[tuple[str, int, int], ...]:
         if clock not in ("monotonic", "boottime"):
             raise InvalidArgument(f"linux.timeOffsets: unknown clock {clock!r}")
     return tuple((clock, int(o.get("secs", 0)), int(o.get("nanosecs", 0))) for clock, o in raw.items())
-
-
-def _require(config: Json, key: str) -> Json:
-    value = config.get(key)
-    if not value:
-        raise InvalidArgument(f"config.json: {key} is missing")
-    return value
 
 
 def _clean(path: str) -> str:

@@ -9,7 +9,7 @@ constants.
 from __future__ import annotations
 
 import json
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, get_args
 
 from onggi.kernel.capabilities import CapSets
 
@@ -46,10 +46,9 @@ class Root(NamedTuple):
     target: str
     directory: str
     overlays: tuple[Overlay, ...]
-    readonly: bool
-    propagation: int
-    overlay_append: bool
-    userxattr: bool
+    overlay_append: bool = True
+    readonly: bool = False
+    propagation: int = 0
 
 
 class Source(NamedTuple):
@@ -273,25 +272,7 @@ class Plan(NamedTuple):
     preserve_fds: int = 0  # descriptors from 3 on that the program inherits
 
 
-_OPS: dict[str, type[Any]] = {
-    kind.__name__: kind
-    for kind in (
-        Filesystem,
-        Bind,
-        Part,
-        Symlink,
-        Device,
-        Console,
-        HidePath,
-        ReadOnlyPath,
-        RemountReadOnly,
-        Sysctl,
-        Hostname,
-        Domainname,
-        LoopbackUp,
-        WorkingDirectory,
-    )
-}
+_OPS: dict[str, type[Any]] = {kind.__name__: kind for kind in get_args(Op)}
 
 
 def dump(plan: Plan) -> Json:

@@ -61,14 +61,12 @@ def _id(value: Json) -> int:
     return value
 
 
-def _optional_int(value: Json) -> int | None:
-    return None if value is None else int(value)
-
-
 def _oom_score(value: Json) -> int | None:
-    if value is not None and not -1000 <= int(value) <= 1000:
+    if value is None:
+        return None
+    if not -1000 <= int(value) <= 1000:
         raise InvalidArgument(f"process.oomScoreAdj: {value} is not between -1000 and 1000")
-    return _optional_int(value)
+    return int(value)
 
 
 def _capabilities(raw: Json, available: int) -> CapSets:

@@ -52,7 +52,7 @@ def sample() -> bytes:
     )
     process = compile_process({"args": ["true"], "cwd": "/", "env": ["PATH=/bin"]}, 0, ("A" * 16384, 0))
     overlay = plans.Overlay("/", ("/lower",), "/upper", "/work", (), False)
-    root = plans.Root("/", "", (overlay,), False, 0, True, False)
+    root = plans.Root("/", "", (overlay,))
     sources = (plans.Source("/etc/hosts", True),)
     plan = Plan(0, (), (), root, sources, ops, process, "/sample", {}, False)
     return json.dumps(plans.dump(plan)).encode()

@@ -107,8 +107,7 @@ def _mount_overlay(root: Root, overlay: Overlay, target: str) -> int:
     descriptor: ``target`` may be one itself, and such a name never leads into what is mounted on it.
     """
     *above, last = overlay.lowers
-    append, userxattr = root.overlay_append, root.userxattr
-    base = [last]
+    append, base = root.overlay_append, [last]
     with contextlib.ExitStack() as opened:
         if overlay.masks:
             layer = masks.build_layer(overlay.masks, last)
@@ -118,7 +117,7 @@ def _mount_overlay(root: Root, overlay: Overlay, target: str) -> int:
         if overlay.nested:
             # The kernel refuses a layer that lies below another one's root; behind an overlay of its own it
             # does not see it.
-            view = mounts.overlay(base, append=append, userxattr=userxattr)
+            view = mounts.overlay(base, append=append)
             opened.callback(os.close, view)
             _attach_at(view, target)
             base = [f"/proc/self/fd/{view}"]
@@ -126,14 +125,8 @@ def _mount_overlay(root: Root, overlay: Overlay, target: str) -> int:
         if not overlay.upper and len(lowers) == 1:
             fd = _one_layer(lowers[0])
         else:
-            fd = mounts.overlay(
-                lowers,
-                overlay.upper,
-                overlay.work,
-                append=append,
-                userxattr=userxattr,
-                volatile=overlay.volatile,
-            )
+            upper, work, volatile = overlay.upper, overlay.work, overlay.volatile
+            fd = mounts.overlay(lowers, upper, work, append=append, volatile=volatile)
         _attach_at(fd, target)
     return fd
 

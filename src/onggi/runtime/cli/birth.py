@@ -14,7 +14,7 @@ import signal
 from typing import NamedTuple
 
 from onggi.errors import Conflict, InvalidArgument, KernelError, OnggiError
-from onggi.kernel import door, process, syscalls
+from onggi.kernel import door, process
 from onggi.kernel.cgroups import Group
 from onggi.kernel.sockets import receive_message, send_message
 from onggi.runtime import channel
@@ -24,7 +24,6 @@ from onggi.runtime.init import Stages, fork_first, oom_score
 from onggi.runtime.plan import Plan
 
 _MOUNTED, _CREATED = b"M", b"C"
-_LAST = 2**32 - 1
 
 
 class Order(NamedTuple):
@@ -157,7 +156,8 @@ class _Birth:
     def _hold(self) -> None:
         send_message(self._inner, _CREATED)
         self._inner.close()
-        _close_all_but([*range(3 + self.order.plan.preserve_fds), *self._fifos])
+        # A created container may wait for days beside others.
+        process.close_all_but([*range(3, 3 + self.order.plan.preserve_fds), *self._fifos])
         if os.read(self._fifos[0], 1) != b"1":
             raise InvalidArgument("the exec fifo was closed")
 
@@ -166,16 +166,6 @@ class _Birth:
             channel.send_failure(self._inner, failure)
         else:
             os.write(self._fifos[1], json.dumps(failure)[:4000].encode())
-
-
-def _close_all_but(kept: list[int]) -> None:
-    """Close every descriptor that is not ``kept``: a created container may wait for days beside others."""
-    first = 0
-    for fd in sorted(set(kept)):
-        if fd > first:
-            syscalls.close_range(first, fd - 1)
-        first = fd + 1
-    syscalls.close_range(first, _LAST)
 
 
 def release(directory: Directory) -> channel.Failure | None:

@@ -87,25 +87,16 @@ def compile_bundle(config: Json, directory: str, group: Group | None) -> Plan:
     """The plan of a bundle on this machine; pure apart from asking what the machine has."""
     found = features.probe()
     path = rootfs(config, directory)
-    root = Root(path, path, (), False, 0, found.overlay_append, False)
-    environment = compiler.Environment(found, root, _cgroup_dirs(group))
+    root = Root(path, path, (), found.overlay_append)
+    mounted = group.hierarchies if group else cgroup_mounts.detect()
+    environment = compiler.Environment(found, root, mounted.places(group.path if group else ""))
     plan = compiler.compile_plan(config, environment)
     return plan._replace(cgroup=group.path if group else "", resources=resources(config))
 
 
-def _cgroup_dirs(group: Group | None) -> tuple[tuple[str, str], ...]:
-    """(name below /sys/fs/cgroup, directory) of each hierarchy, as ``compile.Environment`` wants it."""
-    if group is None:
-        group = Group(cgroup_mounts.detect(), "")
-    mounts = group.hierarchies.mounts
-    if group.hierarchies.pure_v2:
-        return (("", mounts[0].path + group.path),)
-    return tuple((os.path.basename(mount.path), mount.path + group.path) for mount in mounts)
-
-
 def seccomp_of(config: Json) -> tuple[str, int]:
     """The filter of a container, for the processes of exec: the same one as its first process has."""
-    environment = compiler.Environment(features.probe(), Root("", "", (), False, 0, True, False))
+    environment = compiler.Environment(features.probe(), Root("", "", ()))
     return compiler.seccomp_of(config.get("linux") or {}, environment)
 
 

@@ -180,9 +180,8 @@ def _signal(state: State, number: int) -> None:
 def _signal_all(context: Context, state: State, number: int) -> None:
     group = context.group(state)
     if group is None:
-        if not runs(state):
-            return
-        _signal(state, number)
+        if runs(state):
+            _signal(state, number)
         return
     for pid in group.pids():
         with contextlib.suppress(ProcessLookupError):

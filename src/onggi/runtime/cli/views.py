@@ -17,7 +17,7 @@ from onggi.runtime import mountopts
 from onggi.runtime.cli import bundle, hooks, template
 from onggi.runtime.cli.context import Context
 from onggi.runtime.cli.options import Values
-from onggi.runtime.cli.state import Directory, State, all_ids, public, status
+from onggi.runtime.cli.state import Directory, all_ids, public, status
 from onggi.runtime.plan import describe
 
 Json = Any
@@ -36,12 +36,14 @@ def _form(options: Values) -> str:
 
 def state(context: Context, _: Values, arguments: list[str]) -> int:
     """Print the state of a container (runtime.md#state)."""
-    directory = context.directory(arguments)
-    record = directory.load()
-    word = status(directory, record, context.hierarchies())
-    extra = {"rootfs": record.rootfs, "created": record.created, "owner": _owner(record.owner)}
-    _print_json({**public(record, word), **extra})
+    _print_json(_shown(context, context.directory(arguments)))
     return 0
+
+
+def _shown(context: Context, directory: Directory) -> Json:
+    record = directory.load()
+    shown = public(record, status(directory, record, context.hierarchies()))
+    return {**shown, "rootfs": record.rootfs, "created": record.created, "owner": _owner(record.owner)}
 
 
 def _owner(uid: int) -> str:
@@ -67,13 +69,10 @@ def list_(context: Context, options: Values, _: list[str]) -> int:
 
 
 def _row(context: Context, name: str) -> Json:
-    directory = Directory(context.root, name)
     try:
-        record = directory.load()
+        return _shown(context, Directory(context.root, name))
     except NotFound:  # deleted meanwhile
         return None
-    shown = public(record, status(directory, record, context.hierarchies()))
-    return {**shown, "rootfs": record.rootfs, "created": record.created, "owner": _owner(record.owner)}
 
 
 def _print_table(rows: Sequence[Sequence[str]]) -> None:
@@ -89,16 +88,13 @@ def ps(context: Context, options: Values, arguments: list[str]) -> int:
     record = directory.load()
     if status(directory, record, context.hierarchies()) == "stopped":
         raise Conflict("container not running")
-    pids = _pids(context.group(record), record)
+    group = context.group(record)
+    pids = group.pids() if group else [record.pid]
     if _form(options) == "json":
         _print_json(pids)
     else:
         _print_table([["PID", "COMMAND"], *([str(pid), _command(pid)] for pid in pids)])
     return 0
-
-
-def _pids(group: Group | None, record: State) -> list[int]:
-    return group.pids() if group else [record.pid]
 
 
 def _command(pid: int) -> str:
