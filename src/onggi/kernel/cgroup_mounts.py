@@ -105,8 +105,7 @@ def detect() -> Hierarchies:
 def available(hierarchies: Hierarchies) -> dict[str, bool]:
     """Which limits this machine has, by the names of docker's ``info``."""
     return cgroup_resources.available(
-        hierarchies.versions,
-        lambda controller, name: _offers(hierarchies.of(controller), name),
+        hierarchies.versions, lambda controller, name: _offers(hierarchies.of(controller), name)
     )
 
 

@@ -4,8 +4,9 @@ to a name.
 
 from __future__ import annotations
 
+import contextlib
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 from onggi.errors import InvalidArgument, KernelError
@@ -113,12 +114,26 @@ def _short(path: str, opened: list[int], force: bool = False) -> str:
     return f"/proc/self/fd/{opened[-1]}"
 
 
-def clone_tree(
-    path: str, dir_fd: int = syscalls.AT_FDCWD, *, recursive: bool = True, follow: bool = True
-) -> int:
+@contextlib.contextmanager
+def inside(namespace_fd: int) -> Iterator[None]:
+    """Be in another mount namespace, where paths begin at its root, and come back to ours and its root."""
+    own_fd, root_fd = (os.open(path, os.O_RDONLY | os.O_CLOEXEC) for path in ("/proc/self/ns/mnt", "/"))
+    try:
+        syscalls.setns(namespace_fd, syscalls.CLONE_NEWNS)
+        try:
+            yield
+        finally:
+            syscalls.setns(own_fd, syscalls.CLONE_NEWNS)
+            os.fchdir(root_fd)
+            os.chroot(".")
+    finally:
+        os.close(own_fd)
+        os.close(root_fd)
+
+
+def clone_tree(path: str, dir_fd: int = syscalls.AT_FDCWD, *, recursive: bool = True) -> int:
     """A detached copy of the mount tree at ``path`` (``""`` with ``dir_fd``: that descriptor itself)."""
     flags = syscalls.OPEN_TREE_CLONE | (syscalls.AT_RECURSIVE if recursive else 0)
-    flags |= 0 if follow else syscalls.AT_SYMLINK_NOFOLLOW
     return syscalls.open_tree(path, flags | (0 if path else syscalls.AT_EMPTY_PATH), dir_fd)
 
 

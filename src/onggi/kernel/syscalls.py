@@ -25,34 +25,13 @@ _syscall = libc.syscall
 _syscall.restype = c_long
 
 # Numbers that differ between architectures; from 424 on they are the same everywhere.
-_NUMBERS = {
-    "x86_64": {
-        "pivot_root": 155,
-        "set_mempolicy": 238,
-        "keyctl": 250,
-        "ioprio_set": 251,
-        "sched_setattr": 314,
-        "seccomp": 317,
-        "bpf": 321,
-    },
-    "aarch64": {
-        "pivot_root": 41,
-        "set_mempolicy": 237,
-        "keyctl": 219,
-        "ioprio_set": 30,
-        "sched_setattr": 274,
-        "seccomp": 277,
-        "bpf": 280,
-    },
-}
-_ARCH = _NUMBERS.get(platform.machine(), {})
+_CALLS = ("pivot_root", "set_mempolicy", "keyctl", "ioprio_set", "sched_setattr", "seccomp", "bpf")
+_NUMBERS = {"x86_64": (155, 238, 250, 251, 314, 317, 321), "aarch64": (41, 237, 219, 30, 274, 277, 280)}
+_ARCH = dict(zip(_CALLS, _NUMBERS.get(platform.machine(), ()), strict=False))
 _OPEN_TREE, _MOVE_MOUNT, _FSOPEN, _FSCONFIG, _FSMOUNT = 428, 429, 430, 431, 432
 _CLONE3, _CLOSE_RANGE, _OPENAT2, _MOUNT_SETATTR = 435, 436, 437, 442
 
-AT_FDCWD = -100
-AT_EMPTY_PATH = 0x1000
-AT_RECURSIVE = 0x8000
-AT_SYMLINK_NOFOLLOW = 0x100
+AT_FDCWD, AT_EMPTY_PATH, AT_RECURSIVE = -100, 0x1000, 0x8000
 
 CLONE_INTO_CGROUP = 0x200000000
 CLONE_NEWTIME = 0x80
@@ -87,7 +66,6 @@ PR_CAPBSET_READ, PR_CAPBSET_DROP = 23, 24
 PR_SET_CHILD_SUBREAPER, PR_SET_NO_NEW_PRIVS, PR_CAP_AMBIENT = 36, 38, 47
 PR_CAP_AMBIENT_RAISE, PR_CAP_AMBIENT_CLEAR_ALL = 2, 4
 SECCOMP_SET_MODE_FILTER = 1
-IN_CLOEXEC, IN_NONBLOCK = os.O_CLOEXEC, os.O_NONBLOCK
 _CAPABILITY_VERSION_3 = 0x20080522
 _KEYCTL_JOIN_SESSION_KEYRING = 1
 _M_ARENA_MAX = -8
@@ -98,12 +76,7 @@ class _OpenHow(ctypes.Structure):
 
 
 class _MountAttr(ctypes.Structure):
-    _fields_ = (
-        ("attr_set", c_uint64),
-        ("attr_clr", c_uint64),
-        ("propagation", c_uint64),
-        ("userns_fd", c_uint64),
-    )
+    _fields_ = tuple((name, c_uint64) for name in ("attr_set", "attr_clr", "propagation", "userns_fd"))
 
 
 class _CapHeader(ctypes.Structure):
@@ -143,6 +116,8 @@ _sethostname = _declare("sethostname", c_char_p, ctypes.c_size_t)
 _setdomainname = _declare("setdomainname", c_char_p, ctypes.c_size_t)
 _personality = _declare("personality", c_ulong)
 _inotify_init1 = _declare("inotify_init1", c_int)
+_syncfs = _declare("syncfs", c_int)
+_fstatfs = _declare("fstatfs", c_int, c_void_p)
 _inotify_add_watch = _declare("inotify_add_watch", c_int, c_char_p, ctypes.c_uint32)
 
 
@@ -166,11 +141,8 @@ def _numbered(call: str) -> int:
 _python = ctypes.PyDLL(None, use_errno=True)
 _fork_syscall = _python.syscall
 _fork_syscall.restype = c_long
-_before_fork, _after_fork_parent, _after_fork_child = (
-    _python.PyOS_BeforeFork,
-    _python.PyOS_AfterFork_Parent,
-    _python.PyOS_AfterFork_Child,
-)
+_before_fork = _python.PyOS_BeforeFork
+_after_fork_parent, _after_fork_child = _python.PyOS_AfterFork_Parent, _python.PyOS_AfterFork_Child
 for _hook in (_before_fork, _after_fork_parent, _after_fork_child):
     _hook.argtypes, _hook.restype = (), None
 
@@ -239,11 +211,10 @@ def open_tree(path: str, flags: int, dir_fd: int = AT_FDCWD) -> int:
     return _raw("open_tree", _OPEN_TREE, c_int(dir_fd), encoded, all_flags, path=path)
 
 
-def move_mount(from_fd: int, to_fd: int, to_path: str = "") -> None:
-    """Attach the detached mount ``from_fd`` at ``to_path`` below ``to_fd``, move_mount(2)."""
-    flags = MOVE_MOUNT_F_EMPTY_PATH | (0 if to_path else MOVE_MOUNT_T_EMPTY_PATH)
-    target = os.fsencode(to_path)
-    _raw("move_mount", _MOVE_MOUNT, c_int(from_fd), b"", c_int(to_fd), target, c_uint(flags), path=to_path)
+def move_mount(from_fd: int, to_fd: int) -> None:
+    """Attach the detached mount ``from_fd`` at ``to_fd``, move_mount(2)."""
+    flags = c_uint(MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH)
+    _raw("move_mount", _MOVE_MOUNT, c_int(from_fd), b"", c_int(to_fd), b"", flags)
 
 
 def fsopen(fstype: str) -> int:
@@ -295,9 +266,9 @@ def close_range(first: int, last: int = 0xFFFFFFFF, flags: int = 0) -> None:
     _raw("close_range", _CLOSE_RANGE, c_uint(first), c_uint(last), c_uint(flags))
 
 
-def prctl(option: int, arg2: int = 0, arg3: int = 0, arg4: int = 0) -> int:
+def prctl(option: int, arg2: int = 0, arg3: int = 0) -> int:
     """prctl(2)."""
-    return _check(_prctl(option, arg2, arg3, arg4, 0), "prctl", str(option))
+    return _check(_prctl(option, arg2, arg3, 0, 0), "prctl", str(option))
 
 
 def set_name(name: str) -> None:
@@ -380,15 +351,9 @@ def join_session_keyring() -> None:
 
 class _SchedAttr(ctypes.Structure):
     _fields_ = (
-        ("size", c_uint),
-        ("policy", c_uint),
-        ("flags", c_uint64),
-        ("nice", c_int),
-        ("priority", c_uint),
-        ("runtime", c_uint64),
-        ("deadline", c_uint64),
-        ("period", c_uint64),
-    )
+        ("size", c_uint), ("policy", c_uint), ("flags", c_uint64), ("nice", c_int), ("priority", c_uint),
+        ("runtime", c_uint64), ("deadline", c_uint64), ("period", c_uint64),
+    )  # fmt: skip
 
 
 def set_scheduler(policy: int, flags: int, nice: int, priority: int, *deadline: int) -> None:
@@ -412,9 +377,9 @@ def set_memory_policy(mode: int, nodes: int) -> None:
     _raw("set_mempolicy", _numbered("set_mempolicy"), c_int(mode), mask, bits)
 
 
-def inotify_init(flags: int = IN_CLOEXEC | IN_NONBLOCK) -> int:
-    """inotify_init1(2)."""
-    return _check(_inotify_init1(flags), "inotify_init1")
+def inotify_init() -> int:
+    """inotify_init1(2); close-on-exec, and does not block."""
+    return _check(_inotify_init1(os.O_CLOEXEC | os.O_NONBLOCK), "inotify_init1")
 
 
 def inotify_add_watch(fd: int, path: str, mask: int) -> int:
@@ -422,15 +387,9 @@ def inotify_add_watch(fd: int, path: str, mask: int) -> int:
     return _check(_inotify_add_watch(fd, os.fsencode(path), mask), "inotify_add_watch", path)
 
 
-_syncfs = _declare("syncfs", c_int)
-
-
 def syncfs(fd: int) -> None:
     """Write everything of the file system that holds ``fd`` to disk, syncfs(2)."""
     _check(_syncfs(fd), "syncfs")
-
-
-_fstatfs = _declare("fstatfs", c_int, c_void_p)
 
 
 def fstatfs_type(fd: int) -> int:

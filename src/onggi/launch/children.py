@@ -22,7 +22,7 @@ class Children:
         signal.signal(signal.SIGCHLD, _wake)
         loop.watch(self._read, IN, self._ready)
 
-    def expect(self, pid: int, ended: Ended) -> None:
+    def expect(self, pid: int, ended: Ended = lambda _code, _signal: None) -> None:
         """Call ``ended`` when ``pid`` has ended; at once if it has been reaped already."""
         if pid in self._early:
             ended(*self._early.pop(pid))

@@ -18,7 +18,7 @@ from onggi.launch.stdio import open_ends
 from onggi.launch.streams import Streams, Wish
 from onggi.runtime import channel
 from onggi.runtime.join import Target, fork_joined
-from onggi.runtime.plan import Process, load_process
+from onggi.runtime.plan import load_process
 
 Json = Any
 Answer = Callable[[Json, BaseException | None], None]
@@ -40,7 +40,7 @@ class Exec:
         ends = open_ends(self.streams, tty=self.tty, stdin=bool(arguments.get("stdin")))
         size = tuple(arguments.get("size") or (0, 0))
         child = fork_joined(
-            lambda: _read_process(process_fd),
+            lambda: load_process(json.loads(sealed.read(process_fd))),
             owner.target(),
             ends.stdio,
             (self._outer, inner),
@@ -49,18 +49,12 @@ class Exec:
         inner.close()
         ends.close()
         if owner.target().may_trace:
-            owner.children.expect(
-                child, _nothing
-            )  # the middle: the process itself is reported by the channel
+            owner.children.expect(child)  # the middle: the process itself is reported by the channel
         else:
             self._adopt(child)
         owner.loop.watch(self._outer.fileno(), IN, self._message)
         if arguments.get("timeout"):
             owner.loop.after(float(arguments["timeout"]), self._expire)
-
-    def attach(self, fd: int, wish: Wish, early: bytes) -> None:
-        """Connect the client that asked for the exec."""
-        self.streams.attach(fd, wish, early)
 
     def _expire(self) -> None:
         if self.pidfd >= 0:
@@ -131,23 +125,11 @@ class Exec:
             self.owner.remove(self)
 
 
-def _read_process(fd: int) -> Process:
-    return load_process(json.loads(sealed.read(fd)))
-
-
-def _nothing(_code: int, _signal: int) -> None:
-    """The end of a middle process says nothing."""
-
-
 class Execs:
     """All execs of a container."""
 
     def __init__(
-        self,
-        loop: Loop,
-        children: Children,
-        target: Callable[[], Target],
-        record: Callable[[str, int], None],
+        self, loop: Loop, children: Children, target: Callable[[], Target], record: Callable[[str, int], None]
     ) -> None:
         self.loop, self.children, self.target = loop, children, target
         self._record = record
@@ -170,7 +152,8 @@ class Execs:
         os.close(fds[0])
         self.running[process.id] = process
         if fds[1:]:
-            process.attach(fds[1], wish_of(arguments), bytes.fromhex(arguments.get("early") or ""))
+            early = bytes.fromhex(arguments.get("early") or "")
+            process.streams.attach(fds[1], wish_of(arguments), early)
 
     def wait(self, exec_id: str, answer: Answer) -> None:
         """Answer with the exit code, now or when it ends."""

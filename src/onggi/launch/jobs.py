@@ -40,14 +40,8 @@ def main(name: str, fds: list[int]) -> NoReturn:
         given = result.pop("fds", [])
         message: Json = {"result": result}
     except BaseException as error:
-        message, given = {"error": _failure(error)}, []
+        message, given = {"error": protocol.failure_of(error)}, []
     with contextlib.suppress(OSError):
         payload, sent, _ = protocol.encode(message, given)
         send_message(sock, payload, sent)
     os._exit(0)
-
-
-def _failure(error: BaseException) -> Json:
-    """What ``containers.failures.remote_error`` makes the same exception of."""
-    facts = {name: getattr(error, name, "") for name in ("call", "path", "step")}
-    return {"kind": type(error).__name__, "message": str(error), "errno": getattr(error, "errno", 0), **facts}

@@ -90,7 +90,7 @@ class Monitor:
         self.children = warm.children if warm else Children(self.loop)
         self._seated = bool(warm and warm.seat.group.path == request.cgroup)
         self._seats = seats
-        self.group = Group(seats.hierarchies, request.cgroup)
+        self.group: Group = Group(seats.hierarchies, request.cgroup)
         self.log = open_writer(
             request.log["driver"],
             request.log["directory"],
@@ -100,10 +100,11 @@ class Monitor:
         )
         self.streams = Streams(self.loop, self.log, request.stdin == "once", self._changed)
         self.streams.on_detach = lambda name: self.peers.broadcast({"event": "detached", "name": name})
-        self.execs = Execs(self.loop, self.children, self._target, self._record_exec)
-        self.peers = Peers(self.loop, request.run_dir, self._serve)
+        self.execs: Execs = Execs(self.loop, self.children, self._target, self._record_exec)
+        self.peers = Peers(self.loop, request.run_dir, lambda *asked: verbs.serve(self, *asked))
         self.peers.add(control)
-        self.pid, self.pidfd, self.started_ns = 0, -1, 0
+        self.pid, self.started_ns = 0, 0
+        self.pidfd: int = -1
         self._outer: socket.socket
         self.paused = self.reported = self._prepared = self._gone = False
         self.warnings: list[str] = []
@@ -159,11 +160,7 @@ class Monitor:
         return True
 
     def _open_streams(self) -> Ends:
-        ends = open_ends(
-            self.streams,
-            tty=self.request.terminal,
-            stdin=self.request.stdin != "null",
-        )
+        ends = open_ends(self.streams, tty=self.request.terminal, stdin=self.request.stdin != "null")
         for client in self.request.attach:
             early = bytes.fromhex(client.arguments.get("early") or "")
             self.streams.attach(client.fd, wish_of(client.arguments), early)
@@ -176,8 +173,10 @@ class Monitor:
         if self._warm is None:
             self._seats.of(self.request.id).settle()
         else:
-            left = _nothing if self._seated else self._warm.seat.group_left
-            self.children.expect(self._warm.pid, left)
+            if self._seated:
+                self.children.expect(self._warm.pid)
+            else:
+                self.children.expect(self._warm.pid, self._warm.seat.group_left)
             self._warm.outer.close()
 
     def _limit(self) -> None:
@@ -235,16 +234,14 @@ class Monitor:
         self.loop.forget(self._outer.fileno())
         self._outer.close()
         if not self._prepared and not self._failure:
-            self._failure = channel.Failure(
-                "start", "", 0, "", "the first process was killed before it could start"
-            )
+            words = "the first process was killed before it could start"
+            self._failure = channel.Failure("start", "", 0, "", words)
         if self._failure:
             return
         self.started_ns = time.time_ns()
         self._mark("exec")
-        self.peers.broadcast(
-            {"event": "started", **self.state(), "warnings": self.warnings, "trace": self._trace}
-        )
+        found = {"warnings": self.warnings, "trace": self._trace}
+        self.peers.broadcast({"event": "started", **self.state(), **found})
         self._settle()
         if self._warm:
             self._warm.seat.leave()
@@ -253,9 +250,6 @@ class Monitor:
         self._trace.append((step, time.clock_gettime_ns(time.CLOCK_MONOTONIC)))
 
     # -- serve ---------------------------------------------------------------------------------------------
-
-    def _serve(self, message: Json, fds: list[int], answer: verbs.Answer) -> None:
-        verbs.serve(self, message, fds, answer)
 
     def state(self) -> Json:
         """What this monitor says about its container."""
@@ -366,7 +360,3 @@ class Monitor:
         if self._warm:
             self._warm.seat.leave()
         self.loop.stop()
-
-
-def _nothing(_code: int, _signal: int) -> None:
-    """The end of an unused spare says nothing."""

@@ -57,7 +57,8 @@ class Peers:
         number = message.get("n", 0)
 
         def answer(result: Json, error: BaseException | None) -> None:
-            self._send(sock, {"n": number, **_outcome(result, error)}, _result_fds(result))
+            outcome = {"result": result} if error is None else {"error": protocol.failure_of(error)}
+            self._send(sock, {"n": number, **outcome}, [result["fd"]] if result and "fd" in result else [])
 
         try:
             self._serve(message, fds, answer)
@@ -81,16 +82,3 @@ class Peers:
             self._connected.remove(sock)
             self._loop.forget(sock.fileno())
             sock.close()
-
-
-def _result_fds(result: Json) -> list[int]:
-    return [result["fd"]] if isinstance(result, dict) and "fd" in result else []
-
-
-def _outcome(result: Json, error: BaseException | None) -> Json:
-    if error is None:
-        return {"result": result}
-    from_kernel = {
-        name: getattr(error, name) for name in ("call", "errno", "path", "step") if hasattr(error, name)
-    }
-    return {"error": {"kind": type(error).__name__, "message": str(error), **from_kernel}}

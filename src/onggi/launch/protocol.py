@@ -101,3 +101,10 @@ def receive(sock: socket.socket) -> tuple[Json, list[int]]:
     """Receive one monitor message; (None, []) at EOF."""
     payload, fds = receive_message(sock, MESSAGE, MAX_FDS)
     return decode(payload, fds) if payload else (None, fds)
+
+
+def failure_of(error: BaseException) -> Json:
+    """What ``containers.failures.remote_error`` makes the same exception of."""
+    known = ("call", "errno", "path", "step")
+    facts = {name: getattr(error, name) for name in known if hasattr(error, name)}
+    return {"kind": type(error).__name__, "message": str(error), **facts}

@@ -23,59 +23,46 @@ Answer = Callable[[Json, BaseException | None], None]
 def serve(monitor: Monitor, message: Json, fds: list[int], answer: Answer) -> None:
     """Carry out one request; the answer may come later."""
     verb, arguments = message.get("verb", ""), message.get("args") or {}
-    handler = _VERBS.get(verb)
-    if handler is None:
+    if verb in _AT_ONCE:
+        answer(_AT_ONCE[verb](monitor, arguments, fds) or {}, None)
+    elif verb in _FILES:
+        _open(monitor, *_FILES[verb], answer)
+    elif verb == "exec":
+        _exec(monitor, arguments, fds, answer)
+    elif verb == "exec_wait":
+        monitor.execs.wait(arguments["id"], answer)
+    else:
         for fd in fds:
             os.close(fd)
         raise Unsupported(f"this monitor does not know the verb {verb!r}")
-    handler(monitor, arguments, fds, answer)
 
 
-def _hello(monitor: Monitor, _: Json, __: list[int], answer: Answer) -> None:
-    answer(monitor.state(), None)
-
-
-def _go(monitor: Monitor, _: Json, __: list[int], answer: Answer) -> None:
-    monitor.go()
-    answer({}, None)
-
-
-def _signal(monitor: Monitor, arguments: Json, _: list[int], answer: Answer) -> None:
-    pidfd_send_signal(monitor.pidfd, int(arguments["signal"]))
-    answer({}, None)
-
-
-def _kill(monitor: Monitor, _: Json, __: list[int], answer: Answer) -> None:
+def _kill(monitor: Monitor, _: Json, __: list[int]) -> None:
     monitor.group.kill(wait=False)
     monitor.paused = False
-    answer({}, None)
 
 
-def _pause(monitor: Monitor, _: Json, __: list[int], answer: Answer) -> None:
+def _pause(monitor: Monitor, _: Json, __: list[int]) -> None:
     if monitor.paused:
         raise Conflict(f"Container {monitor.request.id} is already paused")
     monitor.group.freeze()
     monitor.paused = True
-    answer({}, None)
 
 
-def _resume(monitor: Monitor, _: Json, __: list[int], answer: Answer) -> None:
+def _resume(monitor: Monitor, _: Json, __: list[int]) -> None:
     if not monitor.paused:
         raise Conflict(f"Container {monitor.request.id} is not paused")
     monitor.group.thaw()
     monitor.paused = False
-    answer({}, None)
 
 
-def _resize(monitor: Monitor, arguments: Json, _: list[int], answer: Answer) -> None:
+def _resize(monitor: Monitor, arguments: Json, _: list[int]) -> None:
     if monitor.request.terminal and monitor.streams.input.fd >= 0:
         terminal.set_size(monitor.streams.input.fd, int(arguments["rows"]), int(arguments["cols"]))
-    answer({}, None)
 
 
-def _attach(monitor: Monitor, arguments: Json, fds: list[int], answer: Answer) -> None:
+def _attach(monitor: Monitor, arguments: Json, fds: list[int]) -> None:
     monitor.streams.attach(fds[0], wish_of(arguments), bytes.fromhex(arguments.get("early") or ""))
-    answer({}, None)
 
 
 def _exec(monitor: Monitor, arguments: Json, fds: list[int], answer: Answer) -> None:
@@ -86,43 +73,7 @@ def _exec(monitor: Monitor, arguments: Json, fds: list[int], answer: Answer) -> 
     monitor.execs.start(arguments, fds, answer)
 
 
-def _exec_wait(monitor: Monitor, arguments: Json, _: list[int], answer: Answer) -> None:
-    monitor.execs.wait(arguments["id"], answer)
-
-
-def _exec_signal(monitor: Monitor, arguments: Json, _: list[int], answer: Answer) -> None:
-    monitor.execs.signal(arguments["id"], int(arguments["signal"]))
-    answer({}, None)
-
-
-def _exec_resize(monitor: Monitor, arguments: Json, _: list[int], answer: Answer) -> None:
-    monitor.execs.resize(arguments["id"], int(arguments["rows"]), int(arguments["cols"]))
-    answer({}, None)
-
-
-def _stats(monitor: Monitor, _: Json, __: list[int], answer: Answer) -> None:
-    answer(monitor.group.stats(), None)
-
-
-def _pids(monitor: Monitor, _: Json, __: list[int], answer: Answer) -> None:
-    answer({"pids": monitor.group.pids()}, None)
-
-
-def _update(monitor: Monitor, arguments: Json, _: list[int], answer: Answer) -> None:
-    answer({"warnings": monitor.group.apply(arguments["resources"])}, None)
-
-
-def _root(monitor: Monitor, _: Json, __: list[int], answer: Answer) -> None:
-    """A descriptor of the running root, for cp."""
-    _answer_with(monitor, answer, "root", os.O_PATH | os.O_DIRECTORY)
-
-
-def _mounts(monitor: Monitor, _: Json, __: list[int], answer: Answer) -> None:
-    """A descriptor of the mount namespace, for export: the root without what is mounted in it."""
-    _answer_with(monitor, answer, "ns/mnt", os.O_RDONLY)
-
-
-def _answer_with(monitor: Monitor, answer: Answer, name: str, flags: int) -> None:
+def _open(monitor: Monitor, name: str, flags: int, answer: Answer) -> None:
     # A process that is only beginning has the engine's root, and a reaped one's pid may be anybody's.
     if not monitor.lives:
         raise NotFound(f"container {monitor.request.id} is not running")
@@ -133,29 +84,27 @@ def _answer_with(monitor: Monitor, answer: Answer, name: str, flags: int) -> Non
         os.close(fd)
 
 
-def _netns(monitor: Monitor, _: Json, __: list[int], answer: Answer) -> None:
-    """A descriptor of the container's network namespace, for what is connected while it runs."""
-    _answer_with(monitor, answer, "ns/net", os.O_RDONLY)
-
-
-_VERBS: dict[str, Callable[[Monitor, Json, list[int], Answer], None]] = {
-    "hello": _hello,
-    "state": _hello,
-    "go": _go,
-    "signal": _signal,
+_AT_ONCE: dict[str, Callable[[Monitor, Json, list[int]], Json]] = {
+    "hello": lambda monitor, _, __: monitor.state(),
+    "state": lambda monitor, _, __: monitor.state(),
+    "go": lambda monitor, _, __: monitor.go(),
+    "signal": lambda monitor, asked, _: pidfd_send_signal(monitor.pidfd, int(asked["signal"])),
     "kill": _kill,
     "pause": _pause,
     "resume": _resume,
     "resize": _resize,
     "attach": _attach,
-    "exec": _exec,
-    "exec_wait": _exec_wait,
-    "exec_signal": _exec_signal,
-    "exec_resize": _exec_resize,
-    "stats": _stats,
-    "pids": _pids,
-    "update": _update,
-    "root": _root,
-    "netns": _netns,
-    "mounts": _mounts,
+    "exec_signal": lambda monitor, asked, _: monitor.execs.signal(asked["id"], int(asked["signal"])),
+    "exec_resize": lambda monitor, asked, _: monitor.execs.resize(
+        asked["id"], int(asked["rows"]), int(asked["cols"])
+    ),
+    "stats": lambda monitor, _, __: monitor.group.stats(),
+    "pids": lambda monitor, _, __: {"pids": monitor.group.pids()},
+    "update": lambda monitor, asked, _: {"warnings": monitor.group.apply(asked["resources"])},
+}
+# What of the first process in /proc is answered as a descriptor.
+_FILES = {
+    "root": ("root", os.O_PATH | os.O_DIRECTORY),  # for cp
+    "mounts": ("ns/mnt", os.O_RDONLY),  # for export: the root without what is mounted in it
+    "netns": ("ns/net", os.O_RDONLY),  # for networks that are connected while it runs
 }

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from onggi.errors import Conflict
-from onggi.kernel import mounts, paths, syscalls
+from onggi.kernel import mounts, paths
 from onggi.runtime import plan as plans
 from onggi.runtime.rootfs import Builder
 from onggi.runtime.shelf import Shelf
@@ -51,16 +51,11 @@ def bare_view(fds: list[int], arguments: Json) -> Json:
 
 def _clone_in(namespace_fd: int, targets: Sequence[str]) -> list[int]:
     """Single mounts of another mount namespace, whose root these paths begin at."""
-    own_fd, root_fd = (os.open(path, os.O_RDONLY | os.O_CLOEXEC) for path in ("/proc/self/ns/mnt", "/"))
-    if os.path.sameopenfile(own_fd, namespace_fd):
+    own, other = os.stat("/proc/self/ns/mnt"), os.fstat(namespace_fd)
+    if os.path.samestat(own, other):
         raise Conflict("this is the engine's own mount namespace")
-    syscalls.setns(namespace_fd, syscalls.CLONE_NEWNS)
-    try:
+    with mounts.inside(namespace_fd):
         return [mounts.clone_tree(path, recursive=False) for path in targets]
-    finally:
-        syscalls.setns(own_fd, syscalls.CLONE_NEWNS)
-        os.fchdir(root_fd)
-        os.chroot(".")
 
 
 def _no_console(_: int, __: int) -> None:

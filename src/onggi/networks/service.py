@@ -283,7 +283,6 @@ def _with_gateway(network: Network, entry: Subnet) -> Subnet:
     base = ip_network(entry.ip_range or entry.subnet)
     first = ipam.first_host(str(base) if entry.ip_range else entry.subnet)
     gateway = next(
-        (str(host) for host in base if str(host) not in taken and int(host) >= int(ip_address(first))),
-        "",
+        (str(host) for host in base if str(host) not in taken and int(host) >= int(ip_address(first))), ""
     )
     return msgspec.structs.replace(entry, gateway=gateway)

@@ -70,19 +70,12 @@ def _clone_foreign(pid: int, path: str, recursive: bool) -> int:
 
     The path is resolved with that namespace's root, so that a link there cannot lead to the host.
     """
-    places = ("/", "/proc/self/ns/mnt", f"/proc/{pid}/ns/mnt")
-    root_fd, own_fd, foreign_fd = opened = [os.open(place, os.O_RDONLY | os.O_CLOEXEC) for place in places]
+    foreign = os.open(f"/proc/{pid}/ns/mnt", os.O_RDONLY | os.O_CLOEXEC)
     try:
-        syscalls.setns(foreign_fd, syscalls.CLONE_NEWNS)
-        try:
+        with mounts.inside(foreign):
             return mounts.clone_tree(path, recursive=recursive)
-        finally:
-            syscalls.setns(own_fd, syscalls.CLONE_NEWNS)
-            os.fchdir(root_fd)
-            os.chroot(".")
     finally:
-        for fd in opened:
-            os.close(fd)
+        os.close(foreign)
 
 
 def mount_root(root: Root) -> int:

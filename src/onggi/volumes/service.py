@@ -148,8 +148,5 @@ def _wish(body: Json) -> Wish:
             "this node to swarm and try again."
         )
     return Wish(
-        name=given.name or "",
-        driver=given.driver or "",
-        labels=given.labels,
-        options=given.driveropts,
+        name=given.name or "", driver=given.driver or "", labels=given.labels, options=given.driveropts
     )

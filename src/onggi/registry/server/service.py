@@ -70,10 +70,7 @@ class Registry:
             "DELETE": uploads.cancel,
         }
         self._operations["blob"]["DELETE"] = changes.unlink
-        self._operations["manifest"] |= {
-            "PUT": changes.put_manifest,
-            "DELETE": changes.remove_manifest,
-        }
+        self._operations["manifest"] |= {"PUT": changes.put_manifest, "DELETE": changes.remove_manifest}
 
     async def tidy(self) -> None:
         """End uploads that nobody continues."""

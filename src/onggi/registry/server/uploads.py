@@ -12,13 +12,7 @@ from contextlib import asynccontextmanager
 
 from onggi.registry.server import names, ranges
 from onggi.registry.server.call import Answer, Call, Headers
-from onggi.registry.server.refusals import (
-    DigestInvalid,
-    Refusal,
-    SizeInvalid,
-    TooMany,
-    UploadUnknown,
-)
+from onggi.registry.server.refusals import DigestInvalid, Refusal, SizeInvalid, TooMany, UploadUnknown
 from onggi.registry.server.storage import Upload, Writing, WrongDigest
 
 MAX_SESSIONS = 256
