@@ -103,8 +103,7 @@ class Attacher:
         container = self._context.find(ref)
         check_size(h, w)
         container.size = (h, w)
-        if not container.alive:
-            raise Conflict(f"container {container.id} is not running")
+        container.require_alive()
         await self._context.runtime.call(container.id, "resize", {"rows": h, "cols": w})
         self._context.publish(container, "resize", height=str(h), width=str(w))
 
@@ -115,7 +114,9 @@ def check_size(rows: int, columns: int) -> None:
         raise InvalidArgument(f"invalid terminal size {rows}x{columns}")
 
 
-def attachment(container: Container, options: AttachOptions, fd: int, early: bytes) -> Attach:
+def attachment(
+    container: Container, options: AttachOptions, fd: int, early: bytes, *, status: bool = False
+) -> Attach:
     """The record of one client's stream."""
     config = container.spec.config
     return Attach(
@@ -125,6 +126,7 @@ def attachment(container: Container, options: AttachOptions, fd: int, early: byt
         stdout=options.stdout,
         stderr=options.stderr,
         framed=not config.tty if options.framed is None else options.framed,
+        status=status,
         detach_keys=parse_detach_keys(options.detach_keys) if config.tty else "",
     )
 

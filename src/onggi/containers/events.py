@@ -1,8 +1,8 @@
 """What happened, as docker's event messages: published, replayed and filtered.
 
 The last 1000 events, none older than 1000 s, are kept in memory, and for the next engine, written behind, in
-the ``events`` table. Order is by the
-time of the event, so that a death found at recovery stands where it belongs.
+the ``events`` table. Order is by the time of the event, so that a death found at recovery stands where it
+belongs.
 """
 
 from __future__ import annotations
@@ -207,7 +207,7 @@ def _matches(message: Json, name: str, values: list[str]) -> bool:
         case "scope":
             return message["scope"] in values
         case "label":
-            return all(_has_label(attributes, value) for value in values)
+            return all(has_label(attributes, value) for value in values)
         case "image":
             names = {
                 attributes.get("image", ""),
@@ -225,6 +225,7 @@ def _matches(message: Json, name: str, values: list[str]) -> bool:
             )
 
 
-def _has_label(attributes: Json, value: str) -> bool:
-    key, equals, wanted = value.partition("=")
-    return key in attributes and (not equals or attributes[key] == wanted)
+def has_label(labels: Mapping[str, str], wanted: str) -> bool:
+    """``key`` or ``key=value``."""
+    key, equals, value = wanted.partition("=")
+    return key in labels and (not equals or labels[key] == value)

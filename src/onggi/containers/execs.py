@@ -82,7 +82,7 @@ class Execs:
         Returns when the program runs, or failed to. Raises NotFound, Conflict.
         """
         started = self._get(exec_id)
-        container = self._container_of(started)
+        container = self._context.find(started.container_id)
         _require_running(container, container.id)
         if started.started:
             raise Conflict(f"Error: Exec command {exec_id} is already running" if started.running else
@@ -246,25 +246,21 @@ class Execs:
 
     def adopt(self, container: Container, running: dict[str, int], ended: dict[str, int]) -> None:
         """Execs that went on while no engine ran; what they were asked is no longer known."""
+        for exec_id in (*running, *ended):
+            unknown = ExecConfig(cmd=["?"])
+            self._execs[exec_id] = Exec(id=exec_id, container_id=container.id, config=unknown, started=True)
         for exec_id, pid in running.items():
-            known = Exec(
-                id=exec_id, container_id=container.id, config=_unknown(), started=True, running=True, pid=pid
-            )
-            self._execs[exec_id] = container.execs[exec_id] = known
+            known = container.execs[exec_id] = self._execs[exec_id]
+            known.running, known.pid = True, pid
             self._context.spawn(container, self._follow(container, known))
         for exec_id, code in ended.items():
-            self._execs[exec_id] = Exec(
-                id=exec_id, container_id=container.id, config=_unknown(), started=True, exit_code=code
-            )
+            self._execs[exec_id].exit_code = code
 
     def _get(self, exec_id: str) -> Exec:
         found = self._execs.get(exec_id)
         if found is None or found.container_id not in self._context.containers:
             raise NotFound(f"No such exec instance: {exec_id}")
         return found
-
-    def _container_of(self, found: Exec) -> Container:
-        return self._context.find(found.container_id)
 
     def _publish(self, container: Container, action: str, found: Exec, code: int | None = None) -> None:
         ended = {} if code is None else {"exitCode": str(code)}
@@ -289,10 +285,6 @@ def _shown(config: ExecConfig) -> str:
     return f"{program} {' '.join(arguments)}"
 
 
-def _unknown() -> ExecConfig:
-    return ExecConfig(cmd=["?"])
-
-
 def _environment(container: Container, config: ExecConfig) -> list[str]:
     base = [entry for entry in environment(container.spec.config) if not entry.startswith("TERM=")]
     given = merge_env([*base, *(["TERM=xterm"] if config.tty else [])], container.spec.config.env)
@@ -300,7 +292,6 @@ def _environment(container: Container, config: ExecConfig) -> list[str]:
 
 
 def _require_running(container: Container, ref: str) -> None:
-    if not container.alive:
-        raise Conflict(f"container {container.id} is not running")
+    container.require_alive()
     if container.state.paused:
         raise Conflict(f"Container {ref} is paused, unpause the container before exec")

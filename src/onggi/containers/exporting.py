@@ -7,7 +7,7 @@ root is made of, which a running container leaves in place.
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable
 from contextlib import aclosing
 from typing import Any, cast
 
@@ -65,9 +65,8 @@ class Exporting:
     ) -> AsyncIterator[bytes]:
         runtime = self._context.runtime
         if job == "changes" and container.spec.host_config.rootfs_directory:
-            raise Unsupported(
-                f"container {container.id} is made of a directory: it has no image to differ from"
-            )
+            words = "is made of a directory: it has no image to differ from"
+            raise Unsupported(f"container {container.id} {words}")
         arguments = {"trees": await self._trees(container)} | (more or {})
         async with (
             self._views.layers(container),
@@ -77,27 +76,15 @@ class Exporting:
                 yield piece
 
     async def _layer(self, container: Container, pause: bool, packing: Json) -> AsyncIterator[bytes]:
-        paused = pause and container.alive and not container.state.paused and await self._paused(container)
+        running = container.alive and not container.state.paused
+        paused = pause and running and await _succeeds(self._lifecycle.pause(container.id))
         try:
             async with aclosing(cast(Any, self._differences(container, "pack_layer", packing))) as pieces:
                 async for piece in pieces:
                     yield piece
         finally:
             if paused:
-                await self._resume(container)
-
-    async def _paused(self, container: Container) -> bool:
-        try:
-            await self._lifecycle.pause(container.id)
-        except (Conflict, NotFound):
-            return False  # it ended, or somebody else paused it
-        return True
-
-    async def _resume(self, container: Container) -> None:
-        try:
-            await self._lifecycle.unpause(container.id)
-        except (Conflict, NotFound):
-            return  # it was killed, or somebody else has resumed it
+                await _succeeds(self._lifecycle.unpause(container.id))
 
     async def _trees(self, container: Container) -> list[Json]:
         """What the jobs compare, see ``archive.jobs.pack_layer``."""
@@ -116,6 +103,14 @@ class Exporting:
         own, top = os.path.realpath(self._context.data_root), os.path.realpath(directory)
         if os.path.commonpath([own, top]) == top:
             raise Conflict(f"cannot commit {directory}: the engine's data root {own} is in it")
+
+
+async def _succeeds(change: Awaitable[None]) -> bool:
+    try:
+        await change
+    except (Conflict, NotFound):
+        return False  # it ended, or somebody else has paused or resumed it
+    return True
 
 
 def trees_of(rootfs: Rootfs) -> list[Json]:

@@ -10,7 +10,7 @@ from typing import Any
 
 from onggi.containers import validate
 from onggi.containers.context import Context
-from onggi.containers.model import Container, settle
+from onggi.containers.model import Container, enlist, settle
 from onggi.containers.networking import Networking
 from onggi.containers.runs import Runs
 from onggi.containers.signals import parse_signal
@@ -50,7 +50,7 @@ class Lifecycle:
         if not container.alive:
             raise Conflict(f"cannot kill container: {ref}: container {container.id} is not running")
         # As docker, answer a SIGKILL when it has taken effect: clients inspect or remove right behind it.
-        ended = self._runs.exit_future(container) if number == 9 else None
+        ended = enlist(container.exit_waiters) if number == 9 else None
         self._context.publish(container, "kill", signal=str(number))  # before that of the death
         await self._send(container, number)
         if ended is not None and not await _settled(ended, _KILL_GRACE_S):
@@ -85,7 +85,7 @@ class Lifecycle:
                 settle(container.exit_waiters, {"StatusCode": container.state.exit_code, "Error": None})
             self._context.publish(container, "stop")
             return
-        ended = self._runs.exit_future(container)
+        ended = enlist(container.exit_waiters)
         if container.state.paused:
             await self._resume(container)
         await self._context.save(container)
@@ -135,8 +135,7 @@ class Lifecycle:
     async def pause(self, ref: str) -> None:
         container = self._context.find(ref)
         async with container.lock:
-            if not container.alive:
-                raise Conflict(f"container {container.id} is not running")
+            container.require_alive()
             if container.state.paused:
                 raise Conflict(f"Container {container.id} is already paused")
             await self._context.runtime.call(container.id, "pause", {})
@@ -210,7 +209,7 @@ class Lifecycle:
             if container.state.restarting:
                 self._runs.cancel_restart(container)
                 return
-            ended = self._runs.exit_future(container) if container.state.running else None
+            ended = enlist(container.exit_waiters) if container.state.running else None
         if ended is not None:
             await self.kill_all(container, ended)
 

@@ -16,6 +16,7 @@ from typing import Any
 import msgspec
 
 from onggi.containers.failures import remote_error
+from onggi.containers.streams import readable
 from onggi.errors import NotFound, Unavailable
 from onggi.kernel import sealed
 from onggi.kernel.sockets import connect_unix, receive_message, send_message
@@ -161,18 +162,14 @@ class LauncherLink:
         """Run a job in a fork of the launcher; raises what it raised. ``fds`` stay the caller's, as those of
         the answer become.
         """
-        loop = asyncio.get_running_loop()
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_CLOEXEC)
         memfd = sealed.data("onggi-job", msgspec.json.encode(arguments))
-        done: asyncio.Future[None] = loop.create_future()
-        loop.add_reader(ours.fileno(), lambda: _resolve(done))
         try:
             self.send(protocol.JOB, name, [memfd, theirs.fileno(), *fds])
             theirs.close()
-            await done
+            await readable(ours.fileno())
             message, given = protocol.receive(ours)
         finally:
-            loop.remove_reader(ours.fileno())
             os.close(memfd)
             ours.close()
             theirs.close()
@@ -214,8 +211,3 @@ def _receive(sock: socket.socket) -> tuple[Json, list[int]]:
     if message.get("memfd") is True and fds:
         return protocol.decode(payload, fds)
     return message, fds
-
-
-def _resolve(future: asyncio.Future[None]) -> None:
-    if not future.done():
-        future.set_result(None)

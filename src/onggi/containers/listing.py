@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from onggi.containers.context import Context
+from onggi.containers.events import has_label
 from onggi.containers.merge import command_line
 from onggi.containers.model import Container
 from onggi.containers.networking import Networking
@@ -61,19 +62,6 @@ class Listing:
         shown = self._networking.networks(container)
         return value in shown or any(entry["NetworkID"] == value for entry in shown.values())
 
-    def _publishes(self, container: Container, value: str) -> bool:
-        ports, _, protocol = value.partition("/")
-        first, _, last = ports.partition("-")
-        if not first.isdigit() or not (last or first).isdigit():
-            raise InvalidArgument(f"invalid port range: '{value}'")
-        wanted = range(int(first), int(last or first) + 1)
-        bindings = container.spec.host_config.port_bindings
-        return any(
-            name.partition("/")[2] in ("", protocol or "tcp") and _published(entry, wanted)
-            for name, entries in bindings.items()
-            for entry in entries or ()
-        )
-
     async def _image_id(self, ref: str) -> str:
         try:
             image_id: str = (await self._context.images.get(ref)).id
@@ -87,21 +75,17 @@ class Listing:
             _test(name, values) for name, values in filters.items() if values and name in _TESTS
         ]
         tests += [_any(self._on_network, filters["network"])] if filters.get("network") else []
-        tests += [_any(self._publishes, filters["publish"])] if filters.get("publish") else []
+        tests += [_any(_publishes, filters["publish"])] if filters.get("publish") else []
         if ancestors:
             given = filters["ancestor"]
             tests.append(lambda entry: entry.spec.image_id in ancestors or entry.spec.image in given)
         for name, newer in (("before", False), ("since", True)):
             tests += [_by_age(self._context.find(ref), newer) for ref in filters.get(name, [])]
-        return lambda entry: all_of(tests, entry)
+        return lambda entry: all(test(entry) for test in tests)
 
 
 def _any(test: Callable[[Container, str], bool], values: list[str]) -> Callable[[Container], bool]:
     return lambda entry: any(test(entry, value) for value in values)
-
-
-def all_of(tests: list[Callable[[Container], bool]], container: Container) -> bool:
-    return all(test(container) for test in tests)
 
 
 def check_filters(filters: Filters, known: frozenset[str]) -> None:
@@ -134,12 +118,6 @@ def _matches_name(container: Container, pattern: str) -> bool:
         return pattern in container.name
 
 
-def has_label(labels: Mapping[str, str], wanted: str) -> bool:
-    """``key`` or ``key=value``."""
-    key, equals, value = wanted.partition("=")
-    return key in labels and (not equals or labels[key] == value)
-
-
 def _health(container: Container) -> str:
     return container.state.health.status if container.state.health else "none"
 
@@ -153,17 +131,31 @@ def _uses(container: Container, volume: str) -> bool:
     return any(volume in (point.name or point.source, point.destination) for point in points)
 
 
-def _exposes(container: Container, value: str) -> bool:
-    ports, _, protocol = value.partition("/")
+def _port_range(text: str) -> tuple[range, str]:
+    """The ports and the protocol of ``80-90/udp``."""
+    ports, _, protocol = text.partition("/")
     first, _, last = ports.partition("-")
     if not first.isdigit() or not (last or first).isdigit():
-        raise InvalidArgument(f"invalid port range: '{value}'")
-    wanted = range(int(first), int(last or first) + 1)
-    for port in container.spec.config.exposed_ports:
-        number, _, kind = port.partition("/")
-        if number.isdigit() and int(number) in wanted and (kind or "tcp") == (protocol or "tcp"):
-            return True
-    return False
+        raise InvalidArgument(f"invalid port range: '{text}'")
+    return range(int(first), int(last or first) + 1), protocol or "tcp"
+
+
+def _exposes(container: Container, value: str) -> bool:
+    wanted, protocol = _port_range(value)
+    exposed = (port.partition("/") for port in container.spec.config.exposed_ports)
+    return any(
+        number.isdigit() and int(number) in wanted and (kind or "tcp") == protocol
+        for number, _, kind in exposed
+    )
+
+
+def _publishes(container: Container, value: str) -> bool:
+    wanted, protocol = _port_range(value)
+    return any(
+        name.partition("/")[2] in ("", protocol) and _published(entry, wanted)
+        for name, entries in container.spec.host_config.port_bindings.items()
+        for entry in entries or ()
+    )
 
 
 _TESTS: dict[str, Callable[[Container, str], bool]] = {
@@ -208,12 +200,8 @@ def summary(container: Container) -> Json:
 
 def _command(argv: list[str]) -> str:
     """docker's one line: arguments with blanks or quotes stand in quotes."""
-    return " ".join(
-        [
-            argv[0],
-            *(shlex.quote(word) if re.search(r"[\s'\"]", word) or not word else word for word in argv[1:]),
-        ]
-    )
+    shown = (shlex.quote(word) if re.search(r"[\s'\"]", word) or not word else word for word in argv[1:])
+    return " ".join([argv[0], *shown])
 
 
 def _published(binding: Json, wanted: range) -> bool:

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 from typing import Any, TypeVar
 
 from onggi.containers.context import Context
-from onggi.containers.model import Container
+from onggi.containers.model import Container, enlist
 from onggi.containers.options import LogQuery
 from onggi.errors import InvalidArgument, Unsupported
 from onggi.logs.options import readable
@@ -40,7 +40,9 @@ class ContainerLogs:
         selection = Selection(query.tail, query.since_ns, query.until_ns, streams)
         log = container.spec.host_config.log_config
         follow = query.follow and container.state.running
-        ended = self._end_of(container)
+        ended = enlist(container.exit_waiters if container.state.running else [])
+        if not container.state.running:
+            ended.set_result(None)
         reader = Reader(container.spec.log_directory, log.type)
         opening = asyncio.ensure_future(asyncio.to_thread(reader.open, selection, follow=follow))
         try:
@@ -64,14 +66,6 @@ class ContainerLogs:
         finally:
             _forget(container, ended)
             cursor.close()
-
-    def _end_of(self, container: Container) -> asyncio.Future[Any]:
-        future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
-        if container.state.running:
-            container.exit_waiters.append(future)
-        else:
-            future.set_result(None)
-        return future
 
 
 def _forget(container: Container, waiter: asyncio.Future[Any]) -> None:

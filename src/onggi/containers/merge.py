@@ -51,14 +51,7 @@ def _merge_health(ours: HealthConfig | None, image: Json) -> HealthConfig | None
     return ours
 
 
-_HEALTH_KEYS = {
-    "test": "Test",
-    "interval": "Interval",
-    "timeout": "Timeout",
-    "start_period": "StartPeriod",
-    "start_interval": "StartInterval",
-    "retries": "Retries",
-}
+_HEALTH_KEYS = dict(zip(HealthConfig.__struct_fields__, HealthConfig.__struct_encode_fields__, strict=True))
 
 
 def merge_image(config: ContainerConfig, image: Json) -> None:

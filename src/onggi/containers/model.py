@@ -17,6 +17,7 @@ import msgspec
 from onggi.containers.mount_points import MountPoint
 from onggi.containers.request import ContainerConfig, HostConfig
 from onggi.containers.runtime import Attach
+from onggi.errors import Conflict
 from onggi.networks.model import Wish
 from onggi.store.snapshots import Draft
 from onggi.volumes.model import Volume
@@ -96,7 +97,7 @@ class Container:
         self.lock = asyncio.Lock()
         self.attachments: list[Attach] = []  # clients that attached before the start
         self.execs: dict[str, Any] = {}
-        self.exit_waiters: list[asyncio.Future[Json]] = []
+        self.exit_waiters: list[asyncio.Future[Json]] = []  # until the current run is booked as ended
         self.removal_waiters: list[asyncio.Future[Json]] = []
         self.tasks: set[asyncio.Task[Any]] = set()
         self.run_client: ClientCopy | None = None
@@ -122,6 +123,11 @@ class Container:
     def alive(self) -> bool:
         """A process exists: running or paused, not between two runs."""
         return self.state.running and not self.state.restarting
+
+    def require_alive(self) -> None:
+        """Raises Conflict in docker's words."""
+        if not self.alive:
+            raise Conflict(f"container {self.id} is not running")
 
     def take_attachments(self) -> list[Attach]:
         """The waiting list; the caller owns the descriptors from now on."""
@@ -155,6 +161,12 @@ class ClientCopy:
         if self.fd >= 0:
             os.close(self.fd)
             self.fd = -1
+
+
+def enlist(waiters: list[asyncio.Future[Json]]) -> asyncio.Future[Json]:
+    """A future on the list of those that ``settle`` answers."""
+    waiters.append(asyncio.get_running_loop().create_future())
+    return waiters[-1]
 
 
 def settle(waiters: list[asyncio.Future[Json]], answer: Json) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 
 import msgspec
 
-from onggi.containers.request import ContainerConfig, HostConfig, Mount, VolumeOptions
+from onggi.containers.request import BindOptions, ContainerConfig, HostConfig, Mount, VolumeOptions
 from onggi.errors import InvalidArgument, Unsupported
 from onggi.volumes.model import Wish
 
@@ -187,9 +187,9 @@ def _target(kind: str, path: str) -> str:
 
 def parse_mount(mount: Mount) -> MountPoint:
     """One entry of ``HostConfig.Mounts``."""
-    for kind, field in _OPTION_FIELDS.items():
+    for kind in ("bind", "volume", "image", "tmpfs"):
         if mount.type != kind and getattr(mount, f"{kind}_options") is not None:
-            raise _mount_error(mount, f"field {field} must not be specified")
+            raise _mount_error(mount, f"field {kind.title()}Options must not be specified")
     if not mount.target:
         raise _mount_error(mount, "field Target must not be empty")
     match mount.type:
@@ -207,21 +207,13 @@ def parse_mount(mount: Mount) -> MountPoint:
             raise _mount_error(mount, "mount type unknown")
 
 
-_OPTION_FIELDS = {
-    "bind": "BindOptions",
-    "volume": "VolumeOptions",
-    "image": "ImageOptions",
-    "tmpfs": "TmpfsOptions",
-}
-
-
 def _parse_bind_mount(mount: Mount) -> MountPoint:
-    options = mount.bind_options
+    options = mount.bind_options or BindOptions()
     if not mount.source:
         raise _mount_error(mount, "field Source must not be empty")
     if not mount.source.startswith("/"):
         raise _mount_error(mount, f"invalid mount path: '{mount.source}' mount path must be absolute")
-    propagation = (options.propagation if options else "") or "rprivate"
+    propagation = options.propagation or "rprivate"
     if propagation not in _PROPAGATION:
         raise _mount_error(mount, f"invalid propagation mode: {propagation}")
     _check_recursion(mount)
@@ -231,23 +223,17 @@ def _parse_bind_mount(mount: Mount) -> MountPoint:
         destination=_target("bind", mount.target),
         writable=not mount.read_only,
         propagation=propagation,
-        recursive=not (options and options.non_recursive),
-        recursive_read_only=not (options and options.read_only_non_recursive),
-        make_source=bool(options and options.create_mountpoint),
+        recursive=not options.non_recursive,
+        recursive_read_only=not options.read_only_non_recursive,
+        make_source=options.create_mountpoint,
     )
 
 
 def _check_recursion(mount: Mount) -> None:
     """Recursively read-only is what a read-only bind is here anyway; the rest are docker's conflicts."""
-    options = mount.bind_options
-    asked = [
-        name
-        for name, given in (
-            ("ReadOnlyNonRecursive", options and options.read_only_non_recursive),
-            ("ReadOnlyForceRecursive", options and options.read_only_force_recursive),
-        )
-        if given
-    ]
+    options = mount.bind_options or BindOptions()
+    asked = ["ReadOnlyNonRecursive"] if options.read_only_non_recursive else []
+    asked += ["ReadOnlyForceRecursive"] if options.read_only_force_recursive else []
     if asked and not mount.read_only:
         raise InvalidArgument(f"mount options conflict: !ReadOnly && BindOptions.{asked[0]}")
     if len(asked) > 1:

@@ -74,7 +74,7 @@ class Mounting:
                 if point.type == "volume":
                     await self._take(container, point)
         for point in fresh:
-            await self._fill(container, point, rootfs)
+            await self._fill(point, rootfs)
         if container.volumes and not container.spec.host_config.auto_remove:
             await context.volumes.sync(container.volumes)
 
@@ -92,7 +92,7 @@ class Mounting:
         point.name, point.driver, point.wish = volume.name, volume.driver, None
         point.source = volumes.mountpoint(volume.name)
 
-    async def _fill(self, container: Container, point: MountPoint, rootfs: Rootfs) -> None:
+    async def _fill(self, point: MountPoint, rootfs: Rootfs) -> None:
         content = self._content(point, rootfs)
         if content is not None and point.copy:
             await self._context.volumes.fill(point.name, point.subpath, content)

@@ -7,7 +7,8 @@ is inspected belongs here.
 from __future__ import annotations
 
 import os
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from typing import Any
 
 import msgspec
@@ -190,11 +191,8 @@ class Networking:
         sandboxes.adopt(container.id, container.name, self._context.run_directory(container))
         sandbox = sandboxes.get(container.id)
         if sandbox is not None and sandbox.resolver:
-            netns = await self._netns(container)
-            try:
+            async with self._netns(container) as netns:
                 await sandboxes.serve_names(sandbox, netns)
-            finally:
-                os.close(netns)
 
     # -- while it runs -------------------------------------------------------------------------------------
 
@@ -243,11 +241,8 @@ class Networking:
         if sandbox is None:
             hostname = container.spec.config.hostname
             sandbox = sandboxes.reserve(Member(container.id, container.name, hostname, container.run), [], [])
-        netns = await self._netns(container)
-        try:
+        async with self._netns(container) as netns:
             await sandboxes.connect(sandbox, want, netns, directory)
-        finally:
-            os.close(netns)
         self._write_hosts(container, sandbox)
 
     async def disconnect(self, ref: str, body: Disconnect) -> None:
@@ -272,17 +267,18 @@ class Networking:
             await self._save(container)
 
     async def _disconnect_live(self, container: Container, sandbox: Sandbox, network: Network) -> None:
-        netns = await self._netns(container)
-        try:
+        async with self._netns(container) as netns:
             directory = self._context.run_directory(container)
             await self._context.networks.sandboxes.disconnect(sandbox, network, netns, directory)
-        finally:
-            os.close(netns)
         self._write_hosts(container, sandbox)
 
-    async def _netns(self, container: Container) -> int:
-        answer = await self._context.runtime.call(container.id, "netns", {})
-        return int(answer["fd"])
+    @asynccontextmanager
+    async def _netns(self, container: Container) -> AsyncIterator[int]:
+        netns = int((await self._context.runtime.call(container.id, "netns", {}))["fd"])
+        try:
+            yield netns
+        finally:
+            os.close(netns)
 
     def _write_hosts(self, container: Container, sandbox: Sandbox) -> None:
         facts = self.name_facts(container, sandbox)

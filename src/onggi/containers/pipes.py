@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import aclosing, asynccontextmanager
 from typing import Any, cast
 
+from onggi.containers.streams import readable
 from onggi.images.decompress import Decompressor
 from onggi.images.streams import batched
 
@@ -119,19 +120,4 @@ async def _read(fd: int) -> bytes:
         try:
             return os.read(fd, _PIECE)
         except BlockingIOError:
-            await _readable(fd)
-
-
-def _resolve(ready: asyncio.Future[None]) -> None:
-    if not ready.done():
-        ready.set_result(None)
-
-
-async def _readable(fd: int) -> None:
-    loop = asyncio.get_running_loop()
-    ready: asyncio.Future[None] = loop.create_future()
-    loop.add_reader(fd, _resolve, ready)
-    try:
-        await ready
-    finally:
-        loop.remove_reader(fd)
+            await readable(fd)

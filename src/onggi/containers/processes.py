@@ -112,7 +112,7 @@ def _user(uid: int) -> str:
     return name if len(name) <= _WIDTH else str(uid)
 
 
-def _spent(process: Process, clock: Clock) -> str:
+def _spent(process: Process, _: Clock) -> str:
     seconds = process.ticks // _TICKS
     return f"{seconds // 3600:02}:{seconds // 60 % 60:02}:{seconds % 60:02}"
 

@@ -15,7 +15,7 @@ from onggi.containers.model import Container, Health
 from onggi.containers.networking import Networking
 from onggi.containers.spec_mounts import inspect_entries
 from onggi.containers.times import ZERO, rfc3339
-from onggi.errors import Conflict, OnggiError
+from onggi.errors import OnggiError
 from onggi.kernel.cgroup_stats import system_cpu
 from onggi.logs.files import log_path
 
@@ -98,7 +98,8 @@ class Queries:
 
     async def top(self, ref: str, ps_args: str = "-ef") -> Json:
         """docker's ``ContainerTopResponse``."""
-        container = self._running(ref)
+        container = self._context.find(ref)
+        container.require_alive()
         answer = await self._context.runtime.call(container.id, "pids", {})
         self._context.publish(container, "top")
         return processes.table([int(pid) for pid in answer["pids"]], ps_args)
@@ -129,12 +130,6 @@ class Queries:
             "memory_stats": {},
             **sample,
         }
-
-    def _running(self, ref: str) -> Container:
-        container = self._context.find(ref)
-        if not container.alive:
-            raise Conflict(f"container {container.id} is not running")
-        return container
 
 
 def _state(container: Container) -> Json:

@@ -30,13 +30,8 @@ class Recovery:
     def __init__(
         self, context: Context, lifecycle: Lifecycle, runs: Runs, execs: Execs, health: HealthMonitor
     ) -> None:
-        self._context, self._lifecycle, self._runs, self._execs, self._health = (
-            context,
-            lifecycle,
-            runs,
-            execs,
-            health,
-        )
+        self._context, self._lifecycle, self._runs = context, lifecycle, runs
+        self._execs, self._health = execs, health
         self._networking = Networking(context)
 
     async def recover(self, *, rebooted: bool = False) -> None:
@@ -51,16 +46,13 @@ class Recovery:
         self._context.drop_strays()
         await self._context.networks.load()
         for container in containers:
-            await self._recover_one(container)
+            if container.state.running and not container.state.restarting:
+                await self._recover_run(container)
         await self._context.networks.recover()
         for container in containers:
             await self._go_on(container, rebooted)
         known = self._context.containers.values()
         self._context.runtime.sweep({entry.id: entry.run for entry in known if entry.alive})
-
-    async def _recover_one(self, container: Container) -> None:
-        if container.state.running and not container.state.restarting:
-            await self._recover_run(container)
 
     async def _go_on(self, container: Container, rebooted: bool) -> None:
         if container.id not in self._context.containers:

@@ -175,6 +175,16 @@ class Resources(_Wire):
     io_maximum_bandwidth: int = msgspec.field(default=0, name="IOMaximumBandwidth")
     kernel_memory_tcp: int = msgspec.field(default=0, name="KernelMemoryTCP")
 
+    @property
+    def throttles(self) -> dict[str, list[ThrottleDevice]]:
+        """Devices and their rates, by the names of OCI's ``blockIO``."""
+        return {
+            "throttleReadBpsDevice": self.blkio_device_read_bps,
+            "throttleWriteBpsDevice": self.blkio_device_write_bps,
+            "throttleReadIOPSDevice": self.blkio_device_read_iops,
+            "throttleWriteIOPSDevice": self.blkio_device_write_iops,
+        }
+
 
 class HostConfig(Resources):
     """The part that depends on the machine the container runs on."""

@@ -12,15 +12,15 @@ from typing import Any
 
 import msgspec
 
-from onggi.containers.attaching import check_size
+from onggi.containers.attaching import attachment, check_size
 from onggi.containers.context import Context
 from onggi.containers.creation import Creator
 from onggi.containers.detach import parse_detach_keys
-from onggi.containers.model import ClientCopy, Container
-from onggi.containers.options import Hijack
+from onggi.containers.model import ClientCopy, Container, enlist
+from onggi.containers.options import AttachOptions, Hijack
 from onggi.containers.request import convert
 from onggi.containers.runs import Runs
-from onggi.containers.runtime import Attach, Started
+from onggi.containers.runtime import Started
 from onggi.containers.streams import EARLY_STATUS, FINAL_STATUS, send_all, status_frame
 from onggi.errors import InvalidArgument, OnggiError
 
@@ -87,12 +87,19 @@ class Runner:
     async def _attached(self, life: _Life, wish: RunAttach, hijack: Hijack) -> Json:
         """Start with the client's stream; a copy of its socket kept here carries the last frame."""
         container = life.container
-        keys = parse_detach_keys(wish.detach_keys)
+        parse_detach_keys(wish.detach_keys)
         if wish.tty is not None:
             check_size(wish.tty.rows, wish.tty.cols)
             container.size = (wish.tty.rows, wish.tty.cols)
         fd, early = await hijack()
-        container.attachments.append(_stream(container, wish, fd, early, keys))
+        options = AttachOptions(
+            stdin=wish.stdin,
+            stdout=wish.stdout,
+            stderr=wish.stderr,
+            detach_keys=wish.detach_keys,
+            framed=True,
+        )
+        container.attachments.append(attachment(container, options, fd, early, status=True))
         copy = container.run_client = ClientCopy(fd)
         try:
             early_status = {"Id": container.id, "Warnings": life.warnings}
@@ -113,8 +120,9 @@ class _Life:
     ) -> None:
         self._context, self._runs, self._trace = context, runs, trace
         self.container, self.warnings = container, warnings
-        self._ended = runs.exit_future(container)
-        self._removed = runs.removal_future(container) if container.spec.host_config.auto_remove else None
+        self._ended = enlist(container.exit_waiters)
+        leaves = container.spec.host_config.auto_remove
+        self._removed = enlist(container.removal_waiters) if leaves else None
         self._flushed: asyncio.Future[None] | None = None
         self._started: Started | None = None
 
@@ -155,17 +163,3 @@ class _Life:
             code = code if code in (126, 127) else 125
             return {"Id": self.container.id, "StatusCode": code, "Error": {"Message": str(error)}}
         return await self.outcome()
-
-
-def _stream(container: Container, wish: RunAttach, fd: int, early: bytes, keys: str) -> Attach:
-    config = container.spec.config
-    return Attach(
-        fd=fd,
-        early=early,
-        stdin=wish.stdin and config.open_stdin,
-        stdout=wish.stdout,
-        stderr=wish.stderr,
-        framed=True,
-        status=True,
-        detach_keys=keys if config.tty else "",
-    )

@@ -151,18 +151,6 @@ class Runs:
             container.state.restarting = container.state.running = False
             container.next_start_ns = 0
 
-    def exit_future(self, container: Container) -> asyncio.Future[Json]:
-        """Resolves when the current run is booked as ended."""
-        future: asyncio.Future[Json] = asyncio.get_running_loop().create_future()
-        container.exit_waiters.append(future)
-        return future
-
-    def removal_future(self, container: Container) -> asyncio.Future[Json]:
-        """Resolves when the container is removed."""
-        future: asyncio.Future[Json] = asyncio.get_running_loop().create_future()
-        container.removal_waiters.append(future)
-        return future
-
     async def _drop(self, container: Container, releases: list[Release | Departure]) -> None:
         context = self._context
         if not container.stored:

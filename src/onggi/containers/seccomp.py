@@ -90,7 +90,11 @@ def _parse(profile: str) -> Json:
         raise InvalidArgument(f"Decoding seccomp profile failed: {error}") from None
     if not isinstance(parsed, dict):
         raise InvalidArgument("Decoding seccomp profile failed: it is not an object")
-    return _Checked.check(parsed)
+    try:
+        msgspec.convert(parsed, _Checked)
+    except msgspec.ValidationError as error:
+        raise InvalidArgument(f"Decoding seccomp profile failed: {error}") from None
+    return parsed
 
 
 class _Argument(msgspec.Struct, rename="camel"):
@@ -129,12 +133,3 @@ class _Checked(msgspec.Struct, rename="camel"):
     architectures: list[str] | None = None
     arch_map: list[_ArchMap] | None = None
     syscalls: list[_Rule] | None = None
-
-    @staticmethod
-    def check(parsed: Json) -> Json:
-        """The profile itself, when every field has the type it must have."""
-        try:
-            msgspec.convert(parsed, _Checked)
-        except msgspec.ValidationError as error:
-            raise InvalidArgument(f"Decoding seccomp profile failed: {error}") from None
-        return parsed

@@ -158,11 +158,7 @@ def mounts(source: SpecInput) -> list[Json]:
     shm = spec_mounts.shm_mount(host_config, source.joined.ipc)
     base += [shm] if shm else []
     base += spec_mounts.file_mounts(source.files, host_config.readonly_rootfs)
-    points = [
-        spec_mounts.point_mount(point, source.sources.get(point.destination) or Source(point.source))
-        for point in source.mounts
-    ]
-    return spec_mounts.in_order(base + points)
+    return spec_mounts.in_order(base + spec_mounts.point_mounts(source.mounts, source.sources))
 
 
 def _device(node: DeviceNode) -> Json:

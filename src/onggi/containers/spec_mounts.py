@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from onggi.containers.mount_points import MountPoint, check_destination
@@ -41,26 +41,24 @@ def shm_mount(host: HostConfig, joined_pid: int) -> Json | None:
     return _mount("/dev/shm", "tmpfs", "shm", f"nosuid,noexec,nodev,mode=1777,size={host.shm_size}")
 
 
-def point_mount(point: MountPoint, source: Source) -> Json:
-    """The OCI mount of one mount point from ``source``; beyond the specification it may say ``subpath``, and
-    ``made``: what is mounted for this container alone.
+def point_mounts(points: Iterable[MountPoint], sources: Mapping[str, Source]) -> list[Json]:
+    """The OCI mounts of mount points; ``sources`` says by destination what is mounted there where that is not
+    the point's own source.
+
+    Beyond the specification they may say ``subpath``, and ``made``: what is mounted for this container alone.
     """
+    return [_point_mount(point, sources.get(point.destination) or Source(point.source)) for point in points]
+
+
+def _point_mount(point: MountPoint, source: Source) -> Json:
     if point.type == "tmpfs":
-        return {
-            "destination": point.destination,
-            "type": "tmpfs",
-            "source": "tmpfs",
-            "options": point.options,
-        }
+        return {**_mount(point.destination, "tmpfs", "tmpfs", ""), "options": point.options}
     recursive = point.recursive and source.recursive
     options = ["rbind" if recursive else "bind", point.propagation or "rprivate"]
     mount: Json = {"destination": point.destination, "type": "bind", "source": source.device}
     if source.fstype or source.lowers:
-        mount["made"] = {
-            "type": source.fstype,
-            "options": list(source.options),
-            "lowers": list(source.lowers),
-        }
+        made = {"options": list(source.options), "lowers": list(source.lowers)}
+        mount["made"] = {"type": source.fstype, **made}
         options = ["bind"]
     else:
         options += source.options
@@ -73,16 +71,8 @@ def point_mount(point: MountPoint, source: Source) -> Json:
 
 def file_mounts(files: dict[str, str], read_only: bool) -> list[Json]:
     """Binds of the generated files, by destination (``/etc/hosts`` …) and path on the host."""
-    mode = ["ro"] if read_only else []
-    return [
-        {
-            "destination": destination,
-            "type": "bind",
-            "source": source,
-            "options": ["rbind", "rprivate", *mode],
-        }
-        for destination, source in files.items()
-    ]
+    options = "rbind,rprivate,ro" if read_only else "rbind,rprivate"
+    return [_mount(destination, "bind", source, options) for destination, source in files.items()]
 
 
 def in_order(mounts: list[Json]) -> list[Json]:

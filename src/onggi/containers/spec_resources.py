@@ -33,9 +33,8 @@ class DeviceNode(NamedTuple):
     gid: int
 
 
-DeviceLookup = Callable[
-    [str], list[DeviceNode]
-]  # a device file, or all below a directory; empty if there is none
+# A device file, or all below a directory; empty if there is none.
+DeviceLookup = Callable[[str], list[DeviceNode]]
 
 # null, zero, full, random, urandom, tty; console and ptmx; pts. Everything else is denied before.
 _DEFAULT_RULES: tuple[tuple[bool, str, int | None, int | None, str], ...] = (
@@ -72,9 +71,8 @@ def parse_device_rule(text: str) -> Json:
     kind, major, minor, access = match.groups()
     if any(number != "*" and int(number) >= 2**32 for number in (major, minor)):
         raise InvalidArgument(f"invalid device cgroup rule format: '{text}'")
-    return _rule(
-        True, kind, None if major == "*" else int(major), None if minor == "*" else int(minor), access
-    )
+    first, second = (None if number == "*" else int(number) for number in (major, minor))
+    return _rule(True, kind, first, second, access)
 
 
 def device_nodes(mappings: Iterable[DeviceMapping], lookup: DeviceLookup) -> list[tuple[DeviceNode, str]]:
@@ -148,17 +146,11 @@ def _block_device(path: str, lookup: DeviceLookup) -> DeviceNode:
 
 
 def _blkio(limits: Resources, lookup: DeviceLookup) -> Json:
-    throttles = {
-        "throttleReadBpsDevice": limits.blkio_device_read_bps,
-        "throttleWriteBpsDevice": limits.blkio_device_write_bps,
-        "throttleReadIOPSDevice": limits.blkio_device_read_iops,
-        "throttleWriteIOPSDevice": limits.blkio_device_write_iops,
-    }
     blkio: Json = {"weight": limits.blkio_weight, "weightDevice": []}
     for weighted in limits.blkio_weight_device:
         node = _block_device(weighted.path, lookup)
         blkio["weightDevice"].append({"major": node.major, "minor": node.minor, "weight": weighted.weight})
-    for key, devices in throttles.items():
+    for key, devices in limits.throttles.items():
         nodes = [(_block_device(device.path, lookup), device.rate) for device in devices]
         blkio[key] = [{"major": node.major, "minor": node.minor, "rate": rate} for node, rate in nodes]
     return _drop_empty(blkio)
@@ -169,33 +161,17 @@ def resources(limits: Resources, lookup: DeviceLookup) -> Json:
 
     Empty parts are left out, so that an update changes what it names.
     """
-    pids = (
-        {"limit": limits.pids_limit if limits.pids_limit > 0 else -1}
-        if limits.pids_limit is not None
-        else None
-    )
-    return {
-        key: value
-        for key, value in {
-            "memory": _memory(limits),
-            "cpu": _cpu(limits),
-            "pids": pids,
-            "blockIO": _blkio(limits, lookup),
-        }.items()
-        if value
-    }
+    parts = {"memory": _memory(limits), "cpu": _cpu(limits)}
+    if limits.pids_limit is not None:
+        parts["pids"] = {"limit": limits.pids_limit if limits.pids_limit > 0 else -1}
+    parts["blockIO"] = _blkio(limits, lookup)
+    return {key: value for key, value in parts.items() if value}
 
 
 def looks_at_devices(host: HostConfig) -> bool:
     """Whether the container's configuration depends on device files of the host."""
-    throttled = (
-        host.blkio_weight_device,
-        host.blkio_device_read_bps,
-        host.blkio_device_write_bps,
-        host.blkio_device_read_iops,
-        host.blkio_device_write_iops,
-    )
-    return bool(host.privileged or host.devices or any(throttled))
+    named = (host.devices, host.blkio_weight_device, *host.throttles.values())
+    return host.privileged or any(named)
 
 
 def rlimits(ulimits: list[Ulimit], defaults: dict[str, tuple[int, int]]) -> list[Json]:

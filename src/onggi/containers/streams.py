@@ -66,3 +66,19 @@ async def _send_slowly(fd: int, data: bytes, limit_s: float) -> None:
             await asyncio.wait_for(asyncio.get_running_loop().sock_sendall(client, data), limit_s)
         except (TimeoutError, OSError):
             return  # nobody is there to be told
+
+
+async def readable(fd: int) -> None:
+    """Wait until there is something to read, or an end."""
+    loop = asyncio.get_running_loop()
+    ready: asyncio.Future[None] = loop.create_future()
+    loop.add_reader(fd, _settle, ready)
+    try:
+        await ready
+    finally:
+        loop.remove_reader(fd)
+
+
+def _settle(ready: asyncio.Future[None]) -> None:
+    if not ready.done():
+        ready.set_result(None)

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import time
+from onggi.logs.times import format_ns
 
 ZERO = "0001-01-01T00:00:00Z"
 
 
 def rfc3339(time_ns: int) -> str:
     """RFC 3339 in UTC with nanoseconds, docker's zero time for 0."""
-    if not time_ns:
-        return ZERO
-    seconds, rest = divmod(time_ns, 1_000_000_000)
-    fraction = f".{rest:09}".rstrip("0").rstrip(".")
-    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds)) + fraction + "Z"
+    return format_ns(time_ns) if time_ns else ZERO
 
 
 def human(seconds: float) -> str:

@@ -11,8 +11,9 @@ import msgspec
 from onggi.containers import hostdevices, repository
 from onggi.containers.clamps import lacking
 from onggi.containers.context import Context
+from onggi.containers.events import has_label
 from onggi.containers.lifecycle import Lifecycle
-from onggi.containers.listing import check_filters, has_label
+from onggi.containers.listing import check_filters
 from onggi.containers.model import Container
 from onggi.containers.request import HostConfig, Resources, RestartPolicy, convert
 from onggi.containers.spec_resources import resources

@@ -46,7 +46,7 @@ def check_request(request: CreateRequest, host: Host) -> list[str]:
     if "" in (host_config.annotations or {}):
         raise InvalidArgument("invalid Annotations: the empty string is not permitted as an annotation key")
     check_restart_policy(host_config.restart_policy)
-    _check_log(host_config)
+    validate_log(host_config.log_config.type, host_config.log_config.config or {})
     _check_security(host_config, host)
     for text in host_config.device_cgroup_rules or []:
         parse_device_rule(text)
@@ -199,10 +199,6 @@ def check_restart_policy(policy: RestartPolicy) -> None:
         raise InvalidArgument(
             "invalid restart policy: maximum retry count can only be used with 'on-failure'"
         )
-
-
-def _check_log(host: HostConfig) -> None:
-    validate_log(host.log_config.type, host.log_config.config or {})
 
 
 def _check_security(host: HostConfig, machine: Host) -> None:

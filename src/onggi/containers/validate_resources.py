@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from itertools import chain
 
 from onggi.containers.host import Host, parse_cpu_list
 from onggi.containers.request import HostConfig, Resources
@@ -105,12 +106,7 @@ def _check_blkio(limits: Resources) -> None:
     for device in limits.blkio_weight_device:
         if not 10 <= device.weight <= 1000:
             raise InvalidArgument(f"Range of blkio weight is from 10 to 1000 (device {device.path})")
-    for throttle in (
-        *limits.blkio_device_read_bps,
-        *limits.blkio_device_write_bps,
-        *limits.blkio_device_read_iops,
-        *limits.blkio_device_write_iops,
-    ):
+    for throttle in chain(*limits.throttles.values()):
         if throttle.rate < 0:
             raise InvalidArgument(f"invalid rate {throttle.rate} for device {throttle.path}")
     pids = limits.pids_limit

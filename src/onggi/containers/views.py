@@ -19,9 +19,8 @@ from onggi.containers import files
 from onggi.containers.context import Context
 from onggi.containers.model import Container, View
 from onggi.containers.mounting import Mounting
-from onggi.containers.spec_mounts import file_mounts, in_order, point_mount
+from onggi.containers.spec_mounts import file_mounts, in_order, point_mounts
 from onggi.errors import Conflict, NotFound
-from onggi.volumes.options import Source
 
 Json = Any
 _PATIENCE_S = 10.0
@@ -109,10 +108,7 @@ class Views:
             for point in container.spec.mounts
             if point.type in ("volume", "image") or (point.type == "bind" and os.path.lexists(point.source))
         ]
-        sources = await self._mounting.sources(wanted)
-        points = [
-            point_mount(point, sources.get(point.destination) or Source(point.source)) for point in wanted
-        ]
+        points = point_mounts(wanted, await self._mounting.sources(wanted))
         written = files.paths(self._context.directory(container.id))
         present = {destination: path for destination, path in written.items() if os.path.exists(path)}
         return in_order([*file_mounts(present, container.spec.host_config.readonly_rootfs), *points])

@@ -6,6 +6,7 @@ import asyncio
 from typing import Any
 
 from onggi.containers.context import Context
+from onggi.containers.model import enlist
 from onggi.errors import InvalidArgument, NotFound
 
 Json = Any
@@ -25,30 +26,30 @@ class Waiting:
         """
         if condition not in CONDITIONS:
             raise InvalidArgument(f'invalid condition: "{condition}"')
-        future: asyncio.Future[Json] = asyncio.get_running_loop().create_future()
         try:
             container = self._context.find(ref)
         except NotFound:
-            future.set_result({"StatusCode": self._context.tombstone(ref), "Error": None})
-            return future
+            return _answered(self._context.tombstone(ref), "")
         if condition == "removed":
-            _register(container.removal_waiters, future)
-        elif condition == "next-exit" or container.state.running:
-            _register(container.exit_waiters, future)
-        else:
-            error = container.state.error
-            future.set_result(
-                {"StatusCode": container.state.exit_code, "Error": {"Message": error} if error else None}
-            )
-        return future
+            return _register(container.removal_waiters)
+        if condition == "next-exit" or container.state.running:
+            return _register(container.exit_waiters)
+        return _answered(container.state.exit_code, container.state.error)
 
 
-def _register(waiters: list[asyncio.Future[Json]], future: asyncio.Future[Json]) -> None:
+def _answered(code: int, error: str) -> asyncio.Future[Json]:
+    future: asyncio.Future[Json] = asyncio.get_running_loop().create_future()
+    future.set_result({"StatusCode": code, "Error": {"Message": error} if error else None})
+    return future
+
+
+def _register(waiters: list[asyncio.Future[Json]]) -> asyncio.Future[Json]:
     """A client that leaves cancels its future, which must not stay until the container ends."""
-    waiters.append(future)
+    future = enlist(waiters)
 
     def leave(ended: asyncio.Future[Json]) -> None:
         if ended.cancelled() and ended in waiters:
             waiters.remove(ended)
 
     future.add_done_callback(leave)
+    return future
