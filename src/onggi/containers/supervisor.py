@@ -8,39 +8,37 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
 import logging
 import os
 import shutil
 import socket
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from glob import escape, iglob
 from typing import Any
 
 import msgspec
 
-from onggi.containers import records
+from onggi.containers import records, rundirs
 from onggi.containers.failures import exit_code_of, start_error
 from onggi.containers.link import LauncherLink, Link
 from onggi.containers.payload import Payloads, encode
 from onggi.containers.roots import Roots
+from onggi.containers.rundirs import RunDirectories
 from onggi.containers.runtime import ExitRecord, MonitorState, Started, StartRequest
 from onggi.errors import KernelError, NotFound, OnggiError, Unavailable
-from onggi.kernel import process, sealed
+from onggi.kernel import sealed
 from onggi.kernel.cgroup_mounts import Hierarchies
 from onggi.kernel.cgroups import Group
 from onggi.kernel.failpoints import failpoint
 from onggi.kernel.features import Features
-from onggi.kernel.sockets import connect_unix
 from onggi.launch import protocol
 from onggi.launch.spare import Seats
 from onggi.launch.start import SPARES
+from onggi.runtime import channel
 from onggi.runtime import compile as compiler
 from onggi.runtime import plan as plans
 from onggi.runtime.process import compile_process
 from onggi.store.rootfs import Rootfs
-from onggi.store.spares import Spares
 
 Json = Any
 EventHandler = Callable[[str, Json], None]  # container id, event
@@ -83,7 +81,7 @@ class Supervisor:
         os.makedirs(f"{exec_root}/root", 0o700, exist_ok=True)
         self.payloads = Payloads(features, hierarchies, f"{exec_root}/root")
         self.roots = Roots(self.payloads, self.launcher, self.call)
-        self._spares = Spares(f"{exec_root}/spares")
+        self._directories = RunDirectories(exec_root, f"{cgroup_parent}/c")
 
     # -- Runtime -------------------------------------------------------------------------------------------
 
@@ -104,7 +102,7 @@ class Supervisor:
                 os.close(fd)
         if event["event"] == "failed":
             self._runs.pop(request.id, None)
-            await asyncio.to_thread(self._remove_run, request.run_dir)
+            await asyncio.to_thread(self._directories.remove, request.run_dir)
             raise start_error(event["failure"])
         return Started(event["pid"], event["started_ns"], event.get("warnings", []), event.get("trace", []))
 
@@ -159,12 +157,12 @@ class Supervisor:
             # A monitor takes its name before it forks anything: without one nothing has happened.
             if not unborn or os.path.lexists(f"{request.run_dir}/monitor.sock"):
                 return event
-            await asyncio.to_thread(self._remove_run, request.run_dir)
+            await asyncio.to_thread(self._directories.remove, request.run_dir)
             await self.launcher.replaced(launcher)
 
     def _launch(self, request: StartRequest) -> Run:
         payload = self.payloads.make(request)
-        self._make_run_dir(request.run_dir)
+        self._directories.make(request.run_dir)
         if request.record:
             records.write(request.run_dir, request.record)
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_CLOEXEC)
@@ -212,15 +210,9 @@ class Supervisor:
     def _ended(self, run: Run) -> None:
         """The monitor's connection ended: it finished, or it was lost."""
         if not run.started.done():
-            lost = {
-                "step": "monitor",
-                "call": "",
-                "errno": 0,
-                "path": "",
-                "message": "the container's monitor was lost",
-            }
             self._clean_up(run)
-            run.started.set_result({"event": "failed", "failure": lost})
+            lost = channel.Failure("monitor", "", 0, "", "the container's monitor was lost")
+            run.started.set_result({"event": "failed", "failure": lost._asdict()})
         elif not run.exited.done():
             run.exited.set_result(self._record_of_lost(run))
         if not run.flushed.done():
@@ -228,7 +220,7 @@ class Supervisor:
 
     def _record_of_lost(self, run: Run) -> ExitRecord:
         """The record it left, or, its processes being killed now, 137."""
-        record = _read_record(run.run_dir)
+        record = rundirs.exit_record(run.run_dir)
         self._clean_up(run)
         return record or ExitRecord(
             run=run.number, code=137, signal=9, error="monitor lost", finished_ns=time.time_ns()
@@ -246,10 +238,10 @@ class Supervisor:
 
     async def recover(self, container_id: str, run: int) -> MonitorState | ExitRecord | None:
         """Connect to the monitor of a run, or read its exit record; None if neither exists."""
-        run_dir = f"{self.exec_root}/containers/{container_id}/{run}"
-        known = Run(container_id, run, self._cgroup_of(container_id, run_dir), run_dir)
+        run_dir = self._directories.path(container_id, run)
+        known = Run(container_id, run, self._directories.cgroup(container_id, run_dir), run_dir)
         try:
-            sock = _connect_or_forbid(f"{run_dir}/monitor.sock")
+            sock = rundirs.connect_or_forbid(run_dir)
         except FileNotFoundError:
             self._clean_up(known)  # should its directory have been removed beneath it
             return None
@@ -272,34 +264,20 @@ class Supervisor:
 
     def sweep(self, alive: Mapping[str, int]) -> None:
         """At start: end and remove every run but those of ``alive`` (container id -> run)."""
-        for path in iglob(f"{escape(self.exec_root)}/containers/*/*"):
-            container_id, number = path.split("/")[-2:]
+        for container_id, number, path in self._directories.all():
             if str(alive.get(container_id)) != number:
                 with contextlib.suppress(OSError):
-                    _connect_or_forbid(f"{path}/monitor.sock").close()
-                self._clean_up(Run(container_id, 0, self._cgroup_of(container_id, path), path))
+                    rundirs.connect_or_forbid(path).close()
+                self._clean_up(Run(container_id, 0, self._directories.cgroup(container_id, path), path))
                 shutil.rmtree(path, ignore_errors=True)
-        for directory in iglob(f"{escape(self.exec_root)}/containers/*"):
-            with contextlib.suppress(OSError):
-                os.rmdir(directory)
+        self._directories.remove_empty()
         for seat in Seats(self.exec_root, f"{self.cgroup_parent}/c", self.hierarchies).left():
             if seat.id not in alive:
                 seat.clear()
 
-    def _cgroup_of(self, container_id: str, run_dir: str) -> str:
-        """The group of a run that another engine began, perhaps below another parent."""
-        with contextlib.suppress(OSError):
-            return os.readlink(f"{run_dir}/cgroup")
-        return f"{self.cgroup_parent}/c/{container_id}"
-
     def ended_execs(self, container_id: str, run: int) -> dict[str, int]:
         """Exit codes of execs that ended while no engine listened, from a run whose monitor is gone."""
-        directory = f"{self.exec_root}/containers/{container_id}/{run}"
-        with contextlib.suppress(OSError):
-            names = [name for name in os.listdir(directory) if name.startswith("exec-")]
-            records = [_read_json(f"{directory}/{name}") for name in names]
-            return {record["id"]: int(record["code"]) for record in records if record}
-        return {}
+        return rundirs.ended_execs(self._directories.path(container_id, run))
 
     def exited(self, container_id: str) -> asyncio.Future[ExitRecord]:
         """The end of the current run."""
@@ -342,22 +320,7 @@ class Supervisor:
             del self._runs[container_id]
             if known.link and known.flushed.done():
                 known.link.close()
-        self._remove_run(f"{self.exec_root}/containers/{container_id}/{run}")
-
-    def _remove_run(self, path: str) -> None:
-        self._spares.remove(path, _RUN_FILES)
-        self._spares.remove_empty(os.path.dirname(path))  # another run may have begun in it
-
-    def _make_run_dir(self, path: str) -> None:
-        parent = os.path.dirname(path)
-        try:
-            self._spares.make(parent)
-        except FileExistsError:
-            pass  # of an earlier run
-        except FileNotFoundError:
-            os.makedirs(os.path.dirname(parent), 0o700, exist_ok=True)
-            self._spares.make(parent)
-        self._spares.make(path)
+        self._directories.remove(self._directories.path(container_id, run))
 
     def close(self) -> None:
         """Let go of every connection; launcher, monitors and containers go on."""
@@ -373,42 +336,10 @@ class Supervisor:
         return run
 
 
-_RUN_FILES = ("cgroup", "exit.json", "monitor.sock", records.NAME)
 _ABANDON_S = 30.0
 _NO_ROOT = plans.Root("", "", ())
-
-
-def _read_record(run_dir: str) -> ExitRecord | None:
-    raw = _read_json(f"{run_dir}/exit.json")
-    if not raw or raw.get("boot_id") not in ("", None, process.boot_id()):
-        return None
-    return msgspec.convert(raw, ExitRecord)
 
 
 def _record_of_failure(run: Run, failure: Json) -> ExitRecord:
     error = start_error(failure)
     return ExitRecord(run=run.number, code=exit_code_of(error), error=str(error), finished_ns=time.time_ns())
-
-
-def _connect_or_forbid(path: str) -> socket.socket:
-    """A connection to a monitor, or, if none has bound its socket yet, the certainty that none ever will.
-
-    A monitor that is only being forked finds the name taken and ends. Raises FileNotFoundError if there was
-    none, ConnectionRefusedError if it is gone.
-    """
-    try:
-        return connect_unix(path, socket.SOCK_SEQPACKET)
-    except FileNotFoundError:
-        try:
-            os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
-        except FileExistsError:
-            return connect_unix(path, socket.SOCK_SEQPACKET)
-        raise
-
-
-def _read_json(path: str) -> Json:
-    try:
-        with open(path, "rb") as file:
-            return json.loads(file.read())
-    except (OSError, ValueError):
-        return {}

@@ -1,0 +1,10 @@
+"""What the engine's side of monitors reads of runs that another engine began."""
+
+from onggi.containers.rundirs import RunDirectories
+
+
+def test_the_group_of_a_run_is_told_by_its_link(tmp_path):
+    directories = RunDirectories(str(tmp_path), "/parent/c")
+    assert directories.cgroup("id", str(tmp_path)) == "/parent/c/id"
+    (tmp_path / "cgroup").symlink_to("/other/c/id")
+    assert directories.cgroup("id", str(tmp_path)) == "/other/c/id"
