@@ -19,6 +19,7 @@ import msgspec
 from onggi.errors import KernelError
 from onggi.kernel import syscalls
 from onggi.kernel.cgroups import Group, Hierarchies
+from onggi.kernel.process import close_all_but
 
 Mode = Literal["foreground", "clean"]
 Limits = dict[str, tuple[int, int]]
@@ -29,7 +30,6 @@ _PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy"
 KEPT = (*_OWN, *_PROXIES, "NOTIFY_SOCKET", "TZ")
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _OOM_SCORE_ADJ = -500
-_FIRST_FREE_FD = 3
 LIMIT_NAMES = tuple(sorted({name for name in dir(resource) if name.startswith("RLIMIT_")} - {"RLIMIT_OFILE"}))
 
 
@@ -127,13 +127,9 @@ def _reset_signals() -> None:
 
 
 def _close_others(keep: tuple[int, ...]) -> None:
-    first = _FIRST_FREE_FD
-    for fd in sorted(keep):
-        if fd > first:
-            syscalls.close_range(first, fd - 1)
-        first = max(first, fd + 1)
+    close_all_but(keep)
+    for fd in keep:
         fcntl.fcntl(fd, fcntl.F_SETFD, fcntl.FD_CLOEXEC)
-    syscalls.close_range(first)
 
 
 def _clean_own_environment() -> None:

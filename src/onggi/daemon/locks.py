@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import fcntl
 import os
-import socket
 import time
 
 from onggi.daemon.config import Config
+from onggi.daemon.sockets import served
 from onggi.errors import Conflict
-from onggi.kernel.sockets import connect_unix
 from onggi.store.layout import make_private
 
 _RETRY_S = 0.02
@@ -40,7 +39,7 @@ def acquire(config: Config) -> Locks | None:
     deadline = time.monotonic() + _PATIENCE_S
     # The exec root first: who holds it is the one that other starters wait for.
     while (own := _try(config.exec_root)) < 0:
-        if config.on_demand and _serves(config.socket_path):
+        if config.on_demand and served(config.socket_path):
             return None
         if not config.on_demand or time.monotonic() > deadline:
             raise Conflict(_held(config.exec_root))
@@ -69,11 +68,3 @@ def _held(root: str) -> str:
     with open(f"{root}/onggid.lock", encoding="ascii", errors="replace") as file:
         holder = file.read(32).strip()
     return f"another engine (process {holder or 'unknown'}) already uses {root}"
-
-
-def _serves(path: str) -> bool:
-    try:
-        connect_unix(path, socket.SOCK_STREAM).close()
-    except OSError:
-        return False
-    return True

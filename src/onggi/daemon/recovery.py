@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 
@@ -25,7 +26,8 @@ def prepare_exec_root(exec_root: str, boot: str | None = None) -> bool:
     if rebooted:
         shutil.rmtree(f"{exec_root}/containers", ignore_errors=True)
         for name in _LEFTOVERS:
-            _unlink(f"{exec_root}/{name}")
+            with contextlib.suppress(FileNotFoundError):  # not every engine leaves every file
+                os.unlink(f"{exec_root}/{name}")
     os.makedirs(f"{exec_root}/containers", 0o700, exist_ok=True)
     os.chmod(f"{exec_root}/containers", 0o700)
     write_atomic(f"{exec_root}/boot_id", boot.encode() + b"\n", durable=False)
@@ -40,10 +42,3 @@ def _last_boot(exec_root: str) -> str:
         return ""
     except OSError as error:
         raise KernelError("open", error.errno or 0, f"{exec_root}/boot_id") from None
-
-
-def _unlink(path: str) -> None:
-    try:
-        os.unlink(path)
-    except FileNotFoundError:
-        pass  # not every engine leaves every file

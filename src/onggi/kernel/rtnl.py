@@ -230,13 +230,18 @@ def links(netlink: Netlink) -> list[Link]:
 
 def link(netlink: Netlink, name: str) -> Link | None:
     """The device of that name, if there is one."""
+    body = _show(netlink, name)
+    return _parse_link(body) if body else None
+
+
+def _show(netlink: Netlink, name: str) -> bytes:
+    """What the kernel says of one device; empty if there is none of that name."""
     try:
-        found = netlink.ask(Message(_GETLINK, 0, _link(text(_NAME, name)), f"ip link show {name}"))
+        return netlink.ask(Message(_GETLINK, 0, _link(text(_NAME, name)), f"ip link show {name}"))[0]
     except KernelError as error:
         if is_missing(error):
-            return None
+            return b""
         raise
-    return _parse_link(found[0])
 
 
 def _parse_link(body: bytes) -> Link:
@@ -270,12 +275,8 @@ class Statistics(NamedTuple):
 
 def statistics(netlink: Netlink, name: str) -> Statistics | None:
     """What a device has carried; None if there is no such device."""
-    try:
-        (body,) = netlink.ask(Message(_GETLINK, 0, _link(text(_NAME, name)), f"ip -s link show {name}"))
-    except KernelError as error:
-        if is_missing(error):
-            return None
-        raise
+    if not (body := _show(netlink, name)):
+        return None
     return Statistics(*_COUNTERS.unpack_from(dict(attributes(body[_LINK.size :]))[_STATS64]))
 
 

@@ -98,8 +98,7 @@ class Core:
         self.networks.pop(network.id, None)
         self.names.pop(network.name, None)
         self.realized.discard(network.id)
-        for key in [key for key in self._addresses if key[0] == network.id]:
-            del self._addresses[key]
+        self.forget_addresses(network)
 
     def subnets(self) -> list[AnyNetwork]:
         """Those of every network."""

@@ -35,9 +35,8 @@ class Firewall:
         self._netlink: Netlink | None = None  # kept: to close it after a deletion takes 10 ms
         self._repair: asyncio.Task[None] | None = None
         self._look: asyncio.Task[None] | None = None
-        self.obstacles: tuple[
-            str, ...
-        ] = ()  # chains of others that drop what is ours, and will not be opened
+        # Chains of others that drop what is ours, and will not be opened.
+        self.obstacles: tuple[str, ...] = ()
 
     @property
     def wanted(self) -> Ruleset:

@@ -184,19 +184,14 @@ def open_resolver(netns: int) -> tuple[socket.socket, socket.socket]:
     Port 53 itself stays free for a name server in the container.
     """
     with inside(netns):
-        datagrams = socket.socket(socket.AF_INET, socket.SOCK_DGRAM | _QUIET)
-        stream = socket.socket(socket.AF_INET, socket.SOCK_STREAM | _QUIET)
+        datagrams, stream = _bound(0)
         try:
-            ports = {name: _bound(sock, 0) for name, sock in (("udp", datagrams), ("tcp", stream))}
-            _lead(ports)
+            _lead({"udp": datagrams.getsockname()[1], "tcp": stream.getsockname()[1]})
         except KernelError:
             # A kernel without nf_tables: the port itself, then.
             datagrams.close()
             stream.close()
-            datagrams = socket.socket(socket.AF_INET, socket.SOCK_DGRAM | _QUIET)
-            stream = socket.socket(socket.AF_INET, socket.SOCK_STREAM | _QUIET)
-            for sock in (datagrams, stream):
-                _bound(sock, 53)
+            datagrams, stream = _bound(53)
         stream.listen(64)
         return datagrams, stream
 
@@ -212,9 +207,12 @@ def _lead(ports: dict[str, int]) -> None:
         close()
 
 
-def _bound(sock: socket.socket, port: int) -> int:
-    sock.bind((RESOLVER, port))
-    return int(sock.getsockname()[1])
+def _bound(port: int) -> tuple[socket.socket, socket.socket]:
+    datagrams = socket.socket(socket.AF_INET, socket.SOCK_DGRAM | _QUIET)
+    stream = socket.socket(socket.AF_INET, socket.SOCK_STREAM | _QUIET)
+    for sock in (datagrams, stream):
+        sock.bind((RESOLVER, port))
+    return datagrams, stream
 
 
 def disconnect(

@@ -10,7 +10,6 @@ import ssl
 import threading
 import time
 from collections.abc import Iterable, Iterator
-from types import TracebackType
 from typing import Self
 
 import msgspec
@@ -62,9 +61,7 @@ class Answer:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     @property
