@@ -2,10 +2,9 @@
 
     python tests/conformance/crun_suite.py --suite DIR --runtime COMMAND [--runtime COMMAND ...]
 
-Everything happens in a private mount namespace with its own /dev, because cases of the suite replace nodes
-there. ``--no-unified`` unmounts /sys/fs/cgroup/unified in it: crun 1.8 refuses hybrid hosts, so runtimes are
-compared on equal terms without it. Prints a table;
-``--json FILE`` keeps every result.
+Everything happens in private mount and network namespaces with their own /dev, because cases of the suite
+replace nodes there. ``--no-unified`` unmounts /sys/fs/cgroup/unified in it: crun 1.8 refuses hybrid hosts, so
+runtimes are compared on equal terms without it. Prints a table; ``--json FILE`` keeps every result.
 """
 
 import argparse
@@ -13,17 +12,16 @@ import json
 import os
 import re
 import shutil
-import stat
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
 
-NODES = {"null": (1, 3), "zero": (1, 5), "full": (1, 7), "random": (1, 8), "urandom": (1, 9), "tty": (5, 0)}
-LINKS = {"fd": "/proc/self/fd", "stdin": "fd/0", "stdout": "fd/1", "stderr": "fd/2", "ptmx": "pts/ptmx"}
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+import private_world
+
 UNIFIED = "/sys/fs/cgroup/unified"
 CASE = re.compile(r"^(ok|not ok) \d+ - (.*?)(?: #(SKIP)?.*)?$")
-INSIDE = "ONGGI_CONFORMANCE_INSIDE"
 
 
 def main() -> int:
@@ -37,43 +35,24 @@ def main() -> int:
     parser.add_argument("--json", type=Path, help="write the result of every case there")
     parser.add_argument("--output", type=Path, help="keep what the suite printed in this directory")
     arguments = parser.parse_args()
-    if INSIDE not in os.environ:
-        return enter_private_world()
-    furnish_dev()
+    machine = os.open("/dev", os.O_PATH)
+    before = null_device(machine)
+    private_world.enter()
     if arguments.no_unified and os.path.ismount(UNIFIED):
         subprocess.run(["umount", UNIFIED], check=True)
     results = {runtime: run_suite(arguments, runtime) for runtime in arguments.runtime}
     print(table(results))
     if arguments.json:
         arguments.json.write_text(json.dumps(results, indent=1, sort_keys=True) + "\n")
+    if null_device(machine) != before:
+        sys.exit("the suite changed the machine's /dev/null")
     return 0
 
 
-def enter_private_world() -> int:
-    """Run this again in a mount namespace of its own; afterwards the machine's /dev/null is as it was."""
-    before = os.stat("/dev/null", follow_symlinks=False)
-    command = ["unshare", "--mount", "--propagation", "private", sys.executable, *sys.argv]
-    code = subprocess.run(command, env={**os.environ, INSIDE: "1"}).returncode
-    after = os.stat("/dev/null", follow_symlinks=False)
-    if (before.st_ino, before.st_mode, before.st_rdev) != (after.st_ino, after.st_mode, after.st_rdev):
-        sys.exit("the suite changed the machine's /dev/null")
-    return code
-
-
-def furnish_dev() -> None:
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "nosuid,mode=755", "tmpfs", "/dev"], check=True)
-    for name, numbers in NODES.items():
-        os.mknod(f"/dev/{name}", stat.S_IFCHR | 0o666, os.makedev(*numbers))
-        os.chmod(f"/dev/{name}", 0o666)
-    for name, target in LINKS.items():
-        os.symlink(target, f"/dev/{name}")
-    for name, kind, options in [
-        ("pts", "devpts", "newinstance,ptmxmode=0666,mode=620,gid=5"),
-        ("shm", "tmpfs", "mode=1777"),
-        ("mqueue", "mqueue", "defaults"),
-    ]:
-        os.mkdir(f"/dev/{name}")
-        subprocess.run(["mount", "-t", kind, "-o", options, kind, f"/dev/{name}"], check=True)
+def null_device(directory: int) -> tuple[int, int, int]:
+    """What the machine's own is, also seen from elsewhere: a descriptor stays in its mount namespace."""
+    status = os.stat("null", dir_fd=directory, follow_symlinks=False)
+    return status.st_ino, status.st_mode, status.st_rdev
 
 
 def run_suite(arguments: argparse.Namespace, runtime: str) -> dict[str, str]:
