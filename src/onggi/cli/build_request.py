@@ -9,7 +9,7 @@ from onggi.cli.build_caches import cache_from, cache_to
 from onggi.cli.command import Cli, Failure, Options
 from onggi.cli.image_name import parse_reference
 from onggi.cli.proxies import proxy_variables
-from onggi.cli.specs import split_fields
+from onggi.cli.specs import parse_pair, split_fields
 from onggi.client.codec import encode
 from onggi.client.config import ConfigFile
 from onggi.client.credentials import Store, header_of
@@ -71,7 +71,7 @@ def query_of(
         "dockerfile": context.dockerfile,
         "remote": context.remote or None,
         "buildargs": _build_args(cli, options) or None,
-        "labels": dict(_pair(label) for label in options.many("label")) or None,
+        "labels": dict(parse_pair(label) for label in options.many("label")) or None,
         "networkmode": options.text("network") or None,
         "platform": _platform(cli, options) or None,
         "nocache": True if options.on("no-cache") else None,
@@ -136,11 +136,6 @@ def _fields(text: str) -> list[str]:
         raise Failure(f'invalid argument "{text}": {error}', 125) from None
 
 
-def _pair(text: str) -> tuple[str, str]:
-    name, _, value = text.partition("=")
-    return name, value
-
-
 def _tag(text: str) -> str:
     try:
         parse_reference(text)
@@ -164,7 +159,7 @@ def _build_args(cli: Cli, options: Options) -> dict[str, str | None]:
         for name, equals, value in (text.partition("=") for text in given)
     }
     proxies = proxy_variables(cli.config(), cli.engine.endpoint.host, given)
-    return {**values, **dict(_pair(text) for text in proxies)}
+    return {**values, **dict(parse_pair(text) for text in proxies)}
 
 
 def _auths(cli: Cli) -> dict[str, dict[str, str]]:

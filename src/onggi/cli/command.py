@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 
 Flag = tuple[str, str, str, str, str]
 PROGRAM = "onggi"
+LIST_FORMAT: Flag = (
+    "format", "", "string", "", "How to print: 'table', 'table TEMPLATE', 'json', or a Go template"
+)  # fmt: skip
 AT_ONCE = 50  # as docker
 
 

@@ -160,46 +160,54 @@ def _of_kind(cli: Cli, kind: str) -> list[Candidate]:
         return [(name, "") for name in sorted(NAMES.values())]
     if kind in _WORDS:
         return [(word, "") for word in _WORDS[kind]]
-    asks = {
-        "containers": _containers, "running": _containers, "stopped": _containers, "copies": _copies,
-        "contexts": _contexts, "images": _images, "volumes": _volumes, "networks": _networks,
-        "objects": _objects,
-    }  # fmt: skip
     try:
-        return asks[kind](cli, kind) if kind in asks else []
+        if kind in ("running", "stopped"):
+            return _containers(cli, kind)
+        return _NAMED[kind](cli) if kind in _NAMED else []
     except (ClientError, OSError, ValueError):
         return []  # no engine, no names: nobody wants to read errors while typing
 
 
-def _containers(cli: Cli, kind: str) -> list[Candidate]:
+def _containers(cli: Cli, kind: str = "") -> list[Candidate]:
     items: list[Json] = cli.engine.get("/containers/json", {"all": True}) or []
-    if kind in ("running", "stopped"):
+    if kind:
         items = [item for item in items if (item.get("State") in _ALIVE) == (kind == "running")]
     return [(name.lstrip("/"), str(item.get("Image") or "")) for item in items for name in item["Names"]]
 
 
-def _contexts(cli: Cli, kind: str) -> list[Candidate]:
+def _contexts(cli: Cli) -> list[Candidate]:
     from onggi.cli.context_values import contexts
 
     return [(str(meta.get("Name") or ""), "") for meta in contexts(cli).list()]
 
 
-def _copies(cli: Cli, kind: str) -> list[Candidate]:
-    return [FILES, *((f"{name}:", about) for name, about in _containers(cli, kind))]
+def _copies(cli: Cli) -> list[Candidate]:
+    return [FILES, *((f"{name}:", about) for name, about in _containers(cli))]
 
 
-def _images(cli: Cli, kind: str) -> list[Candidate]:
+def _images(cli: Cli) -> list[Candidate]:
     items: list[Json] = cli.engine.get("/images/json") or []
     return [(tag, "") for item in items for tag in item.get("RepoTags") or [] if tag != "<none>:<none>"]
 
 
-def _volumes(cli: Cli, kind: str) -> list[Candidate]:
+def _volumes(cli: Cli) -> list[Candidate]:
     return [(item["Name"], "") for item in (cli.engine.get("/volumes") or {}).get("Volumes") or []]
 
 
-def _networks(cli: Cli, kind: str) -> list[Candidate]:
+def _networks(cli: Cli) -> list[Candidate]:
     return [(item["Name"], str(item.get("Driver") or "")) for item in cli.engine.get("/networks") or []]
 
 
-def _objects(cli: Cli, kind: str) -> list[Candidate]:
-    return [*_containers(cli, kind), *_images(cli, kind)]
+def _objects(cli: Cli) -> list[Candidate]:
+    return [*_containers(cli), *_images(cli)]
+
+
+_NAMED: dict[str, Callable[[Cli], list[Candidate]]] = {
+    "containers": _containers,
+    "contexts": _contexts,
+    "copies": _copies,
+    "images": _images,
+    "networks": _networks,
+    "objects": _objects,
+    "volumes": _volumes,
+}

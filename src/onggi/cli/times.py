@@ -57,9 +57,9 @@ def human_size(size: float, precision: int = 4) -> str:
     return _size(size, 1000.0, _SIZES, precision)
 
 
-def binary_size(size: float, precision: int = 4) -> str:
+def binary_size(size: float) -> str:
     """Return a size in binary units (``1.5GiB``)."""
-    return _size(size, 1024.0, _BINARY_SIZES, precision)
+    return _size(size, 1024.0, _BINARY_SIZES, 4)
 
 
 def _size(size: float, base: float, units: tuple[str, ...], precision: int) -> str:

@@ -47,12 +47,11 @@ def _connect_by_directory(sock: Socket, path: str) -> None:
         os.close(directory)
 
 
-def connect_tcp(host: str, port: int, timeout_s: float | None = None) -> Socket:
+def connect_tcp(host: str, port: int) -> Socket:
     """Connect to the first address of ``host`` that answers. Raises OSError."""
     failure = OSError(f"no address for {host}")
     for family, kind, protocol, _, address in _socket.getaddrinfo(host, port, 0, _socket.SOCK_STREAM):
         sock = _socket.socket(family, kind, protocol)
-        sock.settimeout(timeout_s)
         try:
             sock.connect(address)
         except OSError as error:

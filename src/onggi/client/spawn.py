@@ -19,10 +19,6 @@ if TYPE_CHECKING:
 START_TIMEOUT_MS = 60_000
 READY_FD = 3
 _KEPT = ("PATH", "TZ", "LANG", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY")
-_BOOT = (
-    "import sys; sys.path.insert(0, sys.argv.pop(1)); "
-    "from onggi.daemon.main import main; sys.exit(main(sys.argv[1:]))"
-)
 
 
 def start_engine(env: Mapping[str, str], exec_root: str) -> None:
@@ -48,9 +44,18 @@ def start_engine(env: Mapping[str, str], exec_root: str) -> None:
         _explain(pid, words, exec_root)
 
 
-def _spawn(env: Mapping[str, str], ready_end: int, errors_end: int) -> int:
+def command_line(arguments: list[str]) -> list[str]:
+    """Return what starts the daemon: our own interpreter and source, whatever the environment says."""
+    boot = (
+        "import sys; sys.path.insert(0, sys.argv.pop(1)); "
+        "from onggi.daemon.main import main; sys.exit(main(sys.argv[1:]))"
+    )
     source = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-    argv = [sys.executable, "-I", "-c", _BOOT, source, "--on-demand", "--ready-fd", str(READY_FD)]
+    return [sys.executable, "-I", "-c", boot, source, *arguments]
+
+
+def _spawn(env: Mapping[str, str], ready_end: int, errors_end: int) -> int:
+    argv = command_line(["--on-demand", "--ready-fd", str(READY_FD)])
     actions = [
         (os.POSIX_SPAWN_OPEN, 0, "/dev/null", os.O_RDWR, 0),
         (os.POSIX_SPAWN_DUP2, 0, 1),

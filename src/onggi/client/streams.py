@@ -32,7 +32,7 @@ class Ends:
 
     __slots__ = ("stderr", "stdin", "stdout")
 
-    def __init__(self, stdin: int = -1, stdout: int = 1, stderr: int = 2) -> None:
+    def __init__(self, stdin: int, stdout: int, stderr: int) -> None:
         self.stdin, self.stdout, self.stderr = stdin, stdout, stderr
 
 

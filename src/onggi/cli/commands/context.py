@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from onggi.cli.command import Cli, Command, Failure, Options
+from onggi.cli.command import LIST_FORMAT, Cli, Command, Failure, Options
 from onggi.cli.context_values import (
     DEFAULT_ABOUT,
     DESCRIPTION,
@@ -138,7 +138,7 @@ LS = Command(
     "List contexts",
     list_,
     flags=(
-        ("format", "", "string", "", "How to print: 'table', 'table TEMPLATE', 'json', or a Go template"),
+        LIST_FORMAT,
         ("quiet", "q", "bool", "", "Print names only"),
     ),
     aliases=("context ls", "context list"),

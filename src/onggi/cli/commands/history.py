@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from onggi.cli.command import Cli, Command, Options
+from onggi.cli.command import LIST_FORMAT, Cli, Command, Options
 from onggi.cli.filters import ellipsis, short_id
 from onggi.cli.format import Row, render_rows
 from onggi.cli.platform import asked
@@ -57,7 +57,7 @@ COMMAND = Command(
     "Show the layers of an image",
     run,
     flags=(
-        ("format", "", "string", "", "How to print: 'table', 'table TEMPLATE', 'json', or a Go template"),
+        LIST_FORMAT,
         ("human", "H", "bool", "true", "Print sizes and dates for people"),
         ("no-trunc", "", "bool", "", "Do not shorten columns"),
         ("platform", "", "string", "", "Platform to show, os[/arch[/variant]]"),

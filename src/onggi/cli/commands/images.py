@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from onggi.cli.command import PROGRAM, Cli, Command, Failure, Options, console_size
+from onggi.cli.command import LIST_FORMAT, PROGRAM, Cli, Command, Failure, Options, console_size
 from onggi.cli.filters import filters
 from onggi.cli.format import render_rows
 from onggi.cli.image_rows import HEADERS, image_rows, is_dangling, list_format
@@ -65,7 +65,7 @@ COMMAND = Command(
         ("all", "a", "bool", "", "Show intermediate images too"),
         ("digests", "", "bool", "", "Show digests"),
         ("filter", "f", "filter", "", "Show only what matches (name=value)"),
-        ("format", "", "string", "", "How to print: 'table', 'table TEMPLATE', 'json', or a Go template"),
+        LIST_FORMAT,
         ("no-trunc", "", "bool", "", "Do not shorten columns"),
         ("quiet", "q", "bool", "", "Print IDs only"),
         ("tree", "", "bool", "", "Show images of several platforms as a tree"),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from onggi.cli.command import Cli, Command, Failure, Options
+from onggi.cli.command import LIST_FORMAT, Cli, Command, Failure, Options
 from onggi.cli.filters import filters, natural
 from onggi.cli.format import Row, chosen_form, label_header, render_rows
 from onggi.cli.network_options import ipam
@@ -188,7 +188,7 @@ LS = Command(
     list_,
     flags=(
         ("filter", "f", "filter", "", 'Show only what matches (e.g. "driver=bridge")'),
-        ("format", "", "string", "", "How to print: 'table', 'table TEMPLATE', 'json', or a Go template"),
+        LIST_FORMAT,
         ("no-trunc", "", "bool", "", "Do not shorten ids"),
         ("quiet", "q", "bool", "", "Print ids only"),
     ),

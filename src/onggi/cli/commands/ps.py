@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from onggi.cli.command import Cli, Command, Options
+from onggi.cli.command import LIST_FORMAT, Cli, Command, Options
 from onggi.cli.filters import filters
 
 TYPE_CHECKING = False
@@ -53,7 +53,7 @@ COMMAND = Command(
     flags=(
         ("all", "a", "bool", "", "Show stopped containers too"),
         ("filter", "f", "filter", "", "Show only what matches (name=value)"),
-        ("format", "", "string", "", "How to print: 'table', 'table TEMPLATE', 'json', or a Go template"),
+        LIST_FORMAT,
         ("last", "n", "int", "-1", "Show the n containers created last, running or not"),
         ("latest", "l", "bool", "", "Show the container created last, running or not"),
         ("no-trunc", "", "bool", "", "Do not shorten columns"),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from onggi.cli.command import Cli, Command, Options
+from onggi.cli.command import LIST_FORMAT, Cli, Command, Options
 from onggi.cli.filters import ellipsis, filters
 from onggi.cli.format import Row, render_rows
 from onggi.cli.registry_auth import privileged
@@ -67,7 +67,7 @@ COMMAND = Command(
     run,
     flags=(
         ("filter", "f", "filter", "", "Show only what matches (name=value)"),
-        ("format", "", "string", "", "How to print: 'table', 'table TEMPLATE', 'json', or a Go template"),
+        LIST_FORMAT,
         ("limit", "", "int", "", "Most results to show"),
         ("no-trunc", "", "bool", "", "Do not shorten columns"),
     ),

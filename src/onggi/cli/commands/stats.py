@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import time
 
-from onggi.cli.command import Cli, Command, Failure, Options
+from onggi.cli.command import LIST_FORMAT, Cli, Command, Failure, Options
 from onggi.cli.containers import path
 from onggi.cli.format import Row, render_rows
 from onggi.cli.times import binary_size, human_size
@@ -124,7 +124,7 @@ COMMAND = Command(
     run,
     flags=(
         ("all", "a", "bool", "", "Show stopped containers too"),
-        ("format", "", "string", "", "How to print: 'table', 'table TEMPLATE', 'json', or a Go template"),
+        LIST_FORMAT,
         ("no-stream", "", "bool", "", "Print once and end"),
         ("no-trunc", "", "bool", "", "Do not shorten columns"),
     ),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from onggi.cli.command import Cli, Command, Options
+from onggi.cli.command import LIST_FORMAT, Cli, Command, Options
 from onggi.cli.format import Row, check_fields, render_object, render_rows
 from onggi.cli.times import ago, human_size
 
@@ -203,7 +203,7 @@ COMMAND = Command(
     "Show what takes space on the disk",
     run,
     flags=(
-        ("format", "", "string", "", "How to print: 'table', 'table TEMPLATE', 'json', or a Go template"),
+        LIST_FORMAT,
         ("verbose", "v", "bool", "", "Show every image, container, volume and cache record"),
     ),
 )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from onggi.cli.command import Cli, Command, Failure, Flag, Options
+from onggi.cli.command import LIST_FORMAT, Cli, Command, Failure, Flag, Options
 from onggi.cli.filters import filters, natural
 from onggi.cli.format import Row, chosen_form, label_header, render_rows
 from onggi.cli.input import pieces
@@ -161,7 +161,7 @@ LS = Command(
     flags=(
         ("cluster", "", "bool", "", "Show volumes of a swarm only"),
         ("filter", "f", "filter", "", 'Show only what matches (e.g. "dangling=true")'),
-        ("format", "", "string", "", "How to print: 'table', 'table TEMPLATE', 'json', or a Go template"),
+        LIST_FORMAT,
         ("quiet", "q", "bool", "", "Print names only"),
     ),
     aliases=("volume ls", "volume list"),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from onggi.cli.template.functions import FUNCTIONS, show, truth
+from onggi.cli.template.functions import FUNCTIONS, show
 from onggi.cli.template.gotypes import NilPointer
 from onggi.cli.template.lexer import TemplateError
 
@@ -44,8 +44,8 @@ class _Run:
             return self._range(node, dot)
         depth = len(self._variables)
         value = self._pipeline(node[1], dot)
-        inner = value if node[0] == "with" and truth(value) else dot
-        text = self.nodes(node[2] if truth(value) else node[3], inner)
+        inner = value if node[0] == "with" and value else dot
+        text = self.nodes(node[2] if value else node[3], inner)
         del self._variables[depth:]
         return text
 
@@ -111,7 +111,7 @@ class _Run:
         value: Value = None
         for operand in [*rest, *(("value", item) for item in last)]:
             value = self._operand(operand, dot)
-            if truth(value) == until:
+            if bool(value) == until:
                 break
         return value
 

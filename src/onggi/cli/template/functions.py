@@ -14,11 +14,6 @@ if TYPE_CHECKING:
     Value = Any
 
 
-def truth(value: Value) -> bool:
-    """Whether a value counts as true: not false, zero, empty or nil."""
-    return bool(value)
-
-
 def show(value: Value) -> str:
     """Return the text that an action writes for a value."""
     return "<no value>" if value is None else _plain(value)
@@ -193,7 +188,7 @@ FUNCTIONS: dict[str, Callable[..., Value]] = {
     "len": lambda value: 0 if value is None else len(value),
     "index": _index,
     "slice": _slice,
-    "not": lambda value: not truth(value),
+    "not": lambda value: not value,
     "eq": _equal,
     "ne": lambda first, second: not _equal(first, second),
     "lt": _compare(lambda first, second: first < second),
