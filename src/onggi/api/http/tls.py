@@ -167,21 +167,9 @@ class TlsTransport(asyncio.Transport):
         """Go on."""
         self._layer.pause(False)
 
-    def is_reading(self) -> bool:
-        """Whether the plain transport is."""
-        return self._layer.plain.is_reading()
-
     def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
         """The plain transport's, of encrypted bytes."""
         self._layer.plain.set_write_buffer_limits(high, low)
-
-    def get_write_buffer_size(self) -> int:
-        """The plain transport's."""
-        return self._layer.plain.get_write_buffer_size()
-
-    def get_write_buffer_limits(self) -> tuple[int, int]:
-        """The plain transport's."""
-        return self._layer.plain.get_write_buffer_limits()
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
         """Encrypt and send."""

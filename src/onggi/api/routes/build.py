@@ -31,8 +31,9 @@ import msgspec
 from onggi.api.engine import Engine
 from onggi.api.http.message import Request, Stream
 from onggi.api.query import Query
-from onggi.api.router import Answer, Handler, Route
+from onggi.api.router import Answer, Route
 from onggi.api.routes.answers import answer, told
+from onggi.api.routes.later import refusal
 from onggi.api.wire import RAW_STREAM
 from onggi.build import policy
 from onggi.build.options import Kept, Options, Shared, Ssh
@@ -242,13 +243,6 @@ async def forward(engine: Engine, request: Request) -> Answer:
     return None
 
 
-def _refusal(sentence: str) -> Handler:
-    async def refuse(engine: Engine, request: Request) -> Answer:
-        raise Unsupported(sentence)
-
-    return refuse
-
-
 ROUTES = [
     Route("POST", "/build", build, until_eof=True),
     # Under a name that no other engine has: what is sent may be no more than changes.
@@ -257,6 +251,6 @@ ROUTES = [
     Route("GET", "/onggi/v1/build/files", files, until_eof=True),
     Route("POST", "/build/prune", prune),
     Route("POST", "/build/cancel", cancel),
-    Route("POST", "/session", _refusal(_SESSIONS)),
-    Route("POST", "/grpc", _refusal(_SESSIONS)),
+    Route("POST", "/session", refusal(_SESSIONS)),
+    Route("POST", "/grpc", refusal(_SESSIONS)),
 ]

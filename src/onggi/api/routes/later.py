@@ -35,7 +35,9 @@ _PLUGIN_VERBS = ("disable", "enable", "push", "set")
 _SWARM_ROOMS = ("services", "tasks", "nodes", "secrets", "configs")
 
 
-def _refusal(sentence: str) -> Handler:
+def refusal(sentence: str) -> Handler:
+    """Return the handler of what is not done here."""
+
     async def refuse(engine: Engine, request: Request) -> Answer:
         raise Unsupported(sentence)
 
@@ -76,7 +78,7 @@ ROUTES = [
     Route("DELETE", "/plugins/{name*}", no_plugin),
     Route("POST", "/plugins/{name*}/upgrade", no_plugin_to_upgrade),
     *(Route("POST", f"/plugins/{{name*}}/{verb}", no_plugin) for verb in _PLUGIN_VERBS),
-    *(Route(method, pattern, _refusal(sentence)) for method, pattern, sentence in NOT_OFFERED),
+    *(Route(method, pattern, refusal(sentence)) for method, pattern, sentence in NOT_OFFERED),
     Route("POST", "/swarm/leave", leave_swarm),
     Route("GET", "/swarm", no_swarm),
     Route("GET", "/swarm/unlockkey", no_swarm),
