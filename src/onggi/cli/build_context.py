@@ -137,10 +137,7 @@ def _document(writer: Writer, name: str, text: bytes) -> None:
 
 
 def _from_directory(
-    source: str,
-    dockerfile: str,
-    compare: Callable[[str, Ignored], Sync | None] | None,
-    only_dockerfile: bool,
+    source: str, dockerfile: str, compare: Callable[[str, Ignored], Sync | None] | None, only_dockerfile: bool
 ) -> Context:
     root = _directory(source)
     path = _dockerfile_path(root, dockerfile)

@@ -34,12 +34,7 @@ def run_by_docker_calls(cli: Cli, plan: Plan) -> int:
 
 
 def attached_start(
-    cli: Cli,
-    container_id: str,
-    attachment: Attachment,
-    streams: dict[str, bool],
-    *,
-    auto_remove: bool,
+    cli: Cli, container_id: str, attachment: Attachment, streams: dict[str, bool], *, auto_remove: bool
 ) -> int:
     """Attach, start and stay to the end; returns the exit code. Raises ClientError."""
     target = f"/containers/{container_id}"

@@ -16,13 +16,15 @@ if TYPE_CHECKING:
 GO_TYPE = "*formatter.imageContext"
 NONE = "<none>"
 _CREATED = "{{if .CreatedSince }}{{.CreatedSince}}{{else}}N/A{{end}}"
-TABLE = "table {{.Repository}}\t{{.Tag}}\t{{.ID}}\t" + _CREATED + "\t{{.Size}}"
-DIGEST_TABLE = TABLE.replace("{{.Tag}}", "{{.Tag}}\t{{.Digest}}")
-RAW = (
+_TABLE = "table {{.Repository}}\t{{.Tag}}\t{{.ID}}\t" + _CREATED + "\t{{.Size}}"
+_DIGEST_TABLE = _TABLE.replace("{{.Tag}}", "{{.Tag}}\t{{.Digest}}")
+_RAW = (
     "repository: {{.Repository}}\ntag: {{.Tag}}\nimage_id: {{.ID}}\n"
     "created_at: {{.CreatedAt}}\nvirtual_size: {{.Size}}\n"
 )
-RAW_DIGEST = RAW.replace("image_id", "digest: {{.Digest}}\nimage_id")
+_DIGEST_RAW = _RAW.replace("image_id", "digest: {{.Digest}}\nimage_id")
+FORMS = {"table": (_TABLE, "{{.ID}}"), "raw": (_RAW, "image_id: {{.ID}}")}
+DIGEST_FORMS = {"table": (_DIGEST_TABLE, "{{.ID}}"), "raw": (_DIGEST_RAW, "image_id: {{.ID}}")}
 HEADERS: dict[str, Json] = {
     "ID": "IMAGE ID",
     "Repository": "REPOSITORY",
@@ -36,16 +38,6 @@ HEADERS: dict[str, Json] = {
     "SharedSize": "SHARED SIZE",
     "UniqueSize": "UNIQUE SIZE",
 }
-
-
-def list_format(form: str, quiet: bool, digests: bool) -> str:
-    """Return the template of a list: presets by name, ``{{.ID}}`` where only IDs are asked for."""
-    if form == "table":
-        return "{{.ID}}" if quiet else DIGEST_TABLE if digests else TABLE
-    if form == "raw":
-        return "image_id: {{.ID}}" if quiet else RAW_DIGEST if digests else RAW
-    more = digests and form.startswith("table") and "{{.Digest}}" not in form
-    return form + ("\t{{.Digest}}" if more else "")
 
 
 def is_dangling(item: Json) -> bool:

@@ -137,10 +137,7 @@ LS = Command(
     "context ls [OPTIONS]",
     "List contexts",
     list_,
-    flags=(
-        LIST_FORMAT,
-        ("quiet", "q", "bool", "", "Print names only"),
-    ),
+    flags=(LIST_FORMAT, ("quiet", "q", "bool", "", "Print names only")),
     aliases=("context ls", "context list"),
 )
 

@@ -72,10 +72,7 @@ def _archive(store: Contexts, name: str) -> bytes:
 
 
 EXPORT = Command(
-    "context export [OPTIONS] CONTEXT [FILE|-]",
-    "Write a context to a tar archive",
-    export,
-    arguments=(1, 2),
+    "context export [OPTIONS] CONTEXT [FILE|-]", "Write a context to a tar archive", export, arguments=(1, 2)
 )
 
 

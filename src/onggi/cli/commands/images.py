@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from onggi.cli.command import LIST_FORMAT, PROGRAM, Cli, Command, Failure, Options, console_size
 from onggi.cli.filters import filters
-from onggi.cli.format import render_rows
-from onggi.cli.image_rows import HEADERS, image_rows, is_dangling, list_format
+from onggi.cli.format import chosen_form, render_rows
+from onggi.cli.image_rows import DIGEST_FORMS, FORMS, HEADERS, image_rows, is_dangling
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -26,9 +26,10 @@ def run(cli: Cli, options: Options, arguments: list[str]) -> int:
     query = {"all": True if options.on("all") else None, "filters": filters(wanted)}
     if options.on("tree"):
         return _tree(cli, options, query)
-    quiet, digests = options.on("quiet"), options.on("digests")
-    configured = "" if quiet else str(cli.config().get("imagesFormat") or "")
-    form = list_format(options.text("format") or configured or "table", quiet, digests)
+    digests = options.on("digests")
+    form = chosen_form(cli, options, "imagesFormat", DIGEST_FORMS if digests else FORMS)
+    if digests and form.startswith("table") and "{{.Digest}}" not in form:
+        form += "\t{{.Digest}}"
     items = cli.engine.get("/images/json", query) or []
     truncate, with_digests = not options.on("no-trunc"), digests or "{{.Digest}}" in form
     rows = (row for item in items for row in image_rows(item, truncate, with_digests, digests))

@@ -202,8 +202,5 @@ COMMAND = Command(
     "system df [OPTIONS]",
     "Show what takes space on the disk",
     run,
-    flags=(
-        LIST_FORMAT,
-        ("verbose", "v", "bool", "", "Show every image, container, volume and cache record"),
-    ),
+    flags=(LIST_FORMAT, ("verbose", "v", "bool", "", "Show every image, container, volume and cache record")),
 )
