@@ -48,6 +48,13 @@ _TYPES: dict[str, type] = {
 }
 
 
+# Keys whose value is the field's of that name; the others are looked at first.
+_PLAIN = (
+    "group", "default-profile", "log-driver", "docker-socket", "spares", "bridge", "bip",
+    "mtu", "ip", "icc", "ip-forward", "obey-firewall", "close-metadata", "storage-driver",
+)  # fmt: skip
+
+
 class Config(msgspec.Struct, frozen=True, kw_only=True):
     """Everything that can be configured. Directories are absolute; ``hosts`` stand in order.
 
@@ -155,35 +162,21 @@ def read_file(path: str, *, required: bool) -> dict[str, Json]:
 
 def build(values: Mapping[str, Json]) -> Config:
     """The configuration of values by dockerd's keys. Raises InvalidArgument or Unsupported."""
-    level = "debug" if values.get("debug") else str(values.get("log-level", "info"))
     config = Config(
         data_root=_absolute(values.get("data-root", DATA_ROOT)),
         exec_root=_absolute(values.get("exec-root", "/run/onggi")),
         hosts=tuple(map(hosts.check_host, values.get("hosts", ()))),
-        group=str(values.get("group", "")),
         tls=hosts.tls(values, values.get("hosts", ())),
-        metrics_address=str(values.get("metrics-addr", "")),
-        cgroup_parent="/" + str(values.get("cgroup-parent", "/onggi")).strip("/"),
-        default_profile=str(values.get("default-profile", "compat")),
-        log_level=level,
-        log_driver=str(values.get("log-driver", "json-file")),
+        metrics_address=values.get("metrics-addr", ""),
+        cgroup_parent="/" + values.get("cgroup-parent", "/onggi").strip("/"),
+        log_level="debug" if values.get("debug") else values.get("log-level", "info"),
         log_opts=dict(values.get("log-opts", {})),
         labels=tuple(values.get("labels", ())),
         pidfile=_absolute(values["pidfile"]) if values.get("pidfile") else "",
-        docker_socket=bool(values.get("docker-socket", False)),
-        idle_timeout_s=int(values.get("idle-timeout", 300)),
-        spares=int(values.get("spares", SPARES)),
-        bridge=str(values.get("bridge", "")),
-        bip=str(values.get("bip", "")),
-        mtu=int(values.get("mtu", 0)),
-        ip=str(values.get("ip", "")),
-        icc=bool(values.get("icc", True)),
-        ip_forward=bool(values.get("ip-forward", True)),
-        obey_firewall=bool(values.get("obey-firewall", False)),
-        close_metadata=bool(values.get("close-metadata", False)),
+        idle_timeout_s=values.get("idle-timeout", 300),
         address_pools=network_options.pools(values.get("default-address-pools", [])),
-        storage_driver=str(values.get("storage-driver", "")),
         build_cache=policy.from_settings(values.get("builder", {})),
+        **{key.replace("-", "_"): values[key] for key in _PLAIN if key in values},
     )
     _validate(config)
     return config

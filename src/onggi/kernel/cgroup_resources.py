@@ -18,10 +18,6 @@ from onggi.kernel import cgroup_devices
 Json = Any
 
 _OR_NOT_MOUNTED = "or the cgroup is not mounted."
-_SWAPPINESS = (
-    "Your kernel does not support memory swappiness capabilities or the cgroup is not mounted. "
-    "Memory swappiness discarded."
-)
 _OOM_DISABLE = "Your kernel does not support OomKillDisable. OomKillDisable discarded."
 _DEFAULT_PERIOD_US = 100_000
 
@@ -134,6 +130,7 @@ _LACKS_SWAP = (
 _LACKS_SOFT = _kernel_lacks("memory soft limit capabilities", "Limitation")
 _LACKS_CFS = "Your kernel does not support CPU CFS scheduler. CPU period/quota discarded."
 _LACKS_SHARES = _kernel_lacks("CPU shares", "Shares")
+_SWAPPINESS = _kernel_lacks("memory swappiness capabilities", "Memory swappiness")
 _LACKS_CPUSET = _kernel_lacks("cpuset", "Cpuset")
 _LACKS_PIDS = _kernel_lacks("PIDs limit capabilities", "PIDs limit")
 _LACKS_WEIGHT = _kernel_lacks("Block I/O weight", "Weight")

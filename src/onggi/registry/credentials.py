@@ -80,12 +80,12 @@ def for_registry(header: str, domain: str) -> Keyring:
 def for_registries(header: str) -> Keyring:
     """Read X-Registry-Config: credentials by address of registry. Raises InvalidArgument."""
     document = document_of(header, "X-Registry-Config")
-    return Keyring({domain_of(host): _auth(it, "X-Registry-Config") for host, it in document.items()})
+    return Keyring({domain_of(host): from_json(it, "X-Registry-Config") for host, it in document.items()})
 
 
 def decode(header: str) -> AuthConfig:
     """Read X-Registry-Auth; nothing is anonymous. Raises InvalidArgument."""
-    return _auth(document_of(header, "X-Registry-Auth"), "X-Registry-Auth")
+    return from_json(document_of(header, "X-Registry-Auth"), "X-Registry-Auth")
 
 
 def domain_of(address: str) -> str:
@@ -115,11 +115,7 @@ def document_of(header: str, what: str) -> dict[str, Json]:
 
 
 def from_json(document: Json, what: str = "auth configuration") -> AuthConfig:
-    """The body of ``POST /auth``. Raises InvalidArgument."""
-    return _auth(document, what)
-
-
-def _auth(document: Json, what: str) -> AuthConfig:
+    """The JSON of one user, as the body of ``POST /auth``. Raises InvalidArgument."""
     try:
         auth = msgspec.convert(document, AuthConfig)
     except msgspec.ValidationError:
@@ -145,4 +141,4 @@ def _with_pair(auth: AuthConfig, what: str) -> AuthConfig:
     if not colon:
         raise InvalidArgument(f"invalid {what} header: auth is no base64 of user:password")
     plain = msgspec.structs.replace(auth, auth="", username=name, password=password.rstrip("\0"))
-    return _auth(msgspec.to_builtins(plain), what)
+    return from_json(msgspec.to_builtins(plain), what)

@@ -17,7 +17,7 @@ T = TypeVar("T")
 Read = Callable[[str], Document]
 PAGE = 1000
 _MAX_PAGES, _MAX_ENTRIES = 1000, 1_000_000
-_TAG = re.compile(r"\w[\w.-]{0,127}", re.ASCII)
+TAG = re.compile(r"\w[\w.-]{0,127}", re.ASCII)
 _LINK = re.compile(
     r'<([^<>]*)>[ \t]*((?:;[ \t]*[\w*-]+[ \t]*(?:=[ \t]*(?:"[^"]*"|[^",; \t]+))?[ \t]*)*)(?:,|$)'
 )
@@ -73,7 +73,7 @@ def _every(first: str, read: Read, parse: Callable[[bytes], list[T]]) -> list[T]
 
 def _parse_tags(data: bytes) -> list[str]:
     found = msgspec.json.decode(data, type=_Tags).tags or []
-    if not all(map(_TAG.fullmatch, found)):
+    if not all(map(TAG.fullmatch, found)):
         raise InvalidArgument("invalid tag")
     return found
 

@@ -44,7 +44,6 @@ _log = logging.getLogger(__name__)
 T = TypeVar("T")
 ACCEPT = ", ".join((*media.MANIFESTS, *media.INDEXES))
 _VAGUE_TYPES = ("", "application/json", "application/octet-stream", "text/plain")
-_TAG = re.compile(r"\w[\w.-]{0,127}", re.ASCII)
 _RANGE = re.compile(r"bytes (\d{1,19})-(\d{1,19})/(\d{1,19}|\*)", re.ASCII)
 _HASHES = {"sha256": 64, "sha384": 96, "sha512": 128}
 
@@ -257,7 +256,7 @@ def _tag_or_digest(wanted: str) -> str:
     """``wanted`` itself if it can stand in a URL (CVE-2024-3727)."""
     if ":" in wanted:
         return digests.check(wanted)
-    if not _TAG.fullmatch(wanted):
+    if not listing.TAG.fullmatch(wanted):
         raise InvalidArgument(f"invalid tag: {wanted[:200]!r}")
     return wanted
 
