@@ -9,8 +9,8 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from onggi.containers.until import parse_until
 from onggi.errors import InvalidArgument, Unsupported
+from onggi.oci.until import parse_until
 
 Json = Any
 Filters = Mapping[str, Sequence[str]]

@@ -111,7 +111,8 @@ def _complete_resources(host: HostConfig) -> None:
 
 def command_line(config: ContainerConfig) -> list[str]:
     """Entrypoint and command; raises InvalidArgument in docker's words if there is nothing to run."""
-    argv = words(config.entrypoint) + words(config.cmd)
-    if not argv or argv == [""]:
+    entrypoint = words(config.entrypoint)
+    argv = ([] if entrypoint == [""] else entrypoint) + words(config.cmd)
+    if not argv:
         raise InvalidArgument("no command specified")
     return argv

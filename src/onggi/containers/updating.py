@@ -17,10 +17,10 @@ from onggi.containers.listing import check_filters
 from onggi.containers.model import Container
 from onggi.containers.request import HostConfig, Resources, RestartPolicy, convert
 from onggi.containers.spec_resources import resources
-from onggi.containers.until import parse_until
 from onggi.containers.validate import check_restart_policy
 from onggi.containers.validate_resources import check_resources
 from onggi.errors import Conflict, InvalidArgument, OnggiError, Unsupported
+from onggi.oci.until import parse_until
 
 Json = Any
 _FIELDS = [
@@ -77,10 +77,11 @@ class Updating:
         """Remove containers that are down; docker's ``{"ContainersDeleted", "SpaceReclaimed"}``."""
         filters = filters or {}
         check_filters(filters, frozenset(("label", "label!", "until")))
+        until = [parse_until(value, time.time_ns()) for value in filters.get("until", [])]
         deleted: list[str] = []
         reclaimed = 0
         for container in list(self._context.containers.values()):
-            if container.state.running or container.removing or not _prunable(container, filters):
+            if container.state.running or container.removing or not _prunable(container, filters, until):
                 continue
             try:
                 reclaimed += await self._usage(container)
@@ -131,7 +132,7 @@ def _changed(old: HostConfig, asked: Resources, policy: RestartPolicy | None) ->
     return new
 
 
-def _prunable(container: Container, filters: Mapping[str, list[str]]) -> bool:
+def _prunable(container: Container, filters: Mapping[str, list[str]], until: list[int]) -> bool:
     labels = container.spec.config.labels
     if container.spec.step:
         return False
@@ -139,6 +140,4 @@ def _prunable(container: Container, filters: Mapping[str, list[str]]) -> bool:
         return False
     if any(has_label(labels, value) for value in filters.get("label!", [])):
         return False
-    return all(
-        container.created_ns < parse_until(value, time.time_ns()) for value in filters.get("until", [])
-    )
+    return all(container.created_ns < moment for moment in until)

@@ -253,6 +253,8 @@ class Images:
         reference = references.parse(text).with_default_tag()
         if reference.digest:
             raise InvalidArgument("refusing to create a tag with a digest reference")
+        if reference.familiar.partition(":")[0] == "sha256":
+            raise InvalidArgument("refusing to create an ambiguous tag using digest algorithm as name")
         refuse_host(reference)
         return reference
 

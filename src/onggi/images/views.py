@@ -11,6 +11,7 @@ from onggi.errors import InvalidArgument
 from onggi.images.catalog import Filter
 from onggi.oci import reference as references
 from onggi.oci.image import Image
+from onggi.oci.until import instant_ns, parse_until
 from onggi.store.rootfs import Overlay
 
 Json = Any
@@ -107,8 +108,12 @@ def _step(step: Json, image: Image, size: int) -> Json:
 
 def epoch(created: str) -> int:
     """Seconds since 1970 of an RFC 3339 time; 0 where there is none."""
+    return _moment(created) // 10**9
+
+
+def _moment(created: str) -> int:
     try:
-        return int(datetime.fromisoformat(_six_digits(created)).timestamp())
+        return instant_ns(created)
     except ValueError:
         return 0
 
@@ -117,13 +122,6 @@ def rfc3339(ns: int) -> str:
     """A time in UTC with nanoseconds, as docker writes it."""
     seconds, rest = divmod(ns, 1_000_000_000)
     return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S") + f".{rest:09d}Z"
-
-
-def _six_digits(text: str) -> str:
-    """Python reads at most microseconds."""
-    head, dot, fraction = text.partition(".")
-    digits = fraction.rstrip("Zz") if dot else ""
-    return f"{head.rstrip('Zz')}.{digits[:6]:0<6}+00:00" if dot and digits.isdigit() else text
 
 
 def filters(asked: Mapping[str, Sequence[str]], find: Callable[[str], Image]) -> list[Filter]:
@@ -170,29 +168,18 @@ def _without_label(values: list[str], find: Callable[[str], Image]) -> Filter:
 
 
 def _before(values: list[str], find: Callable[[str], Image]) -> Filter:
-    limit = min(find(value).created for value in values)
-    return lambda image: image.created < limit
+    limit = min(_moment(find(value).created) for value in values)
+    return lambda image: _moment(image.created) < limit
 
 
 def _since(values: list[str], find: Callable[[str], Image]) -> Filter:
-    limit = max(find(value).created for value in values)
-    return lambda image: image.created > limit
+    limit = max(_moment(find(value).created) for value in values)
+    return lambda image: _moment(image.created) > limit
 
 
 def _until(values: list[str], _: Callable[[str], Image]) -> Filter:
-    limit = min(_moment(value) for value in values)
-    return lambda image: epoch(image.created) < limit
-
-
-def _moment(text: str) -> float:
-    """A time: seconds since 1970, RFC 3339, or how long ago (``24h``)."""
-    units = {"s": 1, "m": 60, "h": 3600}
-    if text[:-1].isdigit() and text[-1:] in units:
-        return time.time() - int(text[:-1]) * units[text[-1]]
-    try:
-        return float(text) if text.replace(".", "", 1).isdigit() else datetime.fromisoformat(text).timestamp()
-    except ValueError:
-        raise InvalidArgument(f"invalid value for filter 'until': {text}") from None
+    limit = min(parse_until(value, time.time_ns()) for value in values)
+    return lambda image: _moment(image.created) < limit
 
 
 _FILTERS: dict[str, Callable[[list[str], Callable[[str], Image]], Filter]] = {

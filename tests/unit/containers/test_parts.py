@@ -14,8 +14,8 @@ from onggi.containers.files import hosts_text, resolv_text
 from onggi.containers.request import HostConfig
 from onggi.containers.rootview import RootView
 from onggi.containers.signals import parse_signal
-from onggi.containers.until import parse_until
 from onggi.errors import InvalidArgument, KernelError, NotFound
+from onggi.oci.until import parse_until
 
 
 def test_references_are_ids_names_or_unique_prefixes():

@@ -230,6 +230,12 @@ async def test_a_limit_of_processes_is_taken_back(world):
 
 
 @service_test
+async def test_a_prune_reads_its_filters_where_nothing_is_pruned(world):
+    with pytest.raises(InvalidArgument, match='failed to parse value as time or duration: "x"'):
+        await world.containers.prune({"until": ["x"]})
+
+
+@service_test
 async def test_inspect_has_no_tmpfs_of_the_host_config_and_no_masks_of_the_privileged(world):
     mount = {"Type": "tmpfs", "Target": "/bar"}
     await world.create(HostConfig={"Tmpfs": {"/foo/": ""}, "Mounts": [mount], "Privileged": True})

@@ -8,9 +8,9 @@ from fake_containers import MACHINE
 from hypothesis import given
 from hypothesis import strategies as st
 
-from onggi.containers.merge import complete, merge_image
+from onggi.containers.merge import command_line, complete, merge_image
 from onggi.containers.mount_points import mount_points
-from onggi.containers.request import parse_create
+from onggi.containers.request import ContainerConfig, parse_create
 from onggi.containers.spec import Command, SpecInput, build_config, first_process, process
 from onggi.containers.spec_resources import DeviceNode
 from onggi.containers.spec_security import parse_security_options
@@ -166,3 +166,10 @@ def test_writable_cgroups_needs_no_value():
     for option in ("writable-cgroups", "writable-cgroups=true"):
         assert parse_security_options([option]).writable_cgroups
     assert not parse_security_options(["writable-cgroups=false"]).writable_cgroups
+
+
+def test_an_empty_entrypoint_is_none_and_an_empty_command_is_one():
+    assert command_line(ContainerConfig(entrypoint=[""], cmd=["id"])) == ["id"]
+    assert command_line(ContainerConfig(cmd=[""])) == [""]
+    with pytest.raises(InvalidArgument, match="no command specified"):
+        command_line(ContainerConfig(entrypoint=[""]))

@@ -142,6 +142,9 @@ def test_filters():
     assert not takes(reference=["b*"])
     assert takes(until=["1h"])
     assert not takes(until=["2020-01-01"])
+    assert takes(until=["1h30m"])
+    with pytest.raises(InvalidArgument, match='failed to parse value as time or duration: "x"'):
+        takes(until=["x"])
     with pytest.raises(InvalidArgument, match="invalid filter 'nope'"):
         takes(nope=["x"])
 

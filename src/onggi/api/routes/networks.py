@@ -10,9 +10,9 @@ from onggi.api.query import Query
 from onggi.api.router import Answer, Route
 from onggi.api.routes.answers import NO_CONTENT, answer
 from onggi.containers.request import convert
-from onggi.containers.until import parse_until
 from onggi.networks.filters import LIST, PRUNE
 from onggi.networks.request import Connect, CreateNetwork, Disconnect
+from onggi.oci.until import parse_until
 
 
 async def list_(engine: Engine, request: Request) -> Answer:
