@@ -201,8 +201,9 @@ def test_events_of_a_life(engine, name):
     engine.docker("rm", name, check=True)
     now = engine.docker("info", "-f", "{{.SystemTime}}").stdout.decode().strip()
     filters = ("--filter", f"container={name}", "--format", "{{.Action}}")
-    seen = engine.docker("events", "--since", since, "--until", now, *filters).stdout.decode().split()
-    assert [it for it in seen if it != "attach"] == ["create", "start", "die", "destroy"]
+    for begin in (since, "0"):  # zero is a moment, not the lack of one
+        seen = engine.docker("events", "--since", begin, "--until", now, *filters).stdout.decode().split()
+        assert [it for it in seen if it != "attach"] == ["create", "start", "die", "destroy"]
 
 
 def test_images(engine):

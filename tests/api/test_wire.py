@@ -283,3 +283,7 @@ def test_websocket_attach(served):
             data += piece
     assert b"out:hi" in data
     assert data.endswith(b"\x88\x02\x03\xe8")
+
+
+def test_options_of_any_path(served):
+    assert served.http("OPTIONS /v1.51/nosuch")[0] == 200

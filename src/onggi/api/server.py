@@ -58,6 +58,8 @@ class Server:
 
     async def _handle(self, request: Request) -> Response | Stream | None:
         self.last_activity = time.monotonic()
+        if request.method == "OPTIONS":  # of any path, as dockerd
+            return Response(200)
         try:
             route = self._router.find(request)
             began = time.monotonic()

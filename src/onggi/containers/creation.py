@@ -61,6 +61,8 @@ class Creator:
         context = self._context
         request = parse_create(body)
         name = validate.check_name(name) if name else None
+        if not request.config.image and not request.host.rootfs_directory:
+            command_line(request.config)  # docker's words for a request without either
         image_id, image_config = await self._image(request, platform)
         merge_image(request.config, {} if step else image_config)
         container_id = names.new_id(context.containers.__contains__, context.runtime.prepared_id())

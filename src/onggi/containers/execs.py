@@ -56,7 +56,7 @@ class Execs:
         container = self._context.find(ref)
         config = convert(body, ExecConfig)
         if not words(config.cmd):
-            raise InvalidArgument("no exec command specified")
+            raise InvalidArgument("No exec command specified")
         if config.working_dir and not config.working_dir.startswith("/"):
             raise InvalidArgument(
                 f"the working directory '{config.working_dir}' is invalid, it needs to be an absolute path"

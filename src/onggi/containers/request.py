@@ -304,7 +304,7 @@ def convert(body: Json, kind: type[T]) -> T:
 
 def parse_create(body: Json) -> CreateRequest:
     """The three parts of a create request."""
-    if not isinstance(body, dict) or not body:
+    if not isinstance(body, dict) or not body.keys() - {"HostConfig", "NetworkingConfig"}:
         raise InvalidArgument("config cannot be empty in order to create a container")
     return CreateRequest(
         config=convert(body, ContainerConfig),

@@ -230,6 +230,14 @@ async def test_a_limit_of_processes_is_taken_back(world):
 
 
 @service_test
+async def test_a_request_for_nothing_has_dockers_words(world):
+    with pytest.raises(InvalidArgument, match="config cannot be empty in order to create a container"):
+        await world.containers.create("c1", {"HostConfig": {}, "NetworkingConfig": None})
+    with pytest.raises(InvalidArgument, match="no command specified"):
+        await world.containers.create("c1", {"Image": "", "Cmd": None, "HostConfig": {}})
+
+
+@service_test
 async def test_a_prune_reads_its_filters_where_nothing_is_pruned(world):
     with pytest.raises(InvalidArgument, match='failed to parse value as time or duration: "x"'):
         await world.containers.prune({"until": ["x"]})

@@ -54,7 +54,7 @@ async def df(engine: Engine, request: Request) -> Answer:
 async def events(engine: Engine, request: Request) -> Answer:
     """GET /events: past events since a time, then new ones until another."""
     query = Query(request.query)
-    since_ns, until_ns = query.time_ns("since"), query.time_ns("until")
+    since_ns, until_ns = (max(query.time_ns(it), 1) if query.text(it) else 0 for it in ("since", "until"))
     if until_ns and since_ns > until_ns:
         raise InvalidArgument(
             f"`since` time ({query.text('since')}) cannot be after `until` time ({query.text('until')})"
