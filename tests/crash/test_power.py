@@ -16,16 +16,19 @@ def test_what_was_promised_is_there_behind_a_power_loss(tmp_path: Path) -> None:
     assert outage.counts["promises"] > 4
 
 
-@pytest.mark.parametrize("step", ["store.sync.file", "store.sync.tree"])
+@pytest.mark.parametrize(
+    ("step", "only"),
+    [("store.sync.file", "import_"), ("store.sync.tree", "import_"), ("store.sync.tree", "load")],
+)
 def test_without_a_sync_the_rounds_find_something(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: str
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: str, only: str
 ) -> None:
     """The proof that the rounds look. The sync of directories is not missed on ext4, whose journal is one.
 
-    One client, and imports only: what comes behind a file, by another client or as the layers of a pull, is
+    One client, and one way in: what comes behind a file, by another client or as the layers of a pull, is
     synced with all that was before it.
     """
-    for name in ("load", "pull"):
-        monkeypatch.setattr(ImageClient, name, ImageClient.import_)
+    for name in ("import_", "load", "pull"):
+        monkeypatch.setattr(ImageClient, name, getattr(ImageClient, only))
     with pytest.raises(AssertionError, match=r"^seed 2, image\d behind|is damaged"):
         power_rounds.Outage(tmp_path, 2, clients=1).play(4, step)

@@ -176,7 +176,8 @@ class TarBundle:
         shown = _short(name)
         self._progress.move("Loading layer", shown, transfer)
         chunks = self._counted(first, reader, transfer)
-        arrival = await stack.enter_async_context(self._intake.from_stream(self._lease, chunks))
+        arrives = self._intake.from_stream(self._lease, chunks, durable=False)
+        arrival = await stack.enter_async_context(arrives)
         self._progress.say("Loading layer", shown)
         self._layers[name] = arrival
 
@@ -218,9 +219,8 @@ class DirectoryBundle:
         """See ``Bundle``."""
         fd = await asyncio.to_thread(self.open, name)
         try:
-            arrival = await self._stack.enter_async_context(
-                self._intake.from_stream(self._lease, of_file(fd))
-            )
+            arrives = self._intake.from_stream(self._lease, of_file(fd), durable=False)
+            arrival = await self._stack.enter_async_context(arrives)
         finally:
             os.close(fd)
         return arrival

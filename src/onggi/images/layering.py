@@ -182,10 +182,10 @@ class _Keeper:
         self._waiting = b""
 
     def _kept(self, piece: bytes) -> Iterator[bytes]:
+        if piece:
+            yield piece  # to be unpacked while it is compressed
         if self._gzip is not None and piece:
             self._writer.write(self._gzip.feed(piece))
-        if piece:
-            yield piece
 
     def _last(self) -> Iterator[bytes]:
         plain = self._decompressor.finish()

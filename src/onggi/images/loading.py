@@ -93,7 +93,9 @@ class _Image:
         self._progress = progress
 
     async def load(self) -> str:
-        """Layers base first, each with its row as soon as it has its place; then the image."""
+        """Layers base first, each with its row as soon as it has its place; then the image, durable with all
+        that it is made of.
+        """
         data = self._bundle.document(self._wanted.config)
         _check_name(self._wanted.config, sha256(data))
         config = parse_config(data)
@@ -101,7 +103,7 @@ class _Image:
         base = self._tools.seals.base_of(config.document, config.diff_ids)
         await self._load_layers(config)
         failpoint("images.load.before_row")
-        image_id = await self._lease.put(data)
+        image_id = await self._lease.put(data, durable=False)
         manifest = await self._manifest(image_id)
         new = NewImage(image_id, config.diff_ids, base, manifest, names=self._wanted.names)
         moved = await self._tools.images.record(new)
@@ -162,7 +164,7 @@ class _Image:
         digests = [image_id, *(layer.digest for layer in found.layers)]
         if not await self._tools.content.database.run(lambda it: is_here(it, digests)):
             return []
-        return [(await self._lease.put(data), found.media_type)]
+        return [(await self._lease.put(data, durable=False), found.media_type)]
 
     def _tell(self, image_id: str, moved: dict[str, str]) -> None:
         for name, before in moved.items():

@@ -33,9 +33,12 @@ from onggi.store.layout import Layout, make_private
 from onggi.store.snapshots import Snapshots
 
 Json = Any
-Source = AsyncIterator[tuple[Iterator[bytes], int]]
+Part = tuple[Iterator[bytes], int]
+Source = AsyncIterator[Part]
 RunJob = Callable[[str, Json, Sequence[int]], Awaitable[Json]]
 _PIPE, _AHEAD = 1 << 20, 8  # bytes that a pipe holds, pieces (of up to a megabyte) that wait for it
+_TOGETHER = 4  # parts of a source for which a thread is awoken once
+_WRITE_OUT_EVERY = 32 << 20  # bytes of a source; a disk that gets its work early has little left at the end
 _RATIO, _RATIO_FROM = 100, 1 << 30  # plain bytes per compressed one, where more than so many are plain
 
 
@@ -50,8 +53,8 @@ class Layer(msgspec.Struct, frozen=True):
 
 
 class Feed:
-    """The pipe to an unpacking job: counts and hashes plain tar bytes in its callers' threads, writes them in
-    one of its own.
+    """The pipe to an unpacking job: counts plain tar bytes, and writes and hashes them in a thread of its
+    own, which leaves its callers' threads to who compresses them or takes them from a blob.
     """
 
     def __init__(self, fd: int) -> None:
@@ -63,21 +66,24 @@ class Feed:
         self._thread = threading.Thread(target=self._pass_on, name="unpack", daemon=True)
         self._thread.start()
 
-    def write(self, pieces: Iterator[bytes], compressed: int) -> None:
+    def write(self, parts: Sequence[Part]) -> None:
         """Pass on what some compressed bytes gave. Blocking. Raises InvalidArgument for a decompression
         bomb.
         """
-        self.compressed += compressed
+        for pieces, compressed in parts:
+            self.compressed += compressed
+            self._write(pieces)
+
+    def _write(self, pieces: Iterator[bytes]) -> None:
         for piece in pieces:
             self.plain += len(piece)
             if self.plain > _RATIO_FROM and self.plain > _RATIO * self.compressed:
                 raise InvalidArgument(f"archive unpacks to more than {_RATIO} times its size")
             self._pieces.put(piece)
-            self._digest.update(piece)
             self._check()
 
     def diff_id(self) -> str:
-        """The digest of all plain bytes."""
+        """The digest of all plain bytes, once it is finished."""
         return "sha256:" + self._digest.hexdigest()
 
     def finish(self) -> None:
@@ -104,6 +110,7 @@ class Feed:
                     write_all(self._fd, piece)
                 except OSError:
                     self._broken = True  # and whoever waits to put is let through
+                self._digest.update(piece)  # while the job unpacks it
 
 
 class _JobEnded(Exception):
@@ -116,7 +123,8 @@ class Layers:
     def __init__(self, layout: Layout, snapshots: Snapshots, run_job: RunJob) -> None:
         self._layout, self._snapshots, self._run_job = layout, snapshots, run_job
         self.driver_name = snapshots.driver.name
-        self._writing: dict[int, asyncio.Task[None]] = {}  # by number: on its way to the disk
+        self._writing: dict[int, list[asyncio.Task[None]]] = {}  # by number: on its way to the disk
+        self._unwritten = 0  # bytes of sources since it was begun last
 
     @asynccontextmanager
     async def unpack(
@@ -133,21 +141,19 @@ class Layers:
         try:
             make_private(self._layout.snapshot(number))
             job = "unpack" if whole else self._snapshots.driver.job
-            layer = await self._fill(number, source, job)
+            layer = await self._fill(number, self._written_early(number, source), job)
             if durable:  # it goes to the disk while the next layer is unpacked; ``settle`` waits for it
-                writing = asyncio.to_thread(_write_out, f"{self._layout.snapshot(number)}/fs")
-                self._writing[number] = asyncio.create_task(writing)
+                self._write_out(number)
             yield msgspec.structs.replace(layer, durable=durable)
         finally:
-            await asyncio.gather(*filter(None, [self._writing.pop(number, None)]), return_exceptions=True)
+            await asyncio.gather(*self._writing.pop(number, []), return_exceptions=True)
             await self._snapshots.end_layer(number)
 
     async def settle(self, layer: Layer, parents: Sequence[str]) -> Layer:
         """Make the layer durable (if it is to be), with directories that it only implies as they are in its
         ``parents`` (diff ids, base first), which have their rows. Comes before ``record``.
         """
-        if layer.durable:
-            await self._writing.pop(layer.number)
+        await asyncio.gather(*self._writing.pop(layer.number, []))
         chain = list(reversed(chain_ids(parents)))
         if layer.implied and chain:
             below = await self._snapshots.database.run(lambda it: self.directories(it, chain))
@@ -210,6 +216,21 @@ class Layers:
         finally:
             os.close(root_fd)
 
+    async def _written_early(self, number: int, source: Source) -> Source:
+        """The same, while what came so far goes to the disk from time to time."""
+        async for pieces, compressed in source:
+            yield pieces, compressed
+            self._unwritten += compressed
+            busy = any(not task.done() for tasks in self._writing.values() for task in tasks)
+            if self._unwritten > _WRITE_OUT_EVERY and not busy:
+                self._unwritten = 0
+                self._write_out(number)
+
+    def _write_out(self, number: int) -> None:
+        """Begin to make durable what is there; ``settle`` hears of an error, which is told only once."""
+        work = asyncio.to_thread(_write_out, f"{self._layout.snapshot(number)}/fs")
+        self._writing.setdefault(number, []).append(asyncio.create_task(work))
+
     async def _fill(self, number: int, source: Source, job: str) -> Layer:
         root = f"{self._layout.snapshot(number)}/fs"
         os.mkdir(root, 0o700)
@@ -225,13 +246,16 @@ class Layers:
         read_fd, write_fd = os.pipe2(os.O_CLOEXEC)
         fcntl.fcntl(write_fd, fcntl.F_SETPIPE_SZ, _PIPE)
         feed = Feed(write_fd)
-        running = [asyncio.ensure_future(self._start(name, read_fd, root_fd))]
+        running: list[asyncio.Future[Any]] = [asyncio.ensure_future(self._start(name, read_fd, root_fd))]
         job = running[0]
         try:
-            async for pieces, compressed in source:
+            waiting = list[Part]()
+            async for part in source:
                 # What comes next is read while this is hashed and compressed.
-                await asyncio.gather(*map(asyncio.shield, running[1:]))
-                running[1:] = [asyncio.ensure_future(asyncio.to_thread(feed.write, pieces, compressed))]
+                waiting.append(part)
+                if len(waiting) == _TOGETHER or all(task.done() for task in running[1:]):
+                    waiting = await _hand_over(waiting, feed, running)
+            await _hand_over(waiting, feed, running)
             await asyncio.gather(*map(asyncio.shield, running[1:]))
             await asyncio.to_thread(feed.finish)
             return feed, await job
@@ -250,6 +274,13 @@ class Layers:
             return await self._run_job(name, limits, [read_fd, root_fd])
         finally:
             os.close(read_fd)
+
+
+async def _hand_over(parts: list[Part], feed: Feed, running: list[asyncio.Future[Any]]) -> list[Part]:
+    """Have parts written, the one task behind the job in ``running``, once it is done; returns what waits."""
+    await asyncio.gather(*map(asyncio.shield, running[1:]))
+    running[1:] = [asyncio.ensure_future(asyncio.to_thread(feed.write, parts))]
+    return []
 
 
 def _write_out(path: str) -> None:

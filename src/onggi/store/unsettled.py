@@ -1,4 +1,4 @@
-"""Rows whose files need not be on the disk yet: of what builds make on their way.
+"""Rows whose files need not be on the disk yet: of what builds and loads make on their way.
 
 After a power loss such a row may be there and its files not. So each has a second row, written with it. The
 next durable commit drops that, behind one sync of everything, before anything can be promised that stands on
