@@ -1,6 +1,7 @@
 """Rows whose files are not on the disk yet: synced before a durable commit, dropped behind a boot."""
 
 import os
+import threading
 from errno import EIO
 from pathlib import Path
 
@@ -20,9 +21,9 @@ A, B, C = (sha256(letter) for letter in (b"a", b"b", b"c"))
 
 @pytest.fixture
 def syncs(monkeypatch):
-    """How many rows waited at each sync."""
+    """The thread of each sync."""
     found = []
-    monkeypatch.setattr(syscalls, "syncfs", lambda fd: found.append(fd))
+    monkeypatch.setattr(syscalls, "syncfs", lambda fd: found.append(threading.get_ident()))
     return found
 
 
@@ -48,6 +49,7 @@ def test_a_durable_commit_syncs_what_waits_once(store, syncs):
         assert not syncs
         await put(store, b"promised", durable=True)
         assert len(syncs) == 1
+        assert syncs[0] != store.database._thread.ident, "others work meanwhile"
         assert waiting(store) == set()
         await put(store, b"promised too", durable=True)
         assert len(syncs) == 1
@@ -67,7 +69,9 @@ def test_a_boot_takes_what_waits_and_what_stands_on_it(store, monkeypatch):
         for number, (diff_id, parents) in enumerate(((A, []), (B, [A]), (C, []))):
             layer = Layer(1000 + number, diff_id, 0, durable=diff_id != A)
             record(connection, store.snapshots, layer, parents)
-        connection.execute("INSERT INTO images VALUES (?, ?, 0, NULL, 0, 1)", (DIGEST, A))
+        for image_id, chain_id in ((DIGEST, C), (sha256(b"promised"), A)):
+            connection.execute("INSERT INTO images VALUES (?, ?, 0, NULL, 0, 1)", (image_id, chain_id))
+        connection.execute("INSERT INTO layer_blobs VALUES (?, ?, 'a')", (DIGEST, C))
 
     store.run(lambda: put(store, b"promised", durable=True))
     store.run(lambda: put(store))
@@ -78,9 +82,24 @@ def test_a_boot_takes_what_waits_and_what_stands_on_it(store, monkeypatch):
     drop(store, rebooted=False)
     assert store.rows("blobs") == {sha256(b"promised")}
     assert store.rows("images") == set()
+    assert store.execute("SELECT * FROM layer_blobs") == []
     assert store.execute("SELECT diff_id FROM layers") == [(C,)]
     assert store.execute("SELECT number FROM snapshots") == [(1002,)]
     assert waiting(store) == set()
+
+
+def test_a_boot_that_only_the_run_directory_shows(store):
+    store.run(lambda: put(store))
+    drop(store, rebooted=True)
+    assert (store.rows("blobs"), waiting(store)) == (set(), set())
+
+
+def test_what_a_killed_engine_left_is_still_to_settle(store):
+    store.run(lambda: put(store))
+    after = unsettled.Unsettled(store.layout.root)
+    store.database.run_blocking(lambda connection: after.recover(connection, rebooted=False))
+    assert (after.pending, after.rows) == (True, True)
+    after.close()
 
 
 def record(connection, snapshots, layer, parents):
@@ -99,6 +118,9 @@ def test_what_cannot_be_synced_loses_its_rows(store, monkeypatch):
     assert DIGEST not in store.rows("blobs")
     store.run(lambda: put(store, b"promised", durable=True))
     assert store.rows("blobs") == {sha256(b"promised")}
+    store.run(lambda: put(store))
+    store.run(lambda: put(store, durable=True))
+    assert DIGEST in store.rows("blobs"), "the error went with its rows"
 
 
 def fail(answers):
