@@ -206,6 +206,36 @@ def test_events_of_a_life(engine, name):
         assert [it for it in seen if it != "attach"] == ["create", "start", "die", "destroy"]
 
 
+def test_an_end_alone_shows_the_events_before_it(engine, name):
+    engine.docker("create", "--name", name, "busybox", "true", check=True)
+    now = engine.docker("info", "-f", "{{.SystemTime}}").stdout.decode().strip()
+    seen = engine.docker("events", "--until", now, "--filter", f"container={name}", "--format", "{{.Action}}")
+    assert seen.stdout.split() == [b"create"]
+
+
+def test_ps_shows_the_image_by_id_once_its_name_is_anothers(engine, name):
+    engine.docker("tag", "busybox", f"{name}:1", check=True)
+    engine.docker("create", "--name", name, f"{name}:1", "true", check=True)
+    shown = ("ps", "-a", "--no-trunc", "--filter", f"name={name}", "--format", "{{.Image}}")
+    assert engine.docker(*shown).stdout.decode().strip() == f"{name}:1"
+    engine.docker("commit", "-m", "another", name, f"{name}:1", check=True)
+    image_id = engine.docker("inspect", "-f", "{{.Image}}", name).stdout
+    assert engine.docker(*shown).stdout == image_id
+    engine.docker("rm", name, check=True)
+    engine.docker("rmi", f"{name}:1", check=True)
+
+
+def test_a_network_is_joined_through_another_that_joins_it(engine, name):
+    networks = [("none", "full.example.com"), (f"container:{name}0", ""), (f"container:{name}1", "")]
+    for number, (network, hostname) in enumerate(networks):
+        flags = [*("--network", network, "--stop-signal", "KILL"), *(["-h", hostname] if hostname else [])]
+        started = engine.docker("run", "-d", "--name", f"{name}{number}", *flags, "busybox", "sleep", "1000")
+        assert started.returncode == 0, started
+    read = [engine.docker("exec", f"{name}{number}", "cat", "/etc/hostname").stdout for number in range(3)]
+    assert read == [b"full.example.com\n"] * 3
+    engine.docker("rm", "-f", *(f"{name}{number}" for number in range(3)), check=True)
+
+
 def test_images(engine):
     assert b"busybox" in engine.docker("images").stdout
     assert engine.docker("tag", "busybox", "busybox:two").returncode == 0

@@ -202,6 +202,11 @@ def test_resolvers_of_ones_own(ours, network):  # noqa: F811
         server.close()
 
 
+def test_a_full_name_is_known_by_its_first_part_too(ours):
+    read = ours.command("run", "--rm", "-h", "web.example.com", "busybox", "tail", "-n1", "/etc/hosts")
+    assert read.stdout.split()[1:] == [b"web.example.com", b"web"]
+
+
 def test_host_gateway(ours):
     shown = ours(
         "--add-host", "host.docker.internal:host-gateway", network="bridge", sh="cat /etc/hosts; ip route"

@@ -20,6 +20,6 @@ def _key(word: str) -> int:
     if word.startswith("ctrl-") and len(mark) == 1:
         if mark in _CONTROL:
             return _CONTROL[mark]
-        if "a" <= mark.lower() <= "z":
-            return ord(mark.lower()) - ord("a") + 1
+        if "a" <= mark <= "z":
+            return ord(mark) - ord("a") + 1
     raise InvalidArgument(f"Invalid detach keys ({word}) provided")

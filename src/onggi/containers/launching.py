@@ -176,8 +176,10 @@ class Launcher:
     def _files(self, container: Container, sandbox: Sandbox | None) -> dict[str, str]:
         """The generated files; a joined network brings those of its owner."""
         context, host = self._context, container.spec.host_config
-        if host.network_mode.startswith("container:"):
-            owner = context.find(host.network_mode.partition(":")[2])
+        owner = self._owner(host.network_mode)
+        while owner and (further := self._owner(owner.spec.host_config.network_mode)):
+            owner = further
+        if owner:
             return files.paths(context.directory(owner.id))
         facts = self._networking.name_facts(container, sandbox)
         written = files.write_files(context.directory(container.id), container.spec.config, host, facts)

@@ -50,7 +50,8 @@ class Listing:
         answers = []
         for container in found[: limit or None]:
             sizes = await self._queries.sizes(container) if size else {}
-            answers.append(summary(container) | self._network_part(container) | sizes)
+            names = {"Image": await self._image_name(container)}
+            answers.append(summary(container) | names | self._network_part(container) | sizes)
         return answers
 
     def _network_part(self, container: Container) -> Json:
@@ -60,7 +61,13 @@ class Listing:
 
     def _on_network(self, container: Container, value: str) -> bool:
         shown = self._networking.networks(container)
-        return value in shown or any(entry["NetworkID"] == value for entry in shown.values())
+        return value in shown or any(entry["NetworkID"].startswith(value) for entry in shown.values())
+
+    async def _image_name(self, container: Container) -> str:
+        """As it was asked for while that still is the image; then its id."""
+        spec = container.spec
+        current = not spec.image_id or await self._image_id(spec.image) == spec.image_id
+        return spec.image if current else spec.image_id
 
     async def _image_id(self, ref: str) -> str:
         try:

@@ -119,9 +119,8 @@ class Networking:
         config, gateway = container.spec.config, self._gateways()
         if sandbox is None:
             return NameFacts(gateway=gateway)
-        names = config.hostname
-        if config.domainname:
-            names = f"{names}.{config.domainname} {names}"
+        full = f"{config.hostname}.{config.domainname}" if config.domainname else config.hostname
+        names = " ".join(dict.fromkeys((full, full.partition(".")[0])))
         lines = [
             (address.partition("/")[0], names)
             for endpoint in sandbox.endpoints.values()

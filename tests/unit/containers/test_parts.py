@@ -50,7 +50,7 @@ def test_signals():
 def test_detach_keys():
     assert parse_detach_keys("") == "1011"
     assert parse_detach_keys("a,ctrl-[,ctrl-@") == "611b00"
-    for text in ("ctrl-", "ab", "a,,b", "ctrl-1"):
+    for text in ("ctrl-", "ab", "a,,b", "ctrl-1", "ctrl-A"):
         with pytest.raises(InvalidArgument, match="Invalid detach keys"):
             parse_detach_keys(text)
 

@@ -37,6 +37,14 @@ WRONG = [
     ({}, {"BlkioWeight": 5}, "Range of blkio weight is from 10 to 1000"),
     ({}, {"OomScoreAdj": 2000}, r"Invalid value 2000, range for oom score adj is \[-1000, 1000\]"),
     ({}, {"CapAdd": ["NOPE"]}, 'invalid CapAdd: unknown capability: "CAP_NOPE"'),
+    (
+        {},
+        {"NetworkMode": "container:c", "PublishAllPorts": True},
+        "conflicting options: port publishing and the",
+    ),
+    ({}, {"NetworkMode": "container:c", "Links": ["a:b"]}, "container type network can't be used with links"),
+    ({}, {"NetworkMode": "host", "Links": ["a:b"]}, "host type networking can't be used with links"),
+    ({}, {"NetworkMode": "container:"}, "invalid network mode: invalid container format container:<name|id>"),
     ({}, {"SecurityOpt": ["what"]}, 'invalid --security-opt 1: "what"'),
     ({}, {"SecurityOpt": ["what=x"]}, 'invalid --security-opt 2: "what=x"'),
     (

@@ -59,7 +59,8 @@ async def events(engine: Engine, request: Request) -> Answer:
         raise InvalidArgument(
             f"`since` time ({query.text('since')}) cannot be after `until` time ({query.text('until')})"
         )
-    subscription = engine.events.subscribe(since_ns, until_ns, query.filters())
+    begin_ns = 1 if until_ns and not since_ns else since_ns  # an end alone shows what was, as in dockerd
+    subscription = engine.events.subscribe(begin_ns, until_ns, query.filters())
     return Stream(json_lines(await _begin(subscription)))
 
 
