@@ -2,7 +2,9 @@
 
 import base64
 import contextlib
+import io
 import json
+import tarfile
 import urllib.parse
 
 import pytest
@@ -39,6 +41,54 @@ def test_networks_of_steps(builds):
     assert "\nlo " in builds.build(text.format(""), "--network", "none", "--no-cache").output
     host = builds.build(text.format(" --network=host"), "--network", "host", "--no-cache")
     assert "eth0" not in host.output
+
+
+def test_a_step_asks_for_the_machines_network_where_that_is_allowed(builds, engine):
+    builds.write(
+        "Dockerfile",
+        "FROM busybox\nRUN --network=host ls /sys/class/net | tr '\\n' ' '\nRUN ls /sys/class/net",
+    )
+    build = ["build", "--progress=plain", "--no-cache"]
+    allowed = engine.onggi(*build, "--allow=network.host", str(builds.context))
+    assert allowed.returncode == 0, allowed.stderr
+    assert allowed.stderr.count(b"eth0") == 1
+    for flags, words in (
+        ([], b"network.host is not allowed: build with --allow=network.host"),
+        (["--allow=security.insecure"], b"entitlement security.insecure is not supported"),
+    ):
+        done = engine.onggi(*build, *flags, str(builds.context))
+        assert done.returncode == 1
+        assert words in done.stderr
+
+
+def test_arguments_for_the_builder(builds):
+    """Those of BuildKit, through docker's own parameters."""
+    text = "FROM busybox\nRUN --mount=type=cache,target=/c hostname > /{0}; cat /c/word; echo {1} > /c/word"
+    first = builds.build(text.format("a", "one"), "--build-arg=BUILDKIT_CACHE_MOUNT_NS=ns")
+    assert "BUILDKIT" not in first.output
+    other = builds.build(
+        text.format("b", "two"),
+        "--build-arg=BUILDKIT_SANDBOX_HOSTNAME=h",
+        "--build-arg=BUILDKIT_INLINE_CACHE=1",
+    )
+    assert "\none\n" not in other.output
+    assert builds.run(other.tag, "cat", "/b") == "h\n"
+    again = builds.build(text.format("b", "two"), "--build-arg=BUILDKIT_CACHE_MOUNT_NS=ns")
+    assert "\none\n" in again.output
+    assert builds.run(again.tag, "cat", "/b") == "buildkitsandbox\n"
+    assert ["moby.buildkit.cache.v0" in configuration(builds, it.tag) for it in (first, other)] == [
+        False,
+        True,
+    ]
+    refused = builds.build("FROM busybox", "--build-arg=BUILDKIT_MULTI_PLATFORM=1", check=False)
+    assert "BUILDKIT_MULTI_PLATFORM is not supported" in refused.errors
+
+
+def configuration(builds, tag):
+    saved = builds.engine.docker("save", tag, check=True).stdout
+    with tarfile.open(fileobj=io.BytesIO(saved)) as archive:
+        name = json.load(archive.extractfile("manifest.json"))[0]["Config"]
+        return json.load(archive.extractfile(name))
 
 
 def test_the_view_of_the_machine_is_a_base(builds):

@@ -69,6 +69,8 @@ def test_contexts_of_git(builds, engine, repository):
     assert "Successfully tagged by-git:latest" in told
     assert builds.run("by-git", "cat", "/all/sub/file") == "first\n"
     assert builds.run("by-git", "ls", "-A", "/all").split() == ["Dockerfile", "out", "sub"]
+    Wire(engine, b"", remote=address, t="by-git", buildargs='{"BUILDKIT_CONTEXT_KEEP_GIT_DIR":"1"}').rest()
+    assert ".git" in builds.run("by-git", "ls", "-A", "/all").split()
     git(work, "checkout", "-qb", "other")
     (work / "sub/file").write_text("second\n")
     git(work, "commit", "-qam", "second")

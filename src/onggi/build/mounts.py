@@ -54,7 +54,7 @@ class Mounts:
                 return [*common, (await origin(mount.origin)).chain]
             return [*common, await digest_of(self._workshop, self._place, mount.source or ".")]
         if mount.kind == "cache":
-            self.caches.note(await _wish(mount, target, origin), mount.sharing)
+            self.caches.note(await self._wish(mount, target, origin), mount.sharing)
         return [
             *common,
             (await origin(mount.origin)).chain if mount.origin else None,
@@ -130,10 +130,15 @@ class Mounts:
     async def _cache(
         self, mount: typed.Mount, target: str, origin: Origin, stack: AsyncExitStack, tell: Tell
     ) -> MountPoint:
-        part, wish = _inside(mount.source), await _wish(mount, target, origin)
+        part, wish = _inside(mount.source), await self._wish(mount, target, origin)
         first = partial(self._copied, mount, part, origin) if mount.origin else None
         path = await self.caches.open(wish, mount.sharing, first, stack, tell)
         return self._directory(path, target, "" if first else part, writable=not mount.read_only)
+
+    async def _wish(self, mount: typed.Mount, target: str, origin: Origin) -> Wish:
+        base = f"{(await origin(mount.origin)).chain}/{_inside(mount.source)}" if mount.origin else ""
+        space, name = self._options.own("CACHE_MOUNT_NS"), mount.identity or target
+        return Wish(f"{space}/{name}" if space else name, mount.mode, mount.uid, mount.gid, base)
 
     def variables(self, run: typed.Run) -> list[str]:
         """Secrets that a step has as variables; they are told to its process alone."""
@@ -218,11 +223,6 @@ def secret_name(mount: typed.Mount) -> str:
 def targets(points: Sequence[MountPoint]) -> list[str]:
     """The destinations of mount points."""
     return [point.destination for point in points]
-
-
-async def _wish(mount: typed.Mount, target: str, origin: Origin) -> Wish:
-    base = f"{(await origin(mount.origin)).chain}/{_inside(mount.source)}" if mount.origin else ""
-    return Wish(mount.identity or target, mount.mode, mount.uid, mount.gid, base)
 
 
 def _inside(path: str) -> str:

@@ -14,6 +14,7 @@ from onggi.registry.credentials import Keyring
 
 Json = Any
 _EPOCH = "SOURCE_DATE_EPOCH"
+_TRUE = ("1", "t", "T", "true", "TRUE", "True")
 
 
 class Kept(msgspec.Struct, frozen=True, rename="pascal"):
@@ -63,7 +64,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     names that came with the context and are not part of it; ``check``: say what is unwise, build nothing;
     ``explain``: say why steps were found or not, beside the last build of the same ``line``;
     ``verify``: build twice and compare, of which ``again`` is the second time;
-    ``debug``: wait with a shell where a RUN failed.
+    ``debug``: wait with a shell where a RUN failed; ``allow`` are entitlements of steps that ask for them.
     """
 
     tags: Sequence[str] = ()
@@ -96,11 +97,25 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     ssh: Ssh | None = None
     cache_from: Sequence[Shared] = ()
     cache_to: Sequence[Shared] = ()
+    allow: Sequence[str] = ()
 
     @property
     def shown_name(self) -> str:
         """What the Dockerfile is called where a person reads it."""
         return "Dockerfile" if self.dockerfile in self.hidden else self.dockerfile
+
+    def own(self, name: str) -> str:
+        """The value of a build argument that is for the builder, ``BUILDKIT_`` and the name."""
+        return self.args.get(f"BUILDKIT_{name}", "")
+
+    def on(self, name: str) -> bool:
+        """Whether such an argument is true."""
+        return self.own(name) in _TRUE
+
+    @property
+    def inline(self) -> bool:
+        """Whether the image is to tell of its own cache."""
+        return self.on("INLINE_CACHE") or any(wanted.type == "inline" for wanted in self.cache_to)
 
     def context(self, word: str) -> str:
         """What the client gives for a name, however that is written; empty if it gives nothing."""
@@ -132,14 +147,25 @@ def _familiar(word: str) -> str:
         return word.lower()
 
 
+def refuse(options: Options) -> None:
+    """Raise Unsupported for what is asked of the builder as a whole and not done."""
+    if options.on("MULTI_PLATFORM"):
+        raise Unsupported("BUILDKIT_MULTI_PLATFORM is not supported: an image is of one platform")
+    for name in options.allow:
+        if name != "network.host":
+            raise Unsupported(
+                f"entitlement {name} is not supported: steps run in the sandbox of every container"
+            )
+
+
 def check(run: typed.Run, options: Options) -> None:
     """Decide, in this one place, what a step may have beyond the sandbox. Raises Forbidden, Unsupported."""
     if run.security == "insecure":
         raise Forbidden(
             "security.insecure is not allowed: a step runs in the same sandbox as every container"
         )
-    if run.network == "host" and options.network != "host":
-        raise Forbidden("network.host is not allowed: build with --network=host to let a step ask for it")
+    if run.network == "host" and options.network != "host" and "network.host" not in options.allow:
+        raise Forbidden("network.host is not allowed: build with --allow=network.host or --network=host")
     for mount in run.mounts:
         if mount.kind == "ssh" and not options.details:
             raise Unsupported("RUN --mount=type=ssh needs an agent, which is forwarded by onggi build --ssh")

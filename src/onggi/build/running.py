@@ -115,6 +115,7 @@ class Runner:
             "hosts": self._asked.host.get("ExtraHosts"),
             "mounts": await self.mounts.key(step, state, origin),
             "time": state.time_ns,
+            **({"hostname": name} if (name := self._asked.own("SANDBOX_HOSTNAME")) else {}),
         }
 
     async def _done(
@@ -185,7 +186,7 @@ class Runner:
             "Env": task.env,
             "User": state.config.get("User") or "",
             "WorkingDir": state.directory,
-            "Hostname": "" if network == "host" else HOSTNAME,
+            "Hostname": "" if network == "host" else self._asked.own("SANDBOX_HOSTNAME") or HOSTNAME,
             "AttachStdout": True,
             "AttachStderr": True,
             "HostConfig": {**self._asked.host, "NetworkMode": network, "LogConfig": {"Type": "none"}},

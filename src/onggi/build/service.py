@@ -34,7 +34,7 @@ from onggi.build.dockerfile.parser import parse
 from onggi.build.dockerfile.variables import Platforms
 from onggi.build.holders import Locks
 from onggi.build.housekeeping import Housekeeping, Used
-from onggi.build.options import Options
+from onggi.build.options import Options, refuse
 from onggi.build.policy import Policy, Rule
 from onggi.build.solving import Known, Plan, Solver
 from onggi.build.squashing import squashed
@@ -76,6 +76,7 @@ class Builder:
         """
         names = [self._workshop.images.new_reference(tag) for tag in asked.tags]
         sharing.check(asked)
+        refuse(asked)
         async with self._place(asked) as place, AsyncExitStack() as stack:
             if asked.ssh:
                 agents = self._workshop.agents
@@ -178,7 +179,7 @@ class Builder:
         if asked.squash:
             state = await squashed(self._workshop, place, lease, solver.beginning, state)
         state = changes.with_labels(state, asked.labels)
-        if any(wanted.type == "inline" for wanted in asked.cache_to):
+        if asked.inline:
             state = state.member(cachefile.INLINE, cachefile.inline(first.used, state.layers))
         return state
 
@@ -234,7 +235,7 @@ class Builder:
         changed = 0
         if not asked.remote:
             changed = await context.receive(self._workshop, place, chunks)
-        elif text := await self._remote(place, asked.remote):
+        elif text := await self._remote(place, asked):
             return text, 0
         found = await asyncio.to_thread(place.read, asked.dockerfile)
         if found is None and asked.dockerfile == "Dockerfile":
@@ -243,10 +244,12 @@ class Builder:
             raise InvalidArgument(f"Cannot locate specified Dockerfile: {asked.dockerfile}")
         return found, changed
 
-    async def _remote(self, place: Place, url: str) -> bytes:
+    async def _remote(self, place: Place, asked: Options) -> bytes:
         """Unpack what an address has as the context; or the Dockerfile itself, if it is one."""
+        url = asked.remote
         if repositories.is_git(url):
-            found = await repositories.clone(place, url)
+            keep = asked.on("CONTEXT_KEEP_GIT_DIR")
+            found = await repositories.clone(place, url, keep_git_dir=keep)
             await context.receive_directory(self._workshop, place, found.directory, found.subdirectory)
             return b""
         if not url.startswith(("http://", "https://")):

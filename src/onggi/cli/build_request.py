@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 MAX_SECRET = 500 << 10  # docker's
 # Flags whose work nobody does yet, and what to do instead.
 _LATER = {
-    "allow": "steps run in the sandbox of every container",
     "annotation": "use --label",
     "attest": "images are built without attestations",
     "builder": "this engine is the builder",
@@ -99,6 +98,7 @@ def headers_of(cli: Cli, options: Options, context: Context) -> dict[str, str]:
         "Hidden": list(context.hidden),
         "Check": options.on("check") or options.text("call") == "check",
         "CacheFrom": [cache_from(text) for text in options.many("cache-from")],
+        "Allow": _separated(options.many("allow")),
         "CacheTo": [cache_to(text) for text in options.many("cache-to")],
         "Details": True,
         "Line": _line(options, context),

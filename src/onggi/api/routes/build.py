@@ -6,7 +6,7 @@ it optional:
     {"Secrets": {"id": "<base64>"}, "Contexts": {"name": "image or URL"}, "NoCacheFilter": ["stage"],
      "Details": true, "Hidden": ["name in the archive that is not part of the context"], "Check": true,
      "Line": "what this build and the one before it have in common", "Explain": true, "Verify": true,
-     "Debug": true, "Ssh": {"Token": "random", "Ids": ["default"]}}
+     "Debug": true, "Ssh": {"Token": "random", "Ids": ["default"]}, "Allow": ["network.host"]}
 
 With ``Details`` each message has ``"onggi": {"Stage": "name", "Step": 3, "Steps": 7, "Event":
 "begin|output|cached|done|failed|why", "Seconds": 0.2}``, those of stages that run at once are told as they
@@ -107,6 +107,7 @@ def options_of(request: Request) -> Options:
         ssh=own.ssh,
         cache_from=own.cache_from or _images(query),
         cache_to=own.cache_to,
+        allow=own.allow,
     )
 
 
@@ -125,6 +126,7 @@ class _Own(msgspec.Struct, rename="pascal"):
     ssh: Ssh | None = None
     cache_from: list[Shared] = []
     cache_to: list[Shared] = []
+    allow: list[str] = []
 
 
 def _own(header: str) -> _Own:
