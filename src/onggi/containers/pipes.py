@@ -11,6 +11,7 @@ from typing import Any, cast
 from onggi.containers.streams import readable
 from onggi.images.decompress import Decompressor
 from onggi.images.streams import batched
+from onggi.kernel.files import write_all
 
 Json = Any
 Chunks = AsyncIterator[bytes]
@@ -100,9 +101,7 @@ async def _ended(
 
 def _write(fd: int, pieces: Iterator[bytes]) -> None:
     for piece in pieces:
-        view = memoryview(piece)
-        while view:
-            view = view[os.write(fd, view) :]
+        write_all(fd, piece)
 
 
 async def _closing(job: Callable[[int], Awaitable[Json]], fd: int) -> Json:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from typing import Any
 
 from onggi.containers import repository, restart, views
 from onggi.containers.context import Context
@@ -24,7 +23,6 @@ from onggi.kernel.failpoints import failpoint
 from onggi.store.snapshots import Release
 from onggi.volumes.holding import Departure
 
-Json = Any
 logger = logging.getLogger(__name__)
 
 

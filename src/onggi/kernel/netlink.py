@@ -207,10 +207,6 @@ def is_missing(error: KernelError) -> bool:
     return error.errno in (errno.ENODEV, errno.ENOENT, errno.ESRCH, errno.EADDRNOTAVAIL)
 
 
-def exists(error: KernelError) -> bool:
-    return error.errno == errno.EEXIST
-
-
 def sysctl(path: str, value: str) -> None:
     """Write below /proc/sys, as the calling thread's network namespace sees it."""
     fd = os.open(f"/proc/sys/{path}", os.O_WRONLY | os.O_CLOEXEC)

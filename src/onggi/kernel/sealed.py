@@ -9,6 +9,7 @@ import os
 import sys
 
 from onggi.errors import KernelError
+from onggi.kernel.files import write_all
 
 _MFD_EXEC = 0x10  # Linux 6.3
 _SEALS = fcntl.F_SEAL_SEAL | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_WRITE
@@ -34,9 +35,7 @@ def interpreter() -> tuple[int, str]:
 def data(name: str, payload: bytes) -> int:
     """A sealed memfd with ``payload``: how plans travel past the launcher unread."""
     fd = os.memfd_create(name, os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
-    view = memoryview(payload)
-    while view:
-        view = view[os.write(fd, view) :]
+    write_all(fd, payload)
     fcntl.fcntl(fd, fcntl.F_ADD_SEALS, _SEALS)
     return fd
 

@@ -50,10 +50,6 @@ class Loop:
                     callback(events)
             self._fire()
 
-    def fileno(self) -> int:
-        """The epoll descriptor, for forks to close."""
-        return self._epoll.fileno()
-
     def _timeout(self) -> float:
         return max(0.0, self._timers[0][0] - time.monotonic()) if self._timers else -1
 

@@ -9,6 +9,8 @@ from __future__ import annotations
 import os
 import zlib
 
+from onggi.kernel.files import write_all
+
 _SLICE = 1 << 18
 _GZIP = 31  # zlib's wbits for the gzip container
 
@@ -62,7 +64,7 @@ class Compressor:
         """Compress one slice; True when the file is done. Raises OSError after cleaning up."""
         try:
             data = os.read(self._source, _SLICE)
-            _write_all(self._target, self._stream.compress(data) if data else self._stream.flush())
+            write_all(self._target, self._stream.compress(data) if data else self._stream.flush())
             if data:
                 return False
             self._finish()
@@ -87,9 +89,3 @@ class Compressor:
     def _close(self) -> None:
         os.close(self._source)
         os.close(self._target)
-
-
-def _write_all(fd: int, data: bytes) -> None:
-    view = memoryview(data)
-    while view:
-        view = view[os.write(fd, view) :]

@@ -38,10 +38,6 @@ class Firewall:
         # Chains of others that drop what is ours, and will not be opened.
         self.obstacles: tuple[str, ...] = ()
 
-    @property
-    def wanted(self) -> Ruleset:
-        return self._wanted
-
     async def change(self, wanted: Ruleset) -> None:
         """Make it so; returns when it is. Raises Unsupported without nft, KernelError if it refuses."""
         self._wanted = wanted

@@ -30,10 +30,6 @@ class KernelThread:
         """What ``work`` returns; a cancelled caller does not stop it."""
         return await asyncio.get_running_loop().run_in_executor(self._pool, self._work, work)
 
-    def run_blocking(self, work: Callable[[Netlink], T]) -> T:
-        """``run`` for callers without an event loop."""
-        return self._pool.submit(self._work, work).result()
-
     def _work(self, work: Callable[[Netlink], T]) -> T:
         if self._netlink is None:
             self._netlink = Netlink()

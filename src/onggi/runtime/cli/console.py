@@ -17,6 +17,7 @@ from types import FrameType
 
 from onggi.errors import KernelError
 from onggi.kernel import terminal
+from onggi.kernel.files import write_all
 from onggi.kernel.sockets import connect_unix, send_message
 
 _OURS = {signal.SIGKILL, signal.SIGSTOP, signal.SIGCHLD, signal.SIGWINCH, signal.SIGPIPE, signal.SIGURG}
@@ -123,8 +124,7 @@ class Foreground:
 
 def _write(fd: int, data: bytes) -> None:
     with contextlib.suppress(OSError):
-        while data:
-            data = data[os.write(fd, data) :]
+        write_all(fd, data)
 
 
 def _make_raw() -> list[int | list[bytes | int]] | None:
