@@ -75,6 +75,13 @@ def test_tables_have_headers_and_columns() -> None:
     assert render_rows("json", rows, headers).splitlines()[1] == '{"ID":"22","Name":"b"}'
 
 
+def test_a_method_of_a_row_is_told_what_it_wants() -> None:
+    rows = [Row(Label=str)]
+    assert render_rows('{{.Label "x"}}{{"y" | .Label}}', rows, {}) == "xy\n"
+    with pytest.raises(Failure, match=r"at <.Label>: wrong number of args for Label: want 1 got 0$"):
+        render_rows("{{.Label}}", rows, {})
+
+
 def test_columns_end_where_cells_end() -> None:
     assert align("a\tb\nno cells\nccccccccccccc\td") == "a         b\nno cells\nccccccccccccc   d"
 

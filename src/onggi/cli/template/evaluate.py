@@ -86,7 +86,7 @@ class _Run:
             return self._call(first[1], rest, dot, last)
         value = self._operand(first, dot)
         if callable(value):
-            return value(*[self._operand(operand, dot) for operand in rest], *last)
+            return _method(value, first, [*(self._operand(operand, dot) for operand in rest), *last])
         if rest or last:
             raise TemplateError(
                 f'executing "" at <{_source(first)}>: can\'t give argument to non-function {_source(first)}'
@@ -129,6 +129,14 @@ class _Run:
                     return _descend(value, operand[2], operand)
             raise TemplateError(f'undefined variable "{operand[1]}"')
         return _descend(self._pipeline(operand[1], dot), operand[2], operand)
+
+
+def _method(method: Callable[..., Value], named: Node, arguments: list[Value]) -> Value:
+    """Call a method of a row, all of which take one argument."""
+    if len(arguments) != 1:
+        words = f"wrong number of args for {named[1][-1]}: want 1 got {len(arguments)}"
+        raise TemplateError(f'executing "" at <{_source(named)}>: {words}')
+    return method(arguments[0])
 
 
 def _rows(value: Value) -> list[tuple[Value, Value]]:
