@@ -1,5 +1,4 @@
-"""A command joined to a container's streams: terminal, signals and detach keys around the pump of
-``client/streams``."""
+"""A command joined to a container's streams: terminal, signals and detach keys around ``client/streams``."""
 
 from __future__ import annotations
 

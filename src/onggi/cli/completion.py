@@ -1,5 +1,4 @@
-"""What can follow the words of a command line, from the tables of the commands and, for names, from a running
-engine."""
+"""What can follow the words of a command line, by the commands' tables and, for names, a running engine."""
 
 from __future__ import annotations
 
@@ -67,8 +66,7 @@ _WORDS = {
 def complete(
     cli: Cli, words: list[str], flags: tuple[Flag, ...], load: Callable[[str], Command]
 ) -> list[Candidate]:
-    """Return the candidates for the last word; ``flags`` are the global ones. ``FILES`` stands for names of
-    files."""
+    """Return the candidates for the last word, ``FILES`` for files; ``flags`` are the global ones."""
     current, before = (words or [""])[-1], words[:-1]
     _heed(cli, before, flags)
     rest, waiting = _scan(before, flags, interspersed=False)

@@ -107,8 +107,7 @@ def through_link(path: str, link: str) -> str:
 
 
 def rebased(path: str, target: str) -> tuple[str, str]:
-    """Return the link's target with the ending of ``path``, and the name to give its archive ("" for its
-    own)."""
+    """Return the link's target with the ending of ``path``, and its archive's name ("" for its own)."""
     target = _keep_ending(target, path)
     return target, base(path) if base(path) != base(target) else ""
 

@@ -23,8 +23,7 @@ _SAVE, _RESTORE, _ERASE, _ERASE_TAIL, _HIDE, _SHOW = (
 
 
 class Counter:
-    """Counts bytes and shows them behind ``header``; only where standard error is a terminal, unless
-    quiet."""
+    """Counts bytes and shows them behind ``header`` where standard error is a terminal, unless quiet."""
 
     def __init__(self, header: str, quiet: bool) -> None:
         self._header, self._quiet = header, quiet

@@ -1,5 +1,4 @@
-"""``run`` against an engine that does not know our private call: create, attach, wait, start, as docker's
-CLI does it."""
+"""``run`` against an engine that does not know our private call: docker's create, attach, wait, start."""
 
 from __future__ import annotations
 

@@ -1,5 +1,4 @@
-"""``--format``: presets, ``json``, ``table TEMPLATE`` and templates, for lists of rows and for single
-objects."""
+"""``--format``: presets, ``json``, ``table TEMPLATE`` and templates, for lists and for single objects."""
 
 from __future__ import annotations
 
@@ -92,8 +91,7 @@ def _header(nodes: list[Any], headers: dict[str, Json]) -> str:
 
 
 def check_fields(form: str, headers: dict[str, Json], go_type: str) -> set[str]:
-    """Return the fields that a template of ``ps`` names; refuse those that rows do not have. Raises
-    Failure."""
+    """Return the fields that a template names. Raises Failure for those that rows do not have."""
     if form in ("json", "table", ""):
         return set()
     names = set(_names(compile_template(form.removeprefix("table"), "failed to parse template")))

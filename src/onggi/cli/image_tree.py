@@ -62,8 +62,7 @@ def _child(manifest: Json) -> _Image:
 
 
 class Tree:
-    """The tree of the images of ``GET /images/json?manifests=1``; ``width`` is 0 where there is no
-    terminal."""
+    """The tree of ``GET /images/json?manifests=1``; ``width`` is 0 where there is no terminal."""
 
     def __init__(self, items: list[Json], width: int) -> None:
         ordered = sorted(items, key=lambda item: -int(item.get("Created") or 0))

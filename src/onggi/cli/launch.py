@@ -1,5 +1,4 @@
-"""What ``run`` and ``create`` share: the request, the pull of an image that is not there, the container ID
-file."""
+"""What ``run`` and ``create`` share: the request, the pull of an absent image, the container ID file."""
 
 from __future__ import annotations
 
@@ -144,8 +143,7 @@ def status_of(sentence: str) -> int:
 
 
 class IdFile:
-    """``--cidfile``: made before the container so that it cannot be shared; removed again if there is
-    none."""
+    """``--cidfile``: made before the container, so that nobody shares it; removed if there is none."""
 
     def __init__(self, path: str) -> None:
         self._path, self._written = path, False

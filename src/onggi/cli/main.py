@@ -1,5 +1,4 @@
-"""Entry of the ``onggi`` command: global flags, dispatch, and the one place where errors become words and
-exit codes."""
+"""Entry of the ``onggi`` command: global flags, dispatch, and where errors become words and exit codes."""
 
 from __future__ import annotations
 
@@ -51,8 +50,7 @@ def main(argv: list[str]) -> int:
 
 
 def entry() -> NoReturn:
-    """The program itself. It ends at once: the interpreter would tidy up for 2 ms what the kernel tidies
-    anyway."""
+    """The program. It ends at once: the interpreter would tidy for 2 ms what the kernel tidies anyway."""
     status = main(sys.argv[1:])
     sys.stderr.flush()
     os._exit(status)

@@ -1,5 +1,4 @@
-"""``--mount`` and ``--volume`` values. Pure but for the working directory, against which ``./x`` is
-resolved."""
+"""``--mount`` and ``--volume`` values. Pure but for the working directory, where ``./x`` is."""
 
 from __future__ import annotations
 
@@ -28,8 +27,7 @@ _RECURSION = {
 
 
 def parse_mount(text: str) -> Json:
-    """Return docker's ``Mount`` of comma-separated ``key=value`` fields. Raises ValueError in docker's
-    words."""
+    """Return docker's ``Mount`` of ``key=value`` fields. Raises ValueError in docker's words."""
     mount: dict[str, Json] = {"Type": "volume"}
     for field in split_fields(text):
         key, value = _field(field)
@@ -166,8 +164,7 @@ def _check(mount: dict[str, Json]) -> None:
 
 
 def parse_volumes(specs: list[str]) -> tuple[dict[str, Json], list[str] | None]:
-    """Split ``-v`` values into anonymous volumes (``Volumes``) and ``Binds``; None without binds. Raises
-    ValueError."""
+    """Split ``-v`` values into ``Volumes``, the anonymous ones, and ``Binds`` or None. Raises ValueError."""
     anonymous: dict[str, Json] = {}
     binds: list[str] = []
     for spec in dict.fromkeys(specs):

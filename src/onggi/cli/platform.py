@@ -30,8 +30,7 @@ _ARM64_VARIANTS = {"8": "", "v8": "", "v8.0": "", "9": "v9", "9.0": "v9", "v9.0"
 
 
 def parse_platform(text: str) -> dict[str, str]:
-    """Return the platform as the API takes it (OCI's keys, in their order). Raises ValueError in docker's
-    words."""
+    """Return the platform with OCI's keys, in their order. Raises ValueError in docker's words."""
     if "*" in text:
         raise ValueError(f'"{text}": wildcards not yet supported: invalid argument')
     parts = text.split("/", 3)
@@ -104,8 +103,7 @@ def format_platform(platform: Mapping[str, str]) -> str:
 
 
 def asked(options: Options, prefix: str = "") -> dict[str, str] | None:
-    """Return the platform of ``--platform``, None if none is given. Raises Failure, its words behind
-    ``prefix``."""
+    """Return the platform of ``--platform`` if given. Raises Failure, its words behind ``prefix``."""
     if not options.text("platform"):
         return None
     try:

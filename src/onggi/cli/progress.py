@@ -1,5 +1,4 @@
-"""Streams of progress messages (pull, push, load, import) as docker shows them: bars on a terminal, lines
-elsewhere."""
+"""Progress messages (pull, push, load, import) as docker shows them: bars on a terminal, lines elsewhere."""
 
 from __future__ import annotations
 

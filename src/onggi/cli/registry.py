@@ -135,8 +135,7 @@ LATER = (
 
 
 def find(words: list[str]) -> tuple[str, str, int]:
-    """Return (full name, module, words used) of the longest command that ``words`` begin with; ("", "", 0)
-    if none."""
+    """Return (full name, place, words used) of the command that ``words`` begin with, or "", "", 0."""
     for count in (2, 1):
         name = " ".join(words[:count])
         for row in ROWS if len(words) >= count else ():

@@ -50,8 +50,7 @@ def _profile(path: str) -> str:
 
 
 def parse_devices(texts: list[str]) -> tuple[list[Json], list[Json]]:
-    """Return ``Devices`` and the ``DeviceRequests`` of names qualified as CDI does
-    (``vendor.com/class=name``)."""
+    """Return ``Devices``, and the ``DeviceRequests`` of CDI's names (``vendor.com/class=name``)."""
     named = [text for text in texts if _is_qualified(text)]
     devices = [_device(text) for text in texts if not _is_qualified(text)]
     if not named:

@@ -73,8 +73,7 @@ class Watch:
     def handle(
         self, forward: Callable[[str], None], resize: Callable[[], None], give_up: Callable[[int], None]
     ) -> None:
-        """Act on what arrived: resize on WINCH, forward others by name, or give up where nothing is
-        forwarded."""
+        """Act on what arrived: resize on WINCH, forward the others by name, or give up."""
         for number in self.take():
             if number == _signal.SIGWINCH:
                 resize()

@@ -265,8 +265,7 @@ def parse_mount(text: str) -> Json:
 
 
 def parse_network(text: str) -> dict[str, Json]:
-    """Return the target and the options of a ``--network`` value, keys as typed; lists for alias and
-    link-local-ip."""
+    """Return ``--network`` as typed, keys to values; those of alias and link-local-ip are lists."""
     if "=" not in text:
         return {"name": text}
     network: dict[str, Json] = {"name": ""}

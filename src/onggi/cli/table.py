@@ -1,5 +1,4 @@
-"""Columns as Go's text/tabwriter lays them out: cells end with a tab, neighbours of equal column are
-aligned. Pure."""
+"""Columns as Go's text/tabwriter lays them out: cells end with a tab, neighbours are aligned. Pure."""
 
 from __future__ import annotations
 
@@ -7,8 +6,7 @@ MINIMUM, PADDING = 10, 3
 
 
 def align(text: str, minimum: int = MINIMUM) -> str:
-    """Return ``text`` with the tab-separated cells of its lines in columns; a line's last cell is not
-    padded."""
+    """Return ``text`` with the tab-separated cells of its lines in columns; the last is not padded."""
     lines = [line.split("\t") for line in text.split("\n")]
     _align_block(lines, 0, len(lines), 0, minimum)
     return "\n".join("".join(cells) for cells in lines)

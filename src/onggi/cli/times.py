@@ -1,5 +1,4 @@
-"""Times, ages and sizes in docker's words (go-units), and the times that flags take. Pure but for the clock
-and zone."""
+"""Times, ages and sizes in docker's words (go-units), and times of flags. Pure but for clock and zone."""
 
 from __future__ import annotations
 

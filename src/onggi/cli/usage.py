@@ -1,5 +1,4 @@
-"""Help, laid out as docker's, from the same tables that the parser reads. Imported only when help is
-shown."""
+"""Help, laid out as docker's, from the tables that the parser reads. Imported only to show it."""
 
 from __future__ import annotations
 

@@ -1,5 +1,4 @@
-"""The kinds of flag values, with Go's and docker's words for what is wrong. Pure functions; ValueError tells
-why."""
+"""The kinds of flag values. Pure functions; ValueError in Go's and docker's words."""
 
 from __future__ import annotations
 

@@ -25,8 +25,7 @@ _NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 class ConfigFile:
-    """The configuration below the directory that ``env`` names. Raises ClientError for one that is no
-    JSON."""
+    """The configuration in the directory that ``env`` names. Raises ClientError if it is no JSON."""
 
     def __init__(self, env: Mapping[str, str]) -> None:
         self.path = os.path.join(config_directory(env), "config.json")

@@ -72,8 +72,7 @@ def key_of(domain: str) -> str:
 
 
 class Store:
-    """Where the credentials of ``server`` are: the helper that the configuration names for it, or the
-    file."""
+    """Where the credentials of ``server`` are: the helper configured for it, or the file."""
 
     def __init__(self, config: ConfigFile, server: str, env: Mapping[str, str]) -> None:
         self._config, self._server = config, server

@@ -98,13 +98,11 @@ class Engine:
         return decode(data) if data.strip() else None
 
     def upgrade(self, path: str, query: Mapping[str, Json] | None = None, body: Json = None) -> http.Response:
-        """POST and ask for the raw stream; the answer's status is 101, or 200 from an engine that ignores
-        upgrades."""
+        """POST and ask for the raw stream; the status is 101, or 200 where upgrades are ignored."""
         return self.request("POST", path, query, body, {"Connection": "Upgrade", "Upgrade": "tcp"})
 
     def messages(self, response: http.Response) -> Iterator[Json]:
-        """Yield the JSON documents of a streamed answer as they arrive (one line each, as all engines send
-        them)."""
+        """Yield the JSON documents of a streamed answer as they arrive, one line each."""
         rest = b""
         for piece in response.chunks():
             *lines, rest = (rest + piece).split(b"\n")

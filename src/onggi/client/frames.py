@@ -37,8 +37,7 @@ class FrameDecoder:
         self._held = b""
 
     def feed(self, data: memoryview) -> Iterator[tuple[int, memoryview]]:
-        """Yield (stream type, payload) for all that ``data`` completes. Raises ClientError on a malformed
-        header."""
+        """Yield (stream type, payload) for all that ``data`` completes. Raises ClientError."""
         while data:
             if not self._left:
                 data = self._header(data)

@@ -80,8 +80,7 @@ class Response:
         return b"".join(self.chunks())
 
     def chunks(self) -> Iterator[bytes]:
-        """Yield the body as it arrives; closes the connection at the end. Raises Disconnected if cut
-        short."""
+        """Yield the body as it arrives, then close. Raises Disconnected if cut short."""
         try:
             if self.bodyless or self.status in (204, 304):
                 return

@@ -37,8 +37,7 @@ class Ends:
 
 
 class DetachKeys:
-    """Watches what is typed for the detach sequence; the engine does the detaching, we only must know of
-    it."""
+    """Watches what is typed for the detach sequence: the engine detaches, we only must know."""
 
     def __init__(self, sequence: bytes) -> None:
         self._sequence, self._at, self.typed = sequence, 0, False
@@ -182,8 +181,7 @@ class Pump:
 
 
 def write_all(fd: int, data: memoryview | bytes) -> None:
-    """Write every byte to ``fd`` (nothing if it is -1), also where it was made non-blocking by somebody
-    else."""
+    """Write every byte to ``fd`` (nothing if it is -1), also where somebody made it non-blocking."""
     view = memoryview(data)
     while view and fd >= 0:
         try:

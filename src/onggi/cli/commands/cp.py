@@ -134,8 +134,7 @@ class _Copy:
         counter.done(f"{self._container}:{target.path}")
 
     def _target(self, path: str) -> End:
-        """Return the end in the container; a link is followed once. What cannot be looked at may still be
-        made."""
+        """Return the end in the container, a link followed once. What cannot be seen may still be made."""
         target, found = End(path), self._stat(path)
         if found is not None and found.is_link:
             target.path = cp_paths.through_link(path, found.link)

@@ -1,5 +1,4 @@
-"""``onggi run``: one private round trip with our own engine, docker's sequence of calls with a foreign
-one."""
+"""``onggi run``: one private round trip with our own engine, docker's calls with a foreign one."""
 
 from __future__ import annotations
 

@@ -38,19 +38,18 @@ def run(cli: Cli, options: Options, arguments: list[str]) -> int:
     form = options.text("format")
     form = _TABLE if form in ("", "table") else form
     while True:
-        items, status = _measure(cli, options, arguments)
+        items = _measure(cli, options, arguments)
         rows = [stats_row(name, item, not options.on("no-trunc")) for name, item in items]
         text = render_rows(form, rows, _HEADERS)
         sys.stdout.write(text if options.on("no-stream") else _CLEAR + text)
         sys.stdout.flush()
-        if options.on("no-stream") or status:
-            return status
+        if options.on("no-stream"):
+            return 0
         time.sleep(_INTERVAL_S)
 
 
-def _measure(cli: Cli, options: Options, names: list[str]) -> tuple[list[tuple[str, Json]], int]:
-    """Return the raw numbers of the named containers, or of all; 1 if one of those named cannot be
-    measured."""
+def _measure(cli: Cli, options: Options, names: list[str]) -> list[tuple[str, Json]]:
+    """Return the raw numbers of the named containers, or of all. Raises Failure for one that is named."""
     query = {"all": True if options.on("all") else None}
     wanted = names or [item["Id"] for item in cli.engine.get("/containers/json", query)]
     items = []
@@ -60,7 +59,7 @@ def _measure(cli: Cli, options: Options, names: list[str]) -> tuple[list[tuple[s
         except ClientError as error:
             if names:
                 raise Failure(str(error)) from None
-    return items, 0
+    return items
 
 
 def stats_row(name: str, raw: Json, truncate: bool) -> Row:

@@ -35,8 +35,7 @@ class Word:
 
 
 def pieces(text: str) -> Iterator[tuple[bool, str]]:
-    """Yield (is an action, content) in order, with ``{{-`` and ``-}}`` already applied to the text around
-    them."""
+    """Yield (is an action, content) in order, with ``{{-`` and ``-}}`` applied to the text around them."""
     trim = False
     while True:
         before, mark, rest = text.partition("{{")
