@@ -34,7 +34,7 @@ class Command:
     ``use``: the usage line after the program's name. ``arguments``: least and most (None: any number).
     ``interspersed``: whether flags may follow the first argument. ``aliases``: full names, for help. ``raw``:
     the words are not read here but given on as they are. ``run(cli, options, arguments)`` returns the exit
-    code.
+    code, None for 0.
     """
 
     __slots__ = ("about", "aliases", "arguments", "flags", "interspersed", "raw", "run", "use")
@@ -43,7 +43,7 @@ class Command:
         self,
         use: str,
         about: str,
-        run: Callable[[Cli, Options, list[str]], int],
+        run: Callable[[Cli, Options, list[str]], int | None],
         *,
         flags: tuple[Flag, ...] | None = (),
         arguments: tuple[int, int | None] = (0, 0),

@@ -119,7 +119,8 @@ def _execute(options: Options, name: str, command: Command, rest: list[str]) -> 
         raise Failure(_usage(str(error), name, used_as(command, name)), 125) from None
     except ArgumentError as error:
         raise Failure(str(error), 1) from None
-    return command.run(Cli(options, _environment(options), name), flags, rest if command.raw else arguments)
+    cli = Cli(options, _environment(options), name)
+    return command.run(cli, flags, rest if command.raw else arguments) or 0
 
 
 def load(place: str) -> Command:

@@ -87,13 +87,13 @@ class Pump:
             if self.wake >= 0:
                 poller.register(self.wake, POLLIN)
             self._output(memoryview(self._early))
-            while self._arm(poller):
-                if not self._turn(dict(poller.poll())):
-                    return
+            self._arm(poller)
+            while self._turn(dict(poller.poll())):
+                self._arm(poller)
         finally:
             self._sock.close()
 
-    def _arm(self, poller: Json) -> bool:
+    def _arm(self, poller: Json) -> None:
         """Register what we wait for now; the socket always, the rest as buffers allow."""
         wants_input = self._stdin_open and len(self._pending) < PENDING_LIMIT
         if wants_input:
@@ -106,7 +106,6 @@ class Pump:
         if not self._stdin_open and not self._pending and not self._half_closed:
             self._half_close()
         poller.register(self._sock.fileno(), POLLIN | (POLLOUT if self._pending else 0))
-        return True
 
     def _turn(self, ready: dict[int, int]) -> bool:
         """Do what the ready descriptors allow; False at the end of the stream."""

@@ -93,7 +93,7 @@ def _pushed(cli: Cli, tags: list[str]) -> int:
     from onggi.cli.parser import parse as parse_line
 
     options, _ = parse_line([], PUSH.flags)
-    return max(PUSH.run(cli, options, [tag]) for tag in tags)
+    return max(PUSH.run(cli, options, [tag]) or 0 for tag in tags)
 
 
 def _asked(cli: Cli, options: Options, context: Context, tags: list[str], *, quiet: bool) -> Iterator[Json]:

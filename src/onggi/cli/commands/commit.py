@@ -6,7 +6,7 @@ from onggi.cli.command import Cli, Command, Failure, Options
 from onggi.cli.image_name import typed_reference
 
 
-def run(cli: Cli, options: Options, arguments: list[str]) -> int:
+def run(cli: Cli, options: Options, arguments: list[str]) -> None:
     """Make an image of what a container changed and print its ID."""
     repository, tag = _name(arguments[1]) if len(arguments) > 1 else ("", "")
     query = {
@@ -19,7 +19,6 @@ def run(cli: Cli, options: Options, arguments: list[str]) -> int:
         "pause": None if options.on("pause") else False,
     }
     cli.out(str(cli.engine.post("/commit", query)["Id"]))
-    return 0
 
 
 def _name(text: str) -> tuple[str, str]:

@@ -57,7 +57,7 @@ complete -c onggi -f -a '(__onggi_complete)'
 _SCRIPTS = {"bash": _BASH, "fish": _FISH, "zsh": _ZSH}
 
 
-def run(cli: Cli, options: Options, arguments: list[str]) -> int:
+def run(cli: Cli, options: Options, arguments: list[str]) -> None:
     """Print the completion script for a shell."""
     script = _SCRIPTS.get(arguments[0])
     if script is None:
@@ -65,7 +65,6 @@ def run(cli: Cli, options: Options, arguments: list[str]) -> int:
             f"{PROGRAM}: no completion for '{arguments[0]}': there is one for {', '.join(_SCRIPTS)}"
         )
     print(script, end="")
-    return 0
 
 
 COMMAND = Command(

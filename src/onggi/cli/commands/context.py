@@ -94,7 +94,7 @@ _HEADERS: dict[str, Json] = {
 }
 
 
-def list_(cli: Cli, options: Options, arguments: list[str]) -> int:
+def list_(cli: Cli, options: Options, arguments: list[str]) -> None:
     """List contexts."""
     store, name, form = contexts(cli), current(cli), options.text("format")
     rows = [_row(meta, name) for meta in store.list()]
@@ -105,7 +105,6 @@ def list_(cli: Cli, options: Options, arguments: list[str]) -> int:
         form = "{{.Name}}"
     print(render_rows(_TABLE if form in ("", "table") else form, rows, _HEADERS), end="")
     overridden(cli)
-    return 0
 
 
 def _row(meta: Json, name: str) -> Row:
@@ -180,10 +179,9 @@ RM = Command(
 )
 
 
-def show(cli: Cli, options: Options, arguments: list[str]) -> int:
+def show(cli: Cli, options: Options, arguments: list[str]) -> None:
     """Print the name of the context that commands use."""
     cli.out(current(cli))
-    return 0
 
 
 SHOW = Command("context show", "Print the name of the current context", show)
@@ -216,7 +214,7 @@ UPDATE = Command(
 )
 
 
-def use(cli: Cli, options: Options, arguments: list[str]) -> int:
+def use(cli: Cli, options: Options, arguments: list[str]) -> None:
     """Have commands use a context from now on."""
     name = arguments[0]
     if name != DEFAULT:
@@ -232,7 +230,6 @@ def use(cli: Cli, options: Options, arguments: list[str]) -> int:
     cli.err(f'Current context is now "{name}"')
     if value:
         overridden(cli, name)
-    return 0
 
 
 USE = Command("context use CONTEXT", "Use a context from now on", use, arguments=(1, 1))

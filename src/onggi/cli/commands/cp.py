@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 USE = "cp [OPTIONS] CONTAINER:SRC_PATH DEST_PATH|-\n\tonggi cp [OPTIONS] SRC_PATH|- CONTAINER:DEST_PATH"
 
 
-def run(cli: Cli, options: Options, arguments: list[str]) -> int:
+def run(cli: Cli, options: Options, arguments: list[str]) -> None:
     """Copy files between a container and this machine."""
     for name, text in zip(("source", "destination"), arguments, strict=True):
         if not text:
@@ -39,7 +39,6 @@ def run(cli: Cli, options: Options, arguments: list[str]) -> int:
         raise Failure(str(error)) from None
     except OSError as error:
         raise Failure(_words(error)) from None
-    return 0
 
 
 def _words(error: OSError) -> str:

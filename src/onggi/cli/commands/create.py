@@ -9,7 +9,7 @@ from onggi.cli.runflags import CONTAINER_FLAGS
 USE = "create [OPTIONS] IMAGE [COMMAND] [ARG...]"
 
 
-def run(cli: Cli, options: Options, arguments: list[str]) -> int:
+def run(cli: Cli, options: Options, arguments: list[str]) -> None:
     """Create a container and print its ID."""
     try:
         plan = Plan(options, arguments, "create")
@@ -17,7 +17,6 @@ def run(cli: Cli, options: Options, arguments: list[str]) -> int:
         raise missing_image("create", USE) from None
     prepare(cli, plan)
     cli.out(create(cli, plan))
-    return 0
 
 
 COMMAND = Command(

@@ -16,7 +16,7 @@ _TEMPLATE_ERROR = 64
 _FIELDS = {"Scope": "scope", "Time": "time", "TimeNano": "timeNano", "Status": "status", "ID": "id"}
 
 
-def run(cli: Cli, options: Options, arguments: list[str]) -> int:
+def run(cli: Cli, options: Options, arguments: list[str]) -> None:
     """Print events as they happen."""
     query = {
         "filters": filters(options.many("filter")),
@@ -31,7 +31,6 @@ def run(cli: Cli, options: Options, arguments: list[str]) -> int:
     for event in cli.engine.messages(cli.engine.request("GET", "/events", query)):
         sys.stdout.write(_line(event, form) + "\n")
         sys.stdout.flush()
-    return 0
 
 
 def _line(event: Json, form: str) -> str:

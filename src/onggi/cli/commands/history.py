@@ -25,7 +25,7 @@ _HEADERS: dict[str, Json] = {
 _EPOCH = 946_684_800  # 2000-01-01: builds that set no time say something before it
 
 
-def run(cli: Cli, options: Options, arguments: list[str]) -> int:
+def run(cli: Cli, options: Options, arguments: list[str]) -> None:
     """Show the layers of an image, the newest first."""
     form, human = options.text("format"), options.on("human")
     query = {"platform": asked(options, "invalid platform: ")}
@@ -35,7 +35,6 @@ def run(cli: Cli, options: Options, arguments: list[str]) -> int:
         form = "{{.ID}}" if options.on("quiet") else table
     rows = (_row(item, not options.on("no-trunc"), human) for item in items)
     print(render_rows(form, rows, _HEADERS), end="")
-    return 0
 
 
 def _row(item: Json, truncate: bool, human: bool) -> Row:

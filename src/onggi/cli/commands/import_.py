@@ -9,7 +9,7 @@ from onggi.cli.platform import typed_or_default
 from onggi.cli.progress import show
 
 
-def run(cli: Cli, options: Options, arguments: list[str]) -> int:
+def run(cli: Cli, options: Options, arguments: list[str]) -> None:
     """Make an image from a tar archive: a file, ``-`` for standard input, or a URL that the engine reads."""
     source, reference = arguments[0], arguments[1] if len(arguments) > 1 else ""
     remote = source.startswith(("http://", "https://"))
@@ -25,7 +25,6 @@ def run(cli: Cli, options: Options, arguments: list[str]) -> int:
     }
     response = cli.engine.request("POST", "/images/create", query, body)
     show(cli.engine.messages(response))
-    return 0
 
 
 COMMAND = Command(

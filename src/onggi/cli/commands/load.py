@@ -11,7 +11,7 @@ from onggi.cli.progress import show
 from onggi.client.streams import write_all
 
 
-def run(cli: Cli, options: Options, arguments: list[str]) -> int:
+def run(cli: Cli, options: Options, arguments: list[str]) -> None:
     """Read images from a tar archive; the engine finds out how it is compressed."""
     if not options.text("input") and os.isatty(0):
         raise Failure("requested load from stdin, but stdin is empty")
@@ -25,7 +25,6 @@ def run(cli: Cli, options: Options, arguments: list[str]) -> int:
     else:
         for piece in response.chunks():
             write_all(1, piece)
-    return 0
 
 
 COMMAND = Command(

@@ -21,7 +21,7 @@ https://docs.docker.com/go/credential-store/
 _UNAUTHORIZED = 401
 
 
-def run(cli: Cli, options: Options, arguments: list[str]) -> int:
+def run(cli: Cli, options: Options, arguments: list[str]) -> None:
     """Check credentials with a registry and keep them."""
     _check_flags(options)
     username, password = options.text("username"), _password(cli, options)
@@ -37,7 +37,6 @@ def run(cli: Cli, options: Options, arguments: list[str]) -> int:
         status = login.check(asked)
     if status:
         cli.out(status)
-    return 0
 
 
 def _check_flags(options: Options) -> None:

@@ -8,7 +8,7 @@ from onggi.client.credentials import HUB_KEY, Store, hostname
 from onggi.client.errors import ClientError
 
 
-def run(cli: Cli, options: Options, arguments: list[str]) -> int:
+def run(cli: Cli, options: Options, arguments: list[str]) -> None:
     """Forget the credentials of a registry."""
     typed = arguments[0] if arguments else ""
     host = hostname(typed) if typed else HUB_KEY
@@ -25,7 +25,6 @@ def run(cli: Cli, options: Options, arguments: list[str]) -> int:
         cli.err("WARNING: could not erase credentials:")
         for name, words in errors.items():
             cli.err(f"{name}: {words}")
-    return 0
 
 
 COMMAND = Command(

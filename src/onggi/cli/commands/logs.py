@@ -9,7 +9,7 @@ from onggi.client.frames import STDERR, demultiplex
 from onggi.client.streams import write_all
 
 
-def run(cli: Cli, options: Options, arguments: list[str]) -> int:
+def run(cli: Cli, options: Options, arguments: list[str]) -> None:
     """Print the output that a container's log driver kept."""
     name = arguments[0]
     query = {
@@ -26,7 +26,6 @@ def run(cli: Cli, options: Options, arguments: list[str]) -> int:
     response = cli.engine.request("GET", f"{path(name)}/logs", query)
     for kind, payload in demultiplex(response.chunks(), framed=not tty):
         write_all(2 if kind == STDERR else 1, payload)
-    return 0
 
 
 COMMAND = Command(

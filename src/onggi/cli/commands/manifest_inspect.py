@@ -22,7 +22,7 @@ _ABSENT = (401, 403, 404)
 _PLATFORM = ("architecture", "os", "os.version", "os.features", "variant", "features")
 
 
-def run(cli: Cli, options: Options, arguments: list[str]) -> int:
+def run(cli: Cli, options: Options, arguments: list[str]) -> None:
     """Print the manifest of an image in a registry, or its list of manifests."""
     if len(arguments) > 1:
         raise Failure("manifest lists that are kept locally are not supported by this build", 125)
@@ -38,7 +38,6 @@ def run(cli: Cli, options: Options, arguments: list[str]) -> int:
         cli.out(_verbose_list(reference, found) if verbose else _list(decode(found["Document"])))
     else:
         cli.out(_verbose(cli, reference, found) if verbose else indent(decode(found["Document"]), "\t"))
-    return 0
 
 
 def _path(reference: Reference) -> str:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from onggi.client.codec import Json
 
 
-def connect(cli: Cli, options: Options, arguments: list[str]) -> int:
+def connect(cli: Cli, options: Options, arguments: list[str]) -> None:
     """Connect a container to a network."""
     addresses = {
         "IPv4Address": options.text("ip"),
@@ -31,7 +31,6 @@ def connect(cli: Cli, options: Options, arguments: list[str]) -> int:
     }
     body = {"Container": arguments[1], "EndpointConfig": settings}
     cli.engine.post(f"/networks/{quote(arguments[0])}/connect", body=body)
-    return 0
 
 
 CONNECT = Command(
@@ -51,11 +50,10 @@ CONNECT = Command(
 )
 
 
-def disconnect(cli: Cli, options: Options, arguments: list[str]) -> int:
+def disconnect(cli: Cli, options: Options, arguments: list[str]) -> None:
     """Take a container off a network."""
     body = {"Container": arguments[1], "Force": options.on("force")}
     cli.engine.post(f"/networks/{quote(arguments[0])}/disconnect", body=body)
-    return 0
 
 
 DISCONNECT = Command(
@@ -67,7 +65,7 @@ DISCONNECT = Command(
 )
 
 
-def create(cli: Cli, options: Options, arguments: list[str]) -> int:
+def create(cli: Cli, options: Options, arguments: list[str]) -> None:
     """Create a network and print its id."""
     try:
         pools = ipam(options)
@@ -94,7 +92,6 @@ def create(cli: Cli, options: Options, arguments: list[str]) -> int:
     if answer.get("Warning"):
         cli.err(f"WARNING: {answer['Warning']}")
     cli.out(answer["Id"])
-    return 0
 
 
 CREATE = Command(
@@ -145,13 +142,12 @@ _HEADERS: dict[str, Json] = {
 }
 
 
-def list_(cli: Cli, options: Options, arguments: list[str]) -> int:
+def list_(cli: Cli, options: Options, arguments: list[str]) -> None:
     """List networks."""
     items = cli.engine.get("/networks", {"filters": filters(options.many("filter"))})
     form = chosen_form(cli, options, "networksFormat", _FORMS)
     rows = [_row(item, options.on("no-trunc")) for item in sorted(items, key=natural)]
     print(render_rows(form, rows, _HEADERS), end="")
-    return 0
 
 
 def _row(item: Json, whole: bool) -> Row:
@@ -196,11 +192,10 @@ LS = Command(
 )
 
 
-def remove(cli: Cli, options: Options, arguments: list[str]) -> int:
+def remove(cli: Cli, options: Options, arguments: list[str]) -> None:
     """Remove networks."""
     if cli.each(arguments, lambda name: _remove(cli, name, options.on("force"))):
         raise Failure("exit status 1")  # docker's last line, too
-    return 0
 
 
 def _remove(cli: Cli, name: str, force: bool) -> None:

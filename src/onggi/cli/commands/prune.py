@@ -110,7 +110,7 @@ def _command(
     """``unused`` names what would go, and refuses flags that contradict each other; ``remove`` returns the
     bytes that were freed, None where nobody counts them."""
 
-    def run(cli: Cli, options: Options, arguments: list[str]) -> int:
+    def run(cli: Cli, options: Options, arguments: list[str]) -> None:
         """Remove what nothing uses, after a question."""
         what = unused(options)
         warning = f"WARNING! This will remove{what if what.startswith(':') else f' {what}.'}"
@@ -118,7 +118,6 @@ def _command(
             freed = remove(cli, options)
             if freed is not None:
                 cli.out(f"Total reclaimed space: {human_size(freed)}")
-        return 0
 
     return Command(use, about, run, flags=flags)
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 _FILES = {"Htpasswd": "htpasswd", "Certificate": "tls-cert", "Key": "tls-key"}
 
 
-def run(cli: Cli, options: Options, arguments: list[str]) -> int:
+def run(cli: Cli, options: Options, arguments: list[str]) -> None:
     """Serve a registry until interrupted: says where, then prints its access log."""
     wish = body(options)
     answer = cli.engine.request("POST", "/onggi/v1/registry/serve", body=wish, headers=_auth(cli, options))
@@ -28,7 +28,6 @@ def run(cli: Cli, options: Options, arguments: list[str]) -> int:
             continue
         sys.stdout.write(line + "\n")
         sys.stdout.flush()
-    return 0
 
 
 def body(options: Options) -> Json:

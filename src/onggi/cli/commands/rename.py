@@ -7,7 +7,7 @@ from onggi.cli.containers import path
 from onggi.client.errors import ClientError
 
 
-def run(cli: Cli, options: Options, arguments: list[str]) -> int:
+def run(cli: Cli, options: Options, arguments: list[str]) -> None:
     """Give a container another name."""
     old, new = (name.strip() for name in arguments)
     if not old or not new:
@@ -17,7 +17,6 @@ def run(cli: Cli, options: Options, arguments: list[str]) -> int:
     except ClientError as error:
         cli.err(str(error))
         raise Failure(f"Error: failed to rename container named {old}") from None
-    return 0
 
 
 COMMAND = Command(

@@ -25,7 +25,7 @@ _AUTOMATED = (
 )
 
 
-def run(cli: Cli, options: Options, arguments: list[str]) -> int:
+def run(cli: Cli, options: Options, arguments: list[str]) -> None:
     """Search a registry that knows how to search."""
     form, wanted = options.text("format"), filters(options.many("filter"))
     if wanted and "is-automated" in wanted:
@@ -40,7 +40,6 @@ def run(cli: Cli, options: Options, arguments: list[str]) -> int:
     truncate = not options.on("no-trunc")
     rows = [_row(item, truncate, form == "json" or "{{json .}}" in form) for item in decode(answer) or []]
     print(render_rows(_TABLE if form in ("", "table") else form, rows, _HEADERS), end="")
-    return 0
 
 
 def _registry(term: str) -> str:

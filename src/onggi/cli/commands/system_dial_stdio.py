@@ -17,14 +17,13 @@ _PIECE = 65536
 _WRITE = 1  # SHUT_WR
 
 
-def run(cli: Cli, options: Options, arguments: list[str]) -> int:
+def run(cli: Cli, options: Options, arguments: list[str]) -> None:
     """Join standard input and output to a connection of the engine, until it closes."""
     sock = cli.engine.connect()
     # Two threads: who is slow in one direction must not hold up the other.
     _thread.start_new_thread(_send, (sock,))
     while data := sock.recv(_PIECE):
         write_all(1, data)
-    return 0
 
 
 def _send(sock: Socket) -> None:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     Result = TypeVar("Result")
 
 
-def run(cli: Cli, options: Options, arguments: list[str]) -> int:
+def run(cli: Cli, options: Options, arguments: list[str]) -> None:
     """Give an image another name."""
     source, target = arguments
     _read(parse_any, source)
@@ -23,7 +23,6 @@ def run(cli: Cli, options: Options, arguments: list[str]) -> int:
         raise Failure("refusing to create a tag with a digest reference")
     query = {"repo": reference.name, "tag": reference.with_default_tag().tag}
     cli.engine.post(f"/images/{quote(source, b'/:')}/tag", query)
-    return 0
 
 
 def _read(parse: Callable[[str], Result], text: str) -> Result:

@@ -32,7 +32,7 @@ def version_line() -> str:
     return f"Onggi version {VERSION}, build {build_id().rpartition('-')[2]}"
 
 
-def run(cli: Cli, options: Options, arguments: list[str]) -> int:
+def run(cli: Cli, options: Options, arguments: list[str]) -> None:
     """Print the versions of client and engine."""
     form, failure, server = options.text("format"), None, None
     client = _client(cli)
@@ -50,7 +50,6 @@ def run(cli: Cli, options: Options, arguments: list[str]) -> int:
         cli.out(_client_text(client) + (_server_text(server) if server else ""))
     if failure is not None:
         raise Failure(str(failure))
-    return 0
 
 
 def _formatted(cli: Cli, form: str, value: Json) -> None:

@@ -29,7 +29,7 @@ _OF_SWARMS: tuple[Flag, ...] = (
 )
 
 
-def create(cli: Cli, options: Options, arguments: list[str]) -> int:
+def create(cli: Cli, options: Options, arguments: list[str]) -> None:
     """Create a volume, or find the one that has the name."""
     if asked := [name for name, *_ in _OF_SWARMS if name in options.given]:
         raise Failure(f"--{asked[0]}: cluster volumes need a swarm, which this engine does not have")
@@ -47,7 +47,6 @@ def create(cli: Cli, options: Options, arguments: list[str]) -> int:
     }
     given = {key: value for key, value in body.items() if value is not None}
     cli.out(cli.engine.post("/volumes/create", body=given)["Name"])
-    return 0
 
 
 CREATE = Command(
@@ -83,13 +82,12 @@ EXPORT = Command(
 )
 
 
-def import_(cli: Cli, options: Options, arguments: list[str]) -> int:
+def import_(cli: Cli, options: Options, arguments: list[str]) -> None:
     """Unpack a tar archive, plain or compressed, into a volume."""
     body = pieces(arguments[1] if len(arguments) > 1 else "-")
     headers = {"Content-Type": "application/x-tar"}
     cli.engine.request("PUT", _archive(arguments[0]), None, body, headers).read()
     cli.out(arguments[0])
-    return 0
 
 
 def _archive(name: str) -> str:
@@ -124,7 +122,7 @@ _HEADERS: dict[str, Json] = {
 }
 
 
-def list_(cli: Cli, options: Options, arguments: list[str]) -> int:
+def list_(cli: Cli, options: Options, arguments: list[str]) -> None:
     """List volumes."""
     if options.on("cluster"):
         raise Failure("cluster volumes need a swarm, which this engine does not have")
@@ -132,7 +130,6 @@ def list_(cli: Cli, options: Options, arguments: list[str]) -> int:
     items = sorted(answer.get("Volumes") or [], key=natural)
     form = chosen_form(cli, options, "volumesFormat", _FORMS)
     print(render_rows(form, map(volume_row, items), _HEADERS), end="")
-    return 0
 
 
 def volume_row(item: Json) -> Row:
