@@ -209,13 +209,9 @@ def _matches(message: Json, name: str, values: list[str]) -> bool:
         case "label":
             return all(has_label(attributes, value) for value in values)
         case "image":
-            names = {
-                attributes.get("image", ""),
-                attributes.get("name", "") if message["Type"] == "image" else "",
-            }
-            names |= {entry.rpartition(":")[0] for entry in names} | (
-                {id} if message["Type"] == "image" else set()
-            )
+            of_image = message["Type"] == "image"
+            name = attributes.get("name" if of_image else "image", "")
+            names = {name, name.rpartition(":")[0], actor if of_image else ""}
             return any(value in names for value in values)
         case _:
             if message["Type"] != name:

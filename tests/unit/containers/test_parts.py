@@ -9,7 +9,7 @@ import pytest
 
 from onggi.containers import names, processes, times
 from onggi.containers.detach import parse_detach_keys
-from onggi.containers.events import EventBus
+from onggi.containers.events import EventBus, make_filter
 from onggi.containers.files import hosts_text, resolv_text
 from onggi.containers.request import HostConfig
 from onggi.containers.rootview import RootView
@@ -53,6 +53,14 @@ def test_detach_keys():
     for text in ("ctrl-", "ab", "a,,b", "ctrl-1", "ctrl-A"):
         with pytest.raises(InvalidArgument, match="Invalid detach keys"):
             parse_detach_keys(text)
+
+
+@pytest.mark.parametrize("wanted", ["sha256:abc", "quay.io/app:1", "quay.io/app"])
+def test_events_of_an_image_are_found_by_its_id_too(wanted):
+    about = {"Type": "image", "Action": "tag", "Actor": {"ID": "sha256:abc", "Attributes": {}}}
+    about["Actor"]["Attributes"]["name"] = "quay.io/app:1"
+    assert make_filter({"image": [wanted]})(about)
+    assert not make_filter({"image": ["sha256:def"]})(about)
 
 
 def test_events_replay_filter_and_order():
