@@ -117,6 +117,28 @@ CASES = {
         {"a.tar.gz": {"d/x": "1", "y": "2"}, "plain": "3"},
     ),
     "add archive at root": ([], B + "ADD a.tar.gz /\n", {"a.tar.gz": {"etc/added": "1", "new/x": "2"}}),
+    "cache from a stage": (
+        [],
+        B.strip()
+        + " AS s\nRUN mkdir -m 711 /d && echo 1 > /d/f && chown 5:6 /d\n"
+        + B
+        + "RUN --mount=type=cache,id=q,target=/c,from=s,source=/d stat -c %a:%u:%g:%n /c /c/f > /a; echo 2 >> /c/f\nRUN --mount=type=cache,id=q,target=/c,from=s,source=/d cat /c/f > /b\nRUN --mount=type=cache,id=q,target=/c ls -A /c > /e\n",
+        {},
+    ),
+    "cache from a stage, owned": (
+        [],
+        B.strip()
+        + " AS s\nRUN mkdir -m 711 /d && echo 1 > /d/f\n"
+        + B
+        + "RUN --mount=type=cache,target=/c,from=s,source=/d,uid=3,gid=4,mode=0700 stat -c %a:%u:%g /c > /a\n",
+        {},
+    ),
+    "mount from scratch": ([], B + "RUN --mount=from=scratch,target=/e,rw touch /e/x; ls -A /e > /a\n", {}),
+    "arguments of the builder": (
+        ["--build-arg=BUILDKIT_SANDBOX_HOSTNAME=h", "--build-arg=BUILDKIT_CACHE_MOUNT_NS=n"],
+        B + "RUN --mount=type=cache,target=/c hostname > /a; ls -A /c >> /a\n",
+        {},
+    ),
     "labels of a flag": (["--label", "f=1"], B + "LABEL a=1\n", {}),
     "python app": (
         [],

@@ -31,6 +31,7 @@ OPTIONS = ("--storage-driver", "vfs", "--iptables=false", "--ip6tables=false")
 # Case -> why it differs.
 EXPLAINED = {
     "copy chown chmod": "BuildKit gives --chmod to directories that it makes, which cannot be entered then",
+    "cache from a stage, owned": "BuildKit passes over owner and mode of a cache that begins with files",
 }
 
 
