@@ -206,6 +206,15 @@ def test_events_of_a_life(engine, name):
         assert [it for it in seen if it != "attach"] == ["create", "start", "die", "destroy"]
 
 
+def test_buildx_is_told_that_there_is_no_buildkit(engine):
+    """It inspects its stand-in first, and makes it where the answer is a 404."""
+    asked = engine.docker("container", "inspect", "buildx_buildkit_default")
+    assert b"BuildKit is not part of this engine: build with `DOCKER_BUILDKIT=0 docker build`" in asked.stderr
+    engine.docker("create", "--name", "buildx_buildkit_default", "busybox", "true", check=True)
+    assert engine.docker("container", "inspect", "buildx_buildkit_default").returncode == 0
+    engine.docker("rm", "buildx_buildkit_default", check=True)
+
+
 def test_an_end_alone_shows_the_events_before_it(engine, name):
     engine.docker("create", "--name", name, "busybox", "true", check=True)
     now = engine.docker("info", "-f", "{{.SystemTime}}").stdout.decode().strip()

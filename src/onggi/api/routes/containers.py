@@ -11,7 +11,15 @@ from onggi.api.requests import create_warnings, shape_create, shape_update
 from onggi.api.router import Answer, Route
 from onggi.api.routes.answers import NO_CONTENT, answer
 from onggi.api.shapes import shape_container, shape_listed
-from onggi.errors import InvalidArgument, NotFound
+from onggi.errors import InvalidArgument, NotFound, Unsupported
+
+# Where an engine has no BuildKit, buildx asks for this container and would make it to serve `docker build`;
+# the image would stay in there, unseen by this engine (docs/decisions/0137).
+BUILDX_STAND_IN = "buildx_buildkit_default"
+_NO_BUILDKIT = (
+    "BuildKit is not part of this engine: build with `DOCKER_BUILDKIT=0 docker build` or `onggi build`, or "
+    "give buildx a builder of its own (`docker buildx create --use`)"
+)
 
 
 async def create(engine: Engine, request: Request) -> Answer:
@@ -39,7 +47,13 @@ async def list_(engine: Engine, request: Request) -> Answer:
 
 async def inspect(engine: Engine, request: Request) -> Answer:
     """GET /containers/{id}/json."""
-    found = await engine.containers.inspect(request.params["id"], Query(request.query).flag("size"))
+    ref = request.params["id"]
+    try:
+        found = await engine.containers.inspect(ref, Query(request.query).flag("size"))
+    except NotFound:
+        if ref == BUILDX_STAND_IN:
+            raise Unsupported(_NO_BUILDKIT) from None
+        raise
     return answer(shape_container(found, request.api_version))
 
 
