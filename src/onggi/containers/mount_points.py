@@ -165,6 +165,12 @@ def parse_volumes_from(text: str) -> tuple[str, bool]:
     return container, "ro" not in options
 
 
+def public(points: Iterable[MountPoint], host: HostConfig) -> list[MountPoint]:
+    """Those that inspect lists and ``--volumes-from`` hands on: as docker's, all but ``HostConfig.Tmpfs``."""
+    private = {check_destination(destination) for destination in host.tmpfs or {}}
+    return [point for point in points if point.type != "tmpfs" or point.destination not in private]
+
+
 def inherited(point: MountPoint, writable: bool) -> MountPoint:
     """A mount of another container in this one; whatever the image has there, nothing is copied."""
     return msgspec.structs.replace(point, mode="", writable=point.writable and writable, copy=False)

@@ -13,7 +13,7 @@ from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from typing import TYPE_CHECKING
 
-from onggi.containers.mount_points import MountPoint, all_points, inherited, parse_volumes_from
+from onggi.containers.mount_points import MountPoint, all_points, inherited, parse_volumes_from, public
 from onggi.containers.request import CreateRequest
 from onggi.containers.rootview import RootView, layers
 from onggi.errors import InvalidArgument, NotFound, Unsupported
@@ -62,7 +62,8 @@ class Mounting:
         ref, writable = parse_volumes_from(text)
         with _not_the_image():
             other = self._context.find(ref)
-        return [inherited(point, writable) for point in other.spec.mounts]
+        points = public(other.spec.mounts, other.spec.host_config)
+        return [inherited(point, writable) for point in points]
 
     async def furnish(self, container: Container) -> None:
         """Plan the root, have every volume there and held, fill new ones. ``Creator.discard`` undoes it."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from onggi.containers.mount_points import MountPoint, check_destination
+from onggi.containers.mount_points import MountPoint, public
 from onggi.containers.request import HostConfig
 from onggi.volumes.options import Source
 
@@ -85,9 +85,8 @@ def in_order(mounts: list[Json]) -> list[Json]:
 
 
 def inspect_entries(points: Iterable[MountPoint], host: HostConfig) -> list[Json]:
-    """docker's ``Mounts``: all but ``HostConfig.Tmpfs``."""
-    hidden = {check_destination(destination) for destination in host.tmpfs or {}}
-    return [_entry(point) for point in points if point.type != "tmpfs" or point.destination not in hidden]
+    """docker's ``Mounts``."""
+    return [_entry(point) for point in public(points, host)]
 
 
 def _entry(point: MountPoint) -> Json:
