@@ -138,6 +138,31 @@ def test_a_shared_cache_is_written_or_read(
     engine.call("POST", "/build/prune?all=1")
 
 
+def test_a_cache_mount_comes_from_a_shared_cache(
+    engine: RunningEngine, consistent: Consistency, tmp_path: Path
+) -> None:
+    cache = {"Type": "local", "Path": f"{tmp_path}/cache"}
+    steps = "RUN --network=none --mount=type=cache,target=/c cat /c/word; echo {marker} > /c/word\n"
+    first = engine.start()
+    post(engine, "/images/create?fromSrc=-&repo=base", busybox_tar())
+    build(engine, "one", steps, CacheTo=[cache | {"Mounts": True}])
+    engine.call("DELETE", "/images/made")
+    engine.call("POST", "/build/prune?all=1")
+    first.kill()
+    first.wait(60)
+    child = engine.start(env={"ONGGI_FAILPOINT": "build.carried.unpacked"})
+    with contextlib.suppress(*DEAD):
+        build(engine, "two", steps, CacheFrom=[cache])
+    assert child.wait(60) == -9, "the failpoint was not reached"
+    engine.start()
+    caches = Path(engine.data_root, "build/caches")
+    assert not list(caches.glob("*/fs"))
+    assert "one\\n" in build(engine, "three", steps, CacheFrom=[cache])
+    engine.call("DELETE", "/images/made")
+    engine.call("POST", "/build/prune?all=1")
+    assert list(caches.iterdir()) == []
+
+
 SIZE = 256 << 20
 COPIES = "COPY a /one\nCOPY a /two\n"
 ENDLESS = "RUN --network=none echo begun && sleep 600\n"
