@@ -194,8 +194,10 @@ system prune --volumes --filter until=1h
 """.strip().splitlines()
 
 
-def run(engine: FakeEngine, program: list[str], line: str) -> tuple[int, str, str, list[str]]:
-    env = {**os.environ, "DOCKER_HOST": engine.host, "DOCKER_CONFIG": "/nonexistent", "TZ": "UTC"}
+def run(
+    engine: FakeEngine, program: list[str], line: str, config: str = "/nonexistent"
+) -> tuple[int, str, str, list[str]]:
+    env = {**os.environ, "DOCKER_HOST": engine.host, "DOCKER_CONFIG": config, "TZ": "UTC"}
     before = len(engine.requests)
     done = subprocess.run(
         [*program, *shlex.split(line)],
@@ -207,6 +209,15 @@ def run(engine: FakeEngine, program: list[str], line: str) -> tuple[int, str, st
     )
     asked = [f"{r.method} {r.path}?{'&'.join(sorted(r.query.split('&')))}" for r in engine.requests[before:]]
     return done.returncode, done.stdout, done.stderr, [each for each in asked if "/_ping" not in each]
+
+
+@pytest.mark.parametrize("line", ["ps", "ps -q", "ps --format {{.Names}}", "stats --no-stream zen"])
+def test_formats_of_the_configuration(engine: FakeEngine, tmp_path: Path, line: str) -> None:
+    if shutil.which("docker") is None:
+        pytest.skip("docker CLI is not installed")
+    (tmp_path / "config.json").write_text('{"psFormat": "{{.ID}} x", "statsFormat": "{{.Name}} y"}')
+    ours = run(engine, [sys.executable, "-I", "-S", "-c", BOOT, str(SOURCE)], line, str(tmp_path))
+    assert ours[:3] == run(engine, ["docker"], line, str(tmp_path))[:3]
 
 
 @pytest.mark.parametrize("line", LINES)

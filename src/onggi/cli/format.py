@@ -57,14 +57,17 @@ def _calls(tree: Json) -> Iterator[str]:
             yield from _calls(part)
 
 
-def chosen_form(cli: Cli, options: Options, configured: str, forms: dict[str, tuple[str, str]]) -> str:
-    """Return the template of a list: as typed, else as the configuration has it under ``configured``.
+def asked_form(cli: Cli, options: Options, configured: str) -> str:
+    """Return the template as typed, else as the configuration has it under ``configured``, or ``table``."""
+    return options.text("format") or str(cli.config().get(configured) or "table")
 
-    ``forms`` are those that have a name: whole, and for ``--quiet``, which no configuration changes.
+
+def chosen_form(cli: Cli, options: Options, configured: str, forms: dict[str, tuple[str, str]]) -> str:
+    """Return the template of a list, by its name if ``forms`` has it: whole, and for ``--quiet``, which no
+    configuration changes.
     """
     quiet = options.on("quiet")
-    of_config = "" if quiet else str(cli.config().get(configured) or "")
-    form = options.text("format") or of_config or "table"
+    form = (options.text("format") or "table") if quiet else asked_form(cli, options, configured)
     return forms[form][quiet] if form in forms else form
 
 

@@ -15,11 +15,11 @@ def run(cli: Cli, options: Options, arguments: list[str]) -> int:
     if options.on("quiet"):
         return _quiet(cli, options)
     from onggi.cli.container_rows import GO_TYPE, HEADERS, TABLE, container_row
-    from onggi.cli.format import check_fields, render_rows
+    from onggi.cli.format import asked_form, check_fields, render_rows
 
-    form = options.text("format")
+    form = asked_form(cli, options, "psFormat")
     sized = options.on("size") or "Size" in check_fields(form, HEADERS, GO_TYPE)
-    if form in ("", "table"):
+    if form == "table":
         form = TABLE + ("\t{{.Size}}" if options.on("size") else "")
     rows = (container_row(item, not options.on("no-trunc")) for item in _containers(cli, options, sized))
     print(render_rows(form, rows, HEADERS), end="")

@@ -7,7 +7,7 @@ import time
 
 from onggi.cli.command import LIST_FORMAT, Cli, Command, Failure, Options
 from onggi.cli.containers import path
-from onggi.cli.format import Row, render_rows
+from onggi.cli.format import Row, asked_form, render_rows
 from onggi.cli.times import binary_size, human_size
 from onggi.client.errors import ClientError
 
@@ -35,8 +35,8 @@ _CLEAR = "\033[H\033[J"
 
 def run(cli: Cli, options: Options, arguments: list[str]) -> int:
     """Print what containers use, once or until interrupted."""
-    form = options.text("format")
-    form = _TABLE if form in ("", "table") else form
+    form = asked_form(cli, options, "statsFormat")
+    form = _TABLE if form == "table" else form
     while True:
         items = _measure(cli, options, arguments)
         rows = [stats_row(name, item, not options.on("no-trunc")) for name, item in items]
