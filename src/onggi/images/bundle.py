@@ -14,6 +14,7 @@ import threading
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack
 from errno import ENOENT
+from functools import partial
 from typing import Protocol
 
 from onggi.archive import tar
@@ -25,6 +26,7 @@ from onggi.images.progress import Progress, Transfer
 from onggi.images.streams import Chunks, batched, of_file
 from onggi.images.tools import Tools
 from onggi.kernel import paths
+from onggi.store import opening
 from onggi.store.content import Lease
 
 _MAX_DOCUMENT, _MAX_DOCUMENTS = 8 << 20, 64 << 20
@@ -217,13 +219,9 @@ class DirectoryBundle:
 
     async def layer(self, name: str) -> Arrival | None:
         """See ``Bundle``."""
-        fd = await asyncio.to_thread(self.open, name)
-        try:
+        async with opening.descriptor(partial(self.open, name)) as fd:
             arrives = self._intake.from_stream(self._lease, of_file(fd), durable=False)
-            arrival = await self._stack.enter_async_context(arrives)
-        finally:
-            os.close(fd)
-        return arrival
+            return await self._stack.enter_async_context(arrives)
 
     def open(self, name: str) -> int:
         """A regular file below the directory; the last name is not followed, and nothing blocks (rule R7)."""

@@ -21,7 +21,7 @@ from onggi.images.progress import Transfer
 from onggi.images.streams import PIECE, Chunks, batched
 from onggi.kernel.failpoints import failpoint
 from onggi.oci import media
-from onggi.store import space
+from onggi.store import opening, space
 from onggi.store.content import Content, Lease, opened
 from onggi.store.ingest import Blob, BlobWriter
 from onggi.store.layers import Layer, Layers
@@ -74,23 +74,16 @@ class Intake:
     async def from_blob(self, digest: str, media_type: str, transfer: Transfer) -> AsyncIterator[Arrival]:
         """Unpack a blob that is here. The body of the context must ``record`` it."""
         path = self._content.path(digest)
-        transfer.total = (await asyncio.to_thread(os.stat, path)).st_size
-        fd = await asyncio.to_thread(os.open, path, os.O_RDONLY | os.O_CLOEXEC)
-        try:
+        async with opening.file(path) as fd:
+            transfer.total = os.fstat(fd).st_size
             space.require(os.path.dirname(path), plain_size(fd), f"layer {digest}")
             async with self._layers.unpack(_from_file(fd, transfer)) as layer:
                 yield Arrival(layer, digest, media_type, digest)
-        finally:
-            os.close(fd)
 
     async def compare(self, number: int, digest: str) -> tuple[str, Json]:
         """Compare a layer's directory with a blob that is here, see ``Layers.compare``."""
-        path = self._content.path(digest)
-        fd = await asyncio.to_thread(os.open, path, os.O_RDONLY | os.O_CLOEXEC)
-        try:
+        async with opening.file(self._content.path(digest)) as fd:
             return await self._layers.compare(number, _from_file(fd, Transfer(os.fstat(fd).st_size)))
-        finally:
-            os.close(fd)
 
     async def record(self, arrival: Arrival, parents: Sequence[str], diff_id: str = "") -> str:
         """Give the layer its row above ``parents`` (diff ids, base first), durably unless it came otherwise;

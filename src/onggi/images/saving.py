@@ -6,7 +6,6 @@ archive.
 
 from __future__ import annotations
 
-import asyncio
 import os
 import sqlite3
 import tarfile
@@ -28,6 +27,7 @@ from onggi.oci.image import Image
 from onggi.oci.manifest import Descriptor
 from onggi.oci.platform import Platform, of_config
 from onggi.oci.reference import Reference
+from onggi.store import opening
 from onggi.store.blobs import Blobs
 from onggi.store.content import Lease
 
@@ -90,15 +90,12 @@ class Saver:
         yield bytes(2 * tarfile.BLOCKSIZE)
 
     async def _file(self, name: str, digest: str) -> AsyncIterator[bytes]:
-        fd = await asyncio.to_thread(os.open, self._content.path(digest), os.O_RDONLY | os.O_CLOEXEC)
-        try:
+        async with opening.file(self._content.path(digest)) as fd:
             size = os.fstat(fd).st_size
             yield _header(name, size)
             async for piece in of_file(fd):
                 yield piece
             yield bytes(-size % tarfile.BLOCKSIZE)
-        finally:
-            os.close(fd)
 
     def _named(self, connection: sqlite3.Connection, name: str) -> list[tuple[Image, list[Reference]]]:
         reference = _only_name(name)

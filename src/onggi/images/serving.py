@@ -26,6 +26,7 @@ from onggi.registry.server import names
 from onggi.registry.server.documents import Document, Referrer
 from onggi.registry.server.refusals import Denied, NameInvalid
 from onggi.registry.server.storage import Blob, Stored, WrongDigest
+from onggi.store import opening
 from onggi.store.content import Content
 from onggi.store.gc import Collector, Garbage
 from onggi.store.ingest import BlobWriter
@@ -281,16 +282,13 @@ class Incoming:
 
 async def _read(path: str, start: int, end: int) -> AsyncIterator[bytes]:
     """A part of a file, which stays whole while it is read even if it is removed."""
-    fd = await asyncio.to_thread(os.open, path, os.O_RDONLY | os.O_CLOEXEC)
-    try:
+    async with opening.file(path) as fd:
         while start < end:
             data = await asyncio.to_thread(os.pread, fd, min(PIECE, end - start), start)
             if not data:
                 raise DataLoss(f"{path} is shorter than its row says")
             start += len(data)
             yield data
-    finally:
-        os.close(fd)
 
 
 def _can_be_asked_for(name: str) -> bool:

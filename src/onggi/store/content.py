@@ -14,11 +14,12 @@ import sqlite3
 import time
 import uuid
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any, TypeVar
 
 from onggi.errors import OnggiError
 from onggi.kernel.failpoints import failpoint, skipped
+from onggi.store import opening
 from onggi.store.blobs import Blobs
 from onggi.store.database import Database
 from onggi.store.ingest import Blob, BlobWriter, Ingest
@@ -111,24 +112,9 @@ class Content:
             task.exception()  # a caller who has gone does not ask
 
 
-@asynccontextmanager
-async def opened(make: Callable[[], BlobWriter]) -> AsyncIterator[BlobWriter]:
+def opened(make: Callable[[], BlobWriter]) -> AbstractAsyncContextManager[BlobWriter]:
     """A writer, made in a thread and closed at the end, also where the caller is cancelled meanwhile."""
-    making = asyncio.ensure_future(asyncio.to_thread(make))
-    try:
-        writer = await asyncio.shield(making)
-    except asyncio.CancelledError:
-        making.add_done_callback(_close_late)
-        raise
-    try:
-        yield writer
-    finally:
-        await asyncio.shield(asyncio.to_thread(writer.close))
-
-
-def _close_late(making: asyncio.Task[BlobWriter]) -> None:
-    if not making.cancelled() and making.exception() is None:
-        making.result().close()
+    return opening.opened(make, lambda writer: writer.close())
 
 
 class Lease:

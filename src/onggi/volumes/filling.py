@@ -12,12 +12,14 @@ import os
 import stat
 from collections.abc import Awaitable, Callable
 from errno import EEXIST, ENOENT, ENOTDIR, ENOTEMPTY
+from functools import partial
 from typing import NamedTuple
 
 from onggi.archive import trees
 from onggi.errors import InvalidArgument, KernelError
 from onggi.kernel.failpoints import failpoint
 from onggi.kernel.paths import open_beneath
+from onggi.store import opening
 from onggi.store.durable import sync_directory, sync_tree
 
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
@@ -42,32 +44,27 @@ async def fill_whole(path: str, content: Content) -> None:
     if await asyncio.to_thread(os.listdir, path):
         return
     beside = f"{os.path.dirname(path)}/_copy"
-    fd = await asyncio.to_thread(_make, beside)
-    try:
-        await content.copy(fd)
-        await asyncio.to_thread(sync_tree, fd)
-        failpoint("volumes.fill.before_rename")
-        await asyncio.to_thread(_replace, beside, path)
-    except BaseException:
-        await asyncio.to_thread(trees.remove, beside)
-        raise
-    finally:
-        os.close(fd)
+    async with opening.descriptor(partial(_make, beside)) as fd:
+        try:
+            await content.copy(fd)
+            await asyncio.to_thread(sync_tree, fd)
+            failpoint("volumes.fill.before_rename")
+            await asyncio.to_thread(_replace, beside, path)
+        except BaseException:
+            await asyncio.to_thread(trees.remove, beside)
+            raise
 
 
 async def fill_part(path: str, subpath: str, content: Content) -> None:
     """Fill a directory that others may see, or the ``subpath`` of one, as it lies there."""
-    fd = await asyncio.to_thread(_open_empty, path, subpath)
-    if fd < 0:
-        return
-    try:
+    async with opening.descriptor(partial(_open_empty, path, subpath)) as fd:
+        if fd < 0:
+            return
         if content.copy is None:
             await asyncio.to_thread(_own, fd, content)
         else:
             await content.copy(fd)
             await asyncio.to_thread(sync_tree, fd)
-    finally:
-        os.close(fd)
 
 
 def _make(path: str) -> int:

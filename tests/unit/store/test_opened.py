@@ -1,11 +1,14 @@
-"""A writer whose asker has gone is closed all the same."""
+"""What was opened for somebody who has gone is closed all the same."""
 
 import asyncio
+import os
+import select
 import threading
 
 import pytest
 
 from onggi.store.content import opened
+from onggi.store.opening import descriptor
 
 
 class Writer:
@@ -16,16 +19,17 @@ class Writer:
         self.closed.set()
 
 
-def test_a_writer_made_for_somebody_who_has_gone():
-    writer, begun, go_on = Writer(), threading.Event(), threading.Event()
+def ask_and_go(opens, made, closed):
+    """What ``closed`` waits for, when somebody who asked for ``made`` was cancelled before he got it."""
+    begun, go_on = threading.Event(), threading.Event()
 
     def make():
         begun.set()
         assert go_on.wait(30)
-        return writer
+        return made
 
     async def ask():
-        async with opened(make):
+        async with opens(make):
             raise AssertionError("the asker had gone")
 
     async def scenario():
@@ -35,9 +39,23 @@ def test_a_writer_made_for_somebody_who_has_gone():
         with pytest.raises(asyncio.CancelledError):
             await asker
         go_on.set()
-        assert await asyncio.to_thread(writer.closed.wait, 30)
+        return await asyncio.to_thread(closed)
 
-    asyncio.run(scenario())
+    return asyncio.run(scenario())
+
+
+def test_a_writer_made_for_somebody_who_has_gone():
+    writer = Writer()
+    assert ask_and_go(opened, writer, lambda: writer.closed.wait(30))
+
+
+def test_a_descriptor_opened_for_somebody_who_has_gone():
+    reading, writing = os.pipe()
+    waiter = select.poll()
+    waiter.register(writing, 0)
+    found = ask_and_go(descriptor, reading, lambda: waiter.poll(30_000))
+    os.close(writing)
+    assert found == [(writing, select.POLLERR)]  # nobody can read any more
 
 
 def test_a_writer_that_failed_inside():
