@@ -14,6 +14,7 @@ from fcntl import ioctl
 import pytest
 
 from engines import DEADLINE_S
+from image_archives import layer
 
 
 @pytest.fixture
@@ -204,6 +205,34 @@ def test_events_of_a_life(engine, name):
     for begin in (since, "0"):  # zero is a moment, not the lack of one
         seen = engine.docker("events", "--since", begin, "--until", now, *filters).stdout.decode().split()
         assert [it for it in seen if it != "attach"] == ["create", "start", "die", "destroy"]
+
+
+def test_events_of_images_have_their_labels(engine, name, tmp_path):
+    since = engine.docker("info", "-f", "{{.SystemTime}}").stdout.decode().strip()
+    image = f"{name}:1"
+    made = engine.docker("import", "-c", f"LABEL of={name}", "-", image, input=layer({"a": b""}), check=True)
+    engine.docker("save", "-o", str(tmp_path / "saved.tar"), image, check=True)
+    engine.docker("rmi", image, check=True)
+    engine.docker("load", "-i", str(tmp_path / "saved.tar"), check=True)
+    engine.docker("tag", image, f"{name}:2", check=True)
+    engine.docker("rmi", f"{name}:1", f"{name}:2", check=True)
+    now = engine.docker("info", "-f", "{{.SystemTime}}").stdout.decode().strip()
+    seen = engine.docker(
+        "events", "--since", since, "--until", now, "--filter", f"label=of={name}", "--format",
+        "{{.Action}} {{.ID}} {{.Actor.Attributes.name}}",
+    ).stdout.decode().splitlines()  # fmt: skip
+    same = made.stdout.decode().strip()
+    assert [line.split()[0] for line in seen] == [
+        "tag",
+        "import",
+        "save",
+        "untag",
+        "load",
+        "tag",
+        "untag",
+        "untag",
+    ]
+    assert {line.split()[1] for line in seen} == {same}
 
 
 def test_buildx_is_told_that_there_is_no_buildkit(engine):

@@ -148,7 +148,7 @@ class Builder:
                     await records.save(database, asked.line, solver.made)
             async for message in self._shared(lease, asked, solver, state):
                 yield message
-            for message in self._ended(plan, asked, image_id, names):
+            for message in await self._ended(plan, asked, image_id, names):
                 yield message
             if asked.verify:
                 async with aclosing(cast(Any, self._verified(place, lease, solver, image_id))) as messages:
@@ -216,9 +216,11 @@ class Builder:
             if not asked.quiet:
                 yield {"stream": told}
 
-    def _ended(self, plan: Plan, asked: Options, image_id: str, names: Sequence[Reference]) -> list[Json]:
+    async def _ended(
+        self, plan: Plan, asked: Options, image_id: str, names: Sequence[Reference]
+    ) -> list[Json]:
         for name in names:
-            self._workshop.images.announce("tag", image_id, name.familiar)
+            await self._workshop.images.announce("tag", image_id, name.familiar)
         if asked.quiet:
             return [{"stream": f"{image_id}\n"}]
         unused = variables.unused_build_args(plan.dockerfile, asked.args)

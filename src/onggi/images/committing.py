@@ -67,9 +67,9 @@ class Committer:
             failpoint("images.commit.before_row")
             names = [wish.name] if wish.name else []
             await self._images.record(NewImage(image_id, layers, base, names=names))
-        self._images.announce("create", image_id)
+        await self._images.announce("create", image_id)
         for name in names:
-            self._images.announce("tag", image_id, name.familiar)
+            await self._images.announce("tag", image_id, name.familiar)
         return image_id
 
     @staticmethod

@@ -48,8 +48,8 @@ class Importer:
             failpoint("images.import.before_row")
             await self._images.record(NewImage(image_id, [diff_id], names=[wish.name] if wish.name else []))
         if wish.name:
-            self._images.announce("tag", image_id, wish.name.familiar)
-        self._images.announce("import", image_id)
+            await self._images.announce("tag", image_id, wish.name.familiar)
+        await self._images.announce("import", image_id)
         progress.say(image_id)
         return image_id
 

@@ -107,7 +107,7 @@ class _Image:
         manifest = await self._manifest(image_id)
         new = NewImage(image_id, config.diff_ids, base, manifest, names=self._wanted.names)
         moved = await self._tools.images.record(new)
-        self._tools.images.announce("load", image_id)
+        await self._tools.images.announce("load", image_id)
         self._tell(image_id, moved)
         return image_id
 

@@ -119,7 +119,7 @@ class Pull:
         )
         known = await self._known(new.id)
         await self._puller.images.record(new)
-        self._puller.images.announce("pull", reference.familiar, reference.familiar_name)
+        await self._puller.images.announce("pull", reference.familiar, reference.familiar_name)
         self._conclude(named.digest, config, known)
         return new.id
 

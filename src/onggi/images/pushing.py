@@ -117,7 +117,7 @@ class _Push:
         )
         await self._call(put)
         await self._note(image, document)
-        self._pusher.tools.images.announce("push", self._tag.familiar, self._tag.familiar_name)
+        await self._pusher.tools.images.announce("push", self._tag.familiar, self._tag.familiar_name)
         self._conclude(document)
 
     async def _document(self, image: Image) -> Document:

@@ -6,6 +6,7 @@ Files first, durable; then one durable transaction with every row; and the rever
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import sqlite3
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -13,7 +14,7 @@ from typing import Any, NamedTuple, TypeVar
 
 import msgspec
 
-from onggi.errors import Conflict, InvalidArgument
+from onggi.errors import Conflict, InvalidArgument, OnggiError
 from onggi.images import removal, views
 from onggi.images.catalog import Catalog, keep
 from onggi.images.recording import NewImage, describe, record
@@ -152,9 +153,17 @@ class Images:
         sizes = await self._database.run(lambda it: self._layers.sizes(it, chain))
         return views.history(image, sizes)
 
-    def announce(self, action: str, actor: str, name: str = "") -> None:
+    async def announce(self, action: str, actor: str, name: str = "") -> None:
         """Publish what happened to an image: ``actor`` is its id, or the name by which it was moved."""
-        self.on_event("image", action, actor, {"name": name or actor})
+        labels: dict[str, str] = {}
+        with contextlib.suppress(OnggiError):  # somebody may have removed it since
+            labels = views.labels_of(await self.get(actor))
+        self.on_event("image", action, actor, labels | {"name": name or actor})
+
+    def _announce_gone(self, action: str, image: Image) -> None:
+        """What was untagged still had its labels; what was deleted has none, as in docker."""
+        labels = views.labels_of(image) if action == "untag" else {}
+        self.on_event("image", action, image.id, labels | {"name": image.id})
 
     async def record(self, image: NewImage) -> dict[str, str]:
         """Write down an image whose blobs and layers are here.
@@ -192,7 +201,7 @@ class Images:
         if image.id == self._host_image.id:
             raise Conflict(f"the image {HOST} is a view of this machine and has only this name")
         await self._change(lambda it: self.catalog.tag(it, reference, image.id))
-        self.announce("tag", image.id, reference.familiar)
+        await self.announce("tag", image.id, reference.familiar)
 
     async def remove(self, ref: str, *, force: bool = False, prune: bool = True) -> Records:
         """Untag or delete by docker's rules; answers ``{"Untagged": name}`` and ``{"Deleted": id}`` records.
@@ -215,7 +224,7 @@ class Images:
         records, _ = await self._change(drop, self._discard)
         for done in records:
             if "Untagged" in done or done["Deleted"] == found.id:
-                self.announce("untag" if "Untagged" in done else "delete", found.id)
+                self._announce_gone("untag" if "Untagged" in done else "delete", found)
         return records
 
     async def prune(self, filters: Mapping[str, Sequence[str]] | None = None) -> Json:
@@ -239,12 +248,11 @@ class Images:
         partial = await asyncio.to_thread(ingest.size)
         records, garbage = await self._change(drop, self._discard)
         freed = garbage.size + max(0, partial - await asyncio.to_thread(ingest.size))
-        names = {tag: it.id for it in found for tag in it.tags}
+        by_name = {name: it for it in found for name in (it.id, *it.tags)}
         for done in records:
-            if done.get("Deleted") in free:
-                self.announce("delete", done["Deleted"])
-            elif done.get("Untagged") in names:
-                self.announce("untag", names[done["Untagged"]])
+            action, name = ("untag", done["Untagged"]) if "Untagged" in done else ("delete", done["Deleted"])
+            if name in by_name:
+                self._announce_gone(action, by_name[name])
         self.on_event("image", "prune", "", {"reclaimed": str(freed)})
         return {"ImagesDeleted": records or None, "SpaceReclaimed": freed}
 

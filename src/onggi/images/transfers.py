@@ -190,7 +190,7 @@ class Transfers:
             async for piece in self._saver.archive(chosen):
                 yield piece
             for it in chosen:
-                self._images.announce("save", it.image.id)
+                await self._images.announce("save", it.image.id)
 
 
 def _tagged(name: str, tag: str) -> Reference:

@@ -51,6 +51,11 @@ class Stored(NamedTuple):
     overlays: Sequence[Overlay]
 
 
+def labels_of(image: Image) -> dict[str, str]:
+    """What the image's config says of it."""
+    return (image.config.get("config") or {}).get("Labels") or {}
+
+
 def detail(image: Image, tagged_ns: int, stored: Stored) -> Json:
     """``docker image inspect`` (Engine API, ImageInspect)."""
     directories, overlays = stored.directories, stored.overlays
@@ -155,7 +160,7 @@ def _dangling(values: list[str], _: Callable[[str], Image]) -> Filter:
 
 def _label(values: list[str], _: Callable[[str], Image]) -> Filter:
     def takes(image: Image) -> bool:
-        labels = (image.config.get("config") or {}).get("Labels") or {}
+        labels = labels_of(image)
         pairs = [value.partition("=") for value in values]
         return all(key in labels and (not equals or labels[key] == value) for key, equals, value in pairs)
 
