@@ -100,7 +100,10 @@ def test_a_client_that_goes_away_leaves_nothing(tmp_path):
 
         async with engine(tmp_path) as it:
             messages = it.transfers.import_(endless(), reference="x")
-            await anext(messages)
+            asking = asyncio.ensure_future(anext(messages))  # an import says nothing before its end
+            await asyncio.wait_for(started.wait(), 30)
+            asking.cancel()
+            await asyncio.wait([asking])
             await messages.aclose()
             assert it.files() == []
 
