@@ -263,6 +263,22 @@ def test_ps_shows_the_image_by_id_once_its_name_is_anothers(engine, name):
     engine.docker("rmi", f"{name}:1", check=True)
 
 
+def test_ps_finds_what_was_built_from_an_image(engine, name):
+    for image, base in (("0", "busybox"), ("1", "busybox"), ("2", f"{name}0")):
+        text = f"FROM {base}\nLABEL of={image}\n"
+        engine.docker("build", "-t", f"{name}{image}", "-", input=text.encode(), check=True)
+    for image in ("0", "1", "2"):
+        engine.docker("create", "--name", f"{name}{image}", f"{name}{image}", "true", check=True)
+    shown = ("ps", "-a", "--format", "{{.Names}}", "--filter", f"name={name}", "--filter")
+    found = [
+        sorted(line[-1:] for line in engine.docker(*shown, f"ancestor={image}").stdout.decode().splitlines())
+        for image in ("busybox", f"{name}0", f"{name}1", f"{name}2", f"{name}3")
+    ]
+    assert found == [["0", "1", "2"], ["0", "2"], ["1"], ["2"], []]
+    engine.docker("rm", *(f"{name}{image}" for image in "012"), check=True)
+    engine.docker("rmi", *(f"{name}{image}" for image in "210"), check=True)
+
+
 def test_a_network_is_joined_through_another_that_joins_it(engine, name):
     networks = [("none", "full.example.com"), (f"container:{name}0", ""), (f"container:{name}1", "")]
     for number, (network, hostname) in enumerate(networks):

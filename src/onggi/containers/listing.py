@@ -17,6 +17,7 @@ from onggi.containers.queries import Queries
 from onggi.containers.spec_mounts import inspect_entries
 from onggi.containers.times import human
 from onggi.errors import InvalidArgument, OnggiError
+from onggi.oci.image import Image
 
 Json = Any
 Filters = Mapping[str, list[str]]
@@ -40,8 +41,7 @@ class Listing:
         """docker's ``ContainerSummary`` list, newest first."""
         filters = filters or {}
         check_filters(filters, _NAMES)
-        ancestors = [await self._image_id(ref) for ref in filters.get("ancestor", [])]
-        wanted = self._predicate(filters, ancestors)
+        wanted = self._predicate(filters, await self._descendants(filters.get("ancestor", [])))
         everything = all or limit > 0 or bool(filters.get("status") or filters.get("exited"))
         newest_first = sorted(
             self._context.containers.values(), key=lambda entry: (entry.created_ns, entry.id), reverse=True
@@ -70,22 +70,33 @@ class Listing:
         return spec.image if current else spec.image_id
 
     async def _image_id(self, ref: str) -> str:
-        try:
-            image_id: str = (await self._context.images.get(ref)).id
-        except OnggiError:
-            return ref
-        return image_id
+        image = await self._image(ref)
+        return image.id if image else ref
 
-    def _predicate(self, filters: Filters, ancestors: list[str]) -> Callable[[Container], bool]:
+    async def _image(self, ref: str) -> Image | None:
+        try:
+            return await self._context.images.get(ref)
+        except OnggiError:
+            return None
+
+    async def _descendants(self, refs: list[str]) -> set[str]:
+        """The ids of containers' images that are one of these images or were built from one."""
+        if not refs:
+            return set()
+        bases = [image for ref in refs if (image := await self._image(ref))]
+        used = {entry.spec.image_id for entry in self._context.containers.values()}
+        images = [image for image_id in used if (image := await self._image(image_id))]
+        return {image.id for image in images if any(map(image.is_from, bases))}.union(refs)
+
+    def _predicate(self, filters: Filters, descendants: set[str]) -> Callable[[Container], bool]:
         """All filters hold; values of one filter are alternatives, labels add up."""
         tests: list[Callable[[Container], bool]] = [
             _test(name, values) for name, values in filters.items() if values and name in _TESTS
         ]
         tests += [_any(self._on_network, filters["network"])] if filters.get("network") else []
         tests += [_any(_publishes, filters["publish"])] if filters.get("publish") else []
-        if ancestors:
-            given = filters["ancestor"]
-            tests.append(lambda entry: entry.spec.image_id in ancestors or entry.spec.image in given)
+        if descendants:  # the filters' words among them
+            tests.append(lambda entry: not descendants.isdisjoint((entry.spec.image_id, entry.spec.image)))
         for name, newer in (("before", False), ("since", True)):
             tests += [_by_age(self._context.find(ref), newer) for ref in filters.get(name, [])]
         return lambda entry: all(test(entry) for test in tests)

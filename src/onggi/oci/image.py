@@ -28,6 +28,18 @@ class Image(msgspec.Struct, frozen=True):
     base: str | None = None
     digests: list[str] = []
 
+    def is_from(self, base: Image) -> bool:
+        """Whether this is ``base`` or was built from it: its layers and its history begin with that one's."""
+        if base.id == self.id:
+            return True
+        layers, steps = len(base.layers), _history(base)
+        told = bool(steps) or 0 < layers < len(self.layers)  # without a history, only what has more layers
+        return told and self.layers[:layers] == base.layers and _history(self)[: len(steps)] == steps
+
+
+def _history(image: Image) -> list[Json]:
+    return image.config.get("history") or []
+
 
 _RESERVED_LABELS = ("onggi.", "dev.onggi.", "io.onggi.")
 
