@@ -115,6 +115,17 @@ def test_what_was_copied_is_there_when_it_runs(engine, container, tmp_path):
     assert "/copied" in members(out(engine, f"{container}:/"))
 
 
+def test_a_working_directory_is_there_before_the_first_start(engine, name, tmp_path):
+    (tmp_path / "file").write_text("copied")
+    make(engine, name, "-w", "/not/there", "-v", f"{tmp_path}:/not:ro", command=["cat", "file"], start=False)
+    assert engine.docker("cp", str(tmp_path / "file"), f"{name}:/not/there/").returncode == 1
+    assert sorted(os.listdir(tmp_path)) == ["file"]  # what is mounted over it is not touched
+    engine.docker("rm", name, check=True)
+    make(engine, name, "-w", "/not/there", command=["cat", "file"], start=False)
+    engine.docker("cp", str(tmp_path / "file"), f"{name}:/not/there/", check=True)
+    assert engine.docker("start", "-a", name, check=True).stdout == b"copied"
+
+
 def test_what_is_not_there(engine, client, container):
     done = engine.docker("cp", f"{container}:/nothing", "-")
     words = f"Error response from daemon: Could not find the file /nothing in container {container}\n"

@@ -103,12 +103,13 @@ class Payloads:
         del dumped["root"]
         return _Compiled(request.id, encode(raw_request(plan)), encode(dumped), plan.root, plan.cgroup)
 
-    def view(self, rootfs: Rootfs, mounts: Sequence[Json], *, readonly: bool) -> Json:
+    def view(self, rootfs: Rootfs, mounts: Sequence[Json], *, readonly: bool, directory: str) -> Json:
         """The arguments of the job ``view``: a root with some mounts, for somebody to look at."""
         root = self._root(rootfs)
         sources, ops = compiler.compile_mounts(mounts, compiler.Environment(self._features, root))
         root = root._replace(readonly=readonly)
-        return {"root": root, "sources": sources, "ops": [[type(op).__name__, *op] for op in ops]}
+        made = (plans.WorkingDirectory(directory),) if directory else ()  # below what is mounted, as in docker
+        return {"root": root, "sources": sources, "ops": [[type(op).__name__, *op] for op in (*made, *ops)]}
 
     def _root(self, rootfs: Rootfs) -> plans.Root:
         directory = rootfs.path if rootfs.kind == "directory" else ""

@@ -22,9 +22,13 @@ class Roots:
     def __init__(self, payloads: Payloads, launcher: LauncherLink, call: Call) -> None:
         self._payloads, self._launcher, self._call = payloads, launcher, call
 
-    async def mount(self, rootfs: Rootfs, mounts: Sequence[Json], *, readonly: bool) -> int:
-        """The descriptor of a root that nobody has mounted, with OCI bind mounts in it."""
-        arguments = self._payloads.view(rootfs, mounts, readonly=readonly)
+    async def mount(
+        self, rootfs: Rootfs, mounts: Sequence[Json], *, readonly: bool, directory: str = ""
+    ) -> int:
+        """The descriptor of a root that nobody has mounted, with OCI bind mounts in it; ``directory`` is made
+        in the root where it is absent.
+        """
+        arguments = self._payloads.view(rootfs, mounts, readonly=readonly, directory=directory)
         return int((await self._launcher.job("view", arguments, []))["fds"][0])
 
     async def bare(self, container_id: str, rootfs: Rootfs) -> int:

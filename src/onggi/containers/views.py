@@ -97,7 +97,9 @@ class Views:
         rootfs = await self._context.rootfs(container)
         readonly = mounts and container.spec.host_config.readonly_rootfs
         wanted = await self._mounts(container) if mounts else []
-        return await self._context.runtime.roots.mount(rootfs, wanted, readonly=readonly)
+        # docker makes it at create; here the first start does, or whoever looks before.
+        directory = "" if container.run else container.spec.config.working_dir
+        return await self._context.runtime.roots.mount(rootfs, wanted, readonly=readonly, directory=directory)
 
     async def _mounts(self, container: Container) -> list[Json]:
         """The binds and volumes of a container, and its generated files, once they exist; what is mounted
