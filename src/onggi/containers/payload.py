@@ -108,7 +108,8 @@ class Payloads:
         root = self._root(rootfs)
         sources, ops = compiler.compile_mounts(mounts, compiler.Environment(self._features, root))
         root = root._replace(readonly=readonly)
-        made = (plans.WorkingDirectory(directory),) if directory else ()  # below what is mounted, as in docker
+        # Below what is mounted, as in docker.
+        made = (plans.WorkingDirectory(directory),) if directory else ()
         return {"root": root, "sources": sources, "ops": [[type(op).__name__, *op] for op in (*made, *ops)]}
 
     def _root(self, rootfs: Rootfs) -> plans.Root:
