@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
+from collections.abc import Iterator
 
 from onggi.errors import KernelError
 from onggi.kernel import syscalls
@@ -104,8 +105,18 @@ def remove_at(parent_fd: int, name: str, *, here: bool = False) -> None:
 
 def usage(path: str) -> int:
     """Bytes on disk of a tree, hard links once, as du(1) counts them."""
+    return sum(status.st_blocks * 512 for status in _once(path))
+
+
+def contents(path: str) -> int:
+    """Bytes in the files of a tree, hard links once, as docker counts what a container wrote."""
+    return sum(status.st_size for status in _once(path) if not stat.S_ISDIR(status.st_mode))
+
+
+def _once(path: str) -> Iterator[os.stat_result]:
+    """What each entry below a directory is, hard links once."""
     seen: set[tuple[int, int]] = set()
-    total, pending = 0, [path]
+    pending = [path]
     while pending:
         try:
             with os.scandir(pending.pop()) as entries:
@@ -115,9 +126,8 @@ def usage(path: str) -> int:
                         if (status.st_dev, status.st_ino) in seen:
                             continue
                         seen.add((status.st_dev, status.st_ino))
-                    total += status.st_blocks * 512
+                    yield status
                     if entry.is_dir(follow_symlinks=False):
                         pending.append(entry.path)
         except OSError:
             continue  # removed while we looked, or nested deeper than a path can name
-    return total

@@ -164,7 +164,7 @@ class Snapshots:
         return Release(lambda it: _drop(it, number), lambda: self._discard(container_id, number))
 
     async def usage(self, container_id: str) -> int:
-        """Bytes on disk that the container wrote. Raises NotFound."""
+        """Bytes in the files that the container wrote. Raises NotFound."""
         number = self._numbers.get(container_id)
         if number is None:
             raise NotFound(f"no snapshot of container {container_id}")
@@ -326,11 +326,11 @@ def _nothing(_: sqlite3.Connection) -> None:
 
 
 def _written(directory: str) -> int:
-    """Bytes below the writable directories of a snapshot."""
+    """Bytes in files below the writable directories of a snapshot."""
     places = [directory]
     with contextlib.suppress(FileNotFoundError):
         places += [f"{directory}/mounts/{name}" for name in os.listdir(f"{directory}/mounts")]
-    return sum(trees.usage(f"{place}/fs") for place in places)
+    return sum(trees.contents(f"{place}/fs") for place in places)
 
 
 def _rows(connection: sqlite3.Connection) -> list[tuple[int, str, str]]:
