@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from typing import Any, TypeVar
+from functools import partial
+from typing import Any
 
 from onggi.containers.context import Context
 from onggi.containers.model import Container, enlist
@@ -13,9 +14,9 @@ from onggi.errors import InvalidArgument, Unsupported
 from onggi.logs.options import readable
 from onggi.logs.reader import Cursor, Reader, Selection
 from onggi.logs.record import STDERR, STDOUT, Record
+from onggi.store import opening
 
 _FOLLOW_FALLBACK_S = 5.0
-T = TypeVar("T")
 
 
 class ContainerLogs:
@@ -44,43 +45,27 @@ class ContainerLogs:
         if not container.state.running:
             ended.set_result(None)
         reader = Reader(container.spec.log_directory, log.type)
-        opening = asyncio.ensure_future(asyncio.to_thread(reader.open, selection, follow=follow))
+        begin = partial(reader.open, selection, follow=follow)
         try:
-            cursor = await _finished(opening)
-        except asyncio.CancelledError:
-            _forget(container, ended)
-            if opening.exception() is None:
-                opening.result().close()
-            raise
-        try:
-            while True:
-                # Asked before reading: what was written before the end is then still read.
-                last = not follow or ended.done()
-                records = await _finished(asyncio.ensure_future(asyncio.to_thread(cursor.read_more)))
-                for record in records:
-                    yield record
-                if not records and last:
-                    return
-                if not records:
-                    await _change(cursor, ended)
+            async with opening.opened(begin, Cursor.close) as cursor:
+                while True:
+                    # Asked before reading: what was written before the end is then still read.
+                    last = not follow or ended.done()
+                    records = await opening.work(cursor.read_more)
+                    for record in records:
+                        yield record
+                    if not records and last:
+                        return
+                    if not records:
+                        await _change(cursor, ended)
         finally:
             _forget(container, ended)
-            cursor.close()
 
 
 def _forget(container: Container, waiter: asyncio.Future[Any]) -> None:
     waiter.cancel()
     if waiter in container.exit_waiters:
         container.exit_waiters.remove(waiter)
-
-
-async def _finished(work: asyncio.Future[T]) -> T:
-    """Await work in a thread; when cancelled, only once it has ended: it uses files that we close."""
-    try:
-        return await asyncio.shield(work)
-    except asyncio.CancelledError:
-        await asyncio.wait([work])
-        raise
 
 
 async def _change(cursor: Cursor, ended: asyncio.Future[Any]) -> None:

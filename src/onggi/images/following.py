@@ -10,9 +10,11 @@ import asyncio
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import suppress
+from functools import partial
 
 from onggi.errors import DataLoss
 from onggi.images.streams import PIECE
+from onggi.store import opening
 
 Fetch = Callable[["Download"], Awaitable[None]]
 _NEWS_EVERY = 256 << 10  # bytes between two wake-ups of the readers
@@ -57,7 +59,7 @@ class Download:
         try:
             while start < end:
                 ready = await self._ready(start, end)
-                data = await asyncio.to_thread(os.pread, self._fd, min(PIECE, ready - start), start)
+                data = await opening.work(partial(os.pread, self._fd, min(PIECE, ready - start), start))
                 if not data and not self._task.done():  # it was begun anew meanwhile
                     await asyncio.shield(self._news)
                     continue

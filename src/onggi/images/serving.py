@@ -12,6 +12,7 @@ import hashlib
 import os
 import sqlite3
 from collections.abc import AsyncIterator, Callable, Sequence
+from functools import partial
 from typing import TypeVar
 
 from onggi.errors import DataLoss, InvalidArgument, NotFound
@@ -284,7 +285,7 @@ async def _read(path: str, start: int, end: int) -> AsyncIterator[bytes]:
     """A part of a file, which stays whole while it is read even if it is removed."""
     async with opening.file(path) as fd:
         while start < end:
-            data = await asyncio.to_thread(os.pread, fd, min(PIECE, end - start), start)
+            data = await opening.work(partial(os.pread, fd, min(PIECE, end - start), start))
             if not data:
                 raise DataLoss(f"{path} is shorter than its row says")
             start += len(data)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 from collections.abc import AsyncIterator
+
+from onggi.store import opening
 
 PIECE = 1 << 20
 Chunks = AsyncIterator[bytes]
@@ -25,5 +26,5 @@ async def batched(chunks: Chunks) -> AsyncIterator[bytes]:
 
 async def of_file(fd: int) -> AsyncIterator[bytes]:
     """A file from where it stands to its end; the descriptor stays its owner's."""
-    while data := await asyncio.to_thread(os.read, fd, PIECE):
+    while data := await opening.work(lambda: os.read(fd, PIECE)):
         yield data

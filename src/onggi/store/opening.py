@@ -1,4 +1,4 @@
-"""What is opened in a thread for somebody, and closed at the end.
+"""What is opened in a thread for somebody, used in threads, and closed at the end.
 
 Also where he is cancelled meanwhile: the thread goes on, and nobody would take what it made.
 """
@@ -13,6 +13,18 @@ from functools import partial
 from typing import TypeVar
 
 T = TypeVar("T")
+
+
+async def work(call: Callable[[], T]) -> T:
+    """What ``call`` gives in a thread. Raises CancelledError only when that has ended: what it used may be
+    closed then, and its number be another file's.
+    """
+    working = asyncio.ensure_future(asyncio.to_thread(call))
+    try:
+        return await asyncio.shield(working)
+    except asyncio.CancelledError:
+        await asyncio.wait([working])
+        raise
 
 
 @asynccontextmanager

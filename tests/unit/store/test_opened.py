@@ -8,7 +8,7 @@ import threading
 import pytest
 
 from onggi.store.content import opened
-from onggi.store.opening import descriptor
+from onggi.store.opening import descriptor, work
 
 
 class Writer:
@@ -68,3 +68,23 @@ def test_a_writer_that_failed_inside():
     with pytest.raises(ValueError, match="inside"):
         asyncio.run(scenario())
     assert writer.closed.is_set()
+
+
+def test_who_is_cancelled_at_work_leaves_when_the_thread_has_ended():
+    begun, go_on, done = threading.Event(), threading.Event(), threading.Event()
+
+    def call():
+        begun.set()
+        assert go_on.wait(30)
+        done.set()
+
+    async def scenario():
+        worker = asyncio.create_task(work(call))
+        assert await asyncio.to_thread(begun.wait, 30)
+        worker.cancel()
+        asyncio.get_running_loop().call_later(0.05, go_on.set)
+        with pytest.raises(asyncio.CancelledError):
+            await worker
+        return done.is_set()
+
+    assert asyncio.run(scenario())
