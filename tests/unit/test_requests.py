@@ -61,3 +61,12 @@ def test_settings_of_the_first_interface():
     assert options == {"com.docker.network.endpoint.sysctls": "net.ipv4.conf.IFNAME.forwarding=1"}
     with pytest.raises(InvalidArgument, match=r"net\.ipv4\.conf\.eth0\.forwarding"):
         shape_create(body, (1, 48))
+
+
+@pytest.mark.parametrize("mode", ["host", "none", "container:a"])
+def test_an_old_mac_address_needs_an_interface(mode):
+    body = {"Image": "a", "MacAddress": "92:d0:c6:0a:29:33", "HostConfig": {"NetworkMode": mode}}
+    with pytest.raises(InvalidArgument, match="conflicting options: mac-address and the network mode"):
+        shape_create(copy.deepcopy(body), (1, 43))
+    shape_create(body, (1, 44))  # says only that the field is old
+    shape_create({**body, "HostConfig": {"NetworkMode": "bridge"}}, (1, 43))

@@ -54,6 +54,7 @@ def shape_create(body: Json, version: Version) -> Json:
         check.pop("StartInterval", None)
     for mount in _dicts(host.get("Mounts")):
         _shape_mount(mount, version)
+    _check_mac(body, host, version)
     _shape_endpoints(body, version)
     _shape_sysctls(body, host, version)
     return body
@@ -104,12 +105,23 @@ def _shape_endpoints(body: Json, version: Version) -> None:
             _drop(endpoint, _ENDPOINT_SINCE, version)
 
 
+def _has_no_interface(mode: str) -> bool:
+    return mode in ("host", "none") or mode.startswith("container:")
+
+
+def _check_mac(body: Json, host: Json, version: Version) -> None:
+    """A container-wide MAC address without an interface: newer versions ignore it, as dockerd does."""
+    mode = host.get("NetworkMode")
+    if version < (1, 44) and body.get("MacAddress") and isinstance(mode, str) and _has_no_interface(mode):
+        raise InvalidArgument("conflicting options: mac-address and the network mode")
+
+
 def _shape_sysctls(body: Json, host: Json, version: Version) -> None:
     """Settings of one interface belong to its endpoint since 1.48; older clients mean the first one."""
     sysctls, mode = host.get("Sysctls"), host.get("NetworkMode") or "bridge"
     if not isinstance(sysctls, dict) or not isinstance(mode, str):
         return
-    if mode in ("host", "none") or mode.startswith("container:"):
+    if _has_no_interface(mode):
         return
     for name in [name for name in sysctls if _names_interface(name)]:
         if version >= (1, 48):
