@@ -137,7 +137,7 @@ def test_large_and_deep_trees_go_too(tmp_path):
             image = await it.images.get("host")
             upper = (await it.snapshots.prepare("c", image)).overlays[0].upper
             for number in range(200):
-                os.close(os.open(f"{upper}/{number}", os.O_CREAT))
+                Path(f"{upper}/{number}").write_bytes(b"ab")
             here = os.open(upper, os.O_RDONLY)
             for _ in range(1500):  # deeper than a path can name and than a process may hold descriptors
                 os.mkdir("deeper", dir_fd=here)
@@ -145,7 +145,7 @@ def test_large_and_deep_trees_go_too(tmp_path):
                 os.close(here)
                 here = below
             os.close(here)
-            assert await it.snapshots.usage("c") > 200_000
+            assert await it.snapshots.usage("c") == 400
             await it.snapshots.remove("c", durable=False)
             it.trash.close()
             assert it.files() == []
