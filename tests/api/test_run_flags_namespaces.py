@@ -42,6 +42,21 @@ def test_what_is_joined_must_run(run):
         assert f"failed to join {flag[2:].upper()} namespace: container " in told
 
 
+@pytest.mark.parametrize("flag", ["--ipc", "--pid"])
+def test_what_is_joined_need_not_run_at_create(ours, flag):
+    owner = ours.start(command=["true"])  # its IPC is private: that is for the start to say, too
+    ours.wait(owner)
+    made = ours.command("create", "--network", "none", flag, f"container:{owner}", "busybox", "true")
+    assert made.returncode == 0, made
+    me = made.stdout.decode().strip()
+    try:
+        started = ours.command("start", me)
+    finally:
+        ours.command("rm", me)
+    told = f"failed to join {flag[2:].upper()} namespace: container {ours.inspect(owner)['Id']} is not running"
+    assert (started.returncode, told in started.stderr.decode()) == (1, True), started
+
+
 def test_flag_pid(run):
     other = run.start()
     assert "sleep 1000" in run("--pid", f"container:{other}", sh="cat /proc/1/cmdline | tr '\\0' ' '")

@@ -127,6 +127,7 @@ class Creator:
 
     def _join(self, request: CreateRequest) -> None:
         """The containers whose namespaces are joined exist; modes keep their ids, as names may change.
+        Whether they can be joined is for the start to say.
 
         With the network come the owner's names.
         """
@@ -139,11 +140,6 @@ class Creator:
                 if field == "network_mode":
                     owner = other.spec.config
                     config.hostname, config.domainname = owner.hostname, owner.domainname
-                if field == "ipc_mode" and other.spec.host_config.ipc_mode not in ("shareable", "host"):
-                    raise InvalidArgument(
-                        f"can't join IPC of container {other.id}: non-shareable IPC (hint: use "
-                        "IpcMode:shareable for the donor container)"
-                    )
 
     def _joined(self, what: str, ref: str) -> Container:
         prefix = "joining network namespace of container: " if what == "network" else ""

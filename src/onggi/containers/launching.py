@@ -167,6 +167,11 @@ class Launcher:
         other = self._owner(mode)
         if other and not other.alive:
             raise Conflict(f"failed to join {what} namespace: container {other.id} is not running")
+        if other and what == "IPC" and other.spec.host_config.ipc_mode not in ("shareable", "host"):
+            raise InvalidArgument(
+                f"failed to join IPC namespace: container {other.id}: non-shareable IPC (hint: use "
+                "IpcMode:shareable for the donor container)"
+            )
         return other.state.pid if other else 0
 
     def _owner(self, mode: str) -> Container | None:
