@@ -53,7 +53,9 @@ def test_what_is_joined_need_not_run_at_create(ours, flag):
         started = ours.command("start", me)
     finally:
         ours.command("rm", me)
-    told = f"failed to join {flag[2:].upper()} namespace: container {ours.inspect(owner)['Id']} is not running"
+    told = (
+        f"failed to join {flag[2:].upper()} namespace: container {ours.inspect(owner)['Id']} is not running"
+    )
     assert (started.returncode, told in started.stderr.decode()) == (1, True), started
 
 

@@ -83,6 +83,49 @@ def test_flag_link(run):
     assert run.command("rm", "--link", f"{me}/db").returncode == 1
 
 
+def test_a_link_names_what_it_leads_to(run):
+    other = run.start(network="bridge")
+    me = run.start("--link", f"{other}:db", network="bridge")
+    assert run.inspect(me)["HostConfig"]["Links"] == [f"/{other}:/{me}/db"]
+    assert run.inspect(f"{me}/db")["Name"] == f"/{other}"
+    shown = run.command("ps", "--no-trunc", "--filter", f"name={me}/db", "--format", "{{.Names}}").stdout
+    assert sorted(shown.decode().strip().split(",")) == sorted([other, f"{me}/db"])
+    for renamed, name in ((other, "left"), (me, "right")):
+        assert run.command("rename", renamed, f"{renamed}{name}").returncode == 0
+    assert run.inspect(f"{me}right/db")["Name"] == f"/{other}left"
+    for renamed, name in ((other, "left"), (me, "right")):
+        assert run.command("rename", f"{renamed}{name}", renamed).returncode == 0
+    assert run.command("rm", "--link", f"/{me}/db").returncode == 0
+    assert run.command("inspect", f"{me}/db").returncode == 1
+    assert run.inspect(other)["State"]["Running"]
+
+
+def test_a_link_to_what_does_not_run_is_refused_at_the_start(ours):
+    other = ours.start("--expose", "80", network="bridge")
+    assert ours.command("kill", other).returncode == 0
+    link = ("--network", "bridge", "--link", f"{other}:db")
+    made = ours.command("create", *link, "--name", f"{other}-l", "busybox", "env")
+    try:
+        assert made.returncode == 0, made
+        refused = ours.command("start", f"{other}-l")
+        words = f"Cannot link to a non running container: /{other} AS /{other}-l/db"
+        assert (refused.returncode, words in refused.stderr.decode()) == (1, True), refused
+        assert ours.command("start", other).returncode == 0
+        assert b"DB_PORT=tcp://" in ours.command("start", "-a", f"{other}-l").stdout
+    finally:
+        ours.command("rm", f"{other}-l")
+
+
+def test_links_lead_to_the_default_network(ours, network):
+    other = ours.start(network=network)
+    words = f"Cannot link to /{other}, as it does not belong to the default network"
+    assert words in ours.refused("--link", f"{other}:db", network="bridge")
+    other = ours.start(network="host")
+    assert "host type networking can't be used with links" in ours.refused(
+        "--link", f"{other}:db", network="bridge"
+    )
+
+
 def test_flag_publish(run):
     name = run.start("-p", "127.0.0.1:18080:80", "-p", "18081-18082:81-82/udp", network="bridge")
     ports = run.inspect(name)["NetworkSettings"]["Ports"]

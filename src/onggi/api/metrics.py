@@ -16,11 +16,11 @@ from onggi.api.listen import listen_stream
 Json = Any
 _BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 _ACTIONS = {
-    ("GET", "/containers/{id}/changes"): "changes",
+    ("GET", "/containers/{id*}/changes"): "changes",
     ("POST", "/commit"): "commit",
     ("POST", "/containers/create"): "create",
     ("DELETE", "/containers/{id}"): "delete",
-    ("POST", "/containers/{id}/start"): "start",
+    ("POST", "/containers/{id*}/start"): "start",
 }
 _STATES = "engine_daemon_container_states_containers"
 _TEXT = "text/plain; version=0.0.4; charset=utf-8"

@@ -20,7 +20,7 @@ from typing import Any, Protocol, TypeVar
 
 import msgspec
 
-from onggi.containers import files, names, repository
+from onggi.containers import files, links, names, repository
 from onggi.containers.events import EventBus
 from onggi.containers.host import Host
 from onggi.containers.model import Container
@@ -154,7 +154,8 @@ class Context(msgspec.Struct, kw_only=True, eq=False):
 
     def find(self, ref: str) -> Container:
         """The container of an id, name or unique prefix; raises NotFound in docker's words."""
-        return self.containers[names.find_id(ref, self.containers, self.names.get)]
+        known, taken = self.containers, self.names
+        return known[names.find_id(ref, known, lambda name: links.named(name, known, taken))]
 
     def reserve(self, name: str, container_id: str) -> None:
         """Take a name; raises Conflict in docker's words."""

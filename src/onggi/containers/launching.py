@@ -82,6 +82,7 @@ class Launcher:
     async def _request(self, container: Container) -> StartRequest:
         context, spec = self._context, container.spec
         joined = self._joined(spec.host_config)
+        self._networking.check_links(container)
         rootfs = await context.rootfs(container)
         if container.run:
             mount_again(rootfs)

@@ -1,15 +1,23 @@
 """Old links (``--link name:alias`` on the default network): what a container is told of its neighbours. Pure.
 
+``HostConfig.Links`` is all that is known of them, as ``<id>:alias``; names follow from it: a container that
+``name`` links as ``alias`` is called ``name/alias`` too.
+
 docker's variables of a linked container stand in the environment of the one that links: its name, its exposed
 ports and its own environment, each with the alias in front.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import contextlib
+from collections.abc import Iterable, Mapping
 
-from onggi.containers.request import ContainerConfig
+from onggi.containers import names
+from onggi.containers.model import Container
+from onggi.containers.request import ContainerConfig, HostConfig
+from onggi.errors import InvalidArgument, NotFound
 
+WITHOUT = "can't be used with links. This would result in undefined behavior"
 _NOT_PASSED = frozenset(["HOME", "PATH", "HOSTNAME", "TERM"])
 
 
@@ -17,6 +25,43 @@ def split(entry: str) -> tuple[str, str]:
     """(container, alias) of ``container[:alias]``; docker writes both with slashes in places."""
     name, _, alias = entry.partition(":")
     return name.strip("/"), (alias.rpartition("/")[2] or name.strip("/"))
+
+
+def by_alias(host: HostConfig) -> dict[str, str]:
+    """The container of each alias; of one alias the first. On networks of users links belong to endpoints."""
+    found: dict[str, str] = {}
+    for entry in (host.links or []) if host.network_mode in ("bridge", "none") else []:
+        name, alias = split(entry)
+        found.setdefault(alias, name)
+    return found
+
+
+def children(
+    parent: Container, known: Mapping[str, Container], taken: Mapping[str, str]
+) -> dict[str, Container]:
+    """The containers that links lead to and that are still ``known``, by alias; ``taken`` has their names."""
+    found = {}
+    for alias, ref in by_alias(parent.spec.host_config).items():
+        with contextlib.suppress(NotFound, InvalidArgument):
+            found[alias] = known[names.find_id(ref, known, taken.get)]
+    return found
+
+
+def named(name: str, known: Mapping[str, Container], taken: Mapping[str, str]) -> str | None:
+    """The id of the container that has a name, of its own or by a link."""
+    owner, _, alias = name.rpartition("/")
+    parent = taken.get(owner) if owner else None
+    child = children(known[parent], known, taken).get(alias) if parent else None
+    return child.id if child else taken.get(name)
+
+
+def all_names(known: Mapping[str, Container], taken: Mapping[str, str]) -> dict[str, list[str]]:
+    """The names of each container by its id, its own and those of links, as docker orders them."""
+    found = {entry.id: [f"/{entry.name}"] for entry in known.values()}
+    for parent in known.values():
+        for alias, child in children(parent, known, taken).items():
+            found[child.id].append(f"/{parent.name}/{alias}")
+    return {container_id: sorted(names) for container_id, names in found.items()}
 
 
 def variables(own_name: str, alias: str, address: str, config: ContainerConfig) -> list[str]:

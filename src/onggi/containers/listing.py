@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from onggi.containers import links
 from onggi.containers.context import Context
 from onggi.containers.events import has_label
 from onggi.containers.merge import command_line
@@ -46,12 +47,15 @@ class Listing:
         newest_first = sorted(
             self._context.containers.values(), key=lambda entry: (entry.created_ns, entry.id), reverse=True
         )
+        names = links.all_names(self._context.containers, self._context.names)
         found = [entry for entry in newest_first if (everything or entry.state.running) and wanted(entry)]
         answers = []
         for container in found[: limit or None]:
             sizes = await self._queries.sizes(container) if size else {}
-            names = {"Image": await self._image_name(container)}
-            answers.append(summary(container) | names | self._network_part(container) | sizes)
+            image = {"Image": await self._image_name(container)}
+            answers.append(
+                summary(container, names[container.id]) | image | self._network_part(container) | sizes
+            )
         return answers
 
     def _network_part(self, container: Container) -> Json:
@@ -94,6 +98,9 @@ class Listing:
             _test(name, values) for name, values in filters.items() if values and name in _TESTS
         ]
         tests += [_any(self._on_network, filters["network"])] if filters.get("network") else []
+        if patterns := filters.get("name"):
+            names = links.all_names(self._context.containers, self._context.names)
+            tests.append(lambda entry: any(_has_name(names[entry.id], pattern) for pattern in patterns))
         tests += [_any(_publishes, filters["publish"])] if filters.get("publish") else []
         if descendants:  # the filters' words among them
             tests.append(lambda entry: not descendants.isdisjoint((entry.spec.image_id, entry.spec.image)))
@@ -129,11 +136,11 @@ def _by_age(reference: Container, newer: bool) -> Callable[[Container], bool]:
     return lambda entry: entry.created_ns < reference.created_ns
 
 
-def _matches_name(container: Container, pattern: str) -> bool:
+def _has_name(names: list[str], pattern: str) -> bool:
     try:
-        return bool(re.search(pattern, container.name) or re.search(pattern, f"/{container.name}"))
+        return any(re.search(pattern, name) or re.search(pattern, name[1:]) for name in names)
     except re.error:
-        return pattern in container.name
+        return any(pattern in name for name in names)
 
 
 def _health(container: Container) -> str:
@@ -178,7 +185,6 @@ def _publishes(container: Container, value: str) -> bool:
 
 _TESTS: dict[str, Callable[[Container, str], bool]] = {
     "id": lambda entry, value: entry.id.startswith(value),
-    "name": _matches_name,
     "label": lambda entry, value: has_label(entry.spec.config.labels, value),
     "status": lambda entry, value: entry.status == value,
     "health": lambda entry, value: _health(entry) == value,
@@ -195,7 +201,7 @@ def _test(name: str, values: list[str]) -> Callable[[Container], bool]:
     return lambda entry: quantifier(test(entry, value) for value in values)
 
 
-def summary(container: Container) -> Json:
+def summary(container: Container, names: list[str]) -> Json:
     """docker's ``ContainerSummary``."""
     spec = container.spec
     host: Json = {"NetworkMode": spec.host_config.network_mode}
@@ -203,7 +209,7 @@ def summary(container: Container) -> Json:
         host["Annotations"] = spec.host_config.annotations
     return {
         "Id": container.id,
-        "Names": [f"/{container.name}"],
+        "Names": names,
         "Image": spec.image,
         "ImageID": spec.image_id,
         "Command": _command(command_line(spec.config)),

@@ -17,7 +17,7 @@ from onggi.containers import files, links, repository
 from onggi.containers.context import Context
 from onggi.containers.files import NameFacts
 from onggi.containers.model import Container
-from onggi.containers.request import ContainerConfig, CreateRequest
+from onggi.containers.request import ContainerConfig, CreateRequest, HostConfig
 from onggi.errors import Conflict, Forbidden, InvalidArgument, KernelError, NotFound, OnggiError
 from onggi.networks import views
 from onggi.networks.model import Network, Sandbox, Wish
@@ -62,19 +62,24 @@ class Networking:
             found[name] = _wish(name, settings, network)
             if network is not None:
                 _check_kind(network, mode, len(asked))
-        self._add_links(request, found)
+        request.host.links = self._linked_by_id(request.host) or None
         _add_mac(request, found)
         return found
 
-    def _add_links(self, request: CreateRequest, found: dict[str, Wish]) -> None:
-        for entry in request.host.links or []:
-            name = entry.partition(":")[0]
-            try:
-                other = self._context.find(name)
-            except NotFound as error:  # to docker's command a 404 is an image that is not here
-                raise InvalidArgument(f"could not get container for {name}: {error}") from None
-            if not other.alive and "bridge" in found:
-                raise InvalidArgument(f"Cannot link to a non running container: /{other.name} AS /{entry}")
+    def _linked_by_id(self, host: HostConfig) -> list[str]:
+        """Old links with ids for names, which may change; whether they lead anywhere is for the start."""
+        return [f"{self._link_target(ref).id}:{alias}" for alias, ref in links.by_alias(host).items()]
+
+    def _link_target(self, ref: str) -> Container:
+        """The container whose network ``ref`` has."""
+        try:
+            other = self._context.find(ref)
+        except NotFound as error:  # to docker's command a 404 is an image that is not here
+            raise InvalidArgument(f"could not get container for {ref}: {error}") from None
+        mode = other.spec.host_config.network_mode
+        if mode == "host":
+            raise InvalidArgument(f"conflicting options: host type networking {links.WITHOUT}")
+        return self._link_target(mode.partition(":")[2]) if mode.startswith("container:") else other
 
     # -- start ---------------------------------------------------------------------------------------------
 
@@ -82,6 +87,25 @@ class Networking:
         networks = self._context.networks
         found = [Want(networks.find(name), wish) for name, wish in container.spec.networks.items()]
         return [want for want in found if want.network.driver not in ("host", "null")]
+
+    def children(self, container: Container) -> dict[str, Container]:
+        """The containers that old links lead to, by alias."""
+        return links.children(container, self._context.containers, self._context.names)
+
+    def check_links(self, container: Container) -> None:
+        """Raises Conflict, in docker's words, for an old link to a container that cannot be spoken to."""
+        if "bridge" not in container.spec.networks:
+            return
+        for alias, other in self.children(container).items():
+            if "bridge" not in other.spec.networks:
+                raise Conflict(
+                    f"failed to set up container networking: Cannot link to /{other.name}, as it does not "
+                    "belong to the default network"
+                )
+            if not other.state.running:
+                raise Conflict(
+                    f"Cannot link to a non running container: /{other.name} AS /{container.name}/{alias}"
+                )
 
     async def reserve(self, container: Container) -> Sandbox | None:
         """Addresses and ports for the next run; None for a container without networks of its own."""
@@ -138,16 +162,11 @@ class Networking:
 
     def _linked(self, container: Container) -> list[tuple[Container, str, str]]:
         """(container, alias, address) of every linked container that runs."""
-        found = []
-        for entry in container.spec.host_config.links or []:
-            name, alias = links.split(entry)
-            try:
-                other = self._context.find(name)
-            except NotFound:
-                continue
-            if address := self._default_address(other):
-                found.append((other, alias, address))
-        return found
+        return [
+            (other, alias, address)
+            for alias, other in self.children(container).items()
+            if (address := self._default_address(other))
+        ]
 
     def config_of(self, container: Container) -> ContainerConfig:
         """The configuration of the next run: with what old links add to the environment."""

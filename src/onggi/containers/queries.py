@@ -77,12 +77,16 @@ class Queries:
             "ProcessLabel": "",
             "AppArmorProfile": "",
             "ExecIDs": list(container.execs) or None,
-            "HostConfig": host_config(container),
+            "HostConfig": host_config(container) | {"Links": self._links(container)},
             "GraphDriver": self._graph_driver(container),
             "Mounts": inspect_entries(spec.mounts, spec.host_config),
             "Config": _config(container),
             "NetworkSettings": self._networking.settings(container),
         }
+
+    def _links(self, container: Container) -> list[str] | None:
+        found = self._networking.children(container).items()
+        return [f"/{other.name}:/{container.name}/{alias}" for alias, other in found] or None
 
     def _graph_driver(self, container: Container) -> Json:
         rootfs, data = container.rootfs, None

@@ -7,7 +7,7 @@ from __future__ import annotations
 import ipaddress
 import re
 
-from onggi.containers import clamps, spec_security
+from onggi.containers import clamps, links, spec_security
 from onggi.containers.host import Host
 from onggi.containers.request import (
     ContainerConfig,
@@ -113,7 +113,6 @@ def _check_conflicts(config: ContainerConfig, host: HostConfig) -> None:
     joins = host.network_mode.startswith("container:")
     if host.network_mode in ("container", "container:"):
         raise InvalidArgument("invalid network mode: invalid container format container:<name|id>")
-    without = "can't be used with links. This would result in undefined behavior"
     publishes = bool(host.port_bindings) or host.publish_all_ports
     conflicts = {
         "hostname and the network mode": joins and bool(config.hostname),
@@ -121,8 +120,8 @@ def _check_conflicts(config: ContainerConfig, host: HostConfig) -> None:
         "dns and the network mode": joins and bool(host.dns),
         "custom host-to-IP mapping and the network mode": joins and bool(host.extra_hosts),
         "port publishing and the container type network mode": joins and publishes,
-        f"container type network {without}": joins and bool(host.links),
-        f"host type networking {without}": host.network_mode == "host" and bool(host.links),
+        f"container type network {links.WITHOUT}": joins and bool(host.links),
+        f"host type networking {links.WITHOUT}": host.network_mode == "host" and bool(host.links),
         "port exposing and the container type network mode": joins and bool(config.exposed_ports),
     }
     for what, found in conflicts.items():

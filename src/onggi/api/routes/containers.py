@@ -115,20 +115,11 @@ async def rename(engine: Engine, request: Request) -> Answer:
 
 
 async def remove(engine: Engine, request: Request) -> Answer:
-    """DELETE /containers/{id}."""
-    query = Query(request.query)
+    """DELETE /containers/{id} and, as links have names of two parts, /containers/{id}/{alias}."""
+    query, ref = Query(request.query), "/".join(request.params.values())
     await engine.containers.remove(
-        request.params["id"], force=query.flag("force"), volumes=query.flag("v"), link=query.flag("link")
+        ref, force=query.flag("force"), volumes=query.flag("v"), link=query.flag("link")
     )
-    return NO_CONTENT
-
-
-async def unlink(engine: Engine, request: Request) -> Answer:
-    """DELETE /containers/{id}/{alias}: a link has a name of two parts."""
-    if not Query(request.query).flag("link"):
-        raise NotFound("page not found")
-    name = f"{request.params['id']}/{request.params['alias']}"
-    await engine.containers.remove(name, force=False, volumes=False, link=True)
     return NO_CONTENT
 
 
@@ -174,17 +165,17 @@ ROUTES = [
     Route("POST", "/containers/create", create),
     Route("GET", "/containers/json", list_),
     Route("POST", "/containers/prune", prune),
-    Route("GET", "/containers/{id}/json", inspect),
-    Route("POST", "/containers/{id}/start", start),
-    Route("POST", "/containers/{id}/stop", stop),
-    Route("POST", "/containers/{id}/restart", restart),
-    Route("POST", "/containers/{id}/kill", kill),
-    Route("POST", "/containers/{id}/pause", pause),
-    Route("POST", "/containers/{id}/unpause", unpause),
-    Route("POST", "/containers/{id}/rename", rename),
-    Route("POST", "/containers/{id}/update", update),
-    Route("POST", "/containers/{id}/resize", resize),
-    Route("GET", "/containers/{id}/top", top),
+    Route("GET", "/containers/{id*}/json", inspect),
+    Route("POST", "/containers/{id*}/start", start),
+    Route("POST", "/containers/{id*}/stop", stop),
+    Route("POST", "/containers/{id*}/restart", restart),
+    Route("POST", "/containers/{id*}/kill", kill),
+    Route("POST", "/containers/{id*}/pause", pause),
+    Route("POST", "/containers/{id*}/unpause", unpause),
+    Route("POST", "/containers/{id*}/rename", rename),
+    Route("POST", "/containers/{id*}/update", update),
+    Route("POST", "/containers/{id*}/resize", resize),
+    Route("GET", "/containers/{id*}/top", top),
     Route("DELETE", "/containers/{id}", remove),
-    Route("DELETE", "/containers/{id}/{alias}", unlink),
+    Route("DELETE", "/containers/{id}/{alias}", remove),
 ]

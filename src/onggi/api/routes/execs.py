@@ -65,7 +65,7 @@ async def timeout(engine: Engine, request: Request) -> Answer:
 
 
 ROUTES = [
-    Route("POST", "/containers/{id}/exec", create),
+    Route("POST", "/containers/{id*}/exec", create),
     Route("POST", "/exec/{id}/start", start),
     Route("GET", "/exec/{id}/json", inspect),
     Route("POST", "/exec/{id}/resize", resize),

@@ -57,9 +57,9 @@ def _header(facts: Json) -> tuple[tuple[str, str], ...]:
 
 
 ROUTES = [
-    Route("HEAD", "/containers/{id}/archive", path_facts),
-    Route("GET", "/containers/{id}/archive", archive, until_eof=True),
-    Route("PUT", "/containers/{id}/archive", extract),
-    Route("GET", "/containers/{id}/export", export, until_eof=True),
-    Route("GET", "/containers/{id}/changes", changes, until_eof=True),
+    Route("HEAD", "/containers/{id*}/archive", path_facts),
+    Route("GET", "/containers/{id*}/archive", archive, until_eof=True),
+    Route("PUT", "/containers/{id*}/archive", extract),
+    Route("GET", "/containers/{id*}/export", export, until_eof=True),
+    Route("GET", "/containers/{id*}/changes", changes, until_eof=True),
 ]

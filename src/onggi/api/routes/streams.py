@@ -139,9 +139,9 @@ async def _stat_lines(samples: AsyncIterator[Json]) -> AsyncIterator[bytes]:
 
 
 ROUTES = [
-    Route("POST", "/containers/{id}/wait", wait, until_eof=True),
-    Route("GET", "/containers/{id}/logs", logs, until_eof=True),
-    Route("GET", "/containers/{id}/stats", stats, until_eof=True),
-    Route("POST", "/containers/{id}/attach", attach),
-    Route("GET", "/containers/{id}/attach/ws", attach_websocket),
+    Route("POST", "/containers/{id*}/wait", wait, until_eof=True),
+    Route("GET", "/containers/{id*}/logs", logs, until_eof=True),
+    Route("GET", "/containers/{id*}/stats", stats, until_eof=True),
+    Route("POST", "/containers/{id*}/attach", attach),
+    Route("GET", "/containers/{id*}/attach/ws", attach_websocket),
 ]
