@@ -13,6 +13,7 @@ import docker
 import pytest
 
 from engines import busybox_tar, wait_until
+from image_archives import layer
 from tree import describe
 
 CONTENT = [
@@ -312,6 +313,20 @@ def test_image_mounts(run, engine, filled):
     found = mounts(run, name)["/i"]
     assert (found["Type"], found["Name"], found["RW"]) == ("image", filled, False)
     assert "No such image: nope" in run.refused("--mount", "type=image,source=nope,target=/i")
+
+
+def test_images_removed_by_force_stay_where_they_are_used(engine):
+    name = f"i{secrets.token_hex(4)}"
+    engine.docker("import", "-", f"{name}:1", input=layer({"file": name.encode()}), check=True)
+    engine.docker("import", "-c", "LABEL a=b", "-", f"{name}:2", input=busybox_tar(), check=True)
+    wish = ("--mount", f"type=image,source={name}:1,target=/i", "--network", "none", "--name", name)
+    engine.docker("create", *wish, f"{name}:2", "cat", "/i/file", check=True)
+    engine.docker("rmi", "-f", f"{name}:1", f"{name}:2", check=True)
+    assert engine.docker("start", "-a", name).stdout.decode() == name
+    engine.stop()  # what it knew of the roots is read back
+    engine.start()
+    assert engine.docker("start", "-a", name).stdout.decode() == name
+    engine.docker("rm", name, check=True)
 
 
 def test_disk_usage_and_references(engine, run, volume):

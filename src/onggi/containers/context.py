@@ -62,6 +62,10 @@ class Database(Protocol):
 class Snapshots(Protocol):
     """What this room needs of ``store.snapshots.Snapshots``."""
 
+    async def beside(self, container_id: str, index: int) -> list[str]: ...
+
+    async def rootfs(self, container_id: str, *, volatile: bool = False) -> Rootfs: ...
+
     async def draft(
         self,
         container_id: str,
@@ -263,19 +267,27 @@ class Context(msgspec.Struct, kw_only=True, eq=False):
             if directory:
                 container.rootfs = Rootfs(kind="directory", path=directory)
             else:
-                image = await self.images.get(container.spec.image_id)
-                host = container.spec.host_config
-                mounted = [point.source for point in container.spec.mounts if point.type == "image"]
-                draft = await self.snapshots.draft(
-                    container.id,
-                    image,
-                    host_show=host.host_show or [],
-                    volatile=host.auto_remove,
-                    beside=[await self.images.get(image_id) for image_id in mounted],
-                )
-                container.rootfs, container.draft = draft.rootfs, draft
+                try:
+                    container.draft = await self._draft(container)
+                    container.rootfs = container.draft.rootfs
+                except NotFound:
+                    if not container.stored:
+                        raise
+                    volatile = container.spec.host_config.auto_remove
+                    container.rootfs = await self.snapshots.rootfs(container.id, volatile=volatile)
         rootfs: Rootfs = container.rootfs
         return rootfs
+
+    async def _draft(self, container: Container) -> Draft:
+        host = container.spec.host_config
+        mounted = [point.source for point in container.spec.mounts if point.type == "image"]
+        return await self.snapshots.draft(
+            container.id,
+            await self.images.get(container.spec.image_id),
+            host_show=host.host_show or [],
+            volatile=host.auto_remove,
+            beside=[await self.images.get(image_id) for image_id in mounted],
+        )
 
     def publish(self, container: Container, action: str, time_ns: int = 0, **attributes: str) -> None:
         """A container event with docker's attributes: labels, image, name and those of the action."""

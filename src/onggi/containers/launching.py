@@ -97,7 +97,7 @@ class Launcher:
             files=self._files(container, sandbox),
             devices=hostdevices.look_up,
             joined=joined,
-            sources=await self._mounting.sources(spec.mounts),
+            sources=await self._mounting.sources(container, spec.mounts),
         )
         _make_sources(container)
         seccomp = self.seccomp(spec.host_config)

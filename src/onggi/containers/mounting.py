@@ -119,18 +119,27 @@ class Mounting:
             empty = view.is_empty(point.destination)
         return Content(status.st_mode, status.st_uid, status.st_gid, None if empty else copy)
 
-    async def sources(self, points: list[MountPoint]) -> dict[str, Source]:
-        """What is mounted for volumes and images, by destination. Raises NotFound."""
+    async def sources(self, container: Container, points: Sequence[MountPoint]) -> dict[str, Source]:
+        """What is mounted for volumes and images among ``points``, by destination. Raises NotFound."""
         found: dict[str, Source] = {}
         for point in points:
             if point.type == "volume":
                 source = self._context.volumes.source(point.name)
                 found[point.destination] = await asyncio.to_thread(resolved, source)
             elif point.type == "image":
-                image = await self._context.images.get(point.source)
-                lowers = await self._context.snapshots.layers(image)
-                found[point.destination] = Source(image.id, lowers=tuple(lowers))
+                lowers = await self._lowers(container, point.source)
+                found[point.destination] = Source(point.source, lowers=tuple(lowers))
         return found
+
+    async def _lowers(self, container: Container, image_id: str) -> list[str]:
+        """The directories of an image that a container mounts, top first."""
+        snapshots = self._context.snapshots
+        try:
+            image = await self._context.images.get(image_id)
+        except NotFound:  # removed by force; what the container stands on keeps its layers
+            mounted = [point.source for point in container.spec.mounts if point.type == "image"]
+            return await snapshots.beside(container.id, mounted.index(image_id))
+        return await snapshots.layers(image)
 
     def tell(self, container: Container, action: str) -> None:
         """docker's events of volumes when a container starts (``mount``) and ends (``unmount``)."""

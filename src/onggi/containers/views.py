@@ -110,7 +110,7 @@ class Views:
             for point in container.spec.mounts
             if point.type in ("volume", "image") or (point.type == "bind" and os.path.lexists(point.source))
         ]
-        points = point_mounts(wanted, await self._mounting.sources(wanted))
+        points = point_mounts(wanted, await self._mounting.sources(container, wanted))
         written = files.paths(self._context.directory(container.id))
         present = {destination: path for destination, path in written.items() if os.path.exists(path)}
         return in_order([*file_mounts(present, container.spec.host_config.readonly_rootfs), *points])

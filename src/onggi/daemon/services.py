@@ -83,7 +83,7 @@ class Services:
         """Find every container as it is; root file systems of containers that no row names are removed."""
         await self.containers.recover(rebooted=rebooted)
         await self.builder.recover()
-        for container_id in set(self.snapshots.known()) - set(self.containers.context.containers):
+        for container_id in set(self.snapshots.numbers) - set(self.containers.context.containers):
             await self.snapshots.remove(container_id)
 
     async def tidy(self) -> None:

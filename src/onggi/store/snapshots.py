@@ -61,7 +61,7 @@ class Snapshots:
         self.database, self._layout, self._host, self._trash = database, layout, host, trash
         self.driver = driver
         self._layers: dict[str, str] = {}  # chain id -> directory
-        self._numbers: dict[str, int] = {}  # container id -> number, until its files are gone
+        self.numbers: dict[str, int] = {}  # container id -> number, until its files are gone
         self._next = 1
         self._unpacking: set[int] = set()  # layers that have no row yet
         self._background: set[asyncio.Task[object]] = set()
@@ -69,19 +69,15 @@ class Snapshots:
     def recover(self) -> None:
         """At start, before any call: put files without rows aside. Blocking.
 
-        Rows of containers that no longer exist are the caller's to name, see ``known`` and ``remove``.
+        Rows of containers that no longer exist are the caller's to name, see ``numbers`` and ``remove``.
         """
         rows = self.database.run_blocking(_rows)
-        self._numbers = {key: number for number, kind, key in rows if kind == "container"}
+        self.numbers = {key: number for number, kind, key in rows if kind == "container"}
         used = {str(number) for number, _, _ in rows}
         present = os.listdir(self._layout.snapshots)
         self._next = 1 + max([0, *(int(name) for name in {*present, *used} if name.isdigit())])
         for name in set(present) - used:
             self._trash.put_aside(f"{self._layout.snapshots}/{name}")
-
-    def known(self) -> list[str]:
-        """The containers that have a snapshot."""
-        return list(self._numbers)
 
     async def prepare(self, container_id: str, image: Image, *, host_show: Sequence[str] = ()) -> Rootfs:
         """Make the container's snapshot, or find the one it has, and plan its root.
@@ -106,28 +102,35 @@ class Snapshots:
 
         The layers of images ``beside`` are kept too.
         """
-        if container_id in self._numbers:
-            return Draft(_volatile(await self.rootfs(container_id), volatile), None, _nothing)
+        if container_id in self.numbers:
+            return Draft(await self.rootfs(container_id, volatile=volatile), None, _nothing)
         chains = [chain_ids(other.layers) for other in beside]
         spec = Spec(chain_ids(image.layers), image.base, list(host_show), chains)
         view = await self._view(spec)
-        number = self._numbers[container_id] = self._number()
+        number = self.numbers[container_id] = self._number()
         try:
             rootfs = await self._plan(await self._directories(spec.chain), number, view)
         except BaseException:
-            del self._numbers[container_id]
+            del self.numbers[container_id]
             self._trash.put(self._layout.snapshot(number))
             raise
         row = (number, "container", container_id, msgspec.json.encode(spec))
         return Draft(_volatile(rootfs, volatile), row, lambda it: self._record(it, spec, row))
 
-    async def rootfs(self, container_id: str) -> Rootfs:
-        """Plan the root of a prepared container anew: what the host hides may have changed. Raises
+    async def beside(self, container_id: str, index: int) -> list[str]:
+        """The directories of the ``index``-th image that was kept beside a snapshot, top first. Raises
         NotFound.
+        """
+        _, spec = await self.database.run(lambda it: self._row(it, container_id))
+        return await self._directories(spec.beside[index])
+
+    async def rootfs(self, container_id: str, *, volatile: bool = False) -> Rootfs:
+        """Plan the root of a prepared container anew: what the host hides may have changed, and its image
+        be gone. Raises NotFound.
         """
         number, spec = await self.database.run(lambda it: self._row(it, container_id))
         view = await self._view(spec)
-        return await self._plan(await self._directories(spec.chain), number, view)
+        return _volatile(await self._plan(await self._directories(spec.chain), number, view), volatile)
 
     async def layers(self, image: Image, *, to_mount: bool = True) -> list[str]:
         """The directories of an image, top first, for a container that mounts them.
@@ -158,14 +161,14 @@ class Snapshots:
 
         Until ``discard`` nothing has changed: a transaction that failed may be tried again.
         """
-        number = self._numbers.get(container_id)
+        number = self.numbers.get(container_id)
         if number is None:
             return None
         return Release(lambda it: _drop(it, number), lambda: self._discard(container_id, number))
 
     async def usage(self, container_id: str) -> int:
         """Bytes in the files that the container wrote. Raises NotFound."""
-        number = self._numbers.get(container_id)
+        number = self.numbers.get(container_id)
         if number is None:
             raise NotFound(f"no snapshot of container {container_id}")
         return await asyncio.to_thread(_written, self._layout.snapshot(number))
@@ -191,7 +194,7 @@ class Snapshots:
 
     def in_progress(self, number: int) -> bool:
         """Whether somebody is at work on a snapshot, so that files without a row are no fault."""
-        return number in self._unpacking or number in self._numbers.values()
+        return number in self._unpacking or number in self.numbers.values()
 
     def discard(self, numbers: Iterable[int]) -> None:
         """Have the files of layers deleted, whose rows are durably gone. From any thread."""
@@ -250,7 +253,7 @@ class Snapshots:
         path = self._layout.snapshot(number)
         if not _remove_empty(path) and not trees.remove(path, _QUICK_ENTRIES):
             self._trash.put(path)
-        self._numbers.pop(container_id, None)
+        self.numbers.pop(container_id, None)
 
     def _abandon(self, path: str) -> None:
         try:
