@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import os
 import pwd
+import re
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple
 
 from onggi.errors import InvalidArgument, Unsupported
@@ -237,11 +239,39 @@ def _parse_format(text: str) -> list[tuple[str, str]]:
     return chosen
 
 
+def split_order(ps_args: str) -> tuple[str, list[tuple[str, bool]]]:
+    """The other words, and (column, whether descending) of each key of ``--sort``, the first one leading."""
+    found = re.search(r"(?:^|\s)--sort[=\s]\s*(\S+)", ps_args)
+    if found is None:
+        return ps_args, []
+    words = ps_args[: found.start()] + ps_args[found.end() :]
+    return words.strip() or "-e", [_parse_key(key) for key in found[1].split(",")]
+
+
+def _parse_key(text: str) -> tuple[str, bool]:
+    word = text.lstrip("+-").lower()
+    name = _ALIASES.get(word, word)
+    if name not in _COLUMNS:
+        raise InvalidArgument(f'ps: unknown sort specifier "{text}"')
+    return name, text.startswith("-")
+
+
+def _value(clock: Clock, name: str, process: Process) -> tuple[float, str]:
+    """What sorts a process: numbers as numbers, moments as such, and the rest as it is shown."""
+    if name in ("start", "stime", "etime"):
+        return (-process.start_ticks if name == "etime" else process.start_ticks), ""
+    text = _COLUMNS[name][1](process, clock)
+    return (float(text), "") if re.fullmatch(r"-?[0-9]+(\.[0-9]+)?", text, re.ASCII) else (0.0, text)
+
+
 def table(pids: list[int], ps_args: str) -> Json:
     """docker's ``ContainerTopResponse`` of the processes that still live."""
-    columns = choose_columns(ps_args)
+    words, keys = split_order(ps_args)
+    columns = choose_columns(words)
     clock = read_clock()
-    found = filter(None, map(read_process, sorted(pids)))
+    found = list(filter(None, map(read_process, sorted(pids))))
+    for name, descending in reversed(keys):
+        found.sort(key=partial(_value, clock, name), reverse=descending)
     return {
         "Titles": [title for _, title in columns],
         "Processes": [[_COLUMNS[name][1](process, clock) for name, _ in columns] for process in found],

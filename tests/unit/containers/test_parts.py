@@ -176,6 +176,17 @@ def test_top_reads_proc_in_the_columns_of_ps():
         processes.table([], "-o nope")
 
 
+def test_top_sorts_as_it_is_asked(monkeypatch):
+    one = processes.read_process(os.getpid())
+    monkeypatch.setattr(processes, "read_process", lambda pid: one._replace(pid=pid, nice=pid % 2))
+    for order, shown in (("--sort=-pid", "12 9 8"), ("--sort ni,-pid", "12 8 9"), ("", "8 9 12")):
+        rows = processes.table([9, 12, 8], f"-o pid {order}")["Processes"]
+        assert [row[0] for row in rows] == shown.split()
+    assert processes.table([9], "--sort=-pid,+etime")["Titles"] == ["PID", "TTY", "TIME", "COMMAND"]
+    with pytest.raises(InvalidArgument, match="nope"):
+        processes.table([], "-ef --sort=-nope")
+
+
 def test_times():
     assert times.rfc3339(0) == "0001-01-01T00:00:00Z"
     assert times.rfc3339(1_500_000_000) == "1970-01-01T00:00:01.5Z"
