@@ -28,13 +28,15 @@ def names(engine):
         ("POST /containers/create", {"Image": "busybox", "HostConfig": False}, 400),
         ("POST /containers/{run}/update", {"RestartPolicy": False}, 400),
         ("POST /containers/{run}/update", {"KernelMemoryTCP": "x"}, 400),
+        ("POST /containers/{run}/update", {"Init": "x"}, 400),
+        ("POST /containers/{run}/update", {"Init": True}, 501),  # dockerd ignores it
         ("POST /networks/create", {"Name": "wrong", "EnableIPv4": False}, 400),
         ("POST /networks/bridge/connect", {"Container": "x", "EndpointConfig": {"DNSNames": [{}]}}, 400),
         ("POST /commit?container={run}&changes=", {}, 400),
         ("POST /exec/{exec}/start", {"Detach": "x"}, 400),
         ("POST /exec/{exec}/start", {"Detach": True, "Tty": 1}, 400),
         ("POST /exec/{exec}/start", [], 400),
-        ("POST /exec/{exec}/resize?h=1&w=1", None, 400),  # dockerd waits 10 s for it, and says 500
+        ("POST /exec/{exec}/resize?h=1&w=1", None, 409),  # dockerd waits 10 s for it, and says 500
     ],
 )
 def test_wrong_requests(engine, names, operation, body, status):

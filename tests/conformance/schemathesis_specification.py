@@ -53,6 +53,7 @@ ALSO: Mapping[str, Iterable[int]] = {
     "POST /containers/{id}/pause": (409,),
     "POST /containers/{id}/unpause": (409,),  # dockerd: 500
     "POST /containers/{id}/resize": (409,),
+    "POST /exec/{id}/resize": (409,),
     "POST /networks/create": (409,),
     "POST /networks/{id}/disconnect": (409,),  # dockerd: 500
     "POST /volumes/create": (404, 503),

@@ -174,6 +174,7 @@ class Resources(_Wire):
     io_maximum_iops: int = msgspec.field(default=0, name="IOMaximumIOps")
     io_maximum_bandwidth: int = msgspec.field(default=0, name="IOMaximumBandwidth")
     kernel_memory_tcp: int = msgspec.field(default=0, name="KernelMemoryTCP")
+    init: bool | None = None
 
     @property
     def throttles(self) -> dict[str, list[ThrottleDevice]]:
@@ -225,7 +226,6 @@ class HostConfig(Resources):
     sysctls: dict[str, str] | None = None
     runtime: str = ""
     isolation: str = ""
-    init: bool | None = None
     annotations: dict[str, str] | None = None
     kernel_memory: int = 0
     masked_paths: list[str] | None = None

@@ -30,7 +30,7 @@ _FIELDS = [
 _REFUSED = [
     "blkio_weight_device", "blkio_device_read_bps", "blkio_device_write_bps", "blkio_device_read_iops",
     "blkio_device_write_iops", "devices", "device_cgroup_rules", "device_requests", "memory_swappiness",
-    "oom_kill_disable", "ulimits", "cgroup_parent", "kernel_memory_tcp",
+    "oom_kill_disable", "ulimits", "cgroup_parent", "kernel_memory_tcp", "init",
 ]  # fmt: skip
 
 
