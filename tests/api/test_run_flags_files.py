@@ -35,6 +35,13 @@ def test_propagation_of_volumes(run, shared_directory, mode, tag):
     assert (tag in tags) if tag else not tags
 
 
+def test_the_machines_root_follows_its_mounts(run):
+    name = run.start("-v", "/:/machine:ro")
+    assert run.exec(name, "test -d /machine/proc/self && echo there") == "there"
+    assert run.inspect(name)["Mounts"][0]["Propagation"] == "rslave"
+    assert "must use either propagation mode" in run.refused("-v", "/:/machine:private")
+
+
 @pytest.fixture
 def shared_directory(tmp_path, mounted):
     return mounted(tmp_path, "--make-shared")

@@ -121,7 +121,7 @@ def _complete_bind(point: MountPoint, source: str, volume_driver: str) -> MountP
     point.destination = _target(point.type, point.destination)
     if point.type == "bind":
         point.source, point.make_source = _clean(source), True
-        point.propagation = propagation or "rprivate"
+        point.propagation = propagation
         return point
     return _as_volume(point, Wish(name=source, driver=volume_driver), copy="nocopy" not in options)
 
@@ -219,8 +219,8 @@ def _parse_bind_mount(mount: Mount) -> MountPoint:
         raise _mount_error(mount, "field Source must not be empty")
     if not mount.source.startswith("/"):
         raise _mount_error(mount, f"invalid mount path: '{mount.source}' mount path must be absolute")
-    propagation = options.propagation or "rprivate"
-    if propagation not in _PROPAGATION:
+    propagation = options.propagation
+    if propagation and propagation not in _PROPAGATION:
         raise _mount_error(mount, f"invalid propagation mode: {propagation}")
     _check_recursion(mount)
     return MountPoint(
@@ -331,10 +331,28 @@ def merge_tmpfs_options(base: list[str], text: str) -> list[str]:
     return merged
 
 
-def mount_points(host: HostConfig) -> list[MountPoint]:
+def _propagation(point: MountPoint, data_root: str) -> str:
+    """What was asked for, or the default. A bind with the data root in it, or of what is in there, must not
+    hold mounts that the machine unmounts. Raises InvalidArgument.
+    """
+    if posixpath.commonpath((data_root, point.source)) not in (data_root, point.source):
+        return point.propagation or "rprivate"
+    if point.propagation in ("", "rslave", "rshared"):
+        return point.propagation or "rslave"
+    raise InvalidArgument(
+        'invalid mount config: must use either propagation mode "rslave" or "rshared" when mount source is '
+        f'within the daemon root, daemon root: "{data_root}", bind mount source: "{point.source}", '
+        f'propagation: "{point.propagation}"'
+    )
+
+
+def mount_points(host: HostConfig, data_root: str) -> list[MountPoint]:
     """Everything asked for, by destination; raises InvalidArgument for two at one place."""
     points = [parse_bind(text, host.volume_driver) for text in host.binds or []]
     points += [parse_mount(mount) for mount in host.mounts]
+    for point in points:
+        if point.type == "bind":
+            point.propagation = _propagation(point, data_root)
     for destination, text in (host.tmpfs or {}).items():
         options = merge_tmpfs_options(["noexec", "nosuid", "nodev"], text)
         points.append(
@@ -351,11 +369,13 @@ def mount_points(host: HostConfig) -> list[MountPoint]:
     return points
 
 
-def all_points(config: ContainerConfig, host: HostConfig, foreign: Iterable[MountPoint]) -> list[MountPoint]:
+def all_points(
+    config: ContainerConfig, host: HostConfig, foreign: Iterable[MountPoint], data_root: str
+) -> list[MountPoint]:
     """Everything that will be mounted: ``foreign`` ones (``--volumes-from``) where nothing else is asked for,
     what is asked for, and volumes of ``Config.Volumes`` where there is neither.
     """
-    own = mount_points(host)
+    own = mount_points(host, data_root)
     theirs = {point.destination: point for point in foreign}
     for point in own:
         theirs.pop(point.destination, None)

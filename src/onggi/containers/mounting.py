@@ -43,7 +43,7 @@ class Mounting:
         Raises InvalidArgument, NotFound, Unsupported.
         """
         foreign = [point for text in request.host.volumes_from or [] for point in self._points_of(text)]
-        points = all_points(request.config, request.host, [*more, *foreign])
+        points = all_points(request.config, request.host, [*more, *foreign], self._context.data_root)
         for point in points:
             check_source(point)
             if point.type == "image" and not point.source:

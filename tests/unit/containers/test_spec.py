@@ -31,7 +31,7 @@ def spec_input(host=None, image=None, identity=ROOT, **config):
         id=ID,
         config=request.config,
         host_config=request.host,
-        mounts=mount_points(request.host),
+        mounts=mount_points(request.host, "/var/lib/onggi"),
         identity=identity,
         host=MACHINE,
         files={"/etc/hosts": "/data/hosts"},

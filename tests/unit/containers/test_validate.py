@@ -69,6 +69,11 @@ WRONG = [
         {"RestartPolicy": {"Name": "always"}, "AutoRemove": True},
         "can't create 'AutoRemove' container with restart policy",
     ),
+    (
+        {},
+        {"Binds": ["/:/x:private"]},
+        'must use either propagation mode "rslave" or "rshared" when mount source',
+    ),
     ({}, {"Binds": ["/a:b"]}, "invalid mount path: 'b' mount path must be absolute"),
     ({}, {"Binds": ["/a:/b:maybe"]}, "invalid mode: maybe"),
     ({}, {"Binds": ["/a:/"]}, "destination can't be '/'"),
@@ -124,8 +129,22 @@ def check(config, host):
     request = parse_create({"Image": "x", "Cmd": ["y"], **config, "HostConfig": host})
     complete(request, "a" * 64, "json-file", "machine")
     warnings = check_request(request, MACHINE)
-    all_points(request.config, request.host, [])
+    all_points(request.config, request.host, [], "/var/lib/onggi")
     return warnings
+
+
+def test_what_has_the_data_root_in_it_follows_the_machines_mounts():
+    binds = [
+        "/:/a",
+        "/var/lib:/b:ro",
+        "/var/lib/onggi/x:/c",
+        "/:/d:rshared",
+        "/var/lib/ong:/e",
+        "/a:/f:private",
+    ]
+    request = parse_create({"Image": "x", "HostConfig": {"Binds": binds}})
+    points = all_points(request.config, request.host, [], "/var/lib/onggi")
+    assert [it.propagation for it in points] == ["rslave"] * 3 + ["rshared", "rprivate", "private"]
 
 
 @pytest.mark.parametrize(("config", "host", "words"), WRONG)
