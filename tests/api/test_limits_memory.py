@@ -5,6 +5,7 @@ import pytest
 from engines import wait_until
 
 HOG = "x=$(head -c 100000000 /dev/zero | tr '\\0' x)"  # a shell variable of 100 MB
+EXEC_HOG = f"echo 1000 >/proc/self/oom_score_adj; {HOG}"  # the kernel never takes the first process for it
 FIND = "m=/sys/fs/cgroup/memory; [ -d $m ] || m=/sys/fs/cgroup"
 LIMIT = ("--memory", "32m", "--memory-swap", "32m")
 
@@ -29,7 +30,7 @@ def test_without_a_limit_it_lives(run):
 def test_an_exec_is_killed_as_well(run):
     """docker remembers the kill; the container lives on unless the kernel chose it as well."""
     name = run.start(*LIMIT)
-    done = run.command("exec", name, "sh", "-c", HOG)
+    done = run.command("exec", name, "sh", "-c", EXEC_HOG)
     assert done.returncode == 137
     run.command("kill", name)
     assert ended(run, name) == (137, True)
@@ -63,13 +64,13 @@ def test_a_tmpfs_is_charged(run):
 def test_update_of_a_running_container(run):
     """More memory while it runs: what was killed before now lives, and the other way round."""
     name = run.start(*LIMIT)
-    assert run.command("exec", name, "sh", "-c", HOG).returncode == 137
+    assert run.command("exec", name, "sh", "-c", EXEC_HOG).returncode == 137
     assert run.command("update", "--memory", "512m", "--memory-swap", "512m", name).returncode == 0
-    assert run.command("exec", name, "sh", "-c", HOG).returncode == 0
+    assert run.command("exec", name, "sh", "-c", EXEC_HOG).returncode == 0
     # What the hog had is given back a moment after its end; a limit below what is used is refused.
     less = ["update", "--memory", "32m", "--memory-swap", "32m", name]
     wait_until(lambda: run.command(*less).returncode == 0, "the lower limit")
-    assert run.command("exec", name, "sh", "-c", HOG).returncode == 137
+    assert run.command("exec", name, "sh", "-c", EXEC_HOG).returncode == 137
     assert run.inspect(name)["HostConfig"]["Memory"] == 32 << 20
 
 
