@@ -54,11 +54,26 @@ def test_a_step_asks_for_the_machines_network_where_that_is_allowed(builds, engi
     assert allowed.stderr.count(b"eth0") == 1
     for flags, words in (
         ([], b"network.host is not allowed: build with --allow=network.host"),
-        (["--allow=security.insecure"], b"entitlement security.insecure is not supported"),
+        (["--allow=device"], b"entitlement device is not supported"),
     ):
         done = engine.onggi(*build, *flags, str(builds.context))
         assert done.returncode == 1
         assert words in done.stderr
+
+
+def test_a_step_asks_for_every_right_where_that_is_allowed(builds, engine):
+    text = "RUN {}grep CapEff /proc/self/status; mount -t tmpfs x /tmp 2>/dev/null && echo mounted; true\n"
+    builds.write("Dockerfile", "FROM busybox\n" + text.format("--security=insecure ") + text.format(""))
+    build = ["build", "--progress=plain"]
+    refused = engine.onggi(*build, str(builds.context))
+    assert b"security.insecure is not allowed: build with --allow=security.insecure" in refused.stderr
+    allowed = engine.onggi(*build, "--allow=security.insecure", str(builds.context))
+    assert allowed.returncode == 0, allowed.stderr
+    assert allowed.stderr.count(b" mounted\n") == 1
+    assert allowed.stderr.count(b"CapEff:\t00000000a80425fb") == 1
+    builds.write("Dockerfile", "FROM busybox\n" + text.format(""))
+    other = engine.onggi(*build, str(builds.context))
+    assert b"CapEff:\t00000000a80425fb" in other.stderr, "it is another step"
 
 
 def test_arguments_for_the_builder(builds):

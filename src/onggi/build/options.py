@@ -13,6 +13,7 @@ from onggi.oci import reference as references
 from onggi.registry.credentials import Keyring
 
 Json = Any
+_ENTITLEMENTS = ("network.host", "security.insecure")
 _EPOCH = "SOURCE_DATE_EPOCH"
 _TRUE = ("1", "t", "T", "true", "TRUE", "True")
 
@@ -152,18 +153,14 @@ def refuse(options: Options) -> None:
     if options.on("MULTI_PLATFORM"):
         raise Unsupported("BUILDKIT_MULTI_PLATFORM is not supported: an image is of one platform")
     for name in options.allow:
-        if name != "network.host":
-            raise Unsupported(
-                f"entitlement {name} is not supported: steps run in the sandbox of every container"
-            )
+        if name not in _ENTITLEMENTS:
+            raise Unsupported(f"entitlement {name} is not supported")
 
 
 def check(run: typed.Run, options: Options) -> None:
     """Decide, in this one place, what a step may have beyond the sandbox. Raises Forbidden, Unsupported."""
-    if run.security == "insecure":
-        raise Forbidden(
-            "security.insecure is not allowed: a step runs in the same sandbox as every container"
-        )
+    if run.security == "insecure" and "security.insecure" not in options.allow:
+        raise Forbidden("security.insecure is not allowed: build with --allow=security.insecure")
     if run.network == "host" and options.network != "host" and "network.host" not in options.allow:
         raise Forbidden("network.host is not allowed: build with --allow=network.host or --network=host")
     for mount in run.mounts:

@@ -112,6 +112,7 @@ class Runner:
             "user": state.config.get("User"),
             "directory": state.directory,
             "network": step.network if step.network != "default" else self._asked.network,
+            **({"security": step.security} if step.security == "insecure" else {}),
             "hosts": self._asked.host.get("ExtraHosts"),
             "mounts": await self.mounts.key(step, state, origin),
             "time": state.time_ns,
@@ -189,7 +190,12 @@ class Runner:
             "Hostname": "" if network == "host" else self._asked.own("SANDBOX_HOSTNAME") or HOSTNAME,
             "AttachStdout": True,
             "AttachStderr": True,
-            "HostConfig": {**self._asked.host, "NetworkMode": network, "LogConfig": {"Type": "none"}},
+            "HostConfig": {
+                **self._asked.host,
+                "NetworkMode": network,
+                "LogConfig": {"Type": "none"},
+                "Privileged": step.security == "insecure",
+            },
         }
 
     async def _executed(self, container_id: str, task: Task, tell: Tell, body: Json, like: Step) -> None:

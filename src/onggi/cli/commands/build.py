@@ -176,7 +176,7 @@ COMMAND = Command(
     run,
     flags=(
         ("add-host", "", "list:host", "", "Add a line to /etc/hosts (name:address)"),
-        ("allow", "", "list", "", "Let steps have what they ask for (network.host)"),
+        ("allow", "", "list", "", "Let steps have what they ask for (network.host, security.insecure)"),
         ("annotation", "", "list", "", ""),
         ("attest", "", "list", "", ""),
         ("build-arg", "", "list", "", "Set a variable that an ARG names"),
