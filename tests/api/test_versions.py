@@ -85,7 +85,7 @@ def test_parts_of_disk_usage(api):
 
 
 VOLUME = {"Type": "volume", "Source": "versions", "Target": "/x"}
-BIND = {"Type": "bind", "Source": "/tmp", "Target": "/x"}
+BIND = {"Type": "bind", "Source": "/usr", "Target": "/x"}
 NO_KERNEL_MEMORY = "option kernel-memory is not supported by this engine"
 SYSCTL = "net.ipv4.conf.eth0.forwarding"
 ENDPOINT_SYSCTLS = {"com.docker.network.endpoint.sysctls": "net.ipv4.conf.IFNAME.forwarding=1"}
