@@ -250,7 +250,6 @@ REFUSED = [
     ("-f - -", 1, "can't use stdin for both build context and dockerfile"),
     ("--push c", 125, "tag is needed when pushing to registry"),
     ("--ssh default c", 125, "--ssh default: invalid empty ssh agent socket"),
-    ("--ssh k=c/Dockerfile c", 125, "Error loading key"),
     ("-o type=local c", 125, "dest is required for local exporter"),
     ("-o type=loacl,dest=x c", 125, "type loacl: one of local, tar"),
     ("-o type=oci,dest=x,compression=zstd c", 125, "--output: compression is not supported"),

@@ -1,6 +1,7 @@
 """Agents of ``build --ssh`` with keys of files: theirs is the time of the command, however that ends."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -12,6 +13,7 @@ from engines import wait_until
 from onggi.cli.build_ssh import Agents
 from onggi.cli.command import Failure
 
+pytestmark = pytest.mark.skipif(shutil.which("ssh-agent") is None, reason="OpenSSH is not installed")
 HOLD = """
 import os, sys
 from onggi.cli.build_ssh import Agents
@@ -54,6 +56,7 @@ def test_an_agent_ends_with_a_command_that_is_killed(tmp_path: Path, environment
 
 def test_keys_that_no_agent_gets(tmp_path: Path, environment: dict[str, str]) -> None:
     a, locked = key(tmp_path / "a"), key(tmp_path / "locked", "secret")
+    (tmp_path / "text").write_text("no key\n")
     a.chmod(0o644)  # docker's command does not mind either
     agents = Agents([f"k={a}"], environment)
     for text, words in (
@@ -61,6 +64,7 @@ def test_keys_that_no_agent_gets(tmp_path: Path, environment: dict[str, str]) ->
         (f"k={a},{locked}", "a key has a passphrase"),
         (f"k={a},{agents.sockets['k']}", "one agent's socket, or files with keys"),
         (f"k={a},{tmp_path}/none", "none: no such file or directory"),
+        (f"k={tmp_path}/text", "Error loading key"),
     ):
         with pytest.raises(Failure, match=words.replace("(", ".").replace(")", ".")):
             Agents([text], environment)
