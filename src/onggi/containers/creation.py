@@ -73,7 +73,6 @@ class Creator:
         sending.check(log.type, context.host.log_options_of(log.type, log.config))
         points = await self._mounting.plan(request, step.points if step else ())
         self._join(request)
-        wishes = self._networking.wishes_of(request)
         spec = Spec(
             image=request.config.image,
             image_id=image_id,
@@ -81,7 +80,7 @@ class Creator:
             host_config=request.host,
             mounts=points,
             log_directory=context.directory(container_id),
-            networks=wishes,
+            networks=self._networking.wishes_of(request),
             step=step is not None,
         )
         name = name or names.generate(context.names.__contains__)
