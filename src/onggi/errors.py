@@ -14,7 +14,8 @@ processes that fork (launcher, monitor) load it too.
     ├── CommandNotFound      the container's program is absent
     ├── NotExecutable        the container's program cannot be run
     ├── Unsupported          the kernel or this build lacks it
-    ├── Unavailable          registry, launcher or monitor unreachable
+    ├── Unavailable          launcher or monitor unreachable
+    │   └── ServerFailed     a registry is unreachable, or answers what it should not
     ├── DataLoss             digest mismatch, corrupt store
     └── KernelError          a system call failed and nobody could decide
 """
@@ -66,6 +67,10 @@ class Unsupported(OnggiError):
 
 class Unavailable(OnggiError):
     """A process or peer that is needed cannot be reached."""
+
+
+class ServerFailed(Unavailable):
+    """A server elsewhere cannot be reached, or does not answer as it should."""
 
 
 class DataLoss(OnggiError):

@@ -5,8 +5,8 @@ import socket
 import threading
 import time
 
-from onggi.api.wire import frame
 from onggi.containers.events import EventBus
+from onggi.containers.streams import frame
 from onggi.errors import Conflict, NotFound
 from onggi.logs.record import Record
 
@@ -117,9 +117,9 @@ class FakeContainers:
         self._find(ref)
         return False
 
-    async def logs(self, ref, query):
-        yield Record(1_000_000_001, 1, b"to stdout\n")
-        yield Record(2_000_000_002, 2, b"to stderr\n")
+    async def logs(self, ref, query, render):
+        yield render(Record(1_000_000_001, 1, b"to stdout\n"))
+        yield render(Record(2_000_000_002, 2, b"to stderr\n"))
         if query.follow:
             await asyncio.get_running_loop().create_future()
 
@@ -131,6 +131,9 @@ class FakeContainers:
         if hijack is not None:
             fd, early = await hijack()
             threading.Thread(target=echo_framed, args=(fd, early, lambda: None)).start()
+
+    async def exec_run(self, body, hijack):
+        return {"Id": await self.exec_create(body["Container"], body["Config"]), "ExitCode": 3}
 
     async def exec_inspect(self, exec_id):
         return {"ID": exec_id, "Running": False, "ExitCode": 3}
@@ -211,11 +214,15 @@ class FakeSystem:
     async def version(self):
         return {"Version": "0", "ApiVersion": "1.51", "MinAPIVersion": "1.24", "Os": "linux", "Arch": "amd64"}
 
-    async def df(self):
-        return {"LayersSize": 0, "Images": [], "Containers": [], "Volumes": [], "BuildCache": []}
-
     async def doctor(self):
         return {"ok": True}
+
+
+class FakeDataRoot:
+    """Nothing is there."""
+
+    async def usage(self):
+        return {"LayersSize": 0, "Images": [], "Containers": [], "Volumes": [], "BuildCache": []}
 
 
 class FakeBuilder:
@@ -231,5 +238,5 @@ class FakeEngine:
         self.containers = FakeContainers(self.events)
         self.volumes = FakeVolumes()
         self.images, self.transfers, self.system = FakeImages(), FakeTransfers(), FakeSystem()
-        self.networks = FakeNetworks()
+        self.networks, self.data_root = FakeNetworks(), FakeDataRoot()
         self.builder = FakeBuilder()

@@ -10,4 +10,4 @@ def test_others_are_served_and_nothing_is_held(own):
     for name, _, _, before, after, _ in abuse.abuse(own, counts, seed=1):
         assert after.has_no_more_than(before), (name, vars(before), vars(after))
         grown = {who: after.memory[who] - before.memory[who] for who in after.memory}
-        assert max(grown.values()) < 24 * 1024, (name, grown)
+        assert max(grown.values()) < 16 * 1024, (name, grown)

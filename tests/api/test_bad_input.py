@@ -104,6 +104,34 @@ def test_programs_that_cannot_run(run, command, code, words):
     assert words in lines[0]
 
 
+def test_what_a_refused_start_leaves(ours, tmp_path):
+    (tmp_path / "file").touch()
+    for code, words, flags in [
+        (127, "Are you trying to mount a directory onto a file", ["-v", f"{tmp_path}:/etc/passwd"]),
+        (127, "Are you trying to mount a directory onto a file", ["-v", f"{tmp_path}/file:/etc"]),
+        (127, "open /proc/sys/net/nosuch: no such file", ["--sysctl", "net.nosuch=1"]),
+        (128, f"creating mount source path '{tmp_path}/file/x'", ["-v", f"{tmp_path}/file/x:/m"]),
+        (128, "unable to find user nosuch", ["-u", "nosuch"]),
+    ]:
+        name = ours.command("create", "--network", "none", *flags, "busybox", "true").stdout.decode().strip()
+        try:
+            assert words in ours.command("start", name).stderr.decode()
+            state = ours.inspect(name)["State"]
+            assert (state["Status"], state["ExitCode"], words in state["Error"]) == ("created", code, True)
+        finally:
+            ours.command("rm", name)
+
+
+def test_a_detached_run_that_does_not_start_leaves_its_id(run):
+    done = run.command("run", "-d", "--network", "none", "busybox", "nosuch")
+    name = done.stdout.decode().strip()
+    try:
+        assert done.returncode == 127
+        assert run.inspect(name)["State"]["Status"] == "created"
+    finally:
+        run.command("rm", name)
+
+
 def test_unknown_user(run):
     code, lines = failed(run, "-u", "nosuch", "busybox", "true")
     assert code == 125 if run.cli == "onggi" else code in (125, 126)
@@ -116,6 +144,12 @@ def test_workdir_is_a_file(run):
     code, lines = failed(run, "-w", "/etc/passwd", "busybox", "true")
     assert code in (125, 126, 127), lines
     assert "/etc/passwd is not a directory" in lines[0]
+    for path, words in (
+        ("/etc/passwd", "Cannot mkdir: {} is not a directory"),
+        ("/etc/group/x", "lstat {}: not a"),
+    ):
+        made = run.command("create", "--network", "none", "-w", path, "busybox", "true")
+        assert (made.returncode, words.format(path) in made.stderr.decode()) == (1, True), made
     code, lines = failed(run, "-w", "relative", "busybox", "true")
     assert code == 125
     assert "the working directory 'relative' is invalid, it needs to be an absolute path" in lines[0]

@@ -1,6 +1,7 @@
 """Builds by docker's command, with its classic builder: what they print, and what images they make."""
 
 import tarfile
+import time
 
 import pytest
 
@@ -36,6 +37,14 @@ def test_standard_error_is_red_as_from_dockerd(builds):
     done = builds.build("FROM busybox\nRUN echo out; echo wrong >&2")
     assert "\nout\n" in done.output
     assert "\x1b[91mwrong\n\x1b[0m" in done.output
+
+
+def test_an_image_is_told_in_the_events_before_its_name(builds, engine):
+    since = f"{time.time():.6f}"
+    done = builds.build("FROM busybox\nLABEL told=1")
+    flags = ["--since", since, "--until", f"{time.time():.6f}", "--filter", "type=image"]
+    told = engine.docker("events", *flags, "--format", "{{.Action}} {{.Actor.ID}}", check=True).stdout
+    assert told.decode().splitlines() == [f"create {done.id}", f"tag {done.id}"]
 
 
 def test_steps_count_as_images(builds, engine):

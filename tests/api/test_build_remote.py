@@ -78,7 +78,9 @@ def test_contexts_of_git(builds, engine, repository):
     assert builds.run("by-git", "cat", "/part/file") == "second\n", told
     for part, word in (("none", "has no directory"), ("out", "has no directory"), ("../x", "leads out")):
         assert word in Wire(engine, b"", remote=f"{address}#main:{part}").rest()
-    assert "failed to fetch" in Wire(engine, b"", remote=f"{address}#absent").rest()
+    refused = Wire(engine, b"", remote=f"{address}#absent").rest()
+    assert "HTTP/1.1 500 " in refused
+    assert "failed to fetch" in refused
 
 
 def test_add_of_git(builds, repository):
@@ -278,7 +280,9 @@ def test_contexts_of_http(builds, engine, site, tmp_path):
     Wire(engine, b"", remote=f"{address}/context.tar.gz", t="by-http").rest()
     listed = builds.run("by-http", "find", "/all", "-type", "f").split()
     assert sorted(listed) == ["/all/.dockerignore", "/all/Dockerfile", "/all/b", "/all/sub/kept"]
-    assert "404" in Wire(engine, b"", remote=f"{address}/none").rest()
+    refused = Wire(engine, b"", remote=f"{address}/none").rest()
+    assert "HTTP/1.1 500 " in refused
+    assert "404" in refused
 
 
 def test_add_of_http(builds, site):

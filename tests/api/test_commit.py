@@ -41,6 +41,25 @@ def test_changes_become_a_layer(engine, tidy):
     assert facts["RootFS"]["Layers"][:-1] == base["RootFS"]["Layers"]
     assert (facts["Author"], facts["Comment"]) == ("who", "why")
     assert facts["Config"]["Cmd"] == ["cat", "/etc/new"]
+    assert facts["Parent"] == base["Id"]
+
+
+def test_a_parent_is_told_while_it_is_here(engine, client, tidy):
+    tidy("grown")
+    tidy("made:of-made")
+    engine.docker("run", "--name", "grown", "--network", "none", "busybox", "touch", "/x", check=True)
+    engine.docker("commit", "grown", "made:base", check=True)
+    base = inspected(engine, "made:base")["Id"]
+    engine.docker("rm", "grown", check=True)
+    engine.docker("run", "--name", "grown", "--network", "none", "made:base", "touch", "/y", check=True)
+    engine.docker("commit", "grown", "made:of-made", check=True)
+    made = inspected(engine, "made:of-made")
+    listed = {image["Id"]: image["ParentId"] for image in client.api.images()}
+    assert (made["Parent"], listed[made["Id"]]) == (base, base)
+    engine.docker("rm", "grown", check=True)
+    engine.docker("rmi", "made:base", check=True)
+    assert inspected(engine, "made:of-made")["Parent"] == ""
+    assert engine.docker("run", "--rm", "--network", "none", "made:of-made", "ls", "/x", "/y", check=True)
 
 
 def test_a_running_container_is_paused_meanwhile_or_not(engine, client, tidy):

@@ -1,47 +1,22 @@
 """Detach keys: the client of a run is let go while the container goes on, and others hear of it."""
 
 import json
-import socket
-import struct
 import time
+
+from private_calls import frame, upgraded
 
 ROWS = {"rows": 24, "cols": 80}
 
 
 def run_attached(engine, keys):
     """Upgrade to a private run with a terminal; its socket, behind the early status frame."""
-    body = json.dumps(
-        {
-            "Config": {
-                "Image": "busybox", "Cmd": ["cat"], "Tty": True, "OpenStdin": True,
-                "HostConfig": {"NetworkMode": "none"},
-            },
-            "Attach": {"Stdin": True, "Tty": ROWS, "DetachKeys": keys}, "Wait": True,
-        }
-    ).encode()  # fmt: skip
-    sock = socket.socket(socket.AF_UNIX)
-    sock.settimeout(30)
-    sock.connect(str(engine.socket))
-    head = (
-        "POST /onggi/v1/run HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nConnection: Upgrade\r\n"
-        f"Upgrade: tcp\r\nContent-Length: {len(body)}\r\n\r\n"
-    )
-    sock.sendall(head.encode() + body)
-    stream = sock.makefile("rb")
-    while stream.readline() not in (b"\r\n", b""):
-        pass
+    config = {"Image": "busybox", "Cmd": ["cat"], "Tty": True, "OpenStdin": True}
+    config["HostConfig"] = {"NetworkMode": "none"}
+    body = {"Config": config, "Attach": {"Stdin": True, "Tty": ROWS, "DetachKeys": keys}, "Wait": True}
+    sock, stream = upgraded(engine, "/onggi/v1/run", body)
     kind, payload = frame(stream)
     assert kind == 5
     return sock, stream, json.loads(payload)["Id"]
-
-
-def frame(stream):
-    """The next (kind, payload); None at the end."""
-    head = stream.read(8)
-    if not head:
-        return None
-    kind, size = struct.unpack(">BxxxL", head)
-    return kind, stream.read(size)
 
 
 def events_of(client, container):

@@ -207,6 +207,22 @@ def test_events_of_a_life(engine, name):
         assert [it for it in seen if it != "attach"] == ["create", "start", "die", "destroy"]
 
 
+def test_events_of_a_start_that_fails(engine, name):
+    since = engine.docker("info", "-f", "{{.SystemTime}}").stdout.decode().strip()
+    for _ in range(5):
+        done = engine.docker("run", "--name", name, "busybox", "nosuch")
+        assert (done.returncode, b"Error waiting for container" in done.stderr) == (127, False), done
+        container = engine.docker("inspect", "-f", "{{.Id}}", name).stdout.decode().strip()
+        engine.docker("rm", name, check=True)
+    now = engine.docker("info", "-f", "{{.SystemTime}}").stdout.decode().strip()
+    lines = engine.docker("events", "--since", since, "--until", now, "--format", "{{json .}}").stdout
+    seen = [it for it in map(json.loads, lines.splitlines()) if container in json.dumps(it["Actor"])]
+    actions = [(it["Type"], it["Action"]) for it in seen if it["Action"] != "attach"]
+    assert actions == [
+        ("container", "create"), ("network", "connect"), ("network", "disconnect"), ("container", "destroy"),
+    ]  # fmt: skip
+
+
 def test_events_of_images_have_their_labels(engine, name, tmp_path):
     since = engine.docker("info", "-f", "{{.SystemTime}}").stdout.decode().strip()
     image = f"{name}:1"

@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import platform
 import secrets
 import socket
 import struct
@@ -95,6 +96,45 @@ def test_stats(client, name):
     samples = client.api.stats(name, decode=True)
     assert next(samples)["id"] == next(samples)["id"]
     samples.close()
+    assert sample["blkio_stats"].keys() >= {"io_service_bytes_recursive", "io_queue_recursive"}
+    client.api.stop(name, timeout=0)
+    assert client.api.stats(name, stream=False)["cpu_stats"]["cpu_usage"]["total_usage"] == 0
+
+
+def test_without_an_upgrade_a_stream_is_called_raw(client, engine, name):
+    """Also where it has docker's headers, as with dockerd."""
+    make(client, name, SLEEP)
+    client.api.start(name)
+    sock, answer = raw(engine, f"POST /containers/{name}/attach?stream=1&stdout=1 HTTP/1.1")
+    sock.close()
+    assert answer.startswith(b"HTTP/1.1 200 OK\r\n")
+    assert b"\r\nContent-Type: application/vnd.docker.raw-stream\r\n" in answer
+
+
+def test_a_websocket_that_closes_is_answered(client, engine, name):
+    """Though the container goes on: a browser waits for that."""
+    make(client, name, ["sh", "-c", "while read x; do echo got $x; done"], stdin_open=True)
+    client.api.start(name)
+    with socket.socket(socket.AF_UNIX) as sock:
+        sock.settimeout(DEADLINE_S)
+        sock.connect(str(engine.socket))
+        sock.sendall(
+            f"GET /containers/{name}/attach/ws?stdin=1&stdout=1&stream=1 HTTP/1.1\r\nHost: x\r\n"
+            "Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
+            "Sec-WebSocket-Version: 13\r\n\r\n".encode()
+            + b"\x82\x83\0\0\0\0hi\n\x88\x80\0\0\0\0"
+        )
+        data = b""
+        while piece := sock.recv(4096):
+            data += piece
+    assert b"got hi" in data
+    assert data.endswith(b"\x88\x02\x03\xe8")
+
+
+def test_a_name_that_is_none(client, name):
+    make(client, name, SLEEP)
+    with pytest.raises(docker.errors.APIError, match=r"allocating new name: Invalid container name \(/-x\)"):
+        client.api.rename(name, "-x")
 
 
 def test_names_and_prefixes(client, name):
@@ -109,6 +149,18 @@ def test_names_and_prefixes(client, name):
 def test_unknown_image(client):
     with pytest.raises(docker.errors.ImageNotFound, match="No such image: nosuch:latest"):
         client.api.create_container("nosuch")
+
+
+def test_a_platform_however_it_is_spelled(client):
+    """SWE-bench asks for ``linux/x86_64``; refusals name the platform as docker does."""
+    machine = platform.machine()
+    for asked in (f"linux/{machine}", machine, f"Linux/{machine.upper()}", "linux"):
+        client.containers.create("busybox", platform=asked).remove()
+    with pytest.raises(docker.errors.NotFound, match=r"the specified platform \(linux/386\)"):
+        client.containers.create("busybox", platform="linux/i386")
+    with pytest.raises(docker.errors.APIError, match="cannot parse platform specifier") as caught:
+        client.containers.create("busybox", platform="linux/a/b/c")
+    assert caught.value.status_code == 400
 
 
 @pytest.mark.parametrize("version", ["1.24", "1.30", "1.40", "1.44", "1.51"])
@@ -214,6 +266,18 @@ def test_clients_that_go_leave_no_descriptor(engine, client, name):
         sock, _ = raw(engine, request)
         sock.close()
     wait_until(lambda: len(os.listdir(directory)) <= before, "descriptors of clients that went")
+
+
+def test_who_listens_for_events_is_counted(engine, client):
+    def listeners():
+        return client.info()["NEventsListener"]
+
+    wait_until(lambda: listeners() == 0, "those who listened before have gone")
+    open_ones = [raw(engine, "GET /events HTTP/1.1")[0] for _ in range(2)]
+    assert listeners() == 2
+    for sock in open_ones:
+        sock.close()
+    wait_until(lambda: listeners() == 0, "both are gone")
 
 
 def test_a_client_that_goes_in_the_middle_of_an_import(engine, client):

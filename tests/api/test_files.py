@@ -115,6 +115,17 @@ def test_what_was_copied_is_there_when_it_runs(engine, container, tmp_path):
     assert "/copied" in members(out(engine, f"{container}:/"))
 
 
+def test_what_goes_away_with_its_run_is_looked_at_before(engine, name, tmp_path):
+    """The kernel mounts the volatile layer of a --rm container only once without being told."""
+    (tmp_path / "file").write_text("content\n")
+    engine.docker("create", "--rm", "--name", name, "busybox", "cat", "/file", "/again", check=True)
+    for target in ("/file", "/again"):
+        engine.docker("cp", str(tmp_path / "file"), f"{name}:{target}", check=True)
+    engine.docker("cp", f"{name}:/again", str(tmp_path / "back"), check=True)
+    assert (tmp_path / "back").read_text() == "content\n"
+    assert engine.docker("start", "-a", name).stdout == b"content\n" * 2
+
+
 def test_a_working_directory_is_there_before_the_first_start(engine, name, tmp_path):
     (tmp_path / "file").write_text("copied")
     make(engine, name, "-w", "/not/there", "-v", f"{tmp_path}:/not:ro", command=["cat", "file"], start=False)

@@ -73,6 +73,13 @@ def test_a_docker_archive_is_loaded(engine, clean, squeeze):
     assert facts["Id"] == digest(config([BASE, TOP]))
 
 
+def test_the_answers_head_says_that_an_image_is_loaded(engine, client, clean):
+    """docker-squash reads no more of it, nor asks for silence; docker's default of ``quiet`` is true."""
+    answer = client.api.load_image(docker_archive([layer({"big": os.urandom(8 << 20)})]))
+    assert [image.tags for image in client.images.list("made")] == [["made:1"]]
+    assert [*answer] == [{"stream": "Loaded image: made:1\n"}]
+
+
 @pytest.mark.parametrize("compress", [True, False])
 def test_an_oci_layout_is_loaded(engine, clean, compress):
     loaded = engine.docker("load", input=tar(oci_members([BASE, TOP], compress=compress)))

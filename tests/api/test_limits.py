@@ -74,8 +74,11 @@ def below_a_limit(ours):
 
 
 def test_pids_limit(ours, below_a_limit):
-    """A fork bomb stays below the limit and the container can be removed."""
-    bomb = "b() { b | b & }; b; exec sleep 1000"
+    """A fork bomb stays below the limit and the container can be removed.
+
+    Each of its processes goes on until it is refused. The container's own forks once, while there is room.
+    """
+    bomb = "b() { b | b & b; }; (b) & exec sleep 1000"
     name = ours.start("--pids-limit", "30", "--cgroup-parent", below_a_limit, command=["sh", "-c", bomb])
     container = ours.inspect(name)["Id"]
     hierarchy = Path("/sys/fs/cgroup/pids")

@@ -34,6 +34,16 @@ def logged(run):
     run.command("rm", "-f", "logged")
 
 
+def test_what_does_not_wait(logged, tmp_path):
+    with listening(tmp_path / "log") as server:
+        address = f"syslog-address=unixgram://{tmp_path}/log"
+        done = logged("syslog", address, "mode=non-blocking", "max-buffer-size=1m", "tag=x{{.ContainerName}}")
+        assert done.returncode == 0, done
+        got = sorted(server.recv(9999) for _ in range(2))
+    assert [line.partition(b"x/")[2].partition(b"[")[0] for line in got] == [b"logged", b"logged"]
+    assert [line.rpartition(b" ")[2] for line in got] == [b"err\n", b"out\n"]
+
+
 @pytest.fixture
 def journal(mounted):
     """The journal's socket, in a /run of this test's own."""

@@ -13,6 +13,8 @@ from engines import wait_until
 from hosts import Machine, fetch, heard, reachable
 from onggi.kernel import rtnl
 from onggi.kernel.netlink import Netlink
+from onggi.networks import plans
+from onggi.networks.model import GATEWAY_MODE4, GATEWAY_MODE6, NAME
 
 WEB = "mkdir -p /www/cgi-bin; echo $HOSTNAME >/www/index.html; "
 WEB += "printf '#!/bin/sh\\necho\\necho $REMOTE_ADDR\\n' >/www/cgi-bin/ip; chmod 755 /www/cgi-bin/ip; "
@@ -225,6 +227,27 @@ def test_subnets_ranges_and_static_addresses(ours, network):
     )
 
 
+def test_a_gateway_is_shown_where_it_was_asked_for(engine, network):
+    """As by dockerd: what was asked for, nothing more; else clients that compare make the network anew."""
+    for flags, more in [((), {}), (("--gateway", "10.94.0.9"), {"Gateway": "10.94.0.9"})]:
+        name = network("--subnet", "10.94.0.0/16", *flags)
+        assert inspect(engine, name)["IPAM"]["Config"] == [{"Subnet": "10.94.0.0/16", **more}]
+        engine.docker("network", "rm", name, check=True)
+    assert inspect(engine, network())["IPAM"]["Config"][0]["Gateway"]
+
+
+def test_a_subnet_of_a_family_that_is_off_is_but_shown(ours, engine, network):
+    """As by dockerd: many a compose file names one and never switches IPv6 on."""
+    name = network("--subnet", "10.94.0.0/16", "--subnet", "fd00:94::/64")
+    shown = inspect(engine, name)
+    # docker's CLI sends them in an order of chance.
+    assert {entry["Subnet"] for entry in shown["IPAM"]["Config"]} == {"10.94.0.0/16", "fd00:94::/64"}
+    assert not shown["EnableIPv6"]
+    container = ours.inspect(ours.start(network=name))
+    entry = container["NetworkSettings"]["Networks"][name]
+    assert (entry["IPAddress"], entry["GlobalIPv6Address"]) == ("10.94.0.2", "")
+
+
 def test_ipv6(ours, network, outside):
     name = network("--ipv6")
     config = inspect(ours.engine, name)["IPAM"]["Config"]
@@ -284,11 +307,59 @@ def test_containers_that_shall_not_talk(ours, network):
     assert can_fetch(ours.engine, other, f"http://{address}/", 3) is None
 
 
+@pytest.mark.parametrize("options", ["isolated", "inhibited"])
+def test_a_bridge_without_an_address_is_no_neighbour(ours, network, options):
+    """Containers reach each other, and the machine none of them; only ``isolated`` leaves no gateway."""
+    bridge = "com.docker.network.bridge."
+    flags = ["-o", f"{bridge}inhibit_ipv4=1"]
+    if options == "isolated":
+        flags = ["--internal", "--ipv6", "-o", f"{bridge}gateway_mode_ipv6=isolated"]
+        flags += ["-o", f"{bridge}gateway_mode_ipv4=isolated"]
+    name = network(*flags)
+    server, friend = ours.start(command=["sh", "-c", WEB], network=name), ours.start(network=name)
+    address = addresses(ours.engine, server)[0]
+    wait_until(lambda: can_fetch(ours.engine, friend, f"http://{address}/"), f"{server} at {address}")
+    assert not reachable(address, 80)
+    shown = inspect(ours.engine, name)
+    with Netlink() as netlink:
+        number = rtnl.link(netlink, f"br-{shown['Id'][:12]}").number
+        found = [entry.address for entry in rtnl.addresses(netlink) if entry.device == number]
+    assert [entry for entry in found if not entry.startswith("fe80:")] == []
+    gateways = [entry.get("Gateway") for entry in shown["IPAM"]["Config"]]
+    route = ours.exec(friend, "ip route | grep default || true; ip -6 route | grep default || true")
+    if options == "isolated":
+        assert (gateways, route) == ([None, None], "")
+    else:
+        assert route == f"default via {gateways[0]} dev eth0"
+
+
 def test_the_bridge_has_the_name_that_was_asked_for(engine, network):
     network("-o", "com.docker.network.bridge.name=br-mine")
     assert "br-mine" in links()
     again = engine.docker("network", "create", "-o", "com.docker.network.bridge.name=br-mine", "second")
     assert b"networks have same bridge name" in again.stderr
+
+
+def test_a_network_of_a_configuration(engine, network):
+    bridge = f"b{os.urandom(4).hex()}"
+    source = network("--config-only", "--subnet", "10.98.0.0/24", "--opt", f"{NAME}={bridge}")
+    made = network("--config-from", source)
+    try:
+        found = inspect(engine, made)
+        assert (found["Driver"], found["ConfigFrom"]["Network"]) == ("bridge", source)
+        assert (found["IPAM"]["Config"][0]["Subnet"], found["Options"]) == ("10.98.0.0/24", {NAME: bridge})
+        assert inspect(engine, source)["Driver"] == "null"
+        listed = engine.docker("network", "ls", "--filter", "driver=null", "--format", "{{.Name}}").stdout
+        assert {source, "none"} == set(listed.decode().split())
+        refused = engine.docker("network", "create", "--config-from", source, "--label", "a=b", f"{made}2")
+        assert b": user specified configurations are not supported if the network depends" in refused.stderr
+        refused = engine.docker("run", "--rm", "--network", source, "busybox", "true")
+        words = b"failed to set up container networking: cannot create endpoint on configuration-only network"
+        assert words in refused.stderr
+        used = engine.docker("network", "rm", source).stderr
+        assert f'error while removing network: configuration network "{source}" is in use'.encode() in used
+    finally:
+        engine.docker("network", "rm", made)
 
 
 def test_macvlan(ours, network, outside):
@@ -297,8 +368,55 @@ def test_macvlan(ours, network, outside):
     wait_until(lambda: reachable("203.0.113.77", 80, outside), "the server on the segment")
     assert outside.address in outside.fetch("203.0.113.77", 80, "/cgi-bin/ip")
     assert ours.inspect(server)["NetworkSettings"]["Networks"][name]["IPAddress"] == "203.0.113.77"
-    alone = network("-d", "macvlan")
-    assert ours(network=alone, sh="ls /sys/class/net").split() == ["eth0", "lo"]
+
+
+def test_modes_of_macvlan(ours, network, outside):
+    def hears(seconds, *options):
+        name = network("-d", "macvlan", *options)
+        other = addresses(ours.engine, ours.start(network=name))[0]
+        return ours(network=name, sh=f"ip route; ping -c 1 -W {seconds} {other} >/dev/null; echo $?")
+
+    below = ["-o", f"parent={outside.link}"]
+    assert hears(30, *below, "-o", "macvlan_mode=bridge").endswith("0")
+    assert hears(1, *below, "-o", "macvlan_mode=private").endswith("1")
+    alone = hears(30)
+    assert alone.endswith("0")
+    assert "default" not in alone  # no device below: it leads nowhere
+
+
+def test_a_vlan_below_or_the_kernel_is_named(engine, network, outside):
+    before = links()
+    parent = ["-d", "macvlan", "-o", f"parent={outside.link}.50"]
+    done = engine.docker("network", "create", *parent, "tagged")
+    if done.returncode:
+        words = f"failed to create {outside.link}.50 vlan link: this kernel has no VLAN devices (8021q)"
+        assert words in done.stderr.decode()
+    else:
+        assert links() == before | {f"{outside.link}.50"}
+        engine.docker("network", "rm", "tagged", check=True)
+    assert links() == before
+
+
+def test_devices_that_a_person_made_stay(engine, outside):
+    """What this engine made, it says on the device; that goes with the last network on it."""
+    theirs, marked, named = f"{outside.link}.60", f"{outside.link}.61", f"br-{outside.link}"
+    with Netlink() as netlink:
+        netlink.change([rtnl.add_bridge(name, "02:00:00:00:00:60") for name in (theirs, marked, named)])
+        netlink.change([rtnl.set_alias(marked, plans.MARK)])
+    networks = {
+        "one": ["macvlan", f"parent={theirs}"],
+        "two": ["macvlan", f"parent={marked}"],
+        "three": ["macvlan", f"parent={marked}"],
+        "four": ["bridge", f"com.docker.network.bridge.name={named}"],
+    }
+    for name, (driver, option) in networks.items():
+        engine.docker("network", "create", "-d", driver, "-o", option, name, check=True)
+    engine.docker("network", "rm", "one", "two", "four", check=True)
+    assert {theirs, marked, named} <= links()
+    engine.docker("network", "rm", "three", check=True)
+    assert marked not in links()
+    with Netlink() as netlink:
+        netlink.change([rtnl.delete_link(theirs), rtnl.delete_link(named)])
 
 
 def test_ipvlan_works_or_the_kernel_is_named(ours, network, outside):
@@ -322,12 +440,16 @@ def test_ipvlan_works_or_the_kernel_is_named(ours, network, outside):
         (["-d", "overlay"], "This node is not a swarm manager"),
         (["-d", "host"], 'only one instance of "host" network is allowed'),
         (["--ipam-driver", "other"], 'plugin "other" not found'),
-        (["-o", "com.docker.network.bridge.enable_icc=maybe"], "not a valid bool"),
+        (["-o", "com.docker.network.bridge.enable_icc=maybe"], "invalid syntax"),
         (["-o", "com.docker.network.driver.mtu=12"], "invalid MTU"),
+        (["-o", f"{GATEWAY_MODE4}=isolated"], "gateway mode 'isolated' can only be used for an internal"),
+        (["-o", f"{GATEWAY_MODE6}=routed"], "gateway mode 'routed' is not supported by this engine"),
         (["-o", "com.docker.network.bridge.nosuch=1"], "is not supported by this engine"),
         (["-o", "com.docker.network.bridge.name=a/b"], "invalid interface name"),
-        (["-d", "macvlan", "-o", "parent=nosuch0"], "parent interface was not found on the host"),
-        (["-d", "macvlan", "-o", "macvlan_mode=odd"], "is not valid"),
+        (["-d", "macvlan", "-o", "parent=nosuch0"], "invalid subinterface vlan name nosuch0"),
+        (["-d", "macvlan", "-o", "parent=nosuch0.5"], "parent interface was not found on the host: nosuch0"),
+        (["-d", "macvlan", "-o", "parent=lo.4095"], "vlan id must be between 1-4094, received: 4095"),
+        (["-d", "macvlan", "-o", "macvlan_mode=odd"], "requested macvlan mode 'odd' is not valid"),
     ],
 )
 def test_bad_networks(engine, arguments, words):
@@ -358,6 +480,7 @@ def test_overlaps_names_and_uses(ours, engine, network):
     assert b"network nosuch not found" in engine.docker("network", "connect", "nosuch", user).stderr
     words = "user specified IP address is supported on user defined networks only"
     assert words in ours.refused("--ip", "172.17.0.9", network="bridge")
+    assert words in ours.refused("--ip", "172.17.0.9", network=f"container:{user}")
     plain = network()
     assert "user configured subnets" in ours.refused("--ip", "172.30.0.9", network=plain)
 
@@ -377,7 +500,7 @@ def test_more_networks_than_pools(engine):
     assert not [name for name in links() if name.startswith("br-")]
 
 
-def test_lists_filters_and_prune(engine, network, ours):
+def test_lists_filters_and_prune(engine, network, ours, client):
     used, idle = network("--label", "kind=x"), network("--label", "kind=x")
     ours.start(network=used)
 
@@ -397,6 +520,9 @@ def test_lists_filters_and_prune(engine, network, ours):
     done = engine.docker("network", "prune", "-f", "--filter", "label=kind=x")
     assert idle in done.stdout.decode()
     assert listed("label=kind=x") == {used}
+    nothing = {"label": "nosuch"}
+    assert client.api.prune_networks(nothing) == {"NetworksDeleted": None}
+    assert client.api.prune_containers(nothing) == {"ContainersDeleted": None, "SpaceReclaimed": 0}
 
 
 def test_events(engine, network, ours):

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import threading
+import time
 import zlib
 
 import pytest
@@ -188,6 +189,18 @@ def test_only_the_platform_asked_for_is_pulled(engine, fake):
     assert facts["RepoDigests"] == [f"{fake.host}/it@{whole}"]
     done = engine.docker("pull", "--platform", "linux/arm64", name)
     assert b"no matching manifest for linux/arm64 in the manifest list entries" in done.stderr
+
+
+def test_events_of_moving_an_image_have_its_labels(engine, client, fake):
+    publish(fake, document=config([fake.base, fake.top], config={"Labels": {"a": "b", "name": "lost"}}))
+    name = f"{fake.host}/it"
+    for verb in ("pull", "push"):
+        engine.docker(verb, name, check=True)
+    past = client.events(since=1, until=int(time.time()) + 1, filters={"image": name}, decode=True)
+    told = [it for it in past if it["Actor"]["ID"] == f"{name}:latest"]
+    assert [(it["Action"], it["Actor"]["Attributes"]) for it in told] == [
+        (verb, {"a": "b", "name": name}) for verb in ("pull", "push")
+    ]
 
 
 def test_a_wrong_platform_is_warned_of_in_dockers_words(engine, fake):

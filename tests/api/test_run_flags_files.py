@@ -136,6 +136,9 @@ def test_flag_device(run, tmp_path):
     missing = run.done("--device", "/dev/nosuch")
     assert missing.returncode == 127  # by the words, as docker's client does
     assert b'custom device "/dev/nosuch": no such file or directory' in missing.stderr
+    no_node = f'custom device "{tmp_path.parent}/nothing": not a device node'
+    (tmp_path.parent / "nothing").mkdir(exist_ok=True)
+    assert no_node in run.refused("--device", str(tmp_path.parent / "nothing"))
     read_or_write = "(: </dev/mine) && echo read; (: >/dev/mine) && echo write; true"
     device = f"{loop_control(tmp_path)}:/dev/mine"
     assert run("--device", f"{device}:r", sh=f"{read_or_write} 2>/dev/null") == "read"

@@ -154,6 +154,13 @@ def test_flag_restart(run):
     assert "cannot specify both --restart and --rm" in run.done("--restart", "always").stderr.decode()
 
 
+def test_an_update_of_limits_keeps_the_restart_policy(run):
+    name = run.start("--restart", "on-failure:2")
+    run.command("update", "--cpu-shares", "512", name)
+    host = run.inspect(name)["HostConfig"]
+    assert (host["CpuShares"], host["RestartPolicy"]["Name"]) == (512, "on-failure")
+
+
 def test_flag_log_driver(run):
     name = run.start("--log-driver", "none", command=["echo", "gone"])
     run.wait(name)
@@ -211,8 +218,41 @@ def test_flag_health_timeout(run):
         *("--health-cmd", "echo said; sleep 1000"),
     )
     wait_until(lambda: health(run, name)["Status"] == "unhealthy", "unhealthy")
+    now = str(time.time())  # a duration would be cut to whole seconds by docker's command
+    events = run.command("events", "--since", "100s", "--until", now, "--filter", f"container={name}")
+    # The verdict comes when the probe was killed.
+    assert events.stdout.index(b"exec_die") < events.stdout.index(b"health_status: unhealthy")
     told = "Health check exceeded timeout (50ms): said\n"
     wait_until(lambda: told in [probe["Output"] for probe in health(run, name)["Log"]], "what the probe said")
+
+
+def test_health_of_who_is_not_probed(run):
+    """Paused and stopped containers are unhealthy, as in docker; what the probes said outlives a restart."""
+    name = run.start("--health-cmd", "seq 2000", "--health-interval", "100ms")
+    wait_until(lambda: health(run, name)["Status"] == "healthy", "healthy")
+    output = health(run, name)["Log"][0]["Output"]
+    assert len(output) == 4099
+    assert output.endswith("...")
+    run.command("pause", name)
+    assert health(run, name)["Status"] == "unhealthy"
+    run.command("unpause", name)
+    wait_until(lambda: health(run, name)["Status"] == "healthy", "healthy again")
+    run.command("stop", "-t", "0", name)
+    assert health(run, name)["Status"] == "unhealthy"
+    run.command("start", name)
+    assert health(run, name)["Log"]
+
+
+def test_a_stop_wakes_who_is_paused(run):
+    """With docker's event, behind the signal."""
+    name = run.start("--init")
+    run.command("pause", name)
+    run.command("stop", name)
+    told = ("--since", "100s", "--until", str(time.time()), "--format", "{{.Action}}")
+    events = run.command("events", *told, "--filter", f"container={name}").stdout.decode().split()
+    assert events[:6] == ["create", "start", "pause", "kill", "unpause", "die"]
+    refused = run.command("stop", "-s", "BOGUS", name).stderr.decode()
+    assert f"cannot stop container: {name}: invalid signal: BOGUS" in refused
 
 
 def test_flag_health_start_period(run):

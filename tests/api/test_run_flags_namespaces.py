@@ -76,6 +76,9 @@ def test_flag_ipc(run):
 
 def test_flag_uts(run):
     assert run("--uts", "host", sh="hostname") == os.uname().nodename
+    for flag in ("--hostname", "--domainname"):
+        words = run.refused("--uts", "host", flag, "other")
+        assert "conflicting options: hostname and the UTS mode" in words
     assert "invalid UTS mode" in run.refused("--uts", "container:x")
 
 

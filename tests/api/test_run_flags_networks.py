@@ -2,6 +2,7 @@
 
 import json
 
+import docker
 import pytest
 
 
@@ -116,9 +117,55 @@ def test_a_link_to_what_does_not_run_is_refused_at_the_start(ours):
         ours.command("rm", f"{other}-l")
 
 
+def test_a_running_container_follows_what_it_links(ours):
+    other = ours.start(network="bridge")
+    before = endpoint(ours, other, "bridge")["IPAddress"]
+    me = ours.start("--link", f"{other}:db", network="bridge")
+    ours.exec(me, "echo 192.0.2.1 mine >>/etc/hosts")
+    assert ours.command("kill", other).returncode == 0
+    assert ours.command("start", other).returncode == 0
+    after = endpoint(ours, other, "bridge")["IPAddress"]
+    assert after != before  # the pool goes round
+    lines = ours.exec(me, "cat /etc/hosts").splitlines()
+    assert [line.split()[:2] for line in lines if "\tdb " in line] == [[after, "db"]]
+    assert lines[-1] == "192.0.2.1 mine"
+
+
+def test_what_links_needs_what_it_links(ours, client):
+    other = ours.start(network="bridge")
+    me = ours.start("--link", f"{other}:db", network="bridge")
+    assert f"DB_NAME=/{me}/db" in ours.exec(me, "env").splitlines()
+    assert ours.command("kill", other).returncode == 0
+    words = f"Cannot link to a non running container: /{other} AS /{me}/db"
+    refused = ours.command("exec", me, "true")
+    assert (refused.returncode, words in refused.stderr.decode()) == (1, True), refused
+    client.api.kill(me)
+    for verb in (client.api.start, client.api.restart):
+        with pytest.raises(docker.errors.APIError) as error:
+            verb(me)
+        prefix = f"Cannot restart container {me}: " if verb == client.api.restart else ""
+        assert (error.value.status_code, error.value.explanation) == (500, prefix + words)
+
+
+def test_a_link_keeps_the_last_name_of_what_is_removed(ours):
+    other = ours.start(network="bridge")
+    me = ours.start("--link", f"{other}:db", network="bridge")
+    assert ours.command("kill", me).returncode == 0
+    last = f"{other}-later"
+    another = ours.start(network="bridge")
+    for command in (["rename", other, last], ["rm", "-f", last], ["rename", another, last]):
+        assert ours.command(*command).returncode == 0
+    assert ours.inspect(me)["HostConfig"]["Links"] == [f"/{last}:/{me}/db"]
+    refused = ours.command("start", me)
+    assert f"Cannot link to a non running container: /{last} AS /{me}/db" in refused.stderr.decode()
+    assert ours.command("rename", last, another).returncode == 0
+    assert ours.command("rm", "--link", f"{me}/db").returncode == 0
+    assert ours.command("start", me).returncode == 0
+
+
 def test_links_lead_to_the_default_network(ours, network):
     other = ours.start(network=network)
-    words = f"Cannot link to /{other}, as it does not belong to the default network"
+    words = f"container {ours.inspect(other)['Id']} not attached to default bridge network"
     assert words in ours.refused("--link", f"{other}:db", network="bridge")
     other = ours.start(network="host")
     assert "host type networking can't be used with links" in ours.refused(

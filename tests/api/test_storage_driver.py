@@ -76,3 +76,10 @@ def test_another_is_refused(copying, asked, words):
         assert words in done.stderr + (copying.directory / "onggid.log").read_bytes()
     finally:
         copying.start()
+
+
+def test_accounts_that_a_layer_deletes_are_none(copying, tmp_path):
+    (tmp_path / "file").write_text("x")
+    (tmp_path / "Dockerfile").write_text("FROM busybox\nRUN rm /etc/passwd\nCOPY --chown=1000:1000 file /\n")
+    done = copying.onggi("build", "--network", "none", "-q", str(tmp_path))
+    assert done.returncode == 0, done.stderr

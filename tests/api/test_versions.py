@@ -70,6 +70,16 @@ def test_fields_of_answers(api, path, where, since, until):
         assert (at(api(minor, "GET", path).json(), where) is not NOTHING) == there, minor
 
 
+def test_containers_of_images(api):
+    for minor in sides(51):
+        (image,) = [
+            it for it in api(minor, "GET", "/images/json").json() if "busybox:latest" in it["RepoTags"]
+        ]
+        made = [it["ImageID"] for it in api(minor, "GET", "/containers/json?all=1").json()]
+        assert image["Containers"] == (made.count(image["Id"]) if minor >= 51 else -1), minor
+        assert image["Id"] in made
+
+
 def test_short_ids_among_aliases(api):
     for minor in sides(45):
         found = api(minor, "GET", "/containers/versions/json").json()

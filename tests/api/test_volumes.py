@@ -204,7 +204,7 @@ def test_subpath(run, engine, volume):
         in run.done("--mount", f"{spec}absent").stderr.decode()
     )
     assert (
-        "cannot access path abs: path escapes base directory"
+        "path concatenation escapes the base directory, subpath: abs"
         in run.done("--mount", f"{spec}abs").stderr.decode()
     )
     assert "subpath must be a relative path within the volume" in run.refused("--mount", f"{spec}../x")
@@ -230,6 +230,20 @@ def test_driver_options(run, engine, volume, tmp_path):
     assert shown.endswith("711 9")
     assert inspect(engine, volume)["Labels"] == {"x": "y"}
     assert not os.listdir(inspect(engine, volume)["Mountpoint"])
+
+
+def test_a_mount_that_the_kernel_refuses(run, engine, volume):
+    """Nobody serves NFS at that address, and a kernel may not know it."""
+    wish = ["-o", "type=nfs", "-o", "o=addr=127.0.0.1,ro,soft,retrans=0,timeo=1", "-o", "device=:/path"]
+    engine.docker("volume", "create", *wish, volume, check=True)
+    place = inspect(engine, volume)["Mountpoint"]
+    words = f"mount :/path:{place}, flags: 0x1, data: addr=127.0.0.1,soft,retrans=0,timeo=1: "
+    told = run.refused("-v", f"{volume}:/v")
+    assert f"error while mounting volume '{place}': failed to mount local volume: {words}" in told
+    assert "OCI runtime" not in told
+    assert not engine.docker("ps", "-aq", "--filter", f"volume={volume}").stdout
+    assert place not in Path(f"/proc/{engine.process.pid}/mountinfo").read_text()
+    engine.docker("volume", "rm", volume, check=True)
 
 
 REFUSED = [

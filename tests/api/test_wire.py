@@ -212,6 +212,7 @@ NO_URL = "import from a URL is not supported: fetch http://x/y and import the fi
     [
         ("GET /v1.23/info", 400, TOO_OLD),
         ("GET /v1.99/info", 400, TOO_NEW),
+        ("GET /v1.51.1/info", 400, TOO_NEW.replace("1.99", "1.51.1")),
         ("GET /nosuch", 404, "page not found"),
         ("PUT /info", 404, "page not found"),
         ("GET /containers/json?filters=x", 400, "invalid filter"),
@@ -269,11 +270,12 @@ def test_websocket_attach(served):
         sock.sendall(
             b"GET /containers/one/attach/ws?stdin=1&stream=1 HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\n"
             b"Connection: Upgrade\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
-            b"Sec-WebSocket-Version: 13\r\n\r\n"
+            b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Protocol: binary, text\r\n\r\n"
         )
         data = b""
         while b"\r\n\r\n" not in data:
             data += sock.recv(4096)
+        assert b"\r\nSec-WebSocket-Protocol: binary\r\n" in data
         assert b"Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=" in data  # RFC 6455 section 1.3
         mask = b"\x01\x02\x03\x04"
         sock.sendall(b"\x82\x82" + mask + bytes(a ^ b for a, b in zip(b"hi", mask, strict=False)))

@@ -64,7 +64,7 @@ PLATFORM = '{{"os":"linux","architecture":"{}"}}'
     ("platforms", "status", "message"),
     [
         (["x"], 400, "failed to parse platform: "),
-        (["{}"], 400, ""),
+        (["{}"], 400, "both OS and Architecture must be provided"),
         ([PLATFORM.format("s390x")], 404, "image with reference wrong:1 was found but its platform "),
         ([PLATFORM.format("amd64"), PLATFORM.format("arm64")], 400, "multiple platforms are not supported"),
     ],
@@ -75,6 +75,12 @@ def test_an_image_of_another_platform_is_not_removed(engine, platforms, status, 
     answer = ask(str(engine.socket), "DELETE", f"/images/wrong:1?{query}")
     assert (answer.status, answer.message[: len(message)]) == (status, message)
     assert engine.docker("image", "rm", "wrong:1").returncode == 0
+
+
+def test_an_image_is_saved_for_one_platform(engine):
+    both = [("platform", PLATFORM.format(name)) for name in ("amd64", "arm64")]
+    answer = ask(str(engine.socket), "GET", f"/images/busybox/get?{urlencode(both)}")
+    assert (answer.status, answer.message) == (400, "multiple platform parameters not supported")
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ import contextlib
 import os
 import shlex
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import IO, NamedTuple
 
@@ -34,9 +34,10 @@ class World(NamedTuple):
     name: str
 
 
-def make(suite: str, root: Path) -> None:
-    """mmdebstrap's smallest root that can run apt, and python3."""
-    arguments = ["mmdebstrap", "--quiet", "--variant=minbase", "--include=python3", suite, str(root)]
+def make(suite: str, root: Path, packages: Sequence[str] = ("python3",)) -> None:
+    """mmdebstrap's smallest root that can run apt, and packages."""
+    include = f"--include={','.join(packages)}"
+    arguments = ["mmdebstrap", "--quiet", "--variant=minbase", include, suite, str(root)]
     sources = machine.apt_sources(suite)
     if sources:
         (listing := root.with_suffix(".sources")).write_text(sources)

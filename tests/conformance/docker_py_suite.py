@@ -9,6 +9,7 @@ pass is listed by name.
 """
 
 import argparse
+import contextlib
 import io
 import json
 import os
@@ -19,6 +20,7 @@ import tarfile
 import tempfile
 import xml.etree.ElementTree as ElementTree
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 
 sys.path[:0] = [str(Path(__file__).resolve().parents[1]), str(Path(__file__).resolve().parents[2] / "src")]
@@ -27,49 +29,69 @@ import private_world  # noqa: E402
 from engines import RealEngine, busybox_tar  # noqa: E402 - it is found by the line above
 
 HELLO = b"#!/bin/sh\necho\necho Hello from Docker!\n"
-PASSWD = b"root:x:0:0:root:/root:/bin/sh\npostgres:x:70:70::/var/lib/postgresql:/bin/sh\n"
+PASSWD = b"""root:x:0:0:root:/root:/bin/sh
+daemon:x:1:1:daemon:/usr/sbin:/bin/false
+postgres:x:70:70::/var/lib/postgresql:/bin/sh
+"""
+GROUP = b"root:x:0:\ndaemon:x:1:\nwheel:x:10:root\naudio:x:29:\nstaff:x:50:\n"
 BUSYBOX_NAMES = ("busybox:latest", "busybox:glibc", "alpine:3.10", "alpine:latest")
 HELLO_NAMES = ("hello-world:latest", "hello-world:linux")
 
 
 def main() -> int:
-    raw = argparse.RawDescriptionHelpFormatter
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=raw)
-    parser.add_argument("--suite", required=True, type=Path, help="directory with tests/integration")
-    parser.add_argument("--only", nargs="*", default=[], help="files, as api_exec_test.py")
-    parser.add_argument("--expect", type=Path, help="pytest names; those that do not pass fail this command")
-    parser.add_argument("--timeout", type=int, default=1200, help="seconds for one file")
-    parser.add_argument("--json", type=Path, help="write the result of every case there")
-    parser.add_argument("--output", type=Path, help="keep what pytest printed in this directory")
-    arguments = parser.parse_args()
+    arguments = parser(__doc__, "directory with tests/integration", "files, as api_exec_test.py").parse_args()
     private_world.enter()
-    results = run_suite(arguments)
+    return told(arguments, run_suite(arguments))
+
+
+def parser(description: str | None, suite: str, only: str) -> argparse.ArgumentParser:
+    """What every foreign suite is asked with; ``suite`` and ``only`` are helps."""
+    raw = argparse.RawDescriptionHelpFormatter
+    made = argparse.ArgumentParser(description=description, formatter_class=raw)
+    made.add_argument("--suite", required=True, type=Path, help=suite)
+    made.add_argument("--only", nargs="*", default=[], help=only)
+    made.add_argument("--expect", type=Path, help="names; those that do not pass fail this command")
+    made.add_argument("--timeout", type=int, default=1200, help="seconds for each of these")
+    made.add_argument("--json", type=Path, help="write the result of every case there")
+    made.add_argument("--output", type=Path, help="keep what the tests printed in this directory")
+    return made
+
+
+def told(arguments: argparse.Namespace, results: dict[str, str]) -> int:
+    """Write and print the results; the exit status."""
     if arguments.json:
         arguments.json.write_text(json.dumps(results, indent=1, sort_keys=True) + "\n")
     print(table(results))
     return missing(arguments.expect, results) if arguments.expect else 0
 
 
-def run_suite(arguments: argparse.Namespace) -> dict[str, str]:
-    """Name as pytest writes it -> passed, failed or skipped."""
-    results: dict[str, str] = {}
+@contextlib.contextmanager
+def serving(arguments: argparse.Namespace) -> Iterator[RealEngine]:
+    """An engine of its own; its log goes to ``--output``."""
     # Not below pytest's long names: sockets and overlay options hold short paths only.
-    directory = Path(tempfile.mkdtemp(prefix="docker-py-"))
+    directory = Path(tempfile.mkdtemp(prefix="foreign-"))
     engine = RealEngine(directory)
-    # With a configuration there, docker-py keeps its contexts beside it, otherwise below its checkout.
-    (directory / ".docker").mkdir()
-    (directory / ".docker/config.json").write_text("{}\n")
     try:
         engine.start()
-        make_images(engine)
-        for path in sorted((arguments.suite / "tests/integration").rglob("*_test.py")):
-            if not arguments.only or path.name in arguments.only:
-                results |= run_file(arguments, path, engine, directory / "report.xml")
+        yield engine
     finally:
         if arguments.output and arguments.output.is_dir():
             shutil.copy(directory / "onggid.log", arguments.output)
         engine.destroy()
         shutil.rmtree(directory)
+
+
+def run_suite(arguments: argparse.Namespace) -> dict[str, str]:
+    """Name as pytest writes it -> passed, failed or skipped."""
+    results: dict[str, str] = {}
+    with serving(arguments) as engine:
+        # With a configuration there, docker-py keeps its contexts beside it, otherwise below its checkout.
+        (engine.directory / ".docker").mkdir()
+        (engine.directory / ".docker/config.json").write_text("{}\n")
+        make_images(engine)
+        for path in sorted((arguments.suite / "tests/integration").rglob("*_test.py")):
+            if not arguments.only or path.name in arguments.only:
+                results |= run_file(arguments, path, engine, engine.directory / "report.xml")
     return results
 
 
@@ -84,7 +106,11 @@ def furnished(root: bytes) -> bytes:
     """The root with hello-world's program, and what the suite uses of alpine: a user and a directory."""
     buffer = io.BytesIO(root)
     with tarfile.open(fileobj=buffer, mode="a") as archive:
-        for name, data, mode in [("hello", HELLO, 0o755), ("etc/passwd", PASSWD, 0o644)]:
+        for name, data, mode in [
+            ("hello", HELLO, 0o755),
+            ("etc/passwd", PASSWD, 0o644),
+            ("etc/group", GROUP, 0o644),
+        ]:
             entry = tarfile.TarInfo(name)
             entry.size, entry.mode = len(data), mode
             archive.addfile(entry, io.BytesIO(data))

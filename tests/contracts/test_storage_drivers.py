@@ -139,7 +139,7 @@ def within(request, tmp_path):
 
 def test_layers_are_merged(within):
     async def scenario(it):
-        with view(await it.snapshots.prepare("c", await image(it, BASE, TOP))) as root:
+        with view(await it.prepare("c", await image(it, BASE, TOP))) as root:
             assert names(root) == sorted({name.split("/")[0] for name, _ in [*BASE, *TOP]})
             assert [names(root, it) for it in ("etc", "opt", "both")] == [["kept"], ["new"], ["base", "top"]]
             assert names(root, "file-then-directory") == []
@@ -151,7 +151,7 @@ def test_layers_are_merged(within):
 
 def test_files_are_as_the_archive_says(within):
     async def scenario(it):
-        with view(await it.snapshots.prepare("c", await image(it, BASE, TOP))) as root:
+        with view(await it.prepare("c", await image(it, BASE, TOP))) as root:
             status = os.stat("etc/kept", dir_fd=root)
             assert stat.S_IMODE(status.st_mode) == 0o4755
             assert (status.st_uid, status.st_gid, status.st_mtime) == (5, 6, 1234)
@@ -167,7 +167,7 @@ def test_files_are_as_the_archive_says(within):
 def test_mount_points_are_there_and_the_root_is_the_images(within):
     async def scenario(it):
         made = await image(it, [("./", 0o2750), *BASE])
-        with view(await it.snapshots.prepare("c", made)) as root:
+        with view(await it.prepare("c", made)) as root:
             assert {"dev", "proc", "sys"} <= {*os.listdir(root)}
             assert os.stat("etc/hosts", dir_fd=root).st_size == 0
             status = os.stat(".", dir_fd=root)
@@ -179,7 +179,7 @@ def test_mount_points_are_there_and_the_root_is_the_images(within):
 
 def test_hard_links_within_a_layer_are_links(within):
     async def scenario(it):
-        with view(await it.snapshots.prepare("c", await image(it, BASE))) as root:
+        with view(await it.prepare("c", await image(it, BASE))) as root:
             one, two = (os.stat(name, dir_fd=root) for name in ("one", "two"))
             assert (one.st_ino, one.st_nlink) == (two.st_ino, 2)
 
@@ -189,12 +189,12 @@ def test_hard_links_within_a_layer_are_links(within):
 def test_what_one_container_writes_no_other_sees(within):
     async def scenario(it):
         made = await image(it, BASE)
-        with view(await it.snapshots.prepare("a", made)) as root:
+        with view(await it.prepare("a", made)) as root:
             write(root, "etc/kept", b"changed")
             write(root, "new", b"new")
             os.unlink("etc/gone", dir_fd=root)
         for name, kept in (("b", b"kept"), ("a", b"changed")):
-            rootfs = await it.snapshots.prepare(name, made)
+            rootfs = await it.prepare(name, made)
             assert await it.snapshots.rootfs(name) == rootfs
             with view(rootfs) as root:
                 assert read(root, "etc/kept") == kept
@@ -210,8 +210,8 @@ def test_layers_are_unpacked_once(within):
         before = len(os.listdir(it.layout.snapshots))
         assert before == 2
         await image(it, BASE)
-        await it.snapshots.prepare("a", made)
-        await it.snapshots.prepare("b", made)
+        await it.prepare("a", made)
+        await it.prepare("b", made)
         assert len(os.listdir(it.layout.snapshots)) == before + 2
 
     within(scenario)
@@ -220,7 +220,7 @@ def test_layers_are_unpacked_once(within):
 def test_what_is_removed_leaves_nothing_and_its_layers_stay(within):
     async def scenario(it):
         made = await image(it, BASE)
-        with view(await it.snapshots.prepare("c", made)) as root:
+        with view(await it.prepare("c", made)) as root:
             write(root, "new", b"new")
         await it.snapshots.remove("c")
         await it.snapshots.remove("c")
@@ -235,7 +235,7 @@ def test_what_is_removed_leaves_nothing_and_its_layers_stay(within):
 
 def test_a_container_keeps_the_layers_it_stands_on(within):
     async def scenario(it):
-        await it.snapshots.prepare("c", await image(it, BASE, TOP))
+        await it.prepare("c", await image(it, BASE, TOP))
         assert (await it.collector.run()).layers == []
         with view(await it.snapshots.rootfs("c")) as root:
             assert read(root, "etc/kept") == b"kept"
@@ -254,10 +254,10 @@ def test_a_copy_that_fails_leaves_nothing(tmp_path, monkeypatch):
             with monkeypatch.context() as patch:
                 patch.setattr("onggi.archive.merging.merge", full)
                 with pytest.raises(KernelError, match="no space left on device"):
-                    await it.snapshots.prepare("c", made)
+                    await it.prepare("c", made)
             it.trash.close()
             assert len(os.listdir(it.layout.snapshots)) == 1
-            with view(await it.snapshots.prepare("c", made)) as root:
+            with view(await it.prepare("c", made)) as root:
                 assert read(root, "etc/kept") == b"kept"
 
     asyncio.run(scenario())
@@ -304,10 +304,10 @@ def test_on_an_overlay_there_is_only_copy(tmp_path):
         database.close()
         async with engine(merged) as it:
             assert it.snapshots.driver.name == "copy"
-            with view(await it.snapshots.prepare("c", await image(it, BASE, TOP))) as root:
+            with view(await it.prepare("c", await image(it, BASE, TOP))) as root:
                 assert [names(root, it) for it in ("etc", "opt")] == [["kept"], ["new"]]
             with pytest.raises(Unsupported, match="needs overlay mounts"):
-                await it.snapshots.prepare("host", await it.images.get("host"))
+                await it.prepare("host", await it.images.get("host"))
             assert len(os.listdir(it.layout.snapshots)) == 3
 
     try:

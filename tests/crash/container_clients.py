@@ -95,6 +95,7 @@ class ContainerClient(threading.Thread):
             "kill",
             "rm",
             "exec",
+            "exec_run",
             "run",
             "pause",
             "restart",
@@ -202,6 +203,13 @@ class ContainerClient(threading.Thread):
             status, answer = self.ask("POST", f"/containers/{name}/exec", {"Cmd": ["sleep", "0.1"]})
             if status == 201:
                 self.ask("POST", f"/exec/{answer['Id']}/start", {"Detach": True})
+
+    def do_exec_run(self) -> None:
+        """An exec in one call, in a container that others may end."""
+        if name := self._any():
+            body = {"Container": name, "Config": {"Cmd": ["sh", "-c", "exit 9"]}, "Wait": True}
+            status, answer = self.ask("POST", "/onggi/v1/exec", body)
+            assert status != 200 or answer["ExitCode"] in (9, 137), answer
 
     def do_run(self) -> None:
         """A whole life in one call."""

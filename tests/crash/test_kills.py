@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import json
 import os
 import signal
+import subprocess
 import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -16,6 +20,7 @@ import pytest
 from consistency import Consistency, comm, parent
 from hijack import Stream
 
+from engines import ONGGI
 from onggi.kernel import cgroups
 from onggi.kernel.cgroups import Group
 from running_engine import RunningEngine, gone, kill, wait_for
@@ -46,6 +51,28 @@ def execute(engine: RunningEngine, container: str, *command: str) -> tuple[str, 
     body = {"Cmd": list(command), "AttachStdin": True, "AttachStdout": True, "AttachStderr": True}
     exec_id: str = engine.call("POST", f"/containers/{container}/exec", body, 201)["Id"]
     return exec_id, Stream(engine, f"/exec/{exec_id}/start", {"Detach": False, "Tty": False})
+
+
+def with_a_spares_id(engine: RunningEngine, create: Callable[[], str]) -> str:
+    """The first container made whose id a spare waits for."""
+    waiting = Path(engine.exec_root, "waiting")
+    found: str = wait_for(
+        "a container with a spare's id", lambda: made if (made := create()) in os.listdir(waiting) else None
+    )
+    return found
+
+
+@contextlib.contextmanager
+def held(path: str) -> Iterator[Callable[[], bool]]:
+    """Hold up everybody who opens a file; yields whether somebody wants to."""
+    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    before = signal.signal(signal.SIGIO, signal.SIG_IGN)
+    fcntl.fcntl(fd, fcntl.F_SETLEASE, fcntl.F_WRLCK)
+    try:
+        yield lambda: fcntl.fcntl(fd, fcntl.F_GETLEASE) != fcntl.F_WRLCK
+    finally:
+        os.close(fd)
+        signal.signal(signal.SIGIO, before)
 
 
 def named(engine: RunningEngine, name: str) -> list[int]:
@@ -115,17 +142,32 @@ def test_a_spare_whose_first_process_is_dead_starts_its_container_all_the_same(
 ) -> None:
     """As after a kill of the engine in the middle of a start: the next one empties the container's group."""
     engine.start()
-    waiting = Path(engine.exec_root, "waiting")
-    container = wait_for(
-        "a container with a spare's id",
-        lambda: made if (made := create(engine, "sleep", "1000")) in os.listdir(waiting) else None,
-    )
+    container = with_a_spares_id(engine, lambda: create(engine, "sleep", "1000"))
     group = Group(cgroups.detect(), f"{engine.group}/c/{container}")
     wait_for("its first process", group.pids)
     group.kill()
     wait_for("its end", lambda: not group.pids())
     engine.call("POST", f"/containers/{container}/start", expect=204)
     assert engine.state(container)["Running"]
+
+
+def test_a_first_process_that_fails_before_its_monitor_is_ready_is_heard(
+    engine: RunningEngine, consistent: Consistency
+) -> None:
+    """A lease on the log holds up the monitor, which opens it; the first process has its plan by then."""
+    engine.start()
+    options = {"type": "tmpfs", "device": "tmpfs", "o": "no-such-option"}
+    volume = {"Type": "volume", "Target": "/v", "VolumeOptions": {"DriverConfig": {"Options": options}}}
+    wish = {"HostConfig": {"Mounts": [volume], "OomScoreAdj": 900}}
+    container = with_a_spares_id(engine, lambda: create(engine, "true", **wish))
+    group = Group(cgroups.detect(), f"{engine.group}/c/{container}")
+    wait_for("its first process", group.pids)
+    path = engine.call("GET", f"/containers/{container}/json")["LogPath"]
+    with ThreadPoolExecutor() as pool, held(path) as wanted:
+        start = pool.submit(engine.call, "POST", f"/containers/{container}/start", expect=400)
+        wait_for("the monitor at its log", wanted)
+        wait_for("the end of the first process", lambda: not group.pids())
+    assert "failed to mount local volume" in start.result()["message"]
 
 
 def test_what_a_dead_spare_left_goes_at_the_next_start(
@@ -378,3 +420,23 @@ def test_nothing_is_left_when_everything_is_killed(engine: RunningEngine, consis
     engine.start()
     states = [entry["State"] for entry in engine.call("GET", "/containers/json?all=1")]
     assert states == ["exited"] * 3
+
+
+def test_the_exit_code_of_an_exec_reaches_its_client_without_the_engine(
+    engine: RunningEngine, consistent: Consistency
+) -> None:
+    """Its monitor says it on the client's own stream."""
+    engine.start()
+    container = create(engine, "sleep", "1000000")
+    begin(engine, container)
+    words = [*ONGGI, "-H", f"unix://{engine.socket}", "exec", "-i", container, "sh", "-c"]
+    command = [*words, "echo on; read line; exit 9"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as client:
+        assert client.stdin
+        assert client.stdout
+        assert client.stdout.readline() == b"on\n"
+        kill_engine(engine)
+        client.stdin.write(b"go\n")
+        client.stdin.close()
+        assert client.wait(30) == 9
+    engine.start()

@@ -71,6 +71,12 @@ class Engine:
         self.images = Images(self.content, self.collector, self.layers, self.host)
         self.transfers = Transfers(self.content, self.layers, self.images, self.layout.host_key, Settings())
 
+    async def prepare(self, container_id, image):
+        """The root of a new container's snapshot."""
+        draft = await self.snapshots.draft(container_id, image)
+        await self.database.run(draft.record)
+        return draft.rootfs
+
     async def load(self, data, **options):
         async def chunks():
             for start in range(0, len(data), 4096):

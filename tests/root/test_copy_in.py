@@ -115,6 +115,7 @@ def test_a_device_is_replaced_and_not_written_to(root):
     ("member", "message"),
     [
         ("d", 'cannot overwrite directory "/d" with non-directory "/"'),
+        ("/d", 'cannot overwrite directory "/d" with non-directory "/"'),
         ("file/", 'cannot overwrite non-directory "/file/" with directory "/"'),
         ("d -> x", 'cannot overwrite directory "/d" with non-directory "/"'),
     ],

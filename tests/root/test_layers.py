@@ -81,7 +81,7 @@ def test_an_image_of_127_layers_is_one_view(tmp_path):
                 diff_ids.append(await add(it, lease, data, tuple(diff_ids)))
             rows = await it.database.run(lambda row: row.execute("SELECT parent FROM layers").fetchall())
             assert {row[0] for row in rows} == {None, *chain_ids(diff_ids)[:-1]}
-            root = await it.snapshots.prepare("c", Image("", {}, [], 0, "", diff_ids))
+            root = await it.prepare("c", Image("", {}, [], 0, "", diff_ids))
             overlay = root.overlays[0]
             with view(overlay) as fd:
                 assert len([name for name in os.listdir(fd) if name.startswith("only")]) == 127
@@ -274,7 +274,7 @@ def test_whiteouts_hide_and_implied_directories_are_as_below(tmp_path):
             os.chmod(f"{it.layout.snapshot(1)}/fs/etc", 0o711)
             data = archive("etc/.wh.gone", "etc/hosts", "opt/.wh..wh..opq", "opt/new")
             top = await add(it, lease, data, (base,))
-            root = await it.snapshots.prepare("c", Image("", {}, [], 0, "", [base, top]))
+            root = await it.prepare("c", Image("", {}, [], 0, "", [base, top]))
             with view(root.overlays[0]) as fd:
                 assert {"etc", "opt"} <= {*os.listdir(fd)}
                 assert sorted(names(fd, "etc")) == ["hostname", "hosts", "kept", "resolv.conf"]

@@ -37,9 +37,9 @@ def test_import_get_run_and_remove(tmp_path):
             image = await it.images.get("me/it")
             assert image.id == image_id == (await it.images.get(image_id[7:19])).id
             assert (await it.images.inspect("me/it"))["Config"]["Cmd"] == ["x"]
-            root = await it.snapshots.prepare("c1", image)
+            root = await it.prepare("c1", image)
             assert Path(root.overlays[0].lowers[-1], "dir/file").read_bytes() == b"hello"
-            assert await it.snapshots.prepare("c1", image) == root
+            assert await it.prepare("c1", image) == root
             assert await it.snapshots.rootfs("c1") == root
             assert await it.images.remove("me/it", force=True) == [
                 {"Untagged": "me/it:latest"},
@@ -123,7 +123,7 @@ def test_the_name_host_is_taken(tmp_path):
                 with pytest.raises(Conflict, match="host"):
                     await call
             assert [line["RepoTags"] for line in await it.images.list()] == [["host:latest"]]
-            root = await it.snapshots.prepare("c", image)
+            root = await it.prepare("c", image)
             assert root.overlays[0].lowers == ["/"]
             assert root.overlays[0].nested
             assert {"/etc/shadow", "/root", "/home"} <= {mask.path for mask in root.overlays[0].masks}
@@ -135,7 +135,7 @@ def test_large_and_deep_trees_go_too(tmp_path):
     async def scenario():
         async with engine(tmp_path) as it:
             image = await it.images.get("host")
-            upper = (await it.snapshots.prepare("c", image)).overlays[0].upper
+            upper = (await it.prepare("c", image)).overlays[0].upper
             for number in range(200):
                 Path(f"{upper}/{number}").write_bytes(b"ab")
             here = os.open(upper, os.O_RDONLY)
@@ -156,7 +156,7 @@ def test_large_and_deep_trees_go_too(tmp_path):
 def test_a_removal_that_failed_is_tried_again(tmp_path):
     async def scenario():
         async with engine(tmp_path) as it:
-            root = await it.snapshots.prepare("c", await it.images.get("host"))
+            root = await it.prepare("c", await it.images.get("host"))
             release = it.snapshots.release("c")
 
             def fail(connection):
@@ -176,14 +176,14 @@ def test_orphans_go_at_start(tmp_path):
     async def scenario():
         async with engine(tmp_path) as it:
             image = await it.images.get("host")
-            await it.snapshots.prepare("kept", image)
+            await it.prepare("kept", image)
             os.makedirs(f"{it.layout.snapshots}/77/fs")
             Path(it.layout.ingest, "part").write_text("x")
         async with engine(tmp_path) as it:
             it.trash.empty()
             assert it.files() == ["overlay/1"]
             assert list(it.snapshots.numbers) == ["kept"]
-            assert (await it.snapshots.prepare("new", image)).overlays[0].upper.endswith("/78/fs")
+            assert (await it.prepare("new", image)).overlays[0].upper.endswith("/78/fs")
 
     run(scenario)
 

@@ -190,3 +190,13 @@ def test_commands_go_where_the_context_points(configured: Configured) -> None:
     done = configured.scenario(lines, None, ours=True)
     asked = [outcome.requests for outcome, _ in done]
     assert asked == [[], ["GET /containers/json []"], [], ["GET /containers/json []"]]
+
+
+def test_info_and_version_name_the_context_that_counts(configured: Configured) -> None:
+    configured.engine.routes |= {"GET /info": (200, {}), "GET /version": (200, {})}
+    lines = ["context create it --docker host=" + configured.engine.host, "context use it"]
+    asked = ["info -f {{.ClientInfo.Context}}", "version -f {{.Client.Context}}"]
+    for env in ({}, {"DOCKER_HOST": configured.engine.host}):
+        configured.env = env
+        ours, theirs = (configured.scenario([*lines, *asked], None, ours=it) for it in (True, False))
+        assert [outcome.out for outcome, _ in ours] == [outcome.out for outcome, _ in theirs]

@@ -16,7 +16,8 @@ def test_what_no_container_uses_is_reclaimable():
             {"ImageID": "one", "State": "exited", "SizeRw": 300},
         ],
     }
-    rows = [tuple(row.values()) for row in disk_usage(usage)]
+    columns = ("Type", "TotalCount", "Active", "Size", "Reclaimable")
+    rows = [tuple(row[name] for name in columns) for row in disk_usage(usage)]
     assert rows == [
         ("Images", "2", "1", "4kB", "3.2kB (80%)"),
         ("Containers", "2", "1", "400B", "300B (75%)"),

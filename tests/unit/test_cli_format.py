@@ -11,7 +11,8 @@ from onggi.cli.format import Row, render_object, render_rows
 from onggi.cli.table import align
 from onggi.cli.template import TemplateError, execute, parse
 from onggi.cli.template.gotypes import typed
-from onggi.cli.times import binary_size, human_duration, human_size, parse_moment
+from onggi.cli.times import binary_size, human_size, parse_moment
+from onggi.oci.ages import human_duration
 
 VALUE: dict[str, Any] = {
     "Id": "abcdef",
@@ -91,6 +92,7 @@ def test_columns_end_where_cells_end() -> None:
     [
         (0.5, "Less than a second"), (1, "1 second"), (59, "59 seconds"), (60, "About a minute"),
         (3599, "59 minutes"), (3600, "About an hour"), (5400, "2 hours"), (47 * 3600, "47 hours"),
+        (0, "Less than a second"), (2.5 * 3600, "3 hours"), (47.6 * 3600, "2 days"),
         (3 * 86400, "3 days"), (20 * 86400, "2 weeks"), (70 * 86400, "2 months"), (800 * 86400, "2 years"),
     ],
 )  # fmt: skip

@@ -373,10 +373,14 @@ def test_layouts_are_the_engines_to_read_and_write(parity: Parity) -> None:
 
 
 def test_trust_is_refused_rather_than_ignored(parity: Parity) -> None:
-    assert "not supported" in parity.ours("pull --disable-content-trust=false a").err
+    for line in ("pull --disable-content-trust=false a", "run --disable-content-trust=false a"):
+        assert "not supported" in parity.ours(line).err
     parity.env["DOCKER_CONTENT_TRUST"] = "1"
     try:
-        assert parity.ours("push a").status == 125
+        for line in ("push a", "run a", "create a"):
+            refused = parity.ours(line)
+            assert (refused.status, refused.requests) == (125, [])
+            assert "DOCKER_CONTENT_TRUST is not supported" in refused.err
         assert parity.ours("push --disable-content-trust a").status == 0
     finally:
         del parity.env["DOCKER_CONTENT_TRUST"]

@@ -131,9 +131,15 @@ def test_every_flag_of_docker_is_known(name: str) -> None:
 
 @pytest.mark.parametrize("name", commands())
 def test_help_is_laid_out_and_fits(name: str) -> None:
-    text = command_help(load(registry.find(name.split())[1]))
+    text = command_help(load(registry.find(name.split())[1]), name)
     assert text.startswith("Usage:  onggi ")
     assert all(len(line) <= 90 for line in text.splitlines())
+
+
+def test_help_uses_the_words_that_were_typed() -> None:
+    listing = load(registry.find(["ps"])[1])
+    assert command_help(listing, "ps").startswith("Usage:  onggi ps [OPTIONS]\n")
+    assert command_help(listing, "container list").startswith("Usage:  onggi container ls [OPTIONS]\n")
 
 
 def run(program: list[str], *words: str) -> tuple[int, str]:

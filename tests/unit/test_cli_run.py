@@ -99,6 +99,15 @@ def test_detached_run_prints_the_id_and_writes_the_cidfile(engine: FakeEngine, t
     assert b"container ID file found" in again.stderr
 
 
+def test_detached_run_that_does_not_start_leaves_its_id(engine: FakeEngine, tmp_path: Path) -> None:
+    failed = {"Id": ID, "Warnings": [], "StatusCode": 127, "Error": {"Message": "no such program"}}
+    engine.routes["POST /onggi/v1/run"] = (200, failed)
+    cidfile = tmp_path / "cid"
+    done = onggi(engine, "run", "-d", "--cidfile", str(cidfile), "host", "nope")
+    assert (done.returncode, done.stdout, cidfile.read_text()) == (127, f"{ID}\n".encode(), ID)
+    assert done.stderr.startswith(b"onggi: Error response from daemon: no such program\n\nRun 'onggi run")
+
+
 def test_unknown_image_is_told_in_three_lines(engine: FakeEngine, tmp_path: Path) -> None:
     engine.routes["POST /onggi/v1/run"] = (404, {"message": "No such image: nope:latest"})
     engine.routes["POST /images/create"] = (404, {"message": DENIED})
@@ -289,3 +298,10 @@ def test_a_terminal_is_refused_without_one(engine: FakeEngine) -> None:
     done = onggi(engine, "run", "-it", "host", "sh")
     assert (done.returncode, done.stderr) == (1, b"the input device is not a TTY\n")
     assert engine.requests == []
+
+
+@pytest.mark.parametrize("typed", ["run", "container run", "create", "container create"])
+def test_a_line_without_an_image_is_told_as_typed(engine, typed):
+    done = onggi(engine, *typed.split())
+    words = f"onggi: 'onggi {typed}' requires at least 1 argument\n\nUsage:  onggi {typed} [OPTIONS] IMAGE"
+    assert (done.returncode, done.stderr.decode().startswith(words)) == (1, True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import socket
@@ -15,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from onggi.client import codec, http
-from onggi.client.endpoint import Endpoint, choose
+from onggi.client.endpoint import Endpoint, choose, read_config, unreadable_config
 from onggi.client.engine import Engine, query_text
 from onggi.client.errors import ClientError, Disconnected, EngineError, Unreachable
 from onggi.client.frames import FrameDecoder
@@ -199,6 +200,22 @@ def test_which_engine_is_chosen(tmp_path: Path) -> None:
         choose(["127.0.0.1"], "", {"tlsverify": "True"}, env)
     (tmp_path / "ca.pem").touch()
     assert choose(["127.0.0.1"], "", {"tlsverify": "True"}, env).port == 2376
+
+
+def test_configuration_of_somebody_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    env = {"DOCKER_CONFIG": str(tmp_path)}
+    assert (read_config(env), unreadable_config(env)) == ({}, "")
+    path = tmp_path / "config.json"
+    path.mkdir()
+    with pytest.raises(ClientError, match=f"open {path}: is a directory"):
+        read_config(env)
+
+    def denied(*_arguments: object) -> int:
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr("os.open", denied)
+    assert read_config(env) == {}
+    assert unreadable_config(env) == f"WARNING: Error loading config file: open {path}: permission denied"
 
 
 @pytest.mark.parametrize(

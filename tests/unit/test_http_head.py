@@ -35,3 +35,16 @@ def test_a_bad_head_is_refused_each_time():
     for _ in range(2):
         with pytest.raises(HeadError):
             parse_head(b"GET / HTTP/1.1\r\nContent-Length: x\r\n\r\n")
+
+
+def test_a_whole_address_is_asked_for_by_its_path():
+    """As a proxy does."""
+    assert (
+        parse_head(b"GET HTTP://d:1/v1.44/info?a=b HTTP/1.1\r\nHost: d\r\n\r\n").target == "/v1.44/info?a=b"
+    )
+    assert parse_head(b"GET /x?http://d/y HTTP/1.1\r\nHost: d\r\n\r\n").target == "/x?http://d/y"
+
+
+def test_a_refusal_shows_no_types():
+    with pytest.raises(HeadError, match=r"illegal request line: b'hello'$"):
+        parse_head(b"hello\r\n\r\n")

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from onggi.api.query import Query
 from onggi.api.requests import create_warnings, shape_create, shape_exec, shape_update
 from onggi.errors import InvalidArgument
 
@@ -52,6 +53,11 @@ def test_no_body_is_an_accident(body, version):
         shape_create(body, version)
 
 
+def test_the_environment_of_an_exec_is_older_than_its_documentation():
+    asked = {"Env": ["A=1"], "ConsoleSize": [1, 2]}
+    assert shape_exec(asked, (1, 24)) == {"Env": ["A=1"]}
+
+
 def test_settings_of_the_first_interface():
     sysctls = {"net.ipv4.conf.eth0.forwarding": "1", "net.ipv4.conf.all.forwarding": "0"}
     body = {"HostConfig": {"Sysctls": dict(sysctls), "NetworkMode": "mine"}}
@@ -70,3 +76,23 @@ def test_an_old_mac_address_needs_an_interface(mode):
         shape_create(copy.deepcopy(body), (1, 43))
     shape_create(body, (1, 44))  # says only that the field is old
     shape_create({**body, "HostConfig": {"NetworkMode": "bridge"}}, (1, 43))
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("all=%zz", 'invalid URL escape "%zz"'),
+        ("x=1&a%4=1", 'invalid URL escape "%4"'),
+        ("all=%", 'invalid URL escape "%"'),
+        ("all=1;x=%zz", "invalid semicolon separator in query"),
+    ],
+)
+def test_queries_that_go_does_not_read(text, words):
+    with pytest.raises(InvalidArgument) as refused:
+        Query(text)
+    assert str(refused.value) == words
+
+
+def test_a_query():
+    query = Query("a=%3b+%26&b=1&&a=2")
+    assert (query.all("a"), query.flag("b")) == (["; &", "2"], True)

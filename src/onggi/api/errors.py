@@ -24,6 +24,7 @@ STATUS: tuple[tuple[type[Exception], int], ...] = (
     (errors.CommandNotFound, 400),
     (errors.NotExecutable, 400),
     (errors.Unsupported, 501),
+    (errors.ServerFailed, 500),  # docs/decisions/0144
     (errors.Unavailable, 503),
     (errors.DataLoss, 500),
     (errors.KernelError, 500),

@@ -108,8 +108,12 @@ async def listen_tcp(
 async def listen_stream(
     factory: Callable[[], asyncio.Protocol], host: str, port: int, context: ssl.SSLContext | None
 ) -> Listener:
-    """Listen on tcp, whoever may reach it: the caller has decided that."""
+    """Listen on tcp, whoever may reach it: the caller has decided that. Raises InvalidArgument."""
     outer = factory if context is None else lambda: TlsLayer(context, factory)
-    server = await asyncio.get_running_loop().create_server(outer, host or None, port)
+    try:
+        server = await asyncio.get_running_loop().create_server(outer, host or None, port)
+    except OSError as error:  # of a name that is not found the number is the resolver's
+        words = error.strerror if isinstance(error, socket.gaierror) else os.strerror(error.errno or 0)
+        raise InvalidArgument(f"cannot listen on {host}:{port}: {(words or str(error)).lower()}") from None
     bound: int = server.sockets[0].getsockname()[1]
     return Listener(server, port=bound)

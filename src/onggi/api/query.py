@@ -9,11 +9,13 @@ from urllib.parse import parse_qsl
 import msgspec
 
 from onggi.errors import InvalidArgument
+from onggi.filters import check_names
 
 _FALSE = frozenset(("", "0", "no", "false", "none"))
 _TIMESTAMP = re.compile(r"(-?\d+)(?:\.(\d{1,9}))?")
 _INTEGER = re.compile(r"[+-]?\d{1,19}")
 _MAX_FIELDS = 10_000
+_BAD_ESCAPE = re.compile(r"%(?![0-9a-fA-F]{2}).{0,2}", re.DOTALL)
 
 Filters = dict[str, list[str]]
 
@@ -22,6 +24,7 @@ class Query:
     """The parameters of one request; of a repeated one the first counts, unless ``all`` is asked."""
 
     def __init__(self, text: str) -> None:
+        _check_fields(text)
         try:
             pairs = parse_qsl(text, keep_blank_values=True, max_num_fields=_MAX_FIELDS) if text else []
         except ValueError as error:
@@ -73,10 +76,19 @@ class Query:
         Raises InvalidArgument for other shapes and for names that are not in ``allowed``.
         """
         filters = parse_filters(self.text("filters"))
-        for name in filters:
-            if allowed is not None and name not in allowed:
-                raise InvalidArgument(f"invalid filter '{name}'")
+        if allowed is not None:
+            check_names(filters, allowed)
         return filters
+
+
+def _check_fields(text: str) -> None:
+    """Raise InvalidArgument in Go's words for the first field that its parser does not read."""
+    for field in text.split("&") if ";" in text or "%" in text else ():
+        if ";" in field:
+            raise InvalidArgument("invalid semicolon separator in query")
+        for part in field.partition("="):
+            if bad := _BAD_ESCAPE.search(part):
+                raise InvalidArgument(f'invalid URL escape "{bad[0]}"')
 
 
 def parse_filters(text: str) -> Filters:

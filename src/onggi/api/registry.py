@@ -16,10 +16,10 @@ from typing import Any
 
 import msgspec
 
-from onggi.api.engine import Registries
 from onggi.api.listen import TlsFiles, is_loopback, listen_stream, tls_context
 from onggi.api.registry_site import Site
 from onggi.errors import InvalidArgument
+from onggi.images.registries import Registries
 from onggi.registry.server import htpasswd
 from onggi.registry.server.service import Registry
 
@@ -68,7 +68,7 @@ def split_address(address: str) -> tuple[str, int]:
 async def serve(registries: Registries, options: Options, auth: str) -> AsyncGenerator[Json]:
     """Serve until closed: yields the address, then the access log. ``auth`` is a mirror's X-Registry-Auth.
 
-    Raises InvalidArgument naming the file that is wrong, or OSError if the address is taken.
+    Raises InvalidArgument naming the file that is wrong, or the address that is taken.
     """
     host, port = split_address(options.address)
     users = await asyncio.to_thread(_users, options.htpasswd) if options.htpasswd else None

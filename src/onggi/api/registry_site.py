@@ -14,7 +14,7 @@ from onggi.api.http.body import Body, BodyError
 from onggi.api.http.hosting import Hosting
 from onggi.api.http.message import HeadError, Request, Response, Stream
 from onggi.api.listen import is_loopback
-from onggi.errors import InvalidArgument, OnggiError
+from onggi.errors import InvalidArgument, OnggiError, ServerFailed
 from onggi.registry.server import htpasswd
 from onggi.registry.server.call import Answer, Call
 from onggi.registry.server.refusals import Denied, Refusal, SizeInvalid, Unauthorized, render
@@ -159,7 +159,8 @@ def _refusal(error: Exception, where: str) -> Refusal:
     if isinstance(error, BodyError):
         return SizeInvalid(message=message_of(error))
     refusal = Refusal(message=message_of(error))
-    refusal.status = status_of(error)
+    # A mirror whose origin is down may have it again: a registry's clients ask once more at 503.
+    refusal.status = 503 if isinstance(error, ServerFailed) else status_of(error)
     if refusal.status >= 500:
         log.error("registry: %s: %s", where, refusal, exc_info=not isinstance(error, OnggiError))
     return refusal

@@ -153,7 +153,7 @@ def _names_interface(sysctl: str) -> bool:
 def shape_exec(body: Json, version: Version) -> Json:
     """As ``shape_create``, for exec."""
     if isinstance(body, dict):
-        _drop(body, (((1, 25), "Env"), ((1, 42), "ConsoleSize")), version)
+        _drop(body, (((1, 42), "ConsoleSize"),), version)  # "Env", of 1.25, dockerd takes of all
     return body
 
 

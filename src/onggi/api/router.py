@@ -15,17 +15,17 @@ Answer = Response | Stream | None
 Handler = Callable[[Any, Request], Awaitable[Answer]]
 
 _VERSIONED = re.compile(r"/v([0-9.]+)(/.*)")
-_NUMBER = re.compile(r"(\d{1,4})\.(\d{1,4})")
 _PARAMETER = re.compile(r"\{(\w+)(\*?)\}")
 _SLASHES = re.compile(r"/{2,}")
 
 
-def _parse_version(text: str) -> tuple[int, int]:
-    match = _NUMBER.fullmatch(text)
-    return (int(match[1]), int(match[2])) if match else (0, 0)
+def _parse_version(text: str) -> tuple[tuple[int, int], bool]:
+    """Return two numbers of ``text`` (what is missing is 0, as for Docker), and whether more follow."""
+    major, minor, *rest = [int(piece[:9] or 0) for piece in f"{text}.".split(".")]
+    return (major, minor), any(rest)
 
 
-MIN_VERSION, MAX_VERSION = _parse_version(MINIMUM_API), _parse_version(API)
+MIN_VERSION, MAX_VERSION = _parse_version(MINIMUM_API)[0], _parse_version(API)[0]
 
 
 class Route(NamedTuple):
@@ -42,13 +42,13 @@ class Route(NamedTuple):
 
 def negotiate(text: str) -> tuple[int, int]:
     """Return the version of a path prefix. Raises InvalidArgument outside of our range."""
-    version = _parse_version(text)
+    version, followed = _parse_version(text)
     if version < MIN_VERSION:
         raise InvalidArgument(
             f"client version {text} is too old. Minimum supported API version is "
             f"{MINIMUM_API}, please upgrade your client to a newer version"
         )
-    if version > MAX_VERSION:
+    if (version, followed) > (MAX_VERSION, False):
         raise InvalidArgument(f"client version {text} is too new. Maximum supported API version is {API}")
     return version
 

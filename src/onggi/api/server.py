@@ -7,7 +7,7 @@ import time
 from onggi.api.engine import Engine
 from onggi.api.errors import answer_error
 from onggi.api.http.connection import Connection
-from onggi.api.http.hosting import MAX_CONNECTIONS, Hosting
+from onggi.api.http.hosting import Hosting
 from onggi.api.http.message import HeadError, Request, Response, Stream
 from onggi.api.listen import TlsFiles, listen_tcp, listen_unix
 from onggi.api.metrics import Timings
@@ -19,18 +19,16 @@ from onggi.version import API, VERSION
 class Server:
     """Serves one engine; everything runs on one event loop."""
 
-    def __init__(
-        self, engine: Engine, *, version: str = VERSION, max_connections: int = MAX_CONNECTIONS
-    ) -> None:
+    def __init__(self, engine: Engine) -> None:
         self.engine = engine
         headers = (
             f"Api-Version: {API}\r\nDocker-Experimental: false\r\nOstype: linux\r\n"
-            f"Server: Onggi/{version} (linux)\r\n"
+            f"Server: Onggi/{VERSION} (linux)\r\n"
         )
         self.last_activity = time.monotonic()
         self.timings = Timings()
         self._router = Router(all_routes())
-        self._hosting = Hosting(self._handle, _refuse, headers, max_connections)
+        self._hosting = Hosting(self._handle, _refuse, headers)
 
     @property
     def busy(self) -> int:

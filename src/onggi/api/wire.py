@@ -1,22 +1,16 @@
-"""Docker's stream formats: the 8-byte frames of multiplexed output, and log lines."""
+"""Docker's stream formats: content types, and log lines."""
 
 from __future__ import annotations
 
-import struct
 import time
 from collections.abc import Mapping
 from urllib.parse import quote_plus
 
+from onggi.containers.streams import frame
 from onggi.logs.record import Record
 
 RAW_STREAM = "application/vnd.docker.raw-stream"
 MULTIPLEXED_STREAM = "application/vnd.docker.multiplexed-stream"
-_FRAME = struct.Struct(">BxxxI")
-
-
-def frame(stream: int, data: bytes) -> bytes:
-    """Return ``data`` behind docker's stream header; ``stream`` is 0 stdin, 1 stdout or 2 stderr."""
-    return _FRAME.pack(stream, len(data)) + data
 
 
 def stream_type(tty: bool, api_version: tuple[int, int]) -> str:

@@ -79,7 +79,7 @@ class _CopyIn(Extractor):
         is_directory = stat.S_ISDIR(os.stat(name, dir_fd=parent_fd, follow_symlinks=False).st_mode)
         if self._options.keep_kinds and is_directory != (entry.kind == tar.DIRECTORY):
             old, new = ("directory", "non-directory") if is_directory else ("non-directory", "directory")
-            target = f"{self._place.rstrip('/')}/{show(entry.name)}"
+            target = f"{self._place.rstrip('/')}/{show(entry.name).lstrip('/')}"
             raise InvalidArgument(f'cannot overwrite {old} "{target}" with {new} "{self._place}"')
         super()._clear(parent_fd, name, entry, keep)
 

@@ -44,8 +44,8 @@ class Ignored:
         if not self.rules:
             return False
         above = self._nowhere
-        for end in (place for place, character in enumerate(path) if character == "/"):
-            above = self.inside(path[:end], above)
+        for directory in directories_above(path):
+            above = self.inside(directory, above)
         return self.ignores(path, above)
 
     def inside(self, directory: str, above: Above = ()) -> Above:
@@ -67,6 +67,11 @@ class Ignored:
     def may_keep_in(self, directory: str) -> bool:
         """Whether something in an ignored directory could be taken back."""
         return self.takes_back and any(_reaches(rule, directory) for rule in self.rules if rule.keeps)
+
+
+def directories_above(path: str) -> Iterator[str]:
+    """The directories that a path lies in, from the uppermost."""
+    return (path[:place] for place, character in enumerate(path) if character == "/")
 
 
 def _reaches(rule: Rule, directory: str) -> bool:

@@ -42,7 +42,7 @@ def follow(root_fd: int, path: str) -> str:
     nowhere out. Raises KernelError(ELOOP).
     """
     trail: list[tuple[int, str]] = []
-    names, links = _names(path), 0
+    names, links = paths.names_of(path), 0
     try:
         while names:
             name = names.pop(0)
@@ -66,14 +66,10 @@ def follow(root_fd: int, path: str) -> str:
                 raise KernelError("open", ELOOP, path)
             if target.startswith("/"):
                 _close(trail)
-            names = _names(target) + names
+            names = paths.names_of(target) + names
         return "/" + "/".join(known for _, known in trail)
     finally:
         _close(trail)
-
-
-def _names(path: str) -> list[str]:
-    return [name for name in path.split("/") if name not in ("", ".")]
 
 
 def _close(trail: list[tuple[int, str]]) -> None:

@@ -13,7 +13,7 @@ import os
 import stat
 from collections.abc import Sequence
 
-from onggi.archive.overlay import is_opaque, is_whiteout
+from onggi.archive.overlay import ATTRIBUTES, is_opaque, is_whiteout
 
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _SOURCE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
@@ -21,7 +21,6 @@ _TARGET = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _FICLONE = 0x40049409
 _PIECE = 1 << 24
 _NOT_HERE = (errno.EXDEV, errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP, errno.ETXTBSY)
-_OVERLAY = ("trusted.overlay.", "user.overlay.")
 
 
 def merge(layers: Sequence[str], target: str) -> None:
@@ -116,7 +115,7 @@ class _Merge:
         os.fchown(to_fd, status.st_uid, status.st_gid)
         os.fchmod(to_fd, stat.S_IMODE(status.st_mode))
         for name in os.listxattr(from_fd):
-            if not name.startswith(_OVERLAY):
+            if not name.startswith(ATTRIBUTES):
                 self._attribute(from_fd, to_fd, name)
         os.utime(to_fd, ns=(status.st_atime_ns, status.st_mtime_ns))
 

@@ -26,6 +26,7 @@ OVERLAY = Marks(os.makedev(0, 0), "trusted.overlay.opaque")
 # For a store that is not mounted but copied: an overlay, on which it may lie, refuses its own marks.
 COPY = Marks(os.makedev(0, 1), "user.overlay.opaque")
 DEVICES = (OVERLAY.device, COPY.device)
+ATTRIBUTES = ("trusted.overlay.", "user.overlay.")  # overlay's own begin so
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW
 
 

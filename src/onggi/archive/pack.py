@@ -42,13 +42,13 @@ class Packer:
             first = self._links.setdefault((status.st_dev, status.st_ino), name)
             if first != name:
                 entry = entry._replace(kind=tar.HARDLINK, link=first, size=0, xattrs={})
-        self.put(entry)
-        if entry.kind == tar.FILE:
-            self._writer.data(found.fd, entry.size)
+        self.put(entry, found.fd)
 
-    def put(self, entry: tar.Entry) -> None:
-        """A member without data."""
+    def put(self, entry: tar.Entry, fd: int = -1) -> None:
+        """A member, with what is in ``fd`` as its data where it has a size."""
         self._writer.add(self._dress(entry) if self._dress else entry)
+        if entry.size:
+            self._writer.data(fd, entry.size)
         self.entries += 1
 
     def finish(self) -> dict[str, int]:

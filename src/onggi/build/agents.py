@@ -85,7 +85,8 @@ class Agents:
         try:
             if queue is None:
                 return
-            sock = await asyncio.wait_for(queue.get(), _DEADLINE_S)
+            async with asyncio.timeout(_DEADLINE_S):
+                sock = await queue.get()
             theirs, ours = await asyncio.open_connection(sock=sock)
             try:
                 ours.write(f"{name}\n".encode())

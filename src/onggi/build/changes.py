@@ -15,10 +15,10 @@ import msgspec
 
 from onggi.build.dockerfile import instructions as typed
 from onggi.build.state import State
-from onggi.containers.signals import parse_signal
 from onggi.containers.times import duration
 from onggi.errors import InvalidArgument
 from onggi.oci.image import without_reserved
+from onggi.oci.signals import parse_signal
 
 _PORT = re.compile(r"(\d{1,5})(?:-(\d{1,5}))?(?:/(\w+))?")
 

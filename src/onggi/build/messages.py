@@ -25,10 +25,6 @@ class Report:
         self._order = deque(node.number for node in nodes)
         self._ended: set[int] = set()
 
-    def say(self, text: str) -> None:
-        """A line of the build as a whole."""
-        self._queue.put_nowait({"stream": f"{text}\n"})
-
     def tell(self, message: Json, number: int = -1) -> None:
         """A message, of stage ``number`` if it is one's: told when its turn has come."""
         if number < 0 or self._details or (self._order and self._order[0] == number):

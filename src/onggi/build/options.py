@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 
+from onggi.booleans import BOOLEANS
 from onggi.build.dockerfile import instructions as typed
 from onggi.errors import Forbidden, InvalidArgument, Unsupported
 from onggi.oci import reference as references
@@ -15,7 +16,6 @@ from onggi.registry.credentials import Keyring
 Json = Any
 _ENTITLEMENTS = ("network.host", "security.insecure")
 _EPOCH = "SOURCE_DATE_EPOCH"
-_TRUE = ("1", "t", "T", "true", "TRUE", "True")
 
 
 class Kept(msgspec.Struct, frozen=True, rename="pascal"):
@@ -111,7 +111,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
 
     def on(self, name: str) -> bool:
         """Whether such an argument is true."""
-        return self.own(name) in _TRUE
+        return BOOLEANS.get(self.own(name), False)
 
     @property
     def inline(self) -> bool:

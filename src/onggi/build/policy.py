@@ -10,10 +10,10 @@ from typing import Any, NamedTuple
 import msgspec
 
 from onggi.errors import InvalidArgument, Unsupported
+from onggi.filters import Filters, check_names
 from onggi.oci.until import parse_until
 
 Json = Any
-Filters = Mapping[str, Sequence[str]]
 STEP, MOUNT, CONTEXT = "regular", "exec.cachemount", "source.local"
 _TRUE, _FALSE = ("", "1", "true"), ("0", "false")
 _FLAGS = ("inuse", "shared", "private")
@@ -141,9 +141,8 @@ def _takes(entry: Entry, name: str, values: Sequence[str]) -> bool:
 
 def check(filters: Filters) -> Filters:
     """Filters that we know. Raises InvalidArgument."""
+    check_names(filters, (*_FLAGS, *_TEXTS))
     for name, values in filters.items():
-        if name not in _FLAGS and name not in _TEXTS:
-            raise InvalidArgument(f"invalid filter '{name}'")
         for value in values:
             if name in _FLAGS:
                 _truth(name, value)

@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 from onggi.build import repositories
 from onggi.build.context import Place
 from onggi.build.dockerfile import instructions as typed
-from onggi.errors import InvalidArgument, Unavailable
+from onggi.errors import InvalidArgument, ServerFailed
 from onggi.images.streams import PIECE
 from onggi.kernel.files import write_all
 from onggi.registry.cancel import Cancel, Guard
@@ -60,7 +60,7 @@ def shown(url: str) -> str:
 
 
 async def fetch(place: Place, step: typed.Add, source: str) -> Fetched:
-    """One source of an ADD. Raises InvalidArgument, Unsupported, Unavailable."""
+    """One source of an ADD. Raises InvalidArgument, Unsupported, ServerFailed."""
     if repositories.is_git(source):
         found = await repositories.clone(place, source, keep_git_dir=bool(step.keep_git_dir))
         if step.checksum and not found.commit.startswith(step.checksum):
@@ -104,7 +104,7 @@ def _download(url: str, directory: str, bounds: Bounds, cancel: Cancel) -> tuple
         if guard.expired:
             reason = f"it was not here after {bounds.seconds:g} s"
         code = f"response status {error.code} " if isinstance(error, urllib.error.HTTPError) else ""
-        raise Unavailable(f"failed to fetch {shown(url)}: {code}{reason}") from None
+        raise ServerFailed(f"failed to fetch {shown(url)}: {code}{reason}") from None
 
 
 def _opener(guard: Guard) -> urllib.request.OpenerDirector:

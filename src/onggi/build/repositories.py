@@ -28,7 +28,7 @@ from onggi.build import submodules
 from onggi.build.agents import USUAL, Agents
 from onggi.build.context import Place
 from onggi.build.options import Ssh
-from onggi.errors import InvalidArgument, Unavailable, Unsupported
+from onggi.errors import InvalidArgument, ServerFailed, Unsupported
 from onggi.kernel import process
 from onggi.kernel.files import write_all
 
@@ -124,7 +124,7 @@ async def with_agent(agents: Agents, place: Place, ssh: Ssh) -> AsyncIterator[Pl
 
 async def clone(place: Place, source: str, *, keep_git_dir: bool = False) -> Clone:
     """The files of a commit in a new directory, with those of its submodules. Raises InvalidArgument,
-    Unsupported, Unavailable.
+    Unsupported, ServerFailed.
     """
     wanted = parse(source)
     return await _Cloning(place, wanted).clone(wanted, keep_git_dir=keep_git_dir)
@@ -151,10 +151,10 @@ class _Cloning:
         said = await git.run("fetch", "--quiet", "--no-tags", "--depth=1", "--", wanted.url, wanted.ref)
         commit = _fetched(directory)
         if not commit:
-            raise Unavailable(f"failed to fetch {wanted.url} {wanted.ref}: {said or 'git said nothing'}")
+            raise ServerFailed(f"failed to fetch {wanted.url} {wanted.ref}: {said or 'git said nothing'}")
         said = await git.run("checkout", "--quiet", "--detach", commit)
         if not _checked_out(directory, commit):
-            raise Unavailable(f"failed to check out {commit} of {wanted.url}: {said}")
+            raise ServerFailed(f"failed to check out {commit} of {wanted.url}: {said}")
         if os.path.lexists(f"{directory}/.gitmodules"):
             await self._submodules(git, Clone(directory, "", commit), wanted.url, depth)
         if not keep_git_dir:
@@ -179,7 +179,7 @@ class _Cloning:
             address, user = _address(submodules.absolute(module.url, url))
             below = await self.clone(Repository(address, user, commit, ""), depth + 1)
             if below.commit != commit:
-                raise Unavailable(f"failed to fetch {address} {commit}: got {below.commit}")
+                raise ServerFailed(f"failed to fetch {address} {commit}: got {below.commit}")
             await asyncio.to_thread(submodules.put, below.directory, clone.directory, module.path)
 
 
@@ -250,14 +250,15 @@ async def _output(read_fd: int, pid: int) -> bytes:
     """All that a program and what it started say, until they have ended; who leaves ends them."""
     reading = asyncio.ensure_future(asyncio.to_thread(_read, read_fd))
     try:
-        return await asyncio.wait_for(asyncio.shield(reading), _TIMEOUT_S)
+        async with asyncio.timeout(_TIMEOUT_S):
+            return await asyncio.shield(reading)
     except BaseException as error:
         if not reading.done():
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(pid, signal.SIGKILL)
         await asyncio.wait([reading])
         if isinstance(error, TimeoutError):
-            raise Unavailable(f"git did not end within {_TIMEOUT_S} s") from None
+            raise ServerFailed(f"git did not end within {_TIMEOUT_S} s") from None
         raise
 
 

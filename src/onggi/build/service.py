@@ -219,6 +219,7 @@ class Builder:
     async def _ended(
         self, plan: Plan, asked: Options, image_id: str, names: Sequence[Reference]
     ) -> list[Json]:
+        await self._workshop.images.announce("create", image_id)
         for name in names:
             await self._workshop.images.announce("tag", image_id, name.familiar)
         if asked.quiet:

@@ -12,11 +12,10 @@ from onggi.errors import InvalidArgument
 from onggi.images.recording import MAX_LAYERS
 from onggi.images.views import epoch, rfc3339
 from onggi.oci.digest import chain_ids
-from onggi.oci.image import Image, without_reserved
+from onggi.oci.image import DEFAULT_PATH, Image, without_reserved
 from onggi.oci.platform import Platform
 
 Json = Any
-PATH = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _COMMENT = "buildkit.dockerfile.v0"  # what tools that read histories know this form of them by
 _SECOND = 1_000_000_000
 
@@ -98,7 +97,7 @@ def from_image(image: Image, epoch_s: int | None) -> State:
     if config.get("Labels"):
         config["Labels"] = without_reserved(config["Labels"])
     if "PATH" not in environment(config):
-        config["Env"] = [*(config.get("Env") or []), PATH]
+        config["Env"] = [*(config.get("Env") or []), DEFAULT_PATH]
     kept = ("architecture", "os", "variant", "os.version", "os.features", "author")
     time_ns = max(0, epoch(image.created) if epoch_s is None else epoch_s) * _SECOND
     return State(
@@ -113,7 +112,7 @@ def from_image(image: Image, epoch_s: int | None) -> State:
 def from_scratch(platform: Platform, epoch_s: int | None) -> State:
     """The beginning of a stage on nothing."""
     variant = {"variant": platform.variant} if platform.variant else {}
-    config = {"Env": [PATH], "WorkingDir": "/"}
+    config = {"Env": [DEFAULT_PATH], "WorkingDir": "/"}
     document = {"architecture": platform.architecture, "os": platform.os, **variant}
     return State(document=document | {"config": config, "history": []}, time_ns=(epoch_s or 0) * _SECOND)
 

@@ -9,13 +9,12 @@ from __future__ import annotations
 import os
 import stat
 
-from onggi.archive.ignore import MAX_BYTES, Ignored, read
-from onggi.archive.pack import entry_of
-from onggi.archive.tar import DIRECTORY, FILE, HARDLINK, Entry
+from onggi.archive.ignore import MAX_BYTES, Ignored, directories_above, read
+from onggi.archive.pack import Packer, entry_of
+from onggi.archive.tar import FILE, Entry
 from onggi.archive.walk import Opener, walk
-from onggi.archive.writer import Writer
 from onggi.cli.command import Failure
-from onggi.cli.pack import KEPT, piped
+from onggi.cli.pack import capable, piped
 from onggi.client.errors import reason
 from onggi.errors import OnggiError
 
@@ -115,20 +114,19 @@ def _read_all(stream: IO[bytes]) -> bytes:
 
 
 def _alone(out_fd: int, text: bytes) -> None:
-    writer = Writer(out_fd)
-    _document(writer, "Dockerfile", text)
-    writer.finish()
+    packer = Packer(out_fd)
+    _document(packer, "Dockerfile", text)
+    packer.finish()
 
 
-def _document(writer: Writer, name: str, text: bytes) -> None:
+def _document(packer: Packer, name: str, text: bytes) -> None:
     """A member with these bytes."""
     fd = os.memfd_create("document")
     try:
         with open(fd, "wb", closefd=False) as file:
             file.write(text)
         os.lseek(fd, 0, os.SEEK_SET)
-        writer.add(Entry(os.fsencode(name), FILE, len(text), 0o644, 0, 0, 0, b"", (0, 0), {}))
-        writer.data(fd, len(text))
+        packer.put(Entry(os.fsencode(name), FILE, len(text), 0o644, 0, 0, 0, b"", (0, 0), {}), fd)
     finally:
         os.close(fd)
 
@@ -158,16 +156,16 @@ def _from_directory(
         sync.forget()
 
     def write(fd: int) -> None:
-        writer = Writer(fd)
+        packer = Packer(fd, _ownerless)
         if alone or only_dockerfile:
-            _document(writer, name, text)
+            _document(packer, name, text)
         if only_dockerfile:
-            _document(writer, f"{name}.dockerignore", rules)
+            _document(packer, f"{name}.dockerignore", rules)
         elif sync and sync.generation:
-            _changes(writer, root, sync)
+            _changes(packer, root, sync)
         else:
-            _Packing(writer, ignored, sync.now if sync else None).run(root)
-        writer.finish()
+            _Packing(packer, ignored, sync.now if sync else None).run(root)
+        packer.finish()
 
     return Context(lambda: piped(write), name, hidden, sync=sync, root=root)
 
@@ -178,9 +176,9 @@ def packed(source: str) -> Iterator[bytes]:
     ignored = _rules(*_ignore_text(root, ""))
 
     def write(fd: int) -> None:
-        writer = Writer(fd)
-        _Packing(writer, ignored, None, times=False).run(root)
-        writer.finish()
+        packer = Packer(fd, lambda entry: _ownerless(entry)._replace(mtime_ns=0))
+        _Packing(packer, ignored, None).run(root)
+        packer.finish()
 
     return piped(write)
 
@@ -249,7 +247,7 @@ def _rules(path: str, text: bytes) -> Ignored:
         raise Failure(f"error checking context: {path}: {error}") from None
 
 
-def _changes(writer: Writer, root: str, sync: Sync) -> None:
+def _changes(packer: Packer, root: str, sync: Sync) -> None:
     """What the engine does not have yet."""
     opener = Opener()
     for path in sorted(sync.changed):
@@ -261,14 +259,11 @@ def _changes(writer: Writer, root: str, sync: Sync) -> None:
             continue
         try:
             found = opener.open(parent_fd, os.fsencode(name), os.fsencode(path))
-            entry = _entry(found) if found else None
-            if entry is None or found is None:
+            if found is None or stat.S_ISSOCK(found.status.st_mode):
                 sync.now[path] = ""  # gone meanwhile
                 continue
             try:
-                writer.add(entry)
-                if entry.kind == FILE:
-                    writer.data(found.fd, entry.size)
+                packer.add(found, found.path)
             finally:
                 if found.fd >= 0:
                     os.close(found.fd)
@@ -279,13 +274,10 @@ def _changes(writer: Writer, root: str, sync: Sync) -> None:
 class _Packing:
     """One walk through a directory; ``only`` what was there when it was compared."""
 
-    def __init__(
-        self, writer: Writer, ignored: Ignored, only: Mapping[str, str] | None, *, times: bool = True
-    ) -> None:
-        self._writer, self._ignored, self._only, self._times = writer, ignored, only, times
+    def __init__(self, packer: Packer, ignored: Ignored, only: Mapping[str, str] | None) -> None:
+        self._packer, self._ignored, self._only = packer, ignored, only
         self._above: dict[str, Above] = {}
         self._waiting: dict[str, Entry] = {}  # ignored directories, of which something may yet be kept
-        self._links: dict[tuple[int, int], bytes] = {}
 
     def run(self, root: str) -> None:
         opener = Opener()
@@ -308,45 +300,26 @@ class _Packing:
         return self._ignored.ignores(path, self._above[path.rpartition("/")[0]])
 
     def _meet(self, found: Found, path: str) -> None:
-        entry = _entry(found)
-        if entry is None:
-            return  # a socket
-        if not self._times:
-            entry = entry._replace(mtime_ns=0)
-        if self._only is not None and path not in self._only:
+        mode = found.status.st_mode
+        if stat.S_ISSOCK(mode) or (self._only is not None and path not in self._only):
             return
         if self._is_ignored(path):
-            if entry.kind == DIRECTORY:
+            if stat.S_ISDIR(mode) and (entry := entry_of(found, found.path)):
                 self._waiting[path] = entry
             return
         if self._waiting:
             self._directories_of(path)
-        first = self._first_name(found) if entry.kind != DIRECTORY else found.path
-        if first != found.path:
-            entry = entry._replace(kind=HARDLINK, link=first, size=0, xattrs={})
-        self._writer.add(entry)
-        if entry.kind == FILE:
-            self._writer.data(found.fd, entry.size)
+        self._packer.add(found, found.path)
 
     def _directories_of(self, path: str) -> None:
         """The directories above something that is kept are kept too."""
-        for end in (place for place, character in enumerate(path) if character == "/"):
-            if entry := self._waiting.pop(path[:end], None):
-                self._writer.add(entry)
-
-    def _first_name(self, found: Found) -> bytes:
-        status = found.status
-        if status.st_nlink == 1:
-            return found.path
-        return self._links.setdefault((status.st_dev, status.st_ino), found.path)
+        for directory in directories_above(path):
+            if entry := self._waiting.pop(directory, None):
+                self._packer.put(entry)
 
 
-def _entry(found: Found) -> Entry | None:
-    entry = entry_of(found, found.path)
-    if entry is None:
-        return None
-    xattrs = {key: value for key, value in entry.xattrs.items() if key == KEPT} if entry.xattrs else {}
-    return entry._replace(uid=0, gid=0, xattrs=xattrs)
+def _ownerless(entry: Entry) -> Entry:
+    return capable(entry)._replace(uid=0, gid=0)
 
 
 def compressed(pieces: Iterator[bytes]) -> Iterator[bytes]:

@@ -6,6 +6,8 @@ import _thread
 import os
 from time import monotonic, sleep
 
+from onggi.cli.command import console_size
+from onggi.cli.progress import error_of
 from onggi.client.codec import encode
 from onggi.client.errors import ClientError
 from onggi.client.streams import write_all
@@ -135,8 +137,8 @@ class _Screen(_Plain):
 
     def _draw(self) -> None:
         with self._lock:
-            width, height = _size()
-            lines = self._lines(width)[-max(height - 2, 1) :]
+            rows, columns = console_size(_FD)
+            lines = self._lines(columns or _WIDTH)[-max((rows or _HEIGHT) - 2, 1) :]
             head = (
                 f"[+] Building {monotonic() - self._began:.1f}s ({self._count()}){self._over * ' FINISHED'}"
             )
@@ -191,7 +193,7 @@ def _raw(messages: Iterable[Json]) -> str:
     for message in messages:
         write_all(_FD, encode(message) + b"\n")
         found = str((message.get("aux") or {}).get("ID") or found)
-        failed = _error(message) or failed
+        failed = error_of(message) or failed
     if failed:
         raise ClientError(failed)
     return found
@@ -210,7 +212,7 @@ class _Build:
 
     def take(self, message: Json) -> None:
         """One message of the engine."""
-        if failed := _error(message):
+        if failed := error_of(message):
             self._failed = failed
         elif message.get("aux"):
             self._image = str(message["aux"].get("ID") or self._image)
@@ -287,11 +289,6 @@ def _unwise(warnings: list[Json]) -> str:
     return "\n".join([f"\n {some} found (use --check to expand):", *lines])
 
 
-def _error(message: Json) -> str:
-    detail = message.get("errorDetail") or {}
-    return str(detail.get("message") or message.get("error") or "")
-
-
 def _text(message: Json) -> str:
     """The words of a message; of a bar only what it is about."""
     if message.get("stream"):
@@ -303,14 +300,6 @@ def _text(message: Json) -> str:
 def _fit(text: str, room: int) -> str:
     plain = "".join(character for character in text if character.isprintable())
     return plain if len(plain) <= room else f"{plain[: room - 1]}…"
-
-
-def _size() -> tuple[int, int]:
-    try:
-        size = os.get_terminal_size(_FD)
-    except OSError:
-        return _WIDTH, _HEIGHT
-    return size.columns or _WIDTH, size.lines or _HEIGHT
 
 
 def _line(text: str) -> None:

@@ -7,13 +7,14 @@ from binascii import b2a_base64
 
 from onggi.cli.build_caches import cache_from, cache_to
 from onggi.cli.command import Cli, Failure, Options
-from onggi.cli.image_name import parse_reference
 from onggi.cli.proxies import proxy_variables
-from onggi.cli.specs import parse_pair, split_fields
+from onggi.cli.specs import last_ulimits, parse_pair, split_fields
 from onggi.client.codec import encode
 from onggi.client.config import ConfigFile
 from onggi.client.credentials import Store, header_of
 from onggi.client.errors import ClientError, reason
+from onggi.errors import InvalidArgument
+from onggi.oci.reference import parse
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -60,11 +61,15 @@ def refuse(options: Options) -> None:
         raise Failure("--rm=false is not supported by this build: steps leave layers, not containers", 125)
 
 
+def checks(options: Options) -> bool:
+    """Whether the Dockerfile is only to be checked."""
+    return options.on("check") or options.text("call") == "check"
+
+
 def query_of(
     cli: Cli, options: Options, context: Context, tags: list[str], *, quiet: bool
 ) -> dict[str, Json]:
     """Docker's parameters of POST /build. Raises Failure, ClientError."""
-    ulimits = {ulimit["Name"]: ulimit for ulimit in options.many("ulimit")}
     query: dict[str, Json] = {
         "t": [_tag(tag) for tag in tags] or None,
         "dockerfile": context.dockerfile,
@@ -73,14 +78,14 @@ def query_of(
         "labels": dict(parse_pair(label) for label in options.many("label")) or None,
         "networkmode": options.text("network") or None,
         "platform": _platform(cli, options) or None,
-        "nocache": True if options.on("no-cache") else None,
-        "pull": True if options.on("pull") else None,
-        "q": True if quiet else None,
-        "squash": True if options.on("squash") else None,
+        "nocache": options.on("no-cache") or None,
+        "pull": options.on("pull") or None,
+        "q": quiet or None,
+        "squash": options.on("squash") or None,
         "rm": True,
-        "forcerm": True if options.on("force-rm") else None,
+        "forcerm": options.on("force-rm") or None,
         "extrahosts": options.many("add-host") or None,
-        "ulimits": _list([ulimits[name] for name in sorted(ulimits)]),
+        "ulimits": _list(last_ulimits(options.many("ulimit"))),
         "cachefrom": _list([text for text in options.many("cache-from") if "=" not in text]),
         "securityopt": _list(_separated(options.many("security-opt"))),
         "version": "1",
@@ -96,7 +101,7 @@ def headers_of(cli: Cli, options: Options, context: Context) -> dict[str, str]:
         "Contexts": dict(_context(text) for text in options.many("build-context")),
         "NoCacheFilter": _separated(options.many("no-cache-filter")),
         "Hidden": list(context.hidden),
-        "Check": options.on("check") or options.text("call") == "check",
+        "Check": checks(options),
         "CacheFrom": [cache_from(text) for text in options.many("cache-from")],
         "Allow": _separated(options.many("allow")),
         "CacheTo": [cache_to(text) for text in options.many("cache-to")],
@@ -138,8 +143,8 @@ def _fields(text: str) -> list[str]:
 
 def _tag(text: str) -> str:
     try:
-        parse_reference(text)
-    except ValueError as error:
+        parse(text)
+    except InvalidArgument as error:
         raise Failure(f'invalid argument "{text}" for "-t, --tag" flag: {error}', 125) from None
     return text
 

@@ -11,6 +11,7 @@ import os
 import stat
 from time import time_ns
 
+from onggi.archive.ignore import directories_above
 from onggi.client.config import replace_file
 
 TYPE_CHECKING = False
@@ -107,9 +108,9 @@ def _list(root: str, ignored: Ignored) -> dict[str, str] | None:
                 waiting[path] = mark
                 continue
             if waiting:
-                for end in (place for place, character in enumerate(path) if character == "/"):
-                    if above := waiting.pop(path[:end], None):
-                        found[path[:end]] = above
+                for directory in directories_above(path):
+                    if above := waiting.pop(directory, None):
+                        found[directory] = above
             found[path] = mark
     except (_Unfit, OSError, UnicodeEncodeError):
         return None

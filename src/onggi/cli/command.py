@@ -25,6 +25,9 @@ PROGRAM = "onggi"
 LIST_FORMAT: Flag = (
     "format", "", "string", "", "How to print: 'table', 'table TEMPLATE', 'json', or a Go template"
 )  # fmt: skip
+FILTER: Flag = ("filter", "f", "filter", "", "Show only what matches (name=value)")
+DETACH_KEYS: Flag = ("detach-keys", "", "string", "", "Key sequence that detaches (default ctrl-p,ctrl-q)")
+FORMAT: Flag = ("format", "f", "string", "", "How to print: 'json' or a Go template")
 AT_ONCE = 50  # as docker
 
 
@@ -32,12 +35,11 @@ class Command:
     """What a command module exports as ``COMMAND``.
 
     ``use``: the usage line after the program's name. ``arguments``: least and most (None: any number).
-    ``interspersed``: whether flags may follow the first argument. ``aliases``: full names, for help. ``raw``:
-    the words are not read here but given on as they are. ``run(cli, options, arguments)`` returns the exit
-    code, None for 0.
+    ``interspersed``: whether flags may follow the first argument. ``raw``: the words are not read here but
+    given on as they are. ``run(cli, options, arguments)`` returns the exit code, None for 0.
     """
 
-    __slots__ = ("about", "aliases", "arguments", "flags", "interspersed", "raw", "run", "use")
+    __slots__ = ("about", "arguments", "flags", "interspersed", "raw", "run", "use")
 
     def __init__(
         self,
@@ -48,10 +50,9 @@ class Command:
         flags: tuple[Flag, ...] | None = (),
         arguments: tuple[int, int | None] = (0, 0),
         interspersed: bool = True,
-        aliases: tuple[str, ...] = (),
     ) -> None:
         self.use, self.about, self.run, self.flags = use, about, run, flags or ()
-        self.arguments, self.interspersed, self.aliases = arguments, interspersed, aliases
+        self.arguments, self.interspersed = arguments, interspersed
         self.raw = flags is None
 
 
@@ -157,6 +158,17 @@ class Cli:
         self.flush()
         sys.stderr.write(text + "\n")
         sys.stderr.flush()
+
+    def in_turn(self, names: list[str], act: Callable[[str], object]) -> list[str]:
+        """Do ``act`` for each name in turn, tell errors as they come, and return the names they are about."""
+        failed = []
+        for name in names:
+            try:
+                act(name)
+            except ClientError as error:
+                self.err(str(error))
+                failed.append(name)
+        return failed
 
     def each(self, names: list[str], act: Callable[[str], object]) -> int:
         """Do ``act`` for each name, several at once, and print the names; errors are printed and make the

@@ -2,46 +2,67 @@
 
 from __future__ import annotations
 
+from onggi.cli.command import Failure
 from onggi.cli.filters import ellipsis, short_id
-from onggi.cli.format import Row, label_header
-from onggi.cli.image_name import parse_reference
+from onggi.cli.format import Row, compile_template, headers, label_columns, label_header
 from onggi.cli.template.functions import quoted
+from onggi.cli.template.gotypes import NilPointer
 from onggi.cli.times import ago, human_size, local_text
+from onggi.errors import InvalidArgument
+from onggi.oci.reference import parse
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from onggi.client.codec import Json
 
-GO_TYPE = "*formatter.ContainerContext"
-TABLE = "table {{.ID}}\t{{.Image}}\t{{.Command}}\t{{.RunningFor}}\t{{.Status}}\t{{.Ports}}\t{{.Names}}"
-HEADERS: dict[str, Json] = {
-    "ID": "CONTAINER ID",
-    "Names": "NAMES",
-    "Image": "IMAGE",
-    "Command": "COMMAND",
-    "CreatedAt": "CREATED AT",
-    "RunningFor": "CREATED",
-    "Ports": "PORTS",
-    "State": "STATE",
-    "Status": "STATUS",
-    "Size": "SIZE",
-    "Labels": "LABELS",
-    "Label": label_header,
-    "Mounts": "MOUNTS",
-    "LocalVolumes": "LOCAL VOLUMES",
-    "Networks": "NETWORKS",
-    "Platform": "PLATFORM",
-}
+_GO_TYPE = "*formatter.ContainerContext"
+_TABLE = "table {{.ID}}\t{{.Image}}\t{{.Command}}\t{{.RunningFor}}\t{{.Status}}\t{{.Ports}}\t{{.Names}}"
+_RAW = (
+    "container_id: {{.ID}}\nimage: {{.Image}}\ncommand: {{.Command}}\ncreated_at: {{.CreatedAt}}\n"
+    "state: {{.State}}\nstatus: {{.Status}}\nnames: {{.Names}}\n"
+    "labels:{{pad .Labels 1 0}}\nports:{{pad .Ports 1 0}}\n"
+)
+# Without and with sizes.
+FORMS = {"table": (_TABLE, _TABLE + "\t{{.Size}}"), "raw": (_RAW, _RAW + "size: {{.Size}}\n")}
+HEADERS = headers(
+    "Names Image Command Created_At Ports State Status Size Labels Mounts Local_Volumes Networks Platform",
+    ID="CONTAINER ID",
+    RunningFor="CREATED",
+    Label=label_header,
+)
+
+
+def fields_of(form: str) -> set[str]:
+    """Return the columns that a template names. Raises Failure for those that there are not."""
+    if form in ("json", "table", ""):
+        return set()
+    names = set(_fields(compile_template(form.removeprefix("table"), "failed to parse template")))
+    for name in sorted(names - set(HEADERS)):
+        cause = f"can't evaluate field {name} in type {_GO_TYPE}"
+        raise Failure(f'failed to execute template: template: :1:2: executing "" at <.{name}>: {cause}')
+    return names | ({"Size"} if "{{json .}}" in form else set())
+
+
+def _fields(tree: Json) -> Iterator[str]:
+    """Yield the first field of every ``.Field`` outside of range and with bodies (whose dot is another)."""
+    if isinstance(tree, tuple) and tree and tree[0] in ("range", "with"):
+        yield from _fields(tree[1])
+    elif isinstance(tree, tuple) and tree and tree[0] == "dot":
+        yield from tree[1][:1]
+    elif isinstance(tree, (list, tuple)):
+        for part in tree:
+            yield from _fields(part)
 
 
 def container_row(item: Json, truncate: bool) -> Row:
     """Return the columns of one container of ``GET /containers/json``."""
-    labels = item.get("Labels") or {}
     mounts = item.get("Mounts") or []
     command = item.get("Command") or ""
     networks = (item.get("NetworkSettings") or {}).get("Networks") or {}
     return Row(
-        GO_TYPE,
+        _GO_TYPE,
         ID=short_id(item["Id"]) if truncate else item["Id"],
         Names=_names(item.get("Names") or [], truncate),
         Image=_image(item, truncate),
@@ -52,12 +73,11 @@ def container_row(item: Json, truncate: bool) -> Row:
         State=item.get("State", ""),
         Status=item.get("Status", ""),
         Size=_size(item),
-        Labels=",".join(f"{key}={value}" for key, value in sorted(labels.items())),
-        Label=lambda name: labels.get(name, ""),
+        **label_columns(item),
         Mounts=",".join(_mount(mount, truncate) for mount in mounts),
         LocalVolumes=str(sum(mount.get("Driver") == "local" for mount in mounts)),
         Networks=",".join(networks),
-        Platform=None,
+        Platform=NilPointer("nil pointer evaluating *formatter.Platform."),
     )
 
 
@@ -77,8 +97,8 @@ def _image(item: Json, truncate: bool) -> str:
     if short_id(image) == short_id(item.get("ImageID") or "") and image.startswith("sha256:"):
         return short_id(image)
     try:
-        reference = parse_reference(image)
-    except ValueError:
+        reference = parse(image)
+    except InvalidArgument:
         return image
     return f"{reference.familiar_name}:{reference.tag}" if reference.tag else reference.familiar_name
 

@@ -19,8 +19,7 @@ def run_by_docker_calls(cli: Cli, plan: Plan) -> int:
         raise ClientError("--trace is not supported by this engine")
     container_id = create(cli, plan)
     body, options = plan.body, plan.options
-    attached = body["AttachStdin"] or body["AttachStdout"] or body["AttachStderr"]
-    if not attached:
+    if not plan.attached:
         cli.out(container_id)
         cli.engine.request("POST", f"/containers/{container_id}/start").read()
         return 0

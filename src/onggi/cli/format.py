@@ -12,15 +12,24 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
     from typing import Any
 
+    from onggi.cli.template.gotypes import Fields
     from onggi.client.codec import Json
+
+TEMPLATE_ERROR = 64  # exit status of a template that is none, where docker tells it from other failures
 
 
 class Row(dict):  # type: ignore[type-arg]
-    """One row: column name to value; callable members are methods. ``go_type`` names it in messages."""
+    """One row: columns by name, sorted; callable members are methods. ``go_type`` names it in messages."""
 
     def __init__(self, go_type: str = "*formatter.Context", /, **columns: Json) -> None:
-        super().__init__(columns)
+        super().__init__(sorted(columns.items()))
         self.go_type = go_type
+
+
+def headers(names: str, **others: Json) -> dict[str, Json]:
+    """Return the headers of columns: ``Created_At`` has CREATED AT, ``others`` what is given."""
+    words = names.split()
+    return {word.replace("_", ""): word.replace("_", " ").upper() for word in words} | others
 
 
 def escape_html(text: str) -> str:
@@ -36,15 +45,17 @@ ROW_FUNCTIONS: dict[str, Callable[..., Json]] = {**FUNCTIONS, "json": _row_json}
 HEADER_ROW_FUNCTIONS: dict[str, Callable[..., Json]] = dict(HEADER_FUNCTIONS)
 
 
-def compile_template(text: str, complaint: str = "template parsing error", status: int = 1) -> list[Any]:
-    """Return the tree of a template. Raises Failure in docker's words."""
+def compile_template(
+    text: str, complaint: str = "template parsing error", status: int = 1, name: str = ""
+) -> list[Any]:
+    """Return the tree of a template called ``name``. Raises Failure in docker's words."""
     try:
         nodes = parse(text)
     except TemplateError as error:
-        raise Failure(f"{complaint}: template: :1: {error}", status) from None
-    for name in _calls(nodes):
-        if name not in FUNCTIONS and name not in ("and", "or"):
-            raise Failure(f'{complaint}: template: :1: function "{name}" not defined', status)
+        raise Failure(f"{complaint}: template: {name}:1: {error}", status) from None
+    for called in _calls(nodes):
+        if called not in FUNCTIONS and called not in ("and", "or"):
+            raise Failure(f'{complaint}: template: {name}:1: function "{called}" not defined', status)
     return nodes
 
 
@@ -93,28 +104,6 @@ def _header(nodes: list[Any], headers: dict[str, Json]) -> str:
         return ""  # no row was there to show that the template is wrong; docker says nothing either
 
 
-def check_fields(form: str, headers: dict[str, Json], go_type: str) -> set[str]:
-    """Return the fields that a template names. Raises Failure for those that rows do not have."""
-    if form in ("json", "table", ""):
-        return set()
-    names = set(_names(compile_template(form.removeprefix("table"), "failed to parse template")))
-    for name in sorted(names - set(headers)):
-        cause = f"can't evaluate field {name} in type {go_type}"
-        raise Failure(f'failed to execute template: template: :1:2: executing "" at <.{name}>: {cause}')
-    return names | ({"Size"} if "{{json .}}" in form else set())
-
-
-def _names(tree: Json) -> Iterable[str]:
-    """Yield the first field of every ``.Field`` outside of range and with bodies (whose dot is another)."""
-    if isinstance(tree, tuple) and tree and tree[0] in ("range", "with"):
-        yield from _names(tree[1])
-    elif isinstance(tree, tuple) and tree and tree[0] == "dot":
-        yield from tree[1][:1]
-    elif isinstance(tree, (list, tuple)):
-        for part in tree:
-            yield from _names(part)
-
-
 def render_object(form: str, value: Json) -> str:
     """Return one object by a template, or as one line of JSON. Raises Failure."""
     if form == "json":
@@ -124,6 +113,27 @@ def render_object(form: str, value: Json) -> str:
         return execute(nodes, value)
     except TemplateError as error:
         raise Failure(f"template parsing error: template: :1:2: {error}") from None
+
+
+def print_facts(cli: Cli, form: str, facts: Fields, name: str = "") -> None:
+    """Print what ``info`` and ``version`` know, by a template called ``name``. Raises Failure."""
+    if form == "json":
+        cli.out(to_json(facts))
+        return
+    nodes = compile_template(form, status=TEMPLATE_ERROR, name=name)
+    try:
+        cli.out(execute(nodes, facts))
+    except TemplateError as error:
+        cli.out("")  # docker ends the line of what it could not print
+        words = str(error).replace('executing ""', f'executing "{name}"', 1)
+        raise Failure(f"template: {name}:1:2: {words}") from None
+
+
+def label_columns(item: Json) -> dict[str, Json]:
+    """Return ``Labels`` and ``Label`` of an object."""
+    labels = item.get("Labels") or {}
+    shown = ",".join(f"{key}={value}" for key, value in sorted(labels.items()))
+    return {"Labels": shown, "Label": lambda name: labels.get(name, "")}
 
 
 def label_header(name: str) -> str:

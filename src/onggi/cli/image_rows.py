@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from onggi.cli.filters import short_id
-from onggi.cli.format import Row
-from onggi.cli.image_name import parse_reference
+from onggi.cli.format import Row, headers
 from onggi.cli.times import ago, human_size, local_text
+from onggi.errors import InvalidArgument
+from onggi.oci.reference import parse
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -13,7 +14,6 @@ if TYPE_CHECKING:
 
     from onggi.client.codec import Json
 
-GO_TYPE = "*formatter.imageContext"
 NONE = "<none>"
 _CREATED = "{{if .CreatedSince }}{{.CreatedSince}}{{else}}N/A{{end}}"
 _TABLE = "table {{.Repository}}\t{{.Tag}}\t{{.ID}}\t" + _CREATED + "\t{{.Size}}"
@@ -25,19 +25,12 @@ _RAW = (
 _DIGEST_RAW = _RAW.replace("image_id", "digest: {{.Digest}}\nimage_id")
 FORMS = {"table": (_TABLE, "{{.ID}}"), "raw": (_RAW, "image_id: {{.ID}}")}
 DIGEST_FORMS = {"table": (_DIGEST_TABLE, "{{.ID}}"), "raw": (_DIGEST_RAW, "image_id: {{.ID}}")}
-HEADERS: dict[str, Json] = {
-    "ID": "IMAGE ID",
-    "Repository": "REPOSITORY",
-    "Tag": "TAG",
-    "Digest": "DIGEST",
-    "CreatedSince": "CREATED",
-    "CreatedAt": "CREATED AT",
-    "Size": "SIZE",
-    "Containers": "CONTAINERS",
-    "VirtualSize": "SIZE",
-    "SharedSize": "SHARED SIZE",
-    "UniqueSize": "UNIQUE SIZE",
-}
+HEADERS = headers(
+    "Repository Tag Digest Created_At Size Containers Shared_Size Unique_Size",
+    ID="IMAGE ID",
+    CreatedSince="CREATED",
+    VirtualSize="SIZE",
+)
 
 
 def is_dangling(item: Json) -> bool:
@@ -70,8 +63,8 @@ def _by_name(texts: list[str] | None, part: str) -> dict[str, list[str]]:
     result: dict[str, list[str]] = {}
     for text in texts or []:
         try:
-            reference = parse_reference(text)
-        except ValueError:
+            reference = parse(text)
+        except InvalidArgument:
             continue  # <none>@<none>
         value = getattr(reference, part)
         if value:
@@ -83,7 +76,7 @@ def _row(item: Json, named: tuple[str, str, str], truncate: bool) -> Row:
     size, shared = item.get("Size") or 0, item.get("SharedSize", -1)
     containers = item.get("Containers", -1)
     return Row(
-        GO_TYPE,
+        "*formatter.imageContext",
         ID=short_id(item["Id"]) if truncate else item["Id"],
         Repository=named[0],
         Tag=named[1],

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from onggi.cli.command import Cli, Failure, Flag
+from onggi.cli.command import Cli, Failure
 from onggi.client.codec import encode, indent
 from onggi.client.errors import ClientError
 
@@ -11,9 +11,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from onggi.client.codec import Json
-
-_TEMPLATE_ERROR = 64
-FORMAT: Flag = ("format", "f", "string", "", "How to print: 'json' or a Go template")
 
 
 def print_objects(
@@ -25,9 +22,9 @@ def print_objects(
     own.
     """
     if form not in ("", "json"):
-        from onggi.cli.format import compile_template
+        from onggi.cli.format import TEMPLATE_ERROR, compile_template
 
-        compile_template(form, status=_TEMPLATE_ERROR)
+        compile_template(form, status=TEMPLATE_ERROR)
     found: list[Json] = []
     errors: list[str] = []
     for name in names:

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import os
 
-from onggi.cli.command import PROGRAM, ArgumentError, Cli, Failure, Options, console_size, with_help
-from onggi.cli.image_name import parse_any, parse_reference
+from onggi.cli.command import ArgumentError, Cli, Failure, Options, console_size, with_help
+from onggi.cli.image_name import parse_any
 from onggi.cli.platform import format_platform, parse_platform, typed_or_default
 from onggi.cli.runbody import build_body
 from onggi.client.errors import ClientError, EngineError, reason
+from onggi.errors import InvalidArgument
+from onggi.oci.reference import parse
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from onggi.cli.image_name import Reference
     from onggi.client.codec import Json
+    from onggi.oci.reference import Reference
 
 _WINDOWS_ONLY = {"cpu-count", "cpu-percent", "io-maxbandwidth", "io-maxiops"}
 _NOT_FOUND = (
@@ -27,7 +29,9 @@ _NOT_EXECUTABLE = ("permission denied", "is a directory")
 
 
 class Plan:
-    """What was asked for: the create body and what concerns the client only."""
+    """What was asked for: the create body and what concerns the client only. Raises ArgumentError without an
+    image, Failure.
+    """
 
     def __init__(self, options: Options, arguments: list[str], verb: str) -> None:
         self.options, self.verb = options, verb
@@ -40,6 +44,11 @@ class Plan:
         self.pulled_platform = ""  # as typed: the engine that pulls reads it by itself
         self.reference: Reference | None = None
         self.body = self._build(arguments if rooted else arguments[1:])
+
+    @property
+    def attached(self) -> bool:
+        """Whether any stream of the container is attached."""
+        return any(self.body[key] for key in ("AttachStdin", "AttachStdout", "AttachStderr"))
 
     def _build(self, command: list[str]) -> dict[str, Json]:
         pull = self.options.text("pull")
@@ -56,10 +65,14 @@ class Plan:
 
 
 def prepare(cli: Cli, plan: Plan) -> None:
-    """Complete the plan by what environment and configuration say. Raises ClientError."""
+    """Complete the plan by what environment and configuration say. Raises ClientError, Failure."""
+    if "disable-content-trust" in plan.options.given or cli.env.get("DOCKER_CONTENT_TRUST"):
+        from onggi.cli.pulling import refuse_trust
+
+        refuse_trust(cli, plan.options)
     try:
         plan.reference = parse_any(plan.image) if plan.image else None
-    except ValueError as error:
+    except InvalidArgument as error:
         raise ClientError(str(error)) from None
     plan.pulled_platform = typed_or_default(plan.options, cli.env)
     try:
@@ -85,11 +98,13 @@ def _refuse(options: Options) -> None:
     other = "only supported on a Docker daemon running on windows, but the Docker daemon is running on linux"
     if windows:
         raise Failure("\n".join(f'"--{name}" is {other}' for name in windows))
-    refused = {"--disable-content-trust=false": not options.on("disable-content-trust")}
-    refused["--use-api-socket"] = options.on("use-api-socket")
-    refused["--kernel-memory"] = bool(options.number("kernel-memory"))
-    for flag in (flag for flag, given in refused.items() if given):
-        raise Failure(with_help(f"{flag} is not supported by this build", "run"), 125)
+    refused = {
+        "--use-api-socket": options.on("use-api-socket"),
+        "--kernel-memory": options.number("kernel-memory"),
+    }
+    for flag, given in refused.items():
+        if given:
+            raise Failure(with_help(f"{flag} is not supported by this build", "run"), 125)
 
 
 def _resolve_rootfs(options: Options) -> None:
@@ -97,12 +112,6 @@ def _resolve_rootfs(options: Options) -> None:
         options.set("rootfs", os.path.abspath(options.text("rootfs")))
     if options.many("host-show"):
         options.set("host-show", [os.path.abspath(path) for path in options.many("host-show")])
-
-
-def missing_image(name: str, use: str) -> Failure:
-    """Return the failure of a command line without an image."""
-    usage = f"Usage:  {PROGRAM} {use}\n\nSee '{PROGRAM} {name} --help' for more information"
-    return Failure(f"{PROGRAM}: '{PROGRAM} {name}' requires at least 1 argument\n\n{usage}", 1)
 
 
 def with_image(cli: Cli, plan: Plan, act: Callable[[], Json]) -> Json:
@@ -117,7 +126,7 @@ def with_image(cli: Cli, plan: Plan, act: Callable[[], Json]) -> Json:
         if not absent or reference is None or pull != "missing":
             raise
     if not plan.options.on("quiet"):
-        cli.err(f"Unable to find image '{reference.with_default_tag().familiar()}' locally")
+        cli.err(f"Unable to find image '{reference.with_default_tag().familiar}' locally")
     _pull(cli, plan)
     return act()
 
@@ -128,8 +137,8 @@ def _pull(cli: Cli, plan: Plan) -> None:
     from onggi.cli.registry_auth import header
 
     try:
-        reference = parse_reference(plan.image)
-    except ValueError as error:  # an ID, which no registry knows
+        reference = parse(plan.image)
+    except InvalidArgument as error:  # an ID, which no registry knows
         raise ClientError(str(error)) from None
     response = pull(cli, reference, plan.pulled_platform, header(cli, reference.domain))
     show(cli.engine.messages(response), fd=-1 if plan.options.on("quiet") else 2)

@@ -113,14 +113,25 @@ def _execute(options: Options, name: str, command: Command, rest: list[str]) -> 
     except HelpWanted:
         from onggi.cli.usage import command_help
 
-        print(command_help(command), end="")
+        print(command_help(command, name), end="")
         return 0
     except UsageError as error:
         raise Failure(_usage(str(error), name, used_as(command, name)), 125) from None
     except ArgumentError as error:
         raise Failure(str(error), 1) from None
     cli = Cli(options, _environment(options), name)
+    if os.geteuid():
+        _warn_of_config(cli)
     return command.run(cli, flags, rest if command.raw else arguments) or 0
+
+
+def _warn_of_config(cli: Cli) -> None:
+    """Say that the configuration counts as none, which root alone need not fear."""
+    from onggi.client.endpoint import unreadable_config
+
+    warning = unreadable_config(cli.env)
+    if warning:
+        cli.err(warning)
 
 
 def load(place: str) -> Command:

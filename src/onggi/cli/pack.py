@@ -5,21 +5,26 @@ from __future__ import annotations
 import _thread
 import os
 
-from onggi.archive.pack import entry_of
-from onggi.archive.tar import DIRECTORY, FILE, HARDLINK
+from onggi.archive.pack import Packer
 from onggi.archive.walk import Opener, walk
-from onggi.archive.writer import Writer
 from onggi.cli.cp_paths import rename, split_entry
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from onggi.archive.tar import Entry
     from onggi.cli.cp_paths import End, Plan
 
 _PIECE = 1 << 18
-# User attributes and ACLs are about this machine's users; docker's command leaves them behind too.
-KEPT = b"security.capability"
+_CAPABILITY = b"security.capability"
+
+
+def capable(entry: Entry) -> Entry:
+    """Return an entry with no attribute but capabilities: user attributes and ACLs are about this machine's
+    users, and docker's command leaves them behind too.
+    """
+    return entry._replace(xattrs={key: value for key, value in entry.xattrs.items() if key == _CAPABILITY})
 
 
 def packed(source: End, plan: Plan) -> Iterator[bytes]:
@@ -54,7 +59,7 @@ def piped(write: Callable[[int], None]) -> Iterator[bytes]:
 
 def _write(source: End, plan: Plan, out_fd: int) -> None:
     folder, name = split_entry(source.path)
-    writer, links = Writer(out_fd), dict[tuple[int, int], bytes]()
+    packer = Packer(out_fd, capable)
     parent_fd = os.open(folder, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     opener = Opener()
     top = opener.open(parent_fd, os.fsencode(name), b"")
@@ -62,20 +67,5 @@ def _write(source: End, plan: Plan, out_fd: int) -> None:
         raise FileNotFoundError(2, os.strerror(2), source.path)
     for found in walk(top, opener, lambda _: True):
         path = os.fsencode(name) + (b"/" + found.path if found.path else b"")
-        shown = rename(path, plan.old, plan.new)
-        entry = entry_of(found, shown)
-        if entry is None:
-            continue  # a socket
-        entry = entry._replace(xattrs={key: value for key, value in entry.xattrs.items() if key == KEPT})
-        first = _first_name(links, found.status, shown) if entry.kind != DIRECTORY else shown
-        if first != shown:
-            entry = entry._replace(kind=HARDLINK, link=first, size=0, xattrs={})
-        writer.add(entry)
-        if entry.kind == FILE:
-            writer.data(found.fd, entry.size)
-    writer.finish()
-
-
-def _first_name(links: dict[tuple[int, int], bytes], status: os.stat_result, name: bytes) -> bytes:
-    """Return the name under which the file went before, or this one."""
-    return links.setdefault((status.st_dev, status.st_ino), name) if status.st_nlink > 1 else name
+        packer.add(found, rename(path, plan.old, plan.new))
+    packer.finish()

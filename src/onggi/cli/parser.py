@@ -6,6 +6,7 @@ where a command says so.
 
 from __future__ import annotations
 
+from onggi.cli import registry
 from onggi.cli.command import PROGRAM, ArgumentError, Command, Flag, Options, UsageError
 
 HELP: Flag = ("help", "", "bool", "", "")
@@ -144,7 +145,7 @@ def used_as(command: Command, name: str) -> str:
     words = command.use.split(" ")
     own = next((number for number, word in enumerate(words) if not word.islower()), len(words))
     group = name.rpartition(" ")[0]
-    names = [alias for alias in command.aliases if alias.rpartition(" ")[0] == group]
+    names = [alias for alias in registry.aliases(name) if alias.rpartition(" ")[0] == group]
     return " ".join([*(names[:1] or words[:own]), *words[own:]])
 
 

@@ -66,12 +66,16 @@ def _check(text: str, parts: list[str]) -> tuple[str, str]:
 def _guess(text: str, system: str, version: str) -> dict[str, str]:
     """Read a single word: a system, else an architecture."""
     if system in _SYSTEMS:
-        architecture, _ = _normal(os.uname().machine, "")
-        return _platform(system, version, architecture, "")
+        return _platform(system, version, own_architecture(), "")
     architecture, variant = _normal(text, "")
     if architecture not in _ARCHITECTURES:
         raise ValueError(f'"{text}": unknown operating system or architecture: invalid argument')
     return _platform("linux", "", architecture, "" if variant == "v7" else variant)
+
+
+def own_architecture() -> str:
+    """Return this machine's architecture."""
+    return _normal(os.uname().machine, "")[0]
 
 
 def _platform(system: str, version: str, architecture: str, variant: str) -> dict[str, str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 
+from onggi.cli.command import console_size
 from onggi.cli.times import human_size
 from onggi.client.errors import ClientError
 from onggi.client.streams import write_all
@@ -30,9 +31,14 @@ def show(messages: Iterable[Json], fd: int = 1, aux: Callable[[Json], None] | No
                 aux(message["aux"])
             continue
         screen.show(message)
-        error = message.get("errorDetail") or {}
-        if error or message.get("error"):
-            raise ClientError(str(error.get("message") or message["error"]))
+        if error := error_of(message):
+            raise ClientError(error)
+
+
+def error_of(message: Json) -> str:
+    """Return why the engine gave up, "" for a message of another kind."""
+    detail = message.get("errorDetail") or {}
+    return str(detail.get("message") or message.get("error") or "")
 
 
 def _prefix(message: Json) -> str:
@@ -44,10 +50,6 @@ def _prefix(message: Json) -> str:
         start = rfc3339(moment // 10**9, f".{moment % 10**9:09d}") + " "
     start += f"{message['id']}: " if message.get("id") else ""
     return start + (f"(from {message['from']}) " if message.get("from") else "")
-
-
-def _is_error(message: Json) -> bool:
-    return bool(message.get("errorDetail") or message.get("error"))
 
 
 def _plain(message: Json) -> str:
@@ -67,7 +69,7 @@ class _Lines:
 
     def show(self, message: Json) -> None:
         """Print one message."""
-        if self._fd < 0 or _is_error(message) or bar(message.get("progressDetail") or {}, _NO_TERMINAL, 0):
+        if self._fd < 0 or error_of(message) or bar(message.get("progressDetail") or {}, _NO_TERMINAL, 0):
             return
         _write(self._fd, _plain(message))
 
@@ -94,33 +96,20 @@ class _Screen:
             start += f"\033[{up}A"
         else:
             self._rows.clear()  # what follows does not know where the lines above are
-        text = "" if _is_error(message) else self._text(message, detail)
-        if up < self._height():
+        text = "" if error_of(message) else self._text(message, detail)
+        # Lines further up have scrolled away for good.
+        if up < (console_size(self._fd)[0] or _NO_TERMINAL):
             _write(self._fd, f"{start}{text}\033[{up}B" if up else text)
-
-    def _height(self) -> int:
-        """Return how many lines can be reached; those above have scrolled away for good."""
-        try:
-            return os.get_terminal_size(self._fd).lines or _NO_TERMINAL
-        except OSError:
-            return _NO_TERMINAL
 
     def _text(self, message: Json, detail: Json) -> str:
         if detail is None:
             return _plain(message)
-        width = _width(self._fd)
+        width = console_size(self._fd)[1] or _NO_TERMINAL
         shown = bar(detail, width, _now_s(detail))
         if message.get("stream"):
             return "" if shown else _plain(message)
         line = f"{_prefix(message)}{message.get('status', '')} {shown}"
         return f"\033[2K\r{line if len(line) <= width else line[: max(width - 1, 0)]}\r"
-
-
-def _width(fd: int) -> int:
-    try:
-        return os.get_terminal_size(fd).columns or _NO_TERMINAL
-    except OSError:
-        return _NO_TERMINAL
 
 
 def _now_s(detail: Json) -> float:

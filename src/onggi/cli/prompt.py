@@ -15,6 +15,7 @@ _RESET = "\033[0m"
 PLAIN_HEADER = " Info -> "
 # A black "i" on light cyan, then the word in light cyan, all of it bold.
 HEADER = f"\033[1m\033[106m\033[30mi{_RESET}{_RESET} \033[96mInfo → {_RESET}{_RESET}"
+_PASSWORD = "Password: "
 _HEADER_WIDTH = len("i Info → ")
 
 
@@ -28,17 +29,17 @@ def ask(question: str) -> str:
     return line.strip()
 
 
-def ask_secret(question: str) -> str:
-    """Like ``ask``, unechoed where the input is a terminal."""
+def ask_password() -> str:
+    """Ask for a password, unechoed where the input is a terminal."""
     if not os.isatty(0):
-        return ask(question)
+        return ask(_PASSWORD)
     import termios
 
     saved = termios.tcgetattr(0)
     silent = [*saved[:3], saved[3] & ~termios.ECHO, *saved[4:]]
     try:
         termios.tcsetattr(0, termios.TCSADRAIN, silent)
-        return ask(question)
+        return ask(_PASSWORD)
     finally:
         termios.tcsetattr(0, termios.TCSADRAIN, saved)
         sys.stdout.write("\n")

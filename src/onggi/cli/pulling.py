@@ -5,13 +5,14 @@ from __future__ import annotations
 from onggi.cli.command import Cli, Failure, Flag, Options
 from onggi.cli.image_name import typed_reference
 from onggi.cli.values import parse_bool
+from onggi.oci.reference import DEFAULT_TAG
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from onggi.cli.image_name import Reference
     from onggi.client.http import Response
+    from onggi.oci.reference import Reference
 
 TRUST: Flag = ("disable-content-trust", "", "bool", "true", "Do not verify the image")
 LAYOUT = "oci:"
@@ -23,7 +24,7 @@ def pull(
     """Ask for a pull; the answer is a stream of progress. Raises ClientError."""
     query = {
         "fromImage": reference.name,
-        "tag": None if every_tag else reference.api_tag,
+        "tag": None if every_tag else reference.digest or reference.tag or DEFAULT_TAG,
         "platform": platform.lower() or None,
     }
     return cli.engine.request("POST", "/images/create", query, headers=headers)
@@ -32,9 +33,9 @@ def pull(
 def tagged(cli: Cli, options: Options, text: str) -> Reference:
     """Return the reference that pull and push mean: with a tag, unless it is about all. Raises Failure."""
     reference, every = typed_reference(text), options.on("all-tags")
-    if every and not reference.name_only:
+    if every and (reference.tag or reference.digest):
         raise Failure("tag can't be used with --all-tags/-a")
-    if every or not reference.name_only:
+    if every or (reference.tag or reference.digest):
         return reference
     reference = reference.with_default_tag()
     if not options.on("quiet"):

@@ -71,6 +71,7 @@ _ROWS: tuple[tuple[str, str, str, str], ...] = (
     ("container list", "ps", "-", ""),
     ("container ps", "ps", "-", ""),
     ("container prune", "prune:CONTAINER", "Remove all stopped containers", ""),
+    ("container rm", "rm", "", ""),
     ("container remove", "rm", "-", ""),
     ("context create", "context:CREATE", "Create a context", ""),
     ("context export", "context_archive:EXPORT", "Write a context to a tar archive", ""),
@@ -121,11 +122,16 @@ _ALSO = {
     "builder": ("build",),
     "container": (
         "attach", "commit", "cp", "create", "diff", "exec", "export", "kill", "logs", "pause", "port",
-        "rename", "restart", "rm", "run", "start", "stats", "stop", "top", "unpause", "update", "wait",
+        "rename", "restart", "run", "start", "stats", "stop", "top", "unpause", "update", "wait",
     ),
     "image": ("build", "history", "import", "load", "pull", "push", "save", "tag"),
     "system": ("events", "info"),
 }  # fmt: skip
+# Where help does not have all names of a command, or those without a group last.
+_SHOWN = {
+    "build": ("image build", "build", "builder build"),
+    "rmi": ("image rm", "image remove", "rmi"),
+}
 _PLACES = {row[0]: row[1] for row in _ROWS}
 ROWS = _ROWS + tuple((f"{group} {name}", _PLACES[name], "", "") for group in _ALSO for name in _ALSO[group])
 LATER = (
@@ -151,6 +157,14 @@ def about(name: str) -> str:
         return rows[name][2]
     first = next(row for row in ROWS if row[1] == rows[name][1])
     return first[2]
+
+
+def aliases(name: str) -> tuple[str, ...]:
+    """Return the names of a command as help has them, those in groups first; none where it has one alone."""
+    place = next((row[1] for row in ROWS if row[0] == name), "")
+    names = [row[0] for row in ROWS if place and row[1] == place]
+    ordered = sorted(names, key=lambda each: " " not in each) if len(names) > 1 else []
+    return _SHOWN.get(place, tuple(ordered))
 
 
 def members(group: str) -> list[tuple[str, str]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 from onggi.cli.command import Cli, Failure
-from onggi.cli.prompt import ask, ask_secret, note
+from onggi.cli.prompt import ask, ask_password, note
 from onggi.client.config import ConfigFile
 from onggi.client.credentials import HUB_KEY, Credentials, Store, auth_header, key_of
 from onggi.client.errors import ClientError, EngineError
@@ -72,7 +72,7 @@ def ask_credentials(cli: Cli, username: str, password: str, default: str, server
             import sys
 
             note(sys.stderr, _TOKEN_NOTE)
-        password = ask_secret("Password: ")
+        password = ask_password()
         if not password:
             raise Failure("Error: Password Required")
     return Credentials(server, username, password)

@@ -13,11 +13,26 @@ from onggi.cli.endpoints import endpoints
 from onggi.cli.kvfile import read_pairs
 from onggi.cli.mounts import parse_volumes
 from onggi.cli.security import capabilities, parse_devices, parse_security
-from onggi.cli.specs import parse_pair
+from onggi.cli.specs import last_ulimits, parse_pair
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from onggi.client.codec import Json
+
+# Flags whose values the API takes as they are, when a container is made and when it is changed.
+NUMBERS = {
+    "blkio-weight": "BlkioWeight",
+    "cpu-period": "CpuPeriod",
+    "cpu-quota": "CpuQuota",
+    "cpu-rt-period": "CpuRealtimePeriod",
+    "cpu-rt-runtime": "CpuRealtimeRuntime",
+    "cpu-shares": "CpuShares",
+    "cpus": "NanoCpus",
+    "memory": "Memory",
+    "memory-reservation": "MemoryReservation",
+    "memory-swap": "MemorySwap",
+}
+TEXTS = {"cpuset-cpus": "CpusetCpus", "cpuset-mems": "CpusetMems"}
 
 
 def build_body(options: Options, image: str, command: list[str]) -> dict[str, Json]:
@@ -158,9 +173,8 @@ def _optional_host_fields(options: Options) -> dict[str, Json]:
         "OnggiHostShow": options.many("host-show"),
         "OnggiRootfs": options.text("rootfs"),
     }
-    if "init" in options.given:
-        return {"Init": options.on("init"), **{k: v for k, v in fields.items() if v}}
-    return {name: value for name, value in fields.items() if value}
+    init = {"Init": options.on("init")} if "init" in options.given else {}
+    return init | {name: value for name, value in fields.items() if value}
 
 
 def _storage_options(texts: list[str]) -> dict[str, str]:
@@ -196,37 +210,31 @@ def parse_restart(text: str) -> Json:
     return {"Name": name, "MaximumRetryCount": int(count or 0)}
 
 
+def limits(options: Options) -> dict[str, Json]:
+    """Return the fields of ``NUMBERS`` and ``TEXTS``."""
+    numbers = {field: options.number(name) for name, field in NUMBERS.items()}
+    return numbers | {field: options.text(name) for name, field in TEXTS.items()}
+
+
 def _resources(options: Options) -> dict[str, Json]:
-    number, many, text = options.number, options.many, options.text
+    number, many = options.number, options.many
     devices, named = parse_devices(many("device"))
     requests = many("gpus") + named
-    ulimits = {ulimit["Name"]: ulimit for ulimit in many("ulimit")}
     return {
-        "CpuShares": number("cpu-shares"),
-        "Memory": number("memory"),
-        "NanoCpus": number("cpus"),
-        "CgroupParent": text("cgroup-parent"),
-        "BlkioWeight": number("blkio-weight"),
+        **limits(options),
+        "CgroupParent": options.text("cgroup-parent"),
         "BlkioWeightDevice": many("blkio-weight-device"),
         "BlkioDeviceReadBps": many("device-read-bps"),
         "BlkioDeviceWriteBps": many("device-write-bps"),
         "BlkioDeviceReadIOps": many("device-read-iops"),
         "BlkioDeviceWriteIOps": many("device-write-iops"),
-        "CpuPeriod": number("cpu-period"),
-        "CpuQuota": number("cpu-quota"),
-        "CpuRealtimePeriod": number("cpu-rt-period"),
-        "CpuRealtimeRuntime": number("cpu-rt-runtime"),
-        "CpusetCpus": text("cpuset-cpus"),
-        "CpusetMems": text("cpuset-mems"),
         "Devices": devices,
         "DeviceCgroupRules": many("device-cgroup-rule") or None,
         "DeviceRequests": requests or None,
-        "MemoryReservation": number("memory-reservation"),
-        "MemorySwap": number("memory-swap"),
         "MemorySwappiness": number("memory-swappiness"),
         "OomKillDisable": options.on("oom-kill-disable"),
         "PidsLimit": number("pids-limit"),
-        "Ulimits": [ulimits[name] for name in sorted(ulimits)],
+        "Ulimits": last_ulimits(many("ulimit")),
         "CpuCount": number("cpu-count"),
         "CpuPercent": number("cpu-percent"),
         "IOMaximumIOps": number("io-maxiops"),

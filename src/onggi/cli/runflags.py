@@ -1,9 +1,11 @@
-"""The flags of ``run`` and ``create``: docker's names, letters and kinds. A table only; imports nothing.
+"""The flags of ``run`` and ``create``: docker's names, letters and kinds. A table only.
 
 ``cli/runbody.py`` turns the values into the request. A flag with an empty help is accepted and not shown.
 """
 
 from __future__ import annotations
+
+from onggi.cli.command import DETACH_KEYS
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -131,7 +133,7 @@ CONTAINER_FLAGS: tuple[Flag, ...] = (
 )
 RUN_FLAGS: tuple[Flag, ...] = (
     ("detach", "d", "bool", "", "Leave the container in the background and print its ID"),
-    ("detach-keys", "", "string", "", "Key sequence that detaches (default ctrl-p,ctrl-q)"),
+    DETACH_KEYS,
     ("sig-proxy", "", "bool", "true", "Forward signals to the process"),
     ("trace", "", "bool", "", "Print where the time went"),
 )

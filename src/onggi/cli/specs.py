@@ -71,6 +71,12 @@ def parse_ulimit(text: str) -> Json:
     return {"Name": name, "Hard": hard, "Soft": soft}
 
 
+def last_ulimits(ulimits: list[Json]) -> list[Json]:
+    """Return limits in the order of their names, of those with the same name the last."""
+    by_name = {ulimit["Name"]: ulimit for ulimit in ulimits}
+    return [by_name[name] for name in sorted(by_name)]
+
+
 def _ulimit_order(soft: int, hard: int) -> str:
     shown = "-1 (unlimited)" if soft == -1 else str(soft)
     return f"ulimit soft limit must be less than or equal to hard limit: {shown} > {hard}"

@@ -5,31 +5,11 @@ from __future__ import annotations
 import time
 
 from onggi.cli.command import Failure, Options
+from onggi.oci.ages import human_duration
 
 _DAY_S = 86_400
 _SIZES = ("B", "kB", "MB", "GB", "TB", "PB", "EB", "ZB", "YB")
 _BINARY_SIZES = ("B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB", "ZiB", "YiB")
-
-
-def human_duration(seconds: float) -> str:
-    """Return a span as docker says it: "2 minutes", "About an hour", "3 weeks"."""
-    whole = int(seconds)
-    minutes, hours = whole // 60, int(seconds / 3600 + 0.5)
-    if whole < 1:
-        return "Less than a second"
-    if whole < 60:
-        return "1 second" if whole == 1 else f"{whole} seconds"
-    if minutes < 60:
-        return "About a minute" if minutes == 1 else f"{minutes} minutes"
-    if hours < 48:
-        return "About an hour" if hours == 1 else f"{hours} hours"
-    if hours < 24 * 14:
-        return f"{hours // 24} days"
-    if hours < 24 * 60:
-        return f"{hours // 24 // 7} weeks"
-    if hours < 24 * 365 * 2:
-        return f"{hours // 24 // 30} months"
-    return f"{int(seconds / _DAY_S) // 365} years"
 
 
 def ago(created: float) -> str:

@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import os
-
 from onggi.cli import registry
-from onggi.cli.command import PROGRAM, Command, Flag
+from onggi.cli.command import PROGRAM, Command, Flag, console_size
+from onggi.cli.parser import used_as
 
 _DEFAULT_WIDTH = 80
 _SLOP = 5  # a last word may run over by this much rather than stand alone
 _NARROW = 24
 
 
-def command_help(command: Command) -> str:
-    """Return the help of one command."""
-    parts = [f"Usage:  {PROGRAM} {command.use}", command.about]
-    if command.aliases:
-        parts.append("Aliases:\n  " + ", ".join(f"{PROGRAM} {alias}" for alias in command.aliases))
+def command_help(command: Command, name: str) -> str:
+    """Return the help of a command that was typed as ``name``."""
+    parts = [f"Usage:  {PROGRAM} {used_as(command, name)}", command.about]
+    if aliases := registry.aliases(name):
+        parts.append("Aliases:\n  " + ", ".join(f"{PROGRAM} {alias}" for alias in aliases))
     table = flag_table(command.flags)
     if table:
         parts.append("Options:\n" + table)
@@ -49,7 +48,7 @@ def flag_table(flags: tuple[Flag, ...]) -> str:
     shown = sorted((flag for flag in flags if flag[4]), key=lambda flag: flag[0])
     heads = [_head(flag) for flag in shown]
     column = max((len(head) for head in heads), default=0) + 3
-    width = _terminal_width()
+    width = console_size()[1] or _DEFAULT_WIDTH
     lines = [
         f"{head:<{column}}{wrap(column, width, _text(flag))}" for head, flag in zip(heads, shown, strict=True)
     ]
@@ -69,13 +68,6 @@ def _text(flag: Flag) -> str:
         return text
     quoted = f'"{default}"' if kind == "string" else default
     return f"{text} (default {quoted})"
-
-
-def _terminal_width() -> int:
-    try:
-        return os.get_terminal_size(1).columns or _DEFAULT_WIDTH
-    except OSError:
-        return _DEFAULT_WIDTH
 
 
 def wrap(indent: int, width: int, text: str) -> str:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+from onggi.booleans import BOOLEANS
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-_TRUE = ("1", "t", "T", "TRUE", "true", "True")
-_FALSE = ("0", "f", "F", "FALSE", "false", "False")
 _UNITS = {"": 1, "b": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40, "p": 1 << 50}
 _NANOSECONDS = {"ns": 1, "us": 1000, "µs": 1000, "ms": 10**6, "s": 10**9, "m": 60 * 10**9, "h": 3600 * 10**9}
 
@@ -24,9 +24,9 @@ def convert(kind: str, text: str) -> object:
 
 def parse_bool(text: str) -> bool:
     """Return a boolean as Go's strconv.ParseBool reads it."""
-    if text in _TRUE or text in _FALSE:
-        return text in _TRUE
-    raise ValueError(f'strconv.ParseBool: parsing "{text}": invalid syntax')
+    if text not in BOOLEANS:
+        raise ValueError(f'strconv.ParseBool: parsing "{text}": invalid syntax')
+    return BOOLEANS[text]
 
 
 def parse_int(text: str) -> int:
@@ -112,8 +112,8 @@ def parse_duration(text: str) -> int:
         raise ValueError(f'time: invalid duration "{text}"')
     total = 0.0
     while rest:
-        number, rest = _take(rest, "0123456789.")
-        unit, rest = _take_until(rest, "0123456789.")
+        number, rest = _leading(rest, numeric=True)
+        unit, rest = _leading(rest, numeric=False)
         if number in ("", "."):
             raise ValueError(f'time: invalid duration "{text}"')
         if not unit:
@@ -124,16 +124,10 @@ def parse_duration(text: str) -> int:
     return sign * round(total)
 
 
-def _take(text: str, allowed: str) -> tuple[str, str]:
-    rest = text.lstrip(allowed)
-    return text[: len(text) - len(rest)], rest
-
-
-def _take_until(text: str, stops: str) -> tuple[str, str]:
-    for at, character in enumerate(text):
-        if character in stops:
-            return text[:at], text[at:]
-    return text, ""
+def _leading(text: str, *, numeric: bool) -> tuple[str, str]:
+    """Split off the characters in front that numbers have, or have not."""
+    end = next((at for at, it in enumerate(text) if (it in "0123456789.") != numeric), len(text))
+    return text[:end], text[end:]
 
 
 def check_env(text: str) -> str:

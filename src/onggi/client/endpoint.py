@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 
 from onggi.client.codec import decode
-from onggi.client.errors import ClientError
+from onggi.client.errors import ClientError, reason
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -128,11 +128,26 @@ def config_directory(env: Mapping[str, str]) -> str:
 
 
 def read_config(env: Mapping[str, str]) -> dict[str, Any]:
-    """Return docker's client configuration; {} where there is none."""
+    """Return docker's client configuration; {} where there is none, or none that this user may read."""
+    path = os.path.join(config_directory(env), "config.json")
     try:
-        return _read_json(os.path.join(config_directory(env), "config.json"))
-    except FileNotFoundError:
+        return _read_json(path)
+    except (FileNotFoundError, PermissionError):
         return {}
+    except OSError as error:
+        raise ClientError(f"open {path}: {reason(error)}") from None
+
+
+def unreadable_config(env: Mapping[str, str]) -> str:
+    """Return docker's warning about a configuration that this user may not read, else ""."""
+    path = os.path.join(config_directory(env), "config.json")
+    try:
+        os.close(os.open(path, os.O_RDONLY | os.O_CLOEXEC))
+    except PermissionError as error:
+        return f"WARNING: Error loading config file: open {path}: {reason(error)}"
+    except OSError:
+        pass  # none, or whoever reads it complains
+    return ""
 
 
 def _current_context(env: Mapping[str, str]) -> str:

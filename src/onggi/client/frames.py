@@ -2,7 +2,7 @@
 
 Frame: stream type, three zero bytes, length as big-endian uint32 (Docker Engine API, "Stream format"). Types
 1 and 2 are standard output and error (0, echoed standard input, counts as output); 3 is an error of the
-engine itself; 4 and 5 are private to ``/onggi/v1/run``: JSON status, last (4) and first (5).
+engine itself; 4 and 5 are private to ``/onggi/v1``: JSON status, last (4) and first (5).
 """
 
 from __future__ import annotations

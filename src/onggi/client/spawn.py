@@ -8,9 +8,9 @@ leave with status 0 and their callers connect to the winner.
 from __future__ import annotations
 
 import os
-import sys
 
 from onggi.client.errors import Unreachable
+from onggi.interpreter import engine_command, engine_environment
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -44,18 +44,8 @@ def start_engine(env: Mapping[str, str], exec_root: str) -> None:
         _explain(pid, words, exec_root)
 
 
-def command_line(arguments: list[str]) -> list[str]:
-    """Return what starts the daemon: our own interpreter and source, whatever the environment says."""
-    boot = (
-        "import sys; sys.path.insert(0, sys.argv.pop(1)); "
-        "from onggi.daemon.main import main; sys.exit(main(sys.argv[1:]))"
-    )
-    source = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-    return [sys.executable, "-I", "-c", boot, source, *arguments]
-
-
 def _spawn(env: Mapping[str, str], ready_end: int, errors_end: int) -> int:
-    argv = command_line(["--on-demand", "--ready-fd", str(READY_FD)])
+    argv = engine_command("--on-demand", "--ready-fd", str(READY_FD))
     actions = [
         (os.POSIX_SPAWN_OPEN, 0, "/dev/null", os.O_RDWR, 0),
         (os.POSIX_SPAWN_DUP2, 0, 1),
@@ -64,8 +54,8 @@ def _spawn(env: Mapping[str, str], ready_end: int, errors_end: int) -> int:
     ]
     # It stays readable in /proc/PID/environ of the daemon: nothing else of the caller goes with it.
     kept = [name for name in env if name.startswith("ONGGI_") or name.upper() in _KEPT]
-    handed_on = {name: env[name] for name in kept}
-    return os.posix_spawn(sys.executable, argv, handed_on, file_actions=actions, setsid=False)
+    handed_on = engine_environment({name: env[name] for name in kept})
+    return os.posix_spawn(argv[0], argv, handed_on, file_actions=actions, setsid=False)
 
 
 def _await_ready(ready: int, errors: int) -> tuple[bool, str]:

@@ -13,6 +13,7 @@ from onggi.containers.options import AttachOptions, Hijack, LogQuery
 from onggi.containers.runtime import Attach
 from onggi.containers.streams import frame, send_all, until_head_is_read
 from onggi.errors import Conflict, InvalidArgument, NotFound
+from onggi.logs.record import Record
 
 Json = Any
 RUN_CLIENT = "run"  # the client of the private run call, whose socket has a copy here
@@ -94,9 +95,12 @@ class Attacher:
 
     async def _replay(self, container: Container, options: AttachOptions, stream: Attach) -> None:
         query = LogQuery(stdout=options.stdout, stderr=options.stderr)
-        async for record in self._logs.read(container, query):
-            data = record.data if not stream.framed else frame(record.stream, record.data)
-            await send_all(stream.fd, data)
+
+        def render(record: Record) -> bytes:
+            return frame(record.stream, record.data) if stream.framed else record.data
+
+        async for block in self._logs.read(container, query, render):
+            await send_all(stream.fd, block)
 
     async def resize(self, ref: str, h: int, w: int) -> None:
         """Set the terminal's size; before a start it is remembered."""
@@ -140,5 +144,6 @@ def attach_arguments(stream: Attach) -> Json:
         "framed": stream.framed,
         "name": RUN_CLIENT if stream.status else "",
         "detach_keys": stream.detach_keys,
+        "status": stream.exit_code,
         "early": stream.early.hex(),
     }

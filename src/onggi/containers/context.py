@@ -13,10 +13,8 @@ import contextlib
 import os
 import shutil
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager
-from sqlite3 import Connection
-from typing import Any, Protocol, TypeVar
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -26,107 +24,24 @@ from onggi.containers.host import Host
 from onggi.containers.model import Container
 from onggi.containers.runtime import Runtime
 from onggi.containers.sweeper import Sweeper
+from onggi.containers.turns import Turns
 from onggi.errors import Conflict, NotFound
-from onggi.images.committing import CommitWish
+from onggi.images.service import Images
+from onggi.images.transfers import Transfers
 from onggi.logs.files import log_path
 from onggi.networks.service import Networks
-from onggi.oci.image import Image
+from onggi.store.database import Database
 from onggi.store.rootfs import Rootfs
-from onggi.store.snapshots import Draft, Release
+from onggi.store.snapshots import Draft, Snapshots
 from onggi.store.spares import Spares
-from onggi.volumes.filling import Content
-from onggi.volumes.holding import Departure
-from onggi.volumes.model import Volume, Wish
-from onggi.volumes.options import Source
+from onggi.volumes.holding import Holding
 
 Json = Any
 T = TypeVar("T")
 SAVE_BEHIND_S = 0.1
+STARTS = 2  # at once, for each processor: one may wait for its monitor
 TOMBSTONE_NS = 600 * 1_000_000_000
 MOST_TOMBSTONES = 20_000  # two for each container
-
-
-class Database(Protocol):
-    """What this room needs of ``store.database.Database``."""
-
-    async def run(
-        self,
-        fn: Callable[[Connection], T],
-        *,
-        durable: bool = False,
-        frees: bool = False,
-        after: Callable[[T], None] | None = None,
-    ) -> T: ...
-
-
-class Snapshots(Protocol):
-    """What this room needs of ``store.snapshots.Snapshots``."""
-
-    async def beside(self, container_id: str, index: int) -> list[str]: ...
-
-    async def rootfs(self, container_id: str, *, volatile: bool = False) -> Rootfs: ...
-
-    async def draft(
-        self,
-        container_id: str,
-        image: Image,
-        *,
-        host_show: Sequence[str] = (),
-        volatile: bool = False,
-        beside: Sequence[Image] = (),
-    ) -> Draft: ...
-
-    async def layers(self, image: Image, *, to_mount: bool = True) -> list[str]: ...
-
-    def release(self, container_id: str) -> Release | None: ...
-
-    async def remove(self, container_id: str, *, durable: bool = True) -> None: ...
-
-    async def usage(self, container_id: str) -> int: ...
-
-
-class Images(Protocol):
-    """What this room needs of ``images.service.Images``."""
-
-    async def get(self, ref: str) -> Image: ...
-
-
-class Transfers(Protocol):
-    """What this room needs of ``images.transfers.Transfers``."""
-
-    async def commit(self, chunks: AsyncIterator[bytes], wish: CommitWish) -> str: ...
-
-
-class Volumes(Protocol):
-    """What this room needs of ``volumes.holding.Holding``."""
-
-    async def take(self, wish: Wish, container_id: str) -> Volume: ...
-
-    async def draft(self, wish: Wish, container_id: str) -> Volume: ...
-
-    async def share(self, name: str, container_id: str) -> None: ...
-
-    async def sync(self, drafts: Sequence[Volume]) -> None: ...
-
-    async def fill(self, name: str, subpath: str, content: Content) -> None: ...
-
-    def hold(self, name: str, container_id: str) -> None: ...
-
-    def record(self, drafts: Sequence[Volume]) -> Callable[[Connection], None]: ...
-
-    def recorded(self, drafts: Sequence[Volume], *, durable: bool) -> None: ...
-
-    def leaving(
-        self, container_id: str, anonymous: Sequence[str]
-    ) -> AbstractAsyncContextManager[Departure]: ...
-
-    def publish(self, action: str, name: str, **attributes: str) -> None: ...
-
-    def mountpoint(self, name: str) -> str: ...
-
-    def source(self, name: str) -> Source: ...
-
-
 CopyUp = Callable[[Rootfs, str, int], Awaitable[Json]]  # root, directory in it, target -> {"kind", "entries"}
 Seccomp = Callable[[str, frozenset[str]], bytes]  # (profile text or "" for the default, capabilities) -> BPF
 
@@ -147,7 +62,7 @@ class Context(msgspec.Struct, kw_only=True, eq=False):
     data_root: str
     exec_root: str
     spares: Spares
-    volumes: Volumes
+    volumes: Holding
     copy_up: CopyUp
     networks: Networks
     transfers: Transfers
@@ -155,6 +70,7 @@ class Context(msgspec.Struct, kw_only=True, eq=False):
     names: dict[str, str] = {}
     tombstones: dict[str, tuple[int, int]] = {}
     sweeper: Sweeper = msgspec.field(default_factory=Sweeper)
+    turns: Turns = msgspec.field(default_factory=lambda: Turns(STARTS * len(os.sched_getaffinity(0))))
 
     def find(self, ref: str) -> Container:
         """The container of an id, name or unique prefix; raises NotFound in docker's words."""
@@ -225,12 +141,18 @@ class Context(msgspec.Struct, kw_only=True, eq=False):
             for name in set(os.listdir(f"{self.data_root}/containers")) - self.containers.keys():
                 shutil.rmtree(self.directory(name), ignore_errors=True)
 
-    async def save(self, container: Container, *, durable: bool = False, told: bool = False) -> None:
+    async def save(
+        self, container: Container, *, durable: bool = False, told: bool = False, whole: bool = False
+    ) -> None:
         """Write the row: its first time with everything, in one transaction with the snapshot's; later how
         it stands, ``told`` with the events up to now: neither survives a kill without the other.
 
+        ``whole`` says that what was asked for has changed: everything again, durably.
         A new row is durable, but for a container that is removed after a power loss anyway.
         """
+        if container.stored and whole:
+            await self.database.run(repository.insert(container), durable=True)
+            return
         if container.stored and told:
             with self.events.written_along() as events:
                 await self.database.run(repository.save_state(container, events), durable=durable)
@@ -280,13 +202,12 @@ class Context(msgspec.Struct, kw_only=True, eq=False):
 
     async def _draft(self, container: Container) -> Draft:
         host = container.spec.host_config
-        mounted = [point.source for point in container.spec.mounts if point.type == "image"]
         return await self.snapshots.draft(
             container.id,
             await self.images.get(container.spec.image_id),
             host_show=host.host_show or [],
             volatile=host.auto_remove,
-            beside=[await self.images.get(image_id) for image_id in mounted],
+            beside=[await self.images.get(image_id) for image_id in container.spec.mounted_images],
         )
 
     def publish(self, container: Container, action: str, time_ns: int = 0, **attributes: str) -> None:

@@ -15,10 +15,13 @@ from onggi.containers.model import Container, Spec, State
 from onggi.containers.mount_points import MountPoint
 from onggi.containers.mounting import Mounting
 from onggi.containers.networking import Networking
-from onggi.containers.request import CreateRequest, parse_create
+from onggi.containers.request import CreateRequest, joined, parse_create
+from onggi.containers.rootview import RootView, layers
 from onggi.errors import InvalidArgument, NotFound
 from onggi.kernel.failpoints import failpoint
 from onggi.logs import sending
+from onggi.oci import platform as platforms
+from onggi.store.rootfs import Rootfs
 
 Json = Any
 
@@ -42,7 +45,8 @@ class Creator:
         self, name: str | None, body: Json, *, platform: str | None = None, step: Step | None = None
     ) -> tuple[str, list[str]]:
         """Create and commit a container; its id and docker's warnings."""
-        container, warnings = await self.prepare(name, body, platform=platform, step=step)
+        with await self._context.turns.take():
+            container, warnings = await self.prepare(name, body, platform=platform, step=step)
         try:
             await self.furnish(container)
             failpoint("containers.create.before_row")
@@ -96,7 +100,8 @@ class Creator:
         return container, warnings
 
     async def furnish(self, container: Container) -> None:
-        """The root and the volumes of a prepared container; cheap the second time."""
+        """The root and the volumes of a prepared container."""
+        _check_workdir(container, await self._context.rootfs(container))
         await self._mounting.furnish(container)
 
     async def discard(self, container: Container) -> None:
@@ -132,9 +137,8 @@ class Creator:
         """
         config, host = request.config, request.host
         for field in ("network_mode", "ipc_mode", "pid_mode"):
-            mode: str = getattr(host, field)
-            if mode.startswith("container:"):
-                other = self._joined(field.partition("_")[0], mode.partition(":")[2])
+            if ref := joined(getattr(host, field)):
+                other = self._joined(field.partition("_")[0], ref)
                 setattr(host, field, f"container:{other.id}")
                 if field == "network_mode":
                     owner = other.spec.config
@@ -148,13 +152,23 @@ class Creator:
             raise InvalidArgument(f"{prefix}{error}") from None
 
 
+def _check_workdir(container: Container, rootfs: Rootfs) -> None:
+    """Raises InvalidArgument, in docker's words, if the image has something else in its place."""
+    path = container.spec.config.working_dir
+    inside = [point.destination for point in container.spec.mounts]
+    if path in ("", "/") or any(path == place or path.startswith(place + "/") for place in inside):
+        return
+    with RootView(layers(rootfs)) as view:
+        found = view.obstacle(path)
+    if found:
+        words = f"Cannot mkdir: {path} is" if found == path else f"lstat {path}:"
+        raise InvalidArgument(f"{words} not a directory")
+
+
 def _check_platform(ref: str, config: Json, platform: str | None) -> None:
+    """Raises NotFound, in docker's words, if the image is for another system or architecture."""
     if not platform:
         return
-    asked = platform.split("/")
-    has = [config.get("os") or "linux", config.get("architecture") or ""]
-    if asked[:2] != has[: len(asked)] and has[1]:
-        raise NotFound(
-            f"image with reference {ref} was found but its platform ({'/'.join(has)}) does not match the "
-            f"specified platform ({platform})"
-        )
+    asked, has = platforms.parse(platform), platforms.of_config(config)
+    if has.architecture and (asked.os, asked.architecture) != (has.os or "linux", has.architecture):
+        platforms.require(ref, has, asked)

@@ -13,17 +13,17 @@ import contextlib
 import logging
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
-from sqlite3 import Connection
-from typing import Any, Protocol, TypeVar
+from typing import Any
 
 import msgspec
 
 from onggi.containers import repository
 from onggi.containers.model import Statement
-from onggi.errors import InvalidArgument, OnggiError
+from onggi.errors import OnggiError
+from onggi.filters import check_names, has_labels
+from onggi.store.database import Database
 
 Json = Any
-T = TypeVar("T")
 logger = logging.getLogger(__name__)
 KEEP_NS = 1000 * 1_000_000_000
 KEEP_COUNT = 1000  # dockerd keeps 256
@@ -33,12 +33,6 @@ _FILTERS = frozenset([
     "config", "container", "daemon", "event", "image", "label", "network", "node", "plugin", "scope",
     "secret", "service", "type", "volume",
 ])  # fmt: skip
-
-
-class Storage(Protocol):
-    """The part of the database that events need."""
-
-    async def run(self, fn: Callable[[Connection], T], *, durable: bool = False) -> T: ...
 
 
 class _Subscriber:
@@ -57,13 +51,18 @@ class _Subscriber:
 class EventBus:
     """Publish and subscribe on one event loop."""
 
-    def __init__(self, storage: Storage | None = None, clock_ns: Callable[[], int] = time.time_ns) -> None:
+    def __init__(self, storage: Database | None = None, clock_ns: Callable[[], int] = time.time_ns) -> None:
         self._storage, self._clock_ns = storage, clock_ns
         self.published = 0
         self._messages: list[Json] = []
         self._unwritten: list[Json] = []
         self._subscribers: set[_Subscriber] = set()
         self._flush: asyncio.Task[None] | None = None
+
+    @property
+    def listeners(self) -> int:
+        """How many read the events now."""
+        return len(self._subscribers)
 
     async def load(self) -> None:
         """Read back what an earlier engine published."""
@@ -125,7 +124,8 @@ class EventBus:
             if left_s is not None and left_s <= 0:
                 return
             try:
-                message = await asyncio.wait_for(subscriber.queue.get(), left_s)
+                async with asyncio.timeout(left_s):
+                    message = await subscriber.queue.get()
             except TimeoutError:
                 return
             if not until_ns or message["timeNano"] <= until_ns:
@@ -186,9 +186,7 @@ def _message(type: str, action: str, id: str, attributes: dict[str, str], time_n
 
 def make_filter(filters: Mapping[str, list[str]]) -> Callable[[Json], bool]:
     """A predicate over messages: values of one filter are alternatives, filters and labels add up."""
-    for name in filters:
-        if name not in _FILTERS:
-            raise InvalidArgument(f"invalid filter '{name}'")
+    check_names(filters, _FILTERS)
 
     def wanted(message: Json) -> bool:
         return all(_matches(message, name, values) for name, values in filters.items() if values)
@@ -207,21 +205,13 @@ def _matches(message: Json, name: str, values: list[str]) -> bool:
         case "scope":
             return message["scope"] in values
         case "label":
-            return all(has_label(attributes, value) for value in values)
+            return has_labels(attributes, {name: values})
         case "image":
             of_image = message["Type"] == "image"
             name = attributes.get("name" if of_image else "image", "")
             names = {name, name.rpartition(":")[0], actor if of_image else ""}
             return any(value in names for value in values)
         case _:
-            if message["Type"] != name:
-                return False
-            return any(
-                value and (actor.startswith(value) or attributes.get("name") == value) for value in values
-            )
-
-
-def has_label(labels: Mapping[str, str], wanted: str) -> bool:
-    """``key`` or ``key=value``."""
-    key, equals, value = wanted.partition("=")
-    return key in labels and (not equals or labels[key] == value)
+            # As docker: beginnings, and whatever has such a name, be it of another type.
+            beginnings = tuple(values)
+            return any(text.startswith(beginnings) for text in (actor, attributes.get("name", "")))

@@ -15,19 +15,28 @@ from onggi.containers.attaching import attach_arguments, check_size
 from onggi.containers.context import Context
 from onggi.containers.detach import parse_detach_keys
 from onggi.containers.launching import Launcher
-from onggi.containers.model import Container
+from onggi.containers.model import Container, enlist, settle
 from onggi.containers.options import ExecOptions, Hijack
-from onggi.containers.request import ExecConfig, convert, words
+from onggi.containers.request import ContainerConfig, ExecConfig, convert, words
 from onggi.containers.runtime import Attach
-from onggi.containers.signals import parse_signal
 from onggi.containers.spec import Command, environment, merge_env, process
-from onggi.containers.streams import frame, send_all, until_head_is_read
+from onggi.containers.streams import (
+    EARLY_STATUS,
+    FINAL_STATUS,
+    frame,
+    send_all,
+    status_frame,
+    until_head_is_read,
+)
+from onggi.containers.validate import check_working_directory
 from onggi.errors import CommandNotFound, Conflict, InvalidArgument, NotExecutable, NotFound, OnggiError
 from onggi.kernel.failpoints import failpoint
+from onggi.oci.signals import parse_signal
 from onggi.store.rootfs import Rootfs
 
 Json = Any
 _NO_CLIENT = {"stdin": False, "stdout": False, "stderr": False}
+MAX_TIMEOUT_S = 30 * 24 * 3600
 _KEPT_ENDED = 1000  # finished execs that can still be inspected, over all containers
 
 
@@ -42,6 +51,19 @@ class Exec(msgspec.Struct, kw_only=True):
     exit_code: int | None = None
     pid: int = 0
     timeout_s: float = 0
+    waiters: list[asyncio.Future[Json]] = msgspec.field(default_factory=list)
+
+
+class ExecRun(msgspec.Struct, rename="pascal"):
+    """Body of ``POST /onggi/v1/exec``; ``config`` is docker's body of an exec, whose ``Attach`` members say
+    what an attached client gets. ``seconds`` is how long it may run, 0 for ever.
+    """
+
+    container: str
+    config: Any
+    attach: bool = False
+    wait: bool = False
+    seconds: float = 0
 
 
 class Execs:
@@ -57,12 +79,10 @@ class Execs:
         config = convert(body, ExecConfig)
         if not words(config.cmd):
             raise InvalidArgument("No exec command specified")
-        if config.working_dir and not config.working_dir.startswith("/"):
-            raise InvalidArgument(
-                f"the working directory '{config.working_dir}' is invalid, it needs to be an absolute path"
-            )
+        check_working_directory(config.working_dir)
         parse_detach_keys(config.detach_keys)
         _require_running(container, ref)
+        self._launcher.config_of(container)
         if config.user:
             self._launcher.identity(container, await self._context.rootfs(container), config.user)
         return self.add(container, config).id
@@ -76,6 +96,31 @@ class Execs:
         self._publish(container, f"exec_create: {_shown(config)}", new)
         return new
 
+    async def exec_run(self, body: Json, hijack: Hijack | None) -> Json:
+        """Create and start in one round trip; answer at once, or when it ended if asked to wait.
+
+        Up to the 101 errors are raised; after it they are output, as docker has them, and a last frame has
+        the exit code.
+        """
+        asked = convert(body, ExecRun)
+        if not 0 <= asked.seconds <= MAX_TIMEOUT_S:
+            raise InvalidArgument(f"invalid Seconds: expected a number from 0 to {MAX_TIMEOUT_S}")
+        started = self._get(await self.exec_create(asked.container, asked.config))
+        started.timeout_s = asked.seconds
+        if hijack is not None:
+            await self._run_attached(started, hijack)
+            return None
+        await self.exec_start(started.id, ExecOptions(detach=True), None)
+        return {"Id": started.id, **({"ExitCode": await self.ended(started)} if asked.wait else {})}
+
+    async def _run_attached(self, started: Exec, hijack: Hijack) -> None:
+        started.started = True
+        fd, early = await hijack()
+        stream = _stream(started.config, fd, early, framed=True)
+        stream.exit_code = True
+        await send_all(fd, status_frame(EARLY_STATUS, {"Id": started.id}))
+        await self._launch_on(self._context.find(started.container_id), started, stream, None)
+
     async def exec_start(self, exec_id: str, options: ExecOptions, hijack: Hijack | None) -> None:
         """Start; with ``hijack`` the client's stream goes to the monitor, and errors are written on it.
 
@@ -85,36 +130,28 @@ class Execs:
         container = self._context.find(started.container_id)
         _require_running(container, container.id)
         if started.started:
-            raise Conflict(f"Error: Exec command {exec_id} is already running" if started.running else
-                           f"Error: Exec command {exec_id} has already run")  # fmt: skip
+            now = "is already running" if started.running else "has already run"
+            raise Conflict(f"exec command {exec_id} {now}")
         started.started = True
         if hijack is None or options.detach:
             await self.launch(container, started, None, options.size)
             return
-        fd, early = await hijack()
-        config = started.config
-        stream = Attach(
-            fd=fd,
-            early=early,
-            stdin=config.attach_stdin,
-            stdout=config.attach_stdout,
-            stderr=config.attach_stderr,
-            framed=not options.tty,
-            detach_keys=parse_detach_keys(config.detach_keys) if config.tty else "",
-        )
+        stream = _stream(started.config, *await hijack(), framed=not options.tty)
+        await until_head_is_read(stream.fd)
         await self._launch_on(container, started, stream, options.size)
 
     async def _launch_on(
         self, container: Container, started: Exec, stream: Attach, size: tuple[int, int] | None
     ) -> None:
         """Launch with a client; after the 101 an error can only be told on the stream, as docker does."""
-        await until_head_is_read(stream.fd)
         copy = os.dup(stream.fd)
         try:
             await self.launch(container, started, stream, size)
         except OnggiError as error:
             text = f"{error}\r\n".encode()
             await send_all(copy, frame(1, text) if stream.framed else text)
+            if stream.exit_code:
+                await send_all(copy, status_frame(FINAL_STATUS, {"ExitCode": started.exit_code}))
         finally:
             os.close(copy)
 
@@ -138,6 +175,7 @@ class Execs:
                 "seccomp": self._launcher.seccomp(container.spec.host_config),
                 **(attach_arguments(stream) if stream else _NO_CLIENT),
             }  # fmt: skip
+            turn = await self._context.turns.take()
         except BaseException:
             if stream:
                 os.close(stream.fd)
@@ -146,7 +184,8 @@ class Execs:
         try:
             failpoint("containers.exec.before_launch")
             fds = [stream.fd] if stream else []
-            answer = await self._context.runtime.call(container.id, "exec", arguments, fds)
+            with turn:
+                answer = await self._context.runtime.call(container.id, "exec", arguments, fds)
         except BaseException as error:
             code = 127 if isinstance(error, CommandNotFound) else 126
             self._finish(container, started, code)
@@ -164,7 +203,7 @@ class Execs:
         user = config.user or spec.config.user
         command = Command(
             argv=words(config.cmd),
-            env=_environment(container, config),
+            env=_environment(self._launcher.config_of(container), config),
             cwd=config.working_dir or spec.config.working_dir,
             identity=self._launcher.identity(container, rootfs, user),
             tty=config.tty,
@@ -183,7 +222,13 @@ class Execs:
 
     def _finish(self, container: Container, started: Exec, code: int) -> None:
         started.running, started.exit_code, started.pid = False, code, 0
+        settle(started.waiters, code)
         container.execs.pop(started.id, None)
+
+    @staticmethod
+    async def ended(started: Exec) -> int:
+        """The exit code of an exec that was launched, when it has ended."""
+        return int(await enlist(started.waiters)) if started.exit_code is None else started.exit_code
 
     async def exec_inspect(self, exec_id: str) -> Json:
         """docker's ``ExecInspectResponse``."""
@@ -205,7 +250,7 @@ class Execs:
             "OpenStdin": config.attach_stdin,
             "OpenStderr": config.attach_stderr,
             "OpenStdout": config.attach_stdout,
-            "CanRemove": not found.running and found.started,
+            "CanRemove": False,
             "ContainerID": found.container_id,
             "DetachKeys": config.detach_keys,
             "Pid": found.pid,
@@ -273,6 +318,18 @@ class Execs:
                 del self._execs[key]
 
 
+def _stream(config: ExecConfig, fd: int, early: bytes, *, framed: bool) -> Attach:
+    return Attach(
+        fd=fd,
+        early=early,
+        stdin=config.attach_stdin,
+        stdout=config.attach_stdout,
+        stderr=config.attach_stderr,
+        framed=framed,
+        detach_keys=parse_detach_keys(config.detach_keys) if config.tty else "",
+    )
+
+
 def _exec_words(text: str) -> str:
     """docker's sentence for an exec that failed; the runtime speaks of a start."""
     detail = text[max(0, text.find('exec: "'), text.find("chdir to cwd")) :]
@@ -285,13 +342,15 @@ def _shown(config: ExecConfig) -> str:
     return f"{program} {' '.join(arguments)}"
 
 
-def _environment(container: Container, config: ExecConfig) -> list[str]:
-    base = [entry for entry in environment(container.spec.config) if not entry.startswith("TERM=")]
-    given = merge_env([*base, *(["TERM=xterm"] if config.tty else [])], container.spec.config.env)
+def _environment(own: ContainerConfig, config: ExecConfig) -> list[str]:
+    base = [entry for entry in environment(own) if not entry.startswith("TERM=")]
+    given = merge_env([*base, *(["TERM=xterm"] if config.tty else [])], own.env)
     return merge_env(given, config.env)
 
 
 def _require_running(container: Container, ref: str) -> None:
+    if container.state.restarting:
+        raise Conflict(f"Container {container.id} is restarting, wait until the container is running")
     container.require_alive()
     if container.state.paused:
         raise Conflict(f"Container {ref} is paused, unpause the container before exec")

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ipaddress
 import os
+import re
 from typing import NamedTuple
 
 from onggi.containers.request import ContainerConfig, HostConfig
@@ -120,6 +121,17 @@ def write_names(directory: str, host: HostConfig, facts: NameFacts) -> None:
     """Write what follows from networks again, for a container that runs."""
     _write(f"{directory}/hosts", hosts_text(host, "", facts))
     _write(f"{directory}/resolv.conf", resolv_text(host, _machine_file("/etc/resolv.conf"), facts.resolver))
+
+
+def move_name(directory: str, name: str, address: str) -> None:
+    """Give a name another address in the hosts file of a container that runs, and leave its other lines.
+
+    A file that the container has made longer than any of ours stays as it is.
+    """
+    path = f"{directory}/hosts"
+    text = _machine_file(path)
+    if len(text) < _LIMIT:
+        _write(path, re.sub(rf"(?m)^\S+(?=\t{re.escape(name)}\s)", address, text))
 
 
 def paths(directory: str) -> dict[str, str]:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import socket
 import time
 
 from onggi.containers.context import Context
-from onggi.containers.execs import Execs
+from onggi.containers.execs import Exec, Execs
 from onggi.containers.launching import has_probe
 from onggi.containers.model import Container, Health, ProbeResult
 from onggi.containers.request import ExecConfig, HealthConfig
@@ -19,6 +20,7 @@ from onggi.kernel.failpoints import failpoint
 _SECOND_NS = 1_000_000_000
 _INTERVAL_NS, _TIMEOUT_NS, _START_INTERVAL_NS, _RETRIES = 30 * _SECOND_NS, 30 * _SECOND_NS, 5 * _SECOND_NS, 3
 _KEPT_RESULTS = 5
+_KILL_GRACE_S = 10.0
 _MAX_OUTPUT = 4096
 
 
@@ -40,11 +42,7 @@ class HealthMonitor:
         task = self._tasks.pop(container.id, None)
         if task is not None:
             task.cancel()
-
-    @property
-    def active(self) -> int:
-        """How many containers are being probed: an engine with any is not idle."""
-        return len(self._tasks)
+        container.state.unprobed()
 
     async def _probe_for_ever(self, container: Container) -> None:
         check = container.spec.config.healthcheck or HealthConfig()
@@ -59,7 +57,7 @@ class HealthMonitor:
         interval_ns = check.interval or _INTERVAL_NS
         starting = container.state.health is not None and container.state.health.status == "starting"
         if starting and time.time_ns() - container.state.started_ns < check.start_period:
-            return min(check.start_interval or _START_INTERVAL_NS, interval_ns)
+            return check.start_interval or min(_START_INTERVAL_NS, interval_ns)
         return interval_ns
 
     async def _probe(self, container: Container, check: HealthConfig) -> ProbeResult:
@@ -76,25 +74,26 @@ class HealthMonitor:
             try:
                 failpoint("containers.health.before_probe")
                 await self._execs.launch(container, probe, stream, None)
-                await asyncio.wait_for(_read_output(ours, output), timeout_s)
-                code, text = await self._exit_code(container, probe.id), _text(output)
+                async with asyncio.timeout(timeout_s):
+                    await _read_output(ours, output)
+                code, text = await self._execs.ended(probe), _text(output)
             except TimeoutError:
-                await self._kill(container, probe.id)
+                await self._kill(container, probe)
                 said = f": {_text(output)}" if output else ""
                 code, text = -1, f"Health check exceeded timeout ({duration(timeout_ns)}){said}"
             except OnggiError as error:
                 code, text = -1, str(error)
         return ProbeResult(start_ns, time.time_ns(), code, text)
 
-    async def _exit_code(self, container: Container, exec_id: str) -> int:
-        answer = await self._context.runtime.call(container.id, "exec_wait", {"id": exec_id})
-        return int(answer["code"])
-
-    async def _kill(self, container: Container, exec_id: str) -> None:
+    async def _kill(self, container: Container, probe: Exec) -> None:
+        """End a probe, and wait for that: its event is to stand before the verdict."""
         try:
-            await self._context.runtime.call(container.id, "exec_signal", {"id": exec_id, "signal": 9})
+            await self._context.runtime.call(container.id, "exec_signal", {"id": probe.id, "signal": 9})
         except OnggiError:
             return  # it ended meanwhile
+        with contextlib.suppress(TimeoutError):  # one that hangs in the kernel holds up no other probe
+            async with asyncio.timeout(_KILL_GRACE_S):
+                await self._execs.ended(probe)
 
     def _judge(self, container: Container, check: HealthConfig, result: ProbeResult) -> None:
         health = container.state.health or Health()
@@ -126,11 +125,11 @@ def _command(container: Container, check: HealthConfig) -> list[str]:
 
 
 async def _read_output(stream: socket.socket, output: bytearray) -> None:
-    """Add what is written, up to docker's limit; the rest is dropped, so that the probe does not block."""
+    """Add what is written; the rest beyond docker's limit is dropped, so that the probe does not block."""
     loop = asyncio.get_running_loop()
     while data := await loop.sock_recv(stream, 65536):
-        output += data[: _MAX_OUTPUT - len(output)]
+        output += data[: _MAX_OUTPUT + 1 - len(output)]
 
 
 def _text(output: bytearray) -> str:
-    return output.decode("utf-8", "replace")
+    return output[:_MAX_OUTPUT].decode("utf-8", "replace") + ("..." if len(output) > _MAX_OUTPUT else "")

@@ -13,6 +13,7 @@ from onggi.kernel.capabilities import current, names
 
 # docker's: every user of a container may ping, and bind any port of its network.
 _OPEN_TO_ALL = {"net.ipv4.ping_group_range": "0 2147483647", "net.ipv4.ip_unprivileged_port_start": "0"}
+_MOST_CPUS = 8192
 RLIMITS = {name: getattr(resource, name) for name in dir(resource) if name.startswith("RLIMIT_")}
 
 
@@ -50,7 +51,7 @@ class Host(msgspec.Struct, frozen=True):
         return {**(self.log_options if driver == self.log_driver else {}), **(given or {})}
 
 
-def parse_cpu_list(text: str, limit: int = 8192) -> frozenset[int]:
+def parse_cpu_list(text: str) -> frozenset[int]:
     """The numbers of a list such as ``0-3,7`` (cpuset(7) list format).
 
     Raises ValueError for anything else; a huge range is refused before it is expanded (CVE-2018-20699).
@@ -63,7 +64,7 @@ def parse_cpu_list(text: str, limit: int = 8192) -> frozenset[int]:
         if dash and not (last.isascii() and last.isdigit() and len(last) < 6):
             raise ValueError(text)
         start, end = int(first), int(last) if dash else int(first)
-        if end < start or end >= limit:
+        if end < start or end >= _MOST_CPUS:
             raise ValueError(text)
         numbers.update(range(start, end + 1))
     return frozenset(numbers)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
-import stat
 import time
 from collections.abc import Hashable
 from typing import Any
@@ -14,26 +14,27 @@ from onggi.containers import files, hostdevices, records, repository, users, vie
 from onggi.containers.context import Context
 from onggi.containers.failures import exit_code_of
 from onggi.containers.host import Host
+from onggi.containers.merge import command_line
 from onggi.containers.model import Container, Health, State
 from onggi.containers.mounting import Mounting, check_source
 from onggi.containers.networking import Networking
-from onggi.containers.request import ContainerConfig, HostConfig
-from onggi.containers.rootview import RootView, layers
+from onggi.containers.request import ContainerConfig, HostConfig, joined
+from onggi.containers.rootview import RootView, inherits, layers
 from onggi.containers.runtime import Started, StartRequest, StdinMode
 from onggi.containers.spec import Joined, SpecInput, allowed_capabilities, build_config
 from onggi.containers.spec_resources import looks_at_devices
 from onggi.containers.spec_security import parse_security_options
 from onggi.containers.users import Identity
-from onggi.errors import Conflict, InvalidArgument
+from onggi.errors import Conflict, InvalidArgument, OnggiError
 from onggi.kernel.failpoints import failpoint
 from onggi.logs.options import attributes
-from onggi.logs.sending import SENDING
+from onggi.logs.sending import SENDING, resolved
 from onggi.networks.model import Sandbox
 from onggi.store.rootfs import Rootfs
 from onggi.store.snapshots import mount_again
 
 Json = Any
-_MOST_IDENTITIES = 1000
+_MOST_IDENTITIES, _ACCOUNTS = 1000, ("passwd", "group")
 _ID, _SHORT_ID = b"\0id\0", b"\0short\0"  # no JSON text holds a control character
 
 
@@ -68,7 +69,8 @@ class Launcher:
             raise
         state = container.state
         state.pid, state.started_ns = started.pid, started.started_ns
-        state.health = Health() if has_probe(container) else None
+        kept = before.health.log if before.health else []
+        state.health = Health(log=kept) if has_probe(container) else None
         container.started_once.set()
         return started
 
@@ -81,25 +83,28 @@ class Launcher:
 
     async def _request(self, container: Container) -> StartRequest:
         context, spec = self._context, container.spec
-        joined = self._joined(spec.host_config)
-        self._networking.check_links(container)
+        others = self._joined(spec.host_config)
+        self._networking.links.check(container)
         rootfs = await context.rootfs(container)
         if container.run:
             mount_again(rootfs)
         sandbox = await self._networking.reserve(container)
         source = SpecInput(
             id=container.id,
-            config=_with_secrets(container, self._networking.config_of(container)),
+            config=_with_secrets(container, self._networking.links.config_of(container)),
             host_config=spec.host_config,
             mounts=spec.mounts,
             identity=self.identity(container, rootfs, spec.config.user),
             host=context.host,
             files=self._files(container, sandbox),
             devices=hostdevices.look_up,
-            joined=joined,
+            joined=others,
             sources=await self._mounting.sources(container, spec.mounts),
         )
         _make_sources(container)
+        log = log_request(container, context.host)
+        if log["driver"] in SENDING:
+            log["options"] = await asyncio.to_thread(resolved, log["options"])
         seccomp = self.seccomp(spec.host_config)
         container.run += 1
         return StartRequest(
@@ -109,7 +114,7 @@ class Launcher:
             rootfs=rootfs,
             tty=spec.config.tty,
             stdin=_stdin(container),
-            log=log_request(container, context.host),
+            log=log,
             run_dir=context.run_directory(container),
             seccomp=seccomp,
             size=container.size or _size(spec.host_config),
@@ -120,8 +125,9 @@ class Launcher:
     async def _unwind(self, container: Container, before: State, error: BaseException) -> None:
         container.drop_attachments()
         self._context.networks.sandboxes.release(container.id)
+        if not before.restarting:  # as dockerd: else the code stays that of the run that has ended
+            before.exit_code = exit_code_of(error)
         before.running = before.restarting = before.paused = False
-        before.exit_code = exit_code_of(error)
         before.error = str(error)
         container.state = before
         if container.stored or not container.spec.host_config.auto_remove:
@@ -135,9 +141,9 @@ class Launcher:
         if container.secret_variables:
             return None  # what is remembered by a shape is for all of that shape
         modes = (host.network_mode, host.ipc_mode, host.pid_mode)
-        if any(mode.startswith("container:") for mode in modes) or looks_at_devices(host) or host.links:
+        if any(map(joined, modes)) or looks_at_devices(host) or host.links:
             return None
-        if any(point.type == "image" for point in container.spec.mounts):
+        if container.spec.mounted_images:
             return None  # layers may come again in other directories
         text = repository.encode(container.spec).replace(container.id.encode(), _ID)
         # ``host`` facts are replaced as a whole when the engine is configured anew.
@@ -149,35 +155,27 @@ class Launcher:
         return self._generation
 
     def _joined(self, host: HostConfig) -> Joined:
-        return Joined(
-            network=self._network_pid(host.network_mode),
-            ipc=self._joined_pid(host.ipc_mode, "IPC"),
-            pid=self._joined_pid(host.pid_mode, "PID"),
-        )
-
-    def _network_pid(self, mode: str) -> int:
-        other = self._owner(mode)
-        if other and not other.alive:
+        """The processes whose namespaces are joined. Raises Conflict, InvalidArgument in dockerd's words."""
+        network, ipc, pid = map(self._owner, (host.network_mode, host.ipc_mode, host.pid_mode))
+        if network and not network.alive:
             raise Conflict(
                 "cannot join network namespace of a non running container: "
-                f"container {other.name} is {other.status}"
+                f"container {network.name} is {network.status}"
             )
-        return other.state.pid if other else 0
-
-    def _joined_pid(self, mode: str, what: str) -> int:
-        other = self._owner(mode)
-        if other and not other.alive:
-            raise Conflict(f"failed to join {what} namespace: container {other.id} is not running")
-        if other and what == "IPC" and other.spec.host_config.ipc_mode not in ("shareable", "host"):
+        for other, what in ((ipc, "IPC"), (pid, "PID")):
+            if other and not other.alive:
+                raise Conflict(f"failed to join {what} namespace: container {other.id} is not running")
+        if ipc and ipc.spec.host_config.ipc_mode not in ("shareable", "host"):
             raise InvalidArgument(
-                f"failed to join IPC namespace: container {other.id}: non-shareable IPC (hint: use "
+                f"failed to join IPC namespace: container {ipc.id}: non-shareable IPC (hint: use "
                 "IpcMode:shareable for the donor container)"
             )
-        return other.state.pid if other else 0
+        return Joined(*(other.state.pid if other else 0 for other in (network, ipc, pid)))
 
     def _owner(self, mode: str) -> Container | None:
         """The container whose namespace is joined."""
-        return self._context.find(mode.partition(":")[2]) if mode.startswith("container:") else None
+        ref = joined(mode)
+        return self._context.find(ref) if ref else None
 
     def _files(self, container: Container, sandbox: Sandbox | None) -> dict[str, str]:
         """The generated files; a joined network brings those of its owner."""
@@ -188,28 +186,32 @@ class Launcher:
         if owner:
             return files.paths(context.directory(owner.id))
         facts = self._networking.name_facts(container, sandbox)
+        self._networking.links.tell_parents(container)
         written = files.write_files(context.directory(container.id), container.spec.config, host, facts)
         covered = {point.destination for point in container.spec.mounts}
         return {destination: path for destination, path in written.items() if destination not in covered}
 
     def identity(self, container: Container, rootfs: Rootfs, user: str) -> Identity:
-        """Who ``user`` is in this root; the first run of an image's container is answered from memory."""
+        """Who ``user`` is in this root; answered from memory while that has the accounts of its image."""
         extra = container.spec.host_config.group_add or []
         key = (container.spec.image_id, user, tuple(extra), _stamp(rootfs))
-        fresh = container.run == 0 and rootfs.kind == "overlay"
-        fresh = fresh and container.spec.config.working_dir in ("", "/")
+        upper = rootfs.overlays[0].upper if rootfs.kind == "overlay" else None
+        fresh = upper is not None and inherits(upper, "etc", _ACCOUNTS)
         if fresh and key in self._identities:
             return self._identities[key]
         with RootView(layers(rootfs)) as view:
             identity = users.resolve(
                 user, view.read("etc/passwd") or b"", view.read("etc/group") or b"", extra
             )
-            _check_workdir(view, container)
         if fresh:
             if len(self._identities) >= _MOST_IDENTITIES:
                 self._identities.clear()
             self._identities[key] = identity
         return identity
+
+    def config_of(self, container: Container) -> ContainerConfig:
+        """The configuration that further processes of a run have; raises OnggiError if a link is down."""
+        return self._networking.links.config_of(container)
 
     def seccomp(self, host: HostConfig) -> bytes:
         """The filter of every process of a container, also of those that come after this engine's restart.
@@ -230,16 +232,6 @@ def _stamp(rootfs: Rootfs) -> tuple[tuple[int, int, int], ...]:
     return tuple((status.st_ino, status.st_mtime_ns, status.st_size) for status in found)
 
 
-def _check_workdir(view: RootView, container: Container) -> None:
-    path = container.spec.config.working_dir
-    covered = any(
-        path == point.destination or path.startswith(point.destination + "/")
-        for point in container.spec.mounts
-    )
-    if not covered and view.kind(path) not in (0, stat.S_IFDIR):
-        raise InvalidArgument(f"Cannot mkdir: {path} is not a directory")
-
-
 def _with_secrets(container: Container, config: ContainerConfig) -> ContainerConfig:
     if not container.secret_variables:
         return config
@@ -250,8 +242,13 @@ def _make_sources(container: Container) -> None:
     """docker's ``-v`` makes a directory of a source that does not exist."""
     for point in container.spec.mounts:
         check_source(point)
-        if point.type == "bind" and not os.path.lexists(point.source):
+        if point.type != "bind" or os.path.lexists(point.source):
+            continue
+        try:
             os.makedirs(point.source, 0o755, exist_ok=True)
+        except OSError as error:
+            reason = f"mkdir {error.filename}: {os.strerror(error.errno or 0).lower()}"
+            raise OnggiError(f"error while creating mount source path '{point.source}': {reason}") from None
 
 
 def _stdin(container: Container) -> StdinMode:
@@ -269,6 +266,7 @@ def log_request(container: Container, host: Host) -> Json:
     """Driver, directory, options and per-record attributes of the container's log."""
     spec, log = container.spec, container.spec.host_config.log_config
     options = host.log_options_of(log.type, log.config)
+    argv = command_line(spec.config)
     env = dict(entry.partition("=")[::2] for entry in spec.config.env)
     fields = {
         "ID": container.id[:12],
@@ -277,7 +275,14 @@ def log_request(container: Container, host: Host) -> Json:
         "ImageID": spec.image_id.removeprefix("sha256:")[:12],
         "ImageFullID": spec.image_id,
         "ImageName": spec.image,
-        "DaemonName": "onggi",
+        "DaemonName": "docker",
+        "Command": " ".join(argv),
+        "Hostname": os.uname().nodename,
+        "ContainerID": container.id,
+        "ContainerName": f"/{container.name}",
+        "ContainerImageID": spec.image_id,
+        "ContainerImageName": spec.image,
+        "ContainerEntrypoint": argv[0],
     }
     beside = attributes(options, spec.config.labels, env, fields) if options else {}
     request = {"driver": log.type, "directory": spec.log_directory, "options": options, "attributes": beside}

@@ -10,12 +10,13 @@ from typing import Any
 
 from onggi.containers import validate
 from onggi.containers.context import Context
-from onggi.containers.model import Container, enlist, settle
-from onggi.containers.networking import Networking
-from onggi.containers.runs import Runs
-from onggi.containers.signals import parse_signal
+from onggi.containers.failures import during
+from onggi.containers.linking import Linking
+from onggi.containers.model import Container, enlist, exit_answer, settle
+from onggi.containers.runs import Runs, refuse_removed
 from onggi.errors import Conflict, InvalidArgument, NotFound, NotModified, Unsupported
 from onggi.kernel.failpoints import failpoint
+from onggi.oci.signals import parse_signal
 
 Json = Any
 STOP_TIMEOUT_S = 10
@@ -57,21 +58,24 @@ class Lifecycle:
             raise Conflict(_NO_EXIT)
 
     async def _send(self, container: Container, number: int) -> None:
-        if number in (9, 15, _stop_signal(container)) and not container.stopped_by_user:
+        final = _is_final(container, number)
+        if final and not container.stopped_by_user:
             container.stopped_by_user = True
             await self._context.save(container)
         try:
             await self._context.runtime.call(container.id, "signal", {"signal": number})
-            if container.state.paused and number == 9:
-                await self._context.runtime.call(container.id, "resume", {})
-                container.state.paused = False
+            if container.state.paused and final:
+                await self._resume(container)  # for the signal to be read
+                if number != 9:
+                    self._context.publish(container, "unpause")
         except NotFound:
             return  # it ended meanwhile: that is what was wanted
 
     async def stop(self, ref: str, *, timeout_s: int | None = None, signal: str | None = None) -> None:
         """Signal, wait, kill; raises NotModified if nothing runs."""
         container = self._context.find(ref)
-        number = parse_signal(signal) if signal else _stop_signal(container)
+        with during(f"cannot stop container: {ref}"):
+            number = parse_signal(signal) if signal else _stop_signal(container)
         if not container.state.running:
             raise NotModified(f"container {container.id} is not running")
         await self._stop(container, number, timeout_s)
@@ -82,11 +86,11 @@ class Lifecycle:
             async with container.lock:
                 self._runs.cancel_restart(container)
                 await self._context.save(container)
-                settle(container.exit_waiters, {"StatusCode": container.state.exit_code, "Error": None})
+                settle(container.exit_waiters, exit_answer(container.state.exit_code))
             self._context.publish(container, "stop")
             return
         ended = enlist(container.exit_waiters)
-        if container.state.paused:
+        if container.state.paused and not _is_final(container, number):
             await self._resume(container)
         await self._context.save(container)
         self._context.publish(container, "kill", signal=str(number))
@@ -124,10 +128,11 @@ class Lifecycle:
                 await self._stop(container, number, timeout_s)
             failpoint("containers.restart.after_stop")
             async with container.lock:
-                _refuse_removed(container)
+                refuse_removed(container)
                 if not container.state.running:
                     container.restarts = 0
-                    await self._runs.begin(container)
+                    with during(f"Cannot restart container {ref}"):
+                        await self._runs.begin(container)
         finally:
             container.spec.host_config.auto_remove = keep
         self._context.publish(container, "restart")
@@ -140,6 +145,7 @@ class Lifecycle:
                 raise Conflict(f"Container {container.id} is already paused")
             await self._context.runtime.call(container.id, "pause", {})
             container.state.paused = True
+            container.state.unprobed()
             await self._context.save(container)
         self._context.publish(container, "pause")
 
@@ -160,7 +166,8 @@ class Lifecycle:
         container = self._context.find(ref)
         if not name:
             raise InvalidArgument("Neither old nor new names may be empty")
-        name = validate.check_name(name)
+        with during("Error when allocating new name"):
+            name = validate.check_name(name if name.startswith("/") else f"/{name}")
         old = container.name
         if name == old:
             raise InvalidArgument("Renaming a container with the same name as its current name")
@@ -178,6 +185,7 @@ class Lifecycle:
                 raise
             self._context.names.pop(old, None)
             self._context.networks.sandboxes.rename(container.id, old, name)
+            await Linking(self._context).renamed(container)
         self._context.publish(container, "rename", oldName=f"/{old}")
 
     async def remove(
@@ -185,7 +193,7 @@ class Lifecycle:
     ) -> None:
         """``docker rm``; with ``volumes`` the anonymous ones go too that nobody else holds."""
         if link:
-            await Networking(self._context).unlink(ref)
+            await Linking(self._context).unlink(ref)
             return
         container = self._context.find(ref)
         if container.removing:
@@ -216,16 +224,11 @@ class Lifecycle:
 
 def _refuse_start(container: Container) -> None:
     state = container.state
-    _refuse_removed(container)
+    refuse_removed(container)
     if state.paused:
         raise Conflict("cannot start a paused container, try unpause instead")
     if container.alive:
         raise NotModified(f"container {container.id} is already started")
-
-
-def _refuse_removed(container: Container) -> None:
-    if container.removing:
-        raise Conflict("container is marked for removal and cannot be started")
 
 
 def _refuse_removal(container: Container, ref: str) -> str:
@@ -239,6 +242,12 @@ def _refuse_removal(container: Container, ref: str) -> str:
 
 def _stop_signal(container: Container) -> int:
     return parse_signal(container.spec.config.stop_signal or "TERM")
+
+
+def _is_final(container: Container, number: int) -> bool:
+    """Whether a container stays down after this signal: docker's rule; without a stop signal, any."""
+    chosen = container.spec.config.stop_signal
+    return not chosen or number in (9, parse_signal(chosen))
 
 
 async def _settled(future: asyncio.Future[Json], limit_s: float | None) -> bool:

@@ -34,7 +34,7 @@ class Link:
         self, sock: socket.socket, on_event: Callable[[Json, list[int]], None], on_end: Callable[[], None]
     ) -> None:
         self._sock, self._on_event, self._on_end = sock, on_event, on_end
-        self._pending: dict[int, asyncio.Future[Json]] = {}
+        self._pending: dict[int | str, asyncio.Future[Json]] = {}  # by a request's number, an exec's id
         self._number = 0
         self._loop = asyncio.get_running_loop()
         sock.setblocking(False)
@@ -56,6 +56,22 @@ class Link:
             for fd in own:
                 os.close(fd)
         return await future
+
+    async def exec_ended(self, exec_id: str) -> Json:
+        """Wait for the monitor's word about an exec that has been started: {"code"}; for one caller. It may
+        have come already. Raises NotFound if the monitor goes before.
+        """
+        if self._sock.fileno() < 0:
+            raise NotFound("the container's monitor is gone")
+        try:
+            return await self._ended(exec_id)
+        finally:
+            self._pending.pop(exec_id, None)
+
+    def _ended(self, exec_id: str) -> asyncio.Future[Json]:
+        if exec_id not in self._pending:
+            self._pending[exec_id] = self._loop.create_future()
+        return self._pending[exec_id]
 
     def close(self) -> None:
         """Let go of the connection; the monitor goes on."""
@@ -82,6 +98,11 @@ class Link:
             self._dispatch(message, fds)
 
     def _dispatch(self, message: Json, fds: list[int]) -> None:
+        if message.get("event") == "exec_exited":
+            ended = self._ended(message["id"])
+            if not ended.done():
+                ended.set_result({"code": message["code"]})
+            return
         if "event" in message:
             self._on_event(message, fds)
             return
@@ -132,7 +153,8 @@ class LauncherLink:
         while self.pid == pid:
             self._replaced.clear()
             try:
-                await asyncio.wait_for(self._replaced.wait(), _REPLACED_S)
+                async with asyncio.timeout(_REPLACED_S):
+                    await self._replaced.wait()
             except TimeoutError:
                 raise Unavailable("the launcher does not answer") from None
 

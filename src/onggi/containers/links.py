@@ -1,7 +1,7 @@
 """Old links (``--link name:alias`` on the default network): what a container is told of its neighbours. Pure.
 
-``HostConfig.Links`` is all that is known of them, as ``<id>:alias``; names follow from it: a container that
-``name`` links as ``alias`` is called ``name/alias`` too.
+``HostConfig.Links`` is all that is known of them, as ``<id>:/<its name>/alias``; names follow from it: a
+container that ``name`` links as ``alias`` is called ``name/alias`` too.
 
 docker's variables of a linked container stand in the environment of the one that links: its name, its exposed
 ports and its own environment, each with the alias in front.
@@ -36,6 +36,17 @@ def by_alias(host: HostConfig) -> dict[str, str]:
     return found
 
 
+def entry(target: Container, alias: str) -> str:
+    """A link as it is kept: found by the id, and called by its last name when the container is gone."""
+    return f"{target.id}:/{target.name}/{alias}"
+
+
+def renamed(host: HostConfig, target: Container) -> list[str]:
+    """The links of a container when one that they may lead to has got another name."""
+    kept = host.links or []
+    return [entry(target, alias) if ref == target.id else old for old in kept for ref, alias in [split(old)]]
+
+
 def children(
     parent: Container, known: Mapping[str, Container], taken: Mapping[str, str]
 ) -> dict[str, Container]:
@@ -45,6 +56,17 @@ def children(
         with contextlib.suppress(NotFound, InvalidArgument):
             found[alias] = known[names.find_id(ref, known, taken.get)]
     return found
+
+
+def lost(parent: Container, found: Mapping[str, Container]) -> dict[str, str]:
+    """What removed containers that are linked were called, by alias; ``found`` are those that are left."""
+    kept = {split(old)[1]: _last_name(old) for old in parent.spec.host_config.links or []}
+    return {alias: name for alias, name in kept.items() if alias not in found}
+
+
+def _last_name(kept: str) -> str:
+    target, _, rest = kept.partition(":")
+    return rest.strip("/").rpartition("/")[0] or target
 
 
 def named(name: str, known: Mapping[str, Container], taken: Mapping[str, str]) -> str | None:

@@ -5,23 +5,23 @@ from __future__ import annotations
 import re
 import shlex
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from onggi.containers import links
 from onggi.containers.context import Context
-from onggi.containers.events import has_label
+from onggi.containers.failures import during
 from onggi.containers.merge import command_line
 from onggi.containers.model import Container
 from onggi.containers.networking import Networking
 from onggi.containers.queries import Queries
 from onggi.containers.spec_mounts import inspect_entries
-from onggi.containers.times import human
 from onggi.errors import InvalidArgument, OnggiError
+from onggi.filters import Filters, check_names, has_labels
+from onggi.oci.ages import human_duration
 from onggi.oci.image import Image
 
 Json = Any
-Filters = Mapping[str, list[str]]
 _STATES = ("created", "running", "paused", "restarting", "removing", "exited", "dead")
 _HEALTH = ("none", "starting", "healthy", "unhealthy")
 _NAMES = frozenset([
@@ -70,12 +70,10 @@ class Listing:
     async def _image_name(self, container: Container) -> str:
         """As it was asked for while that still is the image; then its id."""
         spec = container.spec
-        current = not spec.image_id or await self._image_id(spec.image) == spec.image_id
-        return spec.image if current else spec.image_id
-
-    async def _image_id(self, ref: str) -> str:
-        image = await self._image(ref)
-        return image.id if image else ref
+        if not spec.image_id:
+            return spec.image
+        image = await self._image(spec.image)
+        return spec.image if image and image.id == spec.image_id else spec.image_id
 
     async def _image(self, ref: str) -> Image | None:
         try:
@@ -83,7 +81,7 @@ class Listing:
         except OnggiError:
             return None
 
-    async def _descendants(self, refs: list[str]) -> set[str]:
+    async def _descendants(self, refs: Sequence[str]) -> set[str]:
         """The ids of containers' images that are one of these images or were built from one."""
         if not refs:
             return set()
@@ -97,11 +95,11 @@ class Listing:
         tests: list[Callable[[Container], bool]] = [
             _test(name, values) for name, values in filters.items() if values and name in _TESTS
         ]
-        tests += [_any(self._on_network, filters["network"])] if filters.get("network") else []
+        if networks := filters.get("network"):
+            tests.append(lambda entry: any(self._on_network(entry, network) for network in networks))
         if patterns := filters.get("name"):
             names = links.all_names(self._context.containers, self._context.names)
             tests.append(lambda entry: any(_has_name(names[entry.id], pattern) for pattern in patterns))
-        tests += [_any(_publishes, filters["publish"])] if filters.get("publish") else []
         if descendants:  # the filters' words among them
             tests.append(lambda entry: not descendants.isdisjoint((entry.spec.image_id, entry.spec.image)))
         for name, newer in (("before", False), ("since", True)):
@@ -109,15 +107,9 @@ class Listing:
         return lambda entry: all(test(entry) for test in tests)
 
 
-def _any(test: Callable[[Container, str], bool], values: list[str]) -> Callable[[Container], bool]:
-    return lambda entry: any(test(entry, value) for value in values)
-
-
 def check_filters(filters: Filters, known: frozenset[str]) -> None:
     """docker's words for an unknown filter or a wrong value."""
-    for name in filters:
-        if name not in known:
-            raise InvalidArgument(f"invalid filter '{name}'")
+    check_names(filters, known)
     for name, what, values in (("status", "state", _STATES), ("health", "health", _HEALTH)):
         for value in filters.get(name, []):
             if value not in values:
@@ -127,7 +119,16 @@ def check_filters(filters: Filters, known: frozenset[str]) -> None:
                 )
     for value in filters.get("exited", []):
         if re.fullmatch(r"-?[0-9]{1,9}", value) is None:
-            raise InvalidArgument(f"invalid filter 'exited={value}'")
+            reason = "value out of range" if re.fullmatch(r"[+-]?[0-9]+", value) else "invalid syntax"
+            words = f'strconv.Atoi: parsing "{value}": {reason}'
+            raise InvalidArgument(f"invalid filter 'exited={value}': {words}")
+    tasks = filters.get("is-task", [])
+    if len(tasks) > 1 or any(value.lower() not in ("0", "1", "true", "false") for value in tasks):
+        raise InvalidArgument(f"invalid filter 'is-task=[{' '.join(tasks)}]'")
+    for name in ("expose", "publish"):
+        for value in filters.get(name, []):
+            with during(f"error while looking up for {name} {value}"):
+                _port_range(value)
 
 
 def _by_age(reference: Container, newer: bool) -> Callable[[Container], bool]:
@@ -160,8 +161,12 @@ def _port_range(text: str) -> tuple[range, str]:
     """The ports and the protocol of ``80-90/udp``."""
     ports, _, protocol = text.partition("/")
     first, _, last = ports.partition("-")
-    if not first.isdigit() or not (last or first).isdigit():
-        raise InvalidArgument(f"invalid port range: '{text}'")
+    for number in (first, last or first):
+        if re.fullmatch(r"[0-9]{1,5}", number) is None or int(number) > 65535:
+            reason = "value out of range" if re.fullmatch(r"[0-9]+", number) else "invalid syntax"
+            raise InvalidArgument(f'strconv.ParseUint: parsing "{number}": {reason}')
+    if int(last or first) < int(first):
+        raise InvalidArgument(f"Invalid range specified for the Port: {ports}")
     return range(int(first), int(last or first) + 1), protocol or "tcp"
 
 
@@ -184,19 +189,20 @@ def _publishes(container: Container, value: str) -> bool:
 
 
 _TESTS: dict[str, Callable[[Container, str], bool]] = {
-    "id": lambda entry, value: entry.id.startswith(value),
-    "label": lambda entry, value: has_label(entry.spec.config.labels, value),
+    "id": lambda entry, value: bool(value) and entry.id.startswith(value),
+    "label": lambda entry, value: has_labels(entry.spec.config.labels, {"label": [value]}),
     "status": lambda entry, value: entry.status == value,
     "health": lambda entry, value: _health(entry) == value,
     "exited": _exited,
     "volume": _uses,
     "expose": _exposes,
+    "publish": _publishes,
     "is-task": lambda entry, value: value.lower() not in ("1", "true"),
     "isolation": lambda entry, value: value == (entry.spec.host_config.isolation or "default"),
 }
 
 
-def _test(name: str, values: list[str]) -> Callable[[Container], bool]:
+def _test(name: str, values: Sequence[str]) -> Callable[[Container], bool]:
     test, quantifier = _TESTS[name], all if name == "label" else any
     return lambda entry: quantifier(test(entry, value) for value in values)
 
@@ -252,7 +258,7 @@ def _ports(container: Container, ports: Json) -> list[Json]:
 def status_text(container: Container) -> str:
     """docker's human status: ``Up 3 minutes (healthy)``, ``Exited (0) 5 seconds ago``."""
     state, now_ns = container.state, time.time_ns()
-    up, since = human((now_ns - state.started_ns) / 1e9), human((now_ns - state.finished_ns) / 1e9)
+    up, since = (human_duration((now_ns - then) / 1e9) for then in (state.started_ns, state.finished_ns))
     match container.status:
         case "paused":
             return f"Up {up} (Paused)"

@@ -10,10 +10,11 @@ from typing import Any
 from onggi.containers.context import Context
 from onggi.containers.model import Container, enlist
 from onggi.containers.options import LogQuery
-from onggi.errors import InvalidArgument, Unsupported
+from onggi.containers.streams import wake
+from onggi.errors import Unsupported
 from onggi.logs.options import readable
 from onggi.logs.reader import Cursor, Reader, Selection
-from onggi.logs.record import STDERR, STDOUT, Record
+from onggi.logs.record import STDERR, STDOUT, Record, Render
 from onggi.store import opening
 
 _FOLLOW_FALLBACK_S = 5.0
@@ -25,18 +26,21 @@ class ContainerLogs:
     def __init__(self, context: Context) -> None:
         self._context = context
 
-    def logs(self, ref: str, query: LogQuery) -> AsyncIterator[Record]:
-        """Records in order; raises at once for an unknown container or a driver that cannot be read."""
+    def logs(self, ref: str, query: LogQuery, render: Render) -> AsyncIterator[bytes]:
+        """What ``render`` makes of the records, many at once; raises at once for an unknown container or a
+        driver that cannot be read.
+        """
         container = self._context.find(ref)
-        if not (query.stdout or query.stderr):
-            raise InvalidArgument("Bad parameters: you must choose at least one stream")
         log = container.spec.host_config.log_config
         if not readable(log.type, self._context.host.log_options_of(log.type, log.config)):
             raise Unsupported("configured logging driver does not support reading")
-        return self.read(container, query)
+        return self.read(container, query, render)
 
-    async def read(self, container: Container, query: LogQuery) -> AsyncIterator[Record]:
-        """Records that are there, then those that come until the run has ended."""
+    async def read(self, container: Container, query: LogQuery, render: Render) -> AsyncIterator[bytes]:
+        """Records that are there, then those that come until the run has ended.
+
+        Read and rendered in threads, and not before somebody asks: of who does not go on, a block is held.
+        """
         streams = frozenset(([STDOUT] if query.stdout else []) + ([STDERR] if query.stderr else []))
         selection = Selection(query.tail, query.since_ns, query.until_ns, streams)
         log = container.spec.host_config.log_config
@@ -51,15 +55,19 @@ class ContainerLogs:
                 while True:
                     # Asked before reading: what was written before the end is then still read.
                     last = not follow or ended.done()
-                    records = await opening.work(cursor.read_more)
-                    for record in records:
-                        yield record
-                    if not records and last:
+                    block = await opening.work(lambda: _rendered(cursor.read_more(), render))
+                    if block is not None:
+                        yield block
+                    elif last:
                         return
-                    if not records:
+                    else:
                         await _change(cursor, ended)
         finally:
             _forget(container, ended)
+
+
+def _rendered(records: list[Record], render: Render) -> bytes | None:
+    return b"".join(map(render, records)) if records else None
 
 
 def _forget(container: Container, waiter: asyncio.Future[Any]) -> None:
@@ -71,13 +79,8 @@ def _forget(container: Container, waiter: asyncio.Future[Any]) -> None:
 async def _change(cursor: Cursor, ended: asyncio.Future[Any]) -> None:
     """Wait until the log may have grown or the run has ended."""
     loop = asyncio.get_running_loop()
-    grown: asyncio.Future[Any] = loop.create_future()
-
-    def readable() -> None:
-        if not grown.done():
-            grown.set_result(None)
-
-    loop.add_reader(cursor.fileno(), readable)
+    grown: asyncio.Future[None] = loop.create_future()
+    loop.add_reader(cursor.fileno(), wake, grown)
     try:
         await asyncio.wait([grown, ended], timeout=_FOLLOW_FALLBACK_S, return_when=asyncio.FIRST_COMPLETED)
     finally:

@@ -10,7 +10,15 @@ import posixpath
 from typing import Any
 
 from onggi.containers.mount_points import image_volumes
-from onggi.containers.request import SHM_SIZE, ContainerConfig, CreateRequest, HealthConfig, HostConfig, words
+from onggi.containers.request import (
+    SHM_SIZE,
+    ContainerConfig,
+    CreateRequest,
+    HealthConfig,
+    HostConfig,
+    joined,
+    words,
+)
 from onggi.errors import InvalidArgument
 
 Json = Any
@@ -30,14 +38,15 @@ def _merge_env(ours: list[str], image: list[str]) -> list[str]:
 
 
 def _merge_command(config: ContainerConfig, image: Json) -> None:
-    """An entrypoint in the request drops the image's command, as in docker."""
+    """An entrypoint in the request drops the image's command, an empty list its entrypoint, as in docker."""
     entrypoint, command = words(config.entrypoint), words(config.cmd)
     if entrypoint:
         config.cmd = command or None
         config.entrypoint = None if entrypoint == [""] else entrypoint
         return
     config.cmd = command or image.get("Cmd") or None
-    config.entrypoint = image.get("Entrypoint") or None
+    if config.entrypoint is None:
+        config.entrypoint = image.get("Entrypoint") or None
 
 
 def _merge_health(ours: HealthConfig | None, image: Json) -> HealthConfig | None:
@@ -77,7 +86,7 @@ def merge_image(config: ContainerConfig, image: Json) -> None:
 def complete(request: CreateRequest, container_id: str, log_driver: str, machine_name: str) -> None:
     """Write docker's defaults into the request, so that ``inspect`` shows what holds."""
     config, host = request.config, request.host
-    if not config.hostname and not host.network_mode.startswith("container:"):
+    if not config.hostname and not joined(host.network_mode):
         shares = "host" in (host.network_mode, host.uts_mode)
         config.hostname = machine_name if shares else container_id[:12]
     if config.network_disabled:
@@ -90,18 +99,24 @@ def complete(request: CreateRequest, container_id: str, log_driver: str, machine
     host.log_config.type = host.log_config.type or log_driver
     host.log_config.config = host.log_config.config or {}
     host.restart_policy.name = host.restart_policy.name or "no"
+    _complete_ports(host)
     _complete_resources(host)
     if not host.privileged:
         host.masked_paths = list(MASKED_PATHS) if host.masked_paths is None else host.masked_paths
         host.readonly_paths = list(READONLY_PATHS) if host.readonly_paths is None else host.readonly_paths
 
 
+def _complete_ports(host: HostConfig) -> None:
+    """Both keys in every binding, for clients that read them; what is no object is refused with the ports."""
+    for rows in host.port_bindings.values():
+        for row in rows if isinstance(rows, list) else ():
+            if isinstance(row, dict):
+                row.update({key: row.get(key) or "" for key in ("HostIp", "HostPort")})
+
+
 def _complete_resources(host: HostConfig) -> None:
     if host.memory > 0 and host.memory_swap == 0:
         host.memory_swap = host.memory * 2
-    if 0 < host.cpu_shares < 2:
-        host.cpu_shares = 2
-    host.cpu_shares = min(host.cpu_shares, 262144)
     if host.memory_swappiness == -1:
         host.memory_swappiness = None
     if host.pids_limit is not None and host.pids_limit <= 0:

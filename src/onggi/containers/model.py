@@ -44,6 +44,11 @@ class Spec(msgspec.Struct, kw_only=True):
         """Whether it is removed after a power loss anyway, so that its row need not be durable."""
         return self.host_config.auto_remove or self.step
 
+    @property
+    def mounted_images(self) -> list[str]:
+        """The ids of images that are mounted, in the order of the mounts."""
+        return [point.source for point in self.mounts if point.type == "image"]
+
 
 class ProbeResult(msgspec.Struct):
     """One run of a health probe."""
@@ -75,6 +80,11 @@ class State(msgspec.Struct, kw_only=True):
     started_ns: int = 0
     finished_ns: int = 0
     health: Health | None = None
+
+    def unprobed(self) -> None:
+        """Who is not probed, being paused or down, counts as unhealthy, as in docker."""
+        if self.health is not None:
+            self.health.status = "unhealthy"
 
 
 class Container:
@@ -161,6 +171,11 @@ class ClientCopy:
         if self.fd >= 0:
             os.close(self.fd)
             self.fd = -1
+
+
+def exit_answer(code: int, error: str = "") -> Json:
+    """docker's answer of a wait."""
+    return {"StatusCode": code, "Error": {"Message": error} if error else None}
 
 
 def enlist(waiters: list[asyncio.Future[Json]]) -> asyncio.Future[Json]:

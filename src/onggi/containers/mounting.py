@@ -137,8 +137,7 @@ class Mounting:
         try:
             image = await self._context.images.get(image_id)
         except NotFound:  # removed by force; what the container stands on keeps its layers
-            mounted = [point.source for point in container.spec.mounts if point.type == "image"]
-            return await snapshots.beside(container.id, mounted.index(image_id))
+            return await snapshots.beside(container.id, container.spec.mounted_images.index(image_id))
         return await snapshots.layers(image)
 
     def tell(self, container: Container, action: str) -> None:

@@ -11,14 +11,14 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
-import msgspec
-
-from onggi.containers import files, links, repository
+from onggi.containers import files
 from onggi.containers.context import Context
+from onggi.containers.failures import during
 from onggi.containers.files import NameFacts
+from onggi.containers.linking import Linking
 from onggi.containers.model import Container
-from onggi.containers.request import ContainerConfig, CreateRequest, HostConfig
-from onggi.errors import Conflict, Forbidden, InvalidArgument, KernelError, NotFound, OnggiError
+from onggi.containers.request import CreateRequest, joined
+from onggi.errors import Conflict, Forbidden, InvalidArgument, NotFound, OnggiError
 from onggi.networks import views
 from onggi.networks.model import Network, Sandbox, Wish
 from onggi.networks.ports import wishes
@@ -41,16 +41,18 @@ class Networking:
     """The network side of the container service."""
 
     def __init__(self, context: Context) -> None:
-        self._context = context
+        self._context, self.links = context, Linking(context)
 
     # -- create --------------------------------------------------------------------------------------------
 
     def wishes_of(self, request: CreateRequest) -> dict[str, Wish]:
         """What a new container asks of which network, by name. Raises in docker's words."""
         mode, asked = request.host.network_mode, request.networking.endpoints_config
-        if mode.startswith("container:"):
+        if joined(mode):
             if request.config.mac_address:
                 raise InvalidArgument("conflicting options: mac-address and the network mode")
+            for wanted in asked.values():
+                _wish(mode, wanted, None, joined=True)
             return {}
         found: dict[str, Wish] = {}
         networks = self._context.networks
@@ -62,24 +64,9 @@ class Networking:
             found[name] = _wish(name, settings, network)
             if network is not None:
                 _check_kind(network, mode, len(asked))
-        request.host.links = self._linked_by_id(request.host) or None
+        request.host.links = self.links.by_id(request.host) or None
         _add_mac(request, found)
         return found
-
-    def _linked_by_id(self, host: HostConfig) -> list[str]:
-        """Old links with ids for names, which may change; whether they lead anywhere is for the start."""
-        return [f"{self._link_target(ref).id}:{alias}" for alias, ref in links.by_alias(host).items()]
-
-    def _link_target(self, ref: str) -> Container:
-        """The container whose network ``ref`` has."""
-        try:
-            other = self._context.find(ref)
-        except NotFound as error:  # to docker's command a 404 is an image that is not here
-            raise InvalidArgument(f"could not get container for {ref}: {error}") from None
-        mode = other.spec.host_config.network_mode
-        if mode == "host":
-            raise InvalidArgument(f"conflicting options: host type networking {links.WITHOUT}")
-        return self._link_target(mode.partition(":")[2]) if mode.startswith("container:") else other
 
     # -- start ---------------------------------------------------------------------------------------------
 
@@ -88,33 +75,10 @@ class Networking:
         found = [Want(networks.find(name), wish) for name, wish in container.spec.networks.items()]
         return [want for want in found if want.network.driver not in ("host", "null")]
 
-    def children(self, container: Container) -> dict[str, Container]:
-        """The containers that old links lead to, by alias."""
-        return links.children(container, self._context.containers, self._context.names)
-
-    def check_links(self, container: Container) -> None:
-        """Raises Conflict, in docker's words, for an old link to a container that cannot be spoken to."""
-        if "bridge" not in container.spec.networks:
-            return
-        for alias, other in self.children(container).items():
-            if "bridge" not in other.spec.networks:
-                raise Conflict(
-                    f"failed to set up container networking: Cannot link to /{other.name}, as it does not "
-                    "belong to the default network"
-                )
-            if not other.state.running:
-                raise Conflict(
-                    f"Cannot link to a non running container: /{other.name} AS /{container.name}/{alias}"
-                )
-
     async def reserve(self, container: Container) -> Sandbox | None:
         """Addresses and ports for the next run; None for a container without networks of its own."""
-        try:
+        with during("failed to set up container networking"):
             return await self._reserve(container)
-        except KernelError:
-            raise
-        except OnggiError as error:
-            raise type(error)(f"failed to set up container networking: {error}") from None
 
     async def _reserve(self, container: Container) -> Sandbox | None:
         wants = self._wants(container)
@@ -151,51 +115,7 @@ class Networking:
             for address in (endpoint.ipv4, endpoint.ipv6)
             if address
         ]
-        return NameFacts((*self._links(container), *lines), gateway, sandbox.resolver)
-
-    def _links(self, container: Container) -> list[tuple[str, str]]:
-        """Old links on the default network: names in the hosts file."""
-        return [
-            (address, " ".join(dict.fromkeys([alias, other.spec.config.hostname, other.name])))
-            for other, alias, address in self._linked(container)
-        ]
-
-    def _linked(self, container: Container) -> list[tuple[Container, str, str]]:
-        """(container, alias, address) of every linked container that runs."""
-        return [
-            (other, alias, address)
-            for alias, other in self.children(container).items()
-            if (address := self._default_address(other))
-        ]
-
-    def config_of(self, container: Container) -> ContainerConfig:
-        """The configuration of the next run: with what old links add to the environment."""
-        config = container.spec.config
-        added = [
-            line
-            for other, alias, address in self._linked(container)
-            for line in links.variables(container.name, alias, address, other.spec.config)
-        ]
-        return msgspec.structs.replace(config, env=[*added, *config.env]) if added else config
-
-    async def unlink(self, ref: str) -> None:
-        """``docker rm --link container/alias``."""
-        name, _, alias = ref.strip("/").rpartition("/")
-        if not name:
-            raise InvalidArgument("Conflict, cannot remove the default link name of the container")
-        container = self._context.find(name)
-        async with container.lock:
-            host = container.spec.host_config
-            kept = [entry for entry in host.links or [] if links.split(entry)[1] != alias]
-            if len(kept) == len(host.links or []):
-                raise NotFound(f"No such container: {ref}")
-            host.links = kept or None
-            await self._save(container)
-
-    def _default_address(self, container: Container) -> str:
-        sandbox = self._context.networks.sandboxes.get(container.id)
-        endpoint = sandbox and sandbox.endpoints.get(self._context.networks.find("bridge").id)
-        return endpoint.ipv4.partition("/")[0] if endpoint else ""
+        return NameFacts((*self.links.host_lines(container), *lines), gateway, sandbox.resolver)
 
     def _gateways(self) -> tuple[str, ...]:
         """The machine, as containers reach it: ``host-gateway``."""
@@ -228,7 +148,7 @@ class Networking:
             try:
                 if container.alive:
                     await self._connect_live(container, Want(network, wish))
-                await self._save(container)
+                await self._context.save(container, whole=True)
             except BaseException:
                 container.spec.networks.pop(network.name, None)
                 raise
@@ -242,7 +162,7 @@ class Networking:
                 f"Container {container.id} is marked for removal and cannot be connected or disconnected "
                 "to the network"
             )
-        if mode.startswith("container:") or mode == "host":
+        if joined(mode) or mode == "host":
             raise InvalidArgument(_SHARED)
         if network.driver == "host":
             raise InvalidArgument(_HOST)
@@ -261,6 +181,7 @@ class Networking:
             sandbox = sandboxes.reserve(Member(container.id, container.name, hostname, container.run), [], [])
         async with self._netns(container) as netns:
             await sandboxes.connect(sandbox, want, netns, directory)
+        self.links.tell_parents(container)
         self._write_hosts(container, sandbox)
 
     async def disconnect(self, ref: str, body: Disconnect) -> None:
@@ -282,7 +203,7 @@ class Networking:
             if container.alive and sandbox is not None and network.id in sandbox.endpoints:
                 await self._disconnect_live(container, sandbox, network)
             del container.spec.networks[network.name]
-            await self._save(container)
+            await self._context.save(container, whole=True)
 
     async def _disconnect_live(self, container: Container, sandbox: Sandbox, network: Network) -> None:
         async with self._netns(container) as netns:
@@ -301,13 +222,6 @@ class Networking:
     def _write_hosts(self, container: Container, sandbox: Sandbox) -> None:
         facts = self.name_facts(container, sandbox)
         files.write_names(self._context.directory(container.id), container.spec.host_config, facts)
-
-    async def _save(self, container: Container) -> None:
-        """The whole row again: what was asked for has changed."""
-        if container.stored:
-            await self._context.database.run(repository.insert(container), durable=True)
-        else:
-            await self._context.save(container)
 
     # -- inspect -------------------------------------------------------------------------------------------
 
@@ -370,9 +284,11 @@ def _found(find: Callable[[str], Network], ref: str) -> Network | None:
         return None
 
 
-def _wish(name: str, settings: EndpointSettings | None, network: Network | None) -> Wish:
+def _wish(
+    name: str, settings: EndpointSettings | None, network: Network | None, joined: bool = False
+) -> Wish:
     try:
-        wish = wish_of(settings, network is None or network.user_defined)
+        wish = wish_of(settings, not joined and (network is None or network.user_defined), joined)
         if network is not None:
             check_in_range(network, wish)
     except InvalidArgument as error:
@@ -381,8 +297,6 @@ def _wish(name: str, settings: EndpointSettings | None, network: Network | None)
 
 
 def _check_kind(network: Network, mode: str, count: int) -> None:
-    if network.config_only:
-        raise Forbidden(f"configuration network {network.name} cannot be used by containers")
     if network.driver == "host" and mode != "host":
         raise InvalidArgument(_HOST)
     if count > 1 and network.driver == "null":
@@ -392,9 +306,11 @@ def _check_kind(network: Network, mode: str, count: int) -> None:
 
 
 def _add_mac(request: CreateRequest, found: dict[str, Wish]) -> None:
-    """The container-wide MAC of older clients belongs to its main network."""
+    """The container-wide MAC of older clients belongs to its main network, whose own is theirs to read."""
     mac = request.config.mac_address
     if not mac:
+        named = found.get(request.host.network_mode)
+        request.config.mac_address = named.mac if named else ""
         return
     mac = normal_mac(mac)
     main = found.get(request.host.network_mode) or next(iter(found.values()), None)

@@ -26,6 +26,7 @@ class Process(NamedTuple):
     """One process as /proc shows it; times are clock ticks, sizes kB."""
 
     pid: int
+    tid: int
     ppid: int
     pgid: int
     sid: int
@@ -33,6 +34,7 @@ class Process(NamedTuple):
     gid: int
     state: str
     tty: int
+    foreground: int
     ticks: int
     start_ticks: int
     nice: int
@@ -53,19 +55,22 @@ class Clock(NamedTuple):
 
 def parse_process(pid: int, stat: str, status: str, cmdline: bytes) -> Process:
     """A process from ``stat``, ``status`` and ``cmdline`` (proc_pid_stat(5)); the name may hold anything."""
-    comm, _, rest = stat.partition("(")[2].rpartition(")")
+    tid, _, named = stat.partition("(")
+    comm, _, rest = named.rpartition(")")
     fields = rest.split()
     facts = dict(line.partition(":\t")[::2] for line in status.splitlines())
     args = cmdline.rstrip(b"\0").replace(b"\0", b" ").decode("utf-8", "replace")
     return Process(
         pid=pid,
+        tid=int(tid),
         ppid=int(fields[1]),
         pgid=int(fields[2]),
         sid=int(fields[3]),
-        uid=int(facts.get("Uid", "0").split()[1 if "\t" in facts.get("Uid", "") else 0]),
-        gid=int(facts.get("Gid", "0").split()[1 if "\t" in facts.get("Gid", "") else 0]),
+        uid=_effective(facts.get("Uid", "0")),
+        gid=_effective(facts.get("Gid", "0")),
         state=fields[0],
         tty=int(fields[4]),
+        foreground=int(fields[5]),
         ticks=int(fields[11]) + int(fields[12]),
         start_ticks=int(fields[19]),
         nice=int(fields[16]),
@@ -77,18 +82,32 @@ def parse_process(pid: int, stat: str, status: str, cmdline: bytes) -> Process:
     )
 
 
-def _read(pid: int, name: str) -> bytes:
-    with open(f"/proc/{pid}/{name}", "rb") as file:
+def _effective(ids: str) -> int:
+    """The second of the real, effective, saved and file system's id; the first where there is one alone."""
+    return int(ids.split()[:2][-1])
+
+
+def _read(directory: str, name: str) -> bytes:
+    with open(f"{directory}/{name}", "rb") as file:
         return file.read(_LIMIT)
 
 
-def read_process(pid: int) -> Process | None:
-    """A living process, None if it is gone."""
+def read_process(pid: int, tid: int = 0) -> Process | None:
+    """A living process, or a thread of it; None if it is gone."""
+    directory = f"/proc/{pid}/task/{tid}" if tid else f"/proc/{pid}"
     try:
-        stat, status, cmdline = (_read(pid, name) for name in ("stat", "status", "cmdline"))
+        stat, status, cmdline = (_read(directory, name) for name in ("stat", "status", "cmdline"))
     except (FileNotFoundError, ProcessLookupError):
         return None
     return parse_process(pid, stat.decode("utf-8", "replace"), status.decode("utf-8", "replace"), cmdline)
+
+
+def _threads(process: Process) -> list[Process]:
+    try:
+        tids = sorted(map(int, os.listdir(f"/proc/{process.pid}/task")))
+    except FileNotFoundError:
+        return []
+    return [found for tid in tids if (found := read_process(process.pid, tid))]
 
 
 def read_clock() -> Clock:
@@ -119,6 +138,23 @@ def _spent(process: Process, _: Clock) -> str:
     return f"{seconds // 3600:02}:{seconds // 60 % 60:02}:{seconds % 60:02}"
 
 
+def _spent_bsd(process: Process, _: Clock) -> str:
+    seconds = process.ticks // _TICKS
+    return f"{seconds // 60}:{seconds % 60:02}"
+
+
+def _stat(process: Process, _: Clock) -> str:
+    """The state with ps's letters for who is nice, leads a session, has threads, and has the terminal."""
+    marks = {
+        "<": process.nice < 0,
+        "N": process.nice > 0,
+        "s": process.pid == process.sid,
+        "l": process.threads > 1,
+        "+": process.foreground == process.pgid,
+    }
+    return process.state + "".join(mark for mark, applies in marks.items() if applies)
+
+
 def _age_s(process: Process, clock: Clock) -> float:
     return max(0.0, clock.up_s - process.start_ticks / _TICKS)
 
@@ -147,6 +183,9 @@ _COLUMNS: dict[str, tuple[str, _Cell]] = {
     "gid": ("GID", lambda p, c: str(p.gid)),
     "group": ("GROUP", lambda p, c: str(p.gid)),
     "pid": ("PID", lambda p, c: str(p.pid)),
+    "lwp": ("LWP", lambda p, c: str(p.tid)),
+    "spid": ("SPID", lambda p, c: str(p.tid)),
+    "tid": ("TID", lambda p, c: str(p.tid)),
     "ppid": ("PPID", lambda p, c: str(p.ppid)),
     "pgid": ("PGID", lambda p, c: str(p.pgid)),
     "sid": ("SID", lambda p, c: str(p.sid)),
@@ -156,17 +195,19 @@ _COLUMNS: dict[str, tuple[str, _Cell]] = {
     "vsz": ("VSZ", lambda p, c: str(p.vsz_kb)),
     "rss": ("RSS", lambda p, c: str(p.rss_kb)),
     "tty": ("TTY", lambda p, c: _tty(p)),
-    "stat": ("STAT", lambda p, c: p.state),
+    "stat": ("STAT", _stat),
     "state": ("S", lambda p, c: p.state),
     "stime": ("STIME", _start),
     "start": ("START", _start),
     "time": ("TIME", _spent),
+    "bsdtime": ("TIME", _spent_bsd),
     "etime": ("ELAPSED", _elapsed),
     "ni": ("NI", lambda p, c: str(p.nice)),
     "nlwp": ("NLWP", lambda p, c: str(p.threads)),
     "comm": ("COMMAND", lambda p, c: p.comm),
     "args": ("COMMAND", lambda p, c: p.args),
     "cmd": ("CMD", lambda p, c: p.args),
+    "ucmd": ("CMD", lambda p, c: p.comm),
 }
 _ALIASES = {
     "%cpu": "pcpu",
@@ -179,7 +220,6 @@ _ALIASES = {
     "euid": "uid",
     "ruid": "uid",
     "euser": "user",
-    "ucmd": "comm",
     "cputime": "time",
     "vsize": "vsz",
     "rssize": "rss",
@@ -190,41 +230,96 @@ _ALIASES = {
     "start_time": "stime",
     "lstart": "start",
     "bsdstart": "start",
-    "bsdtime": "time",
     "egid": "gid",
     "egroup": "group",
     "fname": "comm",
 }
 _FULL = ["fuid", "pid", "ppid", "c", "stime", "tty", "time", "cmd"]
-_BSD = ["user", "pid", "pcpu", "pmem", "vsz", "rss", "tty", "stat", "start", "time", "args"]
-_PLAIN = ["pid", "tty", "time", "comm"]
-_LONG = ["state", "uid", "pid", "ppid", "c", "ni", "vsz", "tty", "time", "comm"]
+_BSD_USER = ["user", "pid", "pcpu", "pmem", "vsz", "rss", "tty", "stat", "start", "bsdtime", "args"]
+_BSD = ["pid", "tty", "stat", "bsdtime", "args"]
+_PLAIN = ["pid", "tty", "time", "ucmd"]
+_JOBS = ["pid", "pgid", "sid", "tty", "time", "ucmd"]
+_LONG = ["state", "uid", "pid", "ppid", "c", "ni", "vsz", "tty", "time", "ucmd"]
 
 
-def choose_columns(ps_args: str) -> list[tuple[str, str]]:
-    """(column, title) of each column that ps would print; docker's default is ``-ef``."""
+class Choice(NamedTuple):
+    """What ps is asked for: (column, title), (fact, values) of which one must hold, a row for each thread."""
+
+    columns: list[tuple[str, str]]
+    selectors: list[tuple[str, frozenset[str]]]
+    threads: bool
+
+
+_FACTS = {"p": "pid", "q": "pid", "C": "comm", "s": "sid", "u": "uid"}
+_FACTS |= {"quick-pid": "pid", "user": "uid", "pid": "pid", "ppid": "ppid", "sid": "sid"}
+_APART = re.compile(r"-([pqCsu])|--(pid|quick-pid|ppid|sid|user)|([pq])")
+_TOGETHER = re.compile(r"(?:-([pqs])(?=[0-9])|-(C)|--(pid|quick-pid|ppid|sid|user)=|(?=[0-9]))(.+)")
+
+
+def choose(ps_args: str) -> Choice:
+    """What words of ps(1) ask for; docker's default is ``-ef``."""
     words = ps_args.split() or ["-ef"]
     chosen: list[tuple[str, str]] = []
+    selectors: list[tuple[str, frozenset[str]]] = []
     flags = ""
     while words:
         word = words.pop(0)
-        if word in ("-o", "o", "-eo", "-Ao", "--format"):
+        flags += "" if word.startswith("-") else "b"  # words without a dash are BSD's
+        if selector := _selector(word, words):
+            selectors.append(selector)
+        elif word in ("-o", "o", "-eo", "-Ao", "--format"):
             if not words:
                 raise InvalidArgument(f"ps: {word} needs a list of columns")
             chosen += _parse_format(words.pop(0))
+            flags += word[1:2] if word in ("-eo", "-Ao") else ""
         elif word.startswith(("-o", "--format=", "-eo")):
             chosen += _parse_format(
                 word.partition("o")[2] if not word.startswith("--") else word.partition("=")[2]
             )
-        elif set(word) <= set("-eAafuxlwwjF"):
+            flags += "e" if word.startswith("-eo") else ""
+        elif set(word) <= set("-eAafuxlwwjFTL"):
             flags += word
         else:
             raise Unsupported(f"ps option {word} is not supported by top")
-    if chosen:
-        return chosen
-    names = (
-        _FULL if "f" in flags or "F" in flags else _BSD if "u" in flags else _LONG if "l" in flags else _PLAIN
-    )
+    if set(flags) & set("eAax"):
+        selectors = []
+    return Choice(chosen or _style(flags), selectors, bool(set(flags) & set("TL")))
+
+
+def _selector(word: str, words: list[str]) -> tuple[str, frozenset[str]] | None:
+    """The fact and its values, the next of ``words`` if need be, if this is an option that selects."""
+    if (match := _APART.fullmatch(word)) and words and not words[0].startswith("-"):
+        fact, text = _FACTS[match[match.lastindex or 0]], words.pop(0)
+    elif match := _TOGETHER.fullmatch(word):
+        name, text = match[1] or match[2] or match[3] or "pid", match[4]
+        fact = _FACTS[name]
+    else:
+        return None
+    values = [value for value in text.split(",") if value]
+    if fact == "uid":
+        values = [_uid(value) for value in values]
+    elif fact != "comm" and not (values and all(value.isdecimal() for value in values)):
+        raise InvalidArgument(f"ps: {text} is no list of numbers for {word}")
+    return fact, frozenset(values)
+
+
+def _uid(name: str) -> str:
+    try:
+        return name if name.isdecimal() else str(pwd.getpwnam(name).pw_uid)
+    except KeyError:
+        raise InvalidArgument(f"ps: there is no user {name}") from None
+
+
+def _style(flags: str) -> list[tuple[str, str]]:
+    """The columns that ps has for its flags."""
+    styles = {"f": _FULL, "F": _FULL, "u": _BSD_USER, "l": _LONG, "j": _JOBS, "x": _BSD, "b": _BSD}
+    names = list(next((names for flag, names in styles.items() if flag in flags), _PLAIN))
+    if "T" in flags:
+        names.insert(names.index("pid") + 1, "spid")
+    if "L" in flags:
+        names.insert(names.index("ppid" if "ppid" in names else "pid") + 1, "lwp")
+        if "c" in names:
+            names.insert(names.index("c") + 1, "nlwp")
     return [(name, _COLUMNS[name][0]) for name in names]
 
 
@@ -267,9 +362,17 @@ def _value(clock: Clock, name: str, process: Process) -> tuple[float, str]:
 def table(pids: list[int], ps_args: str) -> Json:
     """docker's ``ContainerTopResponse`` of the processes that still live."""
     words, keys = split_order(ps_args)
-    columns = choose_columns(words)
+    columns, selectors, threads = choose(words)
     clock = read_clock()
-    found = list(filter(None, map(read_process, sorted(pids))))
+    found = [process for process in map(read_process, sorted(pids)) if process]
+    if selectors:
+        found = [
+            process
+            for process in found
+            if any(str(getattr(process, fact)) in values for fact, values in selectors)
+        ]
+    if threads:
+        found = [thread for process in found for thread in _threads(process)]
     for name, descending in reversed(keys):
         found.sort(key=partial(_value, clock, name), reverse=descending)
     return {

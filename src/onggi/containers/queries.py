@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from onggi.containers import files, processes
+from onggi.containers import files, links, processes
 from onggi.containers.context import Context
 from onggi.containers.merge import command_line
 from onggi.containers.model import Container, Health
@@ -85,8 +85,9 @@ class Queries:
         }
 
     def _links(self, container: Container) -> list[str] | None:
-        found = self._networking.children(container).items()
-        return [f"/{other.name}:/{container.name}/{alias}" for alias, other in found] or None
+        found = self._networking.links.children(container)
+        shown = {alias: other.name for alias, other in found.items()} | links.lost(container, found)
+        return [f"/{name}:/{container.name}/{alias}" for alias, name in shown.items()] or None
 
     def _graph_driver(self, container: Container) -> Json:
         rootfs, data = container.rootfs, None
@@ -129,7 +130,7 @@ class Queries:
             "blkio_stats": {},
             "num_procs": 0,
             "storage_stats": {},
-            "cpu_stats": {},
+            "cpu_stats": _NO_CPU,
             "precpu_stats": _NO_CPU,
             "memory_stats": {},
             **sample,
@@ -174,21 +175,21 @@ def _health(health: Health) -> Json:
     }
 
 
-# docker leaves these out of an answer when they were not given.
+# docker leaves these out of an answer when they are empty, those of _OMIT_ABSENT when they were not given.
+_OMIT_ABSENT = frozenset(["Init", "Healthcheck", "StopTimeout"])
 _OMIT_EMPTY = frozenset([
-    "Annotations", "StorageOpt", "Tmpfs", "Sysctls", "Init", "KernelMemory", "KernelMemoryTCP", "Mounts",
+    "Annotations", "StorageOpt", "Tmpfs", "Sysctls", "KernelMemory", "KernelMemoryTCP", "Mounts",
     "OnggiHostShow", "OnggiRootfs",
 ])  # fmt: skip
 _OMIT_CONFIG = frozenset([
-    "Healthcheck", "ArgsEscaped", "NetworkDisabled", "MacAddress", "Shell", "StopSignal", "StopTimeout",
-    "ExposedPorts",
+    "ArgsEscaped", "NetworkDisabled", "MacAddress", "Shell", "StopSignal", "ExposedPorts",
 ])  # fmt: skip
 
 
 def host_config(container: Container) -> Json:
     """docker's ``HostConfig`` with every key."""
     answer = _builtins(container.spec.host_config)
-    return {key: value for key, value in answer.items() if value or key not in _OMIT_EMPTY}
+    return _shown(answer, _OMIT_EMPTY)
 
 
 def _config(container: Container) -> Json:
@@ -197,7 +198,15 @@ def _config(container: Container) -> Json:
     for key in ("Cmd", "Entrypoint"):
         if isinstance(answer[key], str):
             answer[key] = [answer[key]]
-    return {key: value for key, value in answer.items() if value or key not in _OMIT_CONFIG}
+    return _shown(answer, _OMIT_CONFIG)
+
+
+def _shown(answer: Json, omit_empty: frozenset[str]) -> Json:
+    return {
+        key: value
+        for key, value in answer.items()
+        if not ((key in omit_empty and not value) or (key in _OMIT_ABSENT and value is None))
+    }
 
 
 def _log_path(container: Container) -> str:

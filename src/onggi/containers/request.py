@@ -313,6 +313,12 @@ def parse_create(body: Json) -> CreateRequest:
     )
 
 
+def joined(mode: str) -> str:
+    """The container whose namespace a mode joins, empty for any other mode."""
+    kind, _, ref = mode.partition(":")
+    return ref if kind == "container" else ""
+
+
 def words(value: list[str] | str | None) -> list[str]:
     """A command as a list; a bare string is one word, as in docker's ``strslice``."""
     if value is None:

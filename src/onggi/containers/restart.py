@@ -29,8 +29,6 @@ def delay_ns(restarts: int, record: ExitRecord) -> int:
 
 
 def starts_at_boot(container: Container) -> bool:
-    """Whether the engine starts it when it comes up and finds it ended."""
-    policy = container.spec.host_config.restart_policy.name
-    if policy == "always":
-        return container.run > 0
-    return policy in ("unless-stopped", "on-failure") and container.run > 0 and wants_restart(container, 255)
+    """Whether the first engine after a boot starts it if it finds it ended (decision 0153)."""
+    always = container.spec.host_config.restart_policy.name == "always"
+    return container.run > 0 and (always or wants_restart(container, container.state.exit_code))

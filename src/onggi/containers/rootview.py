@@ -9,17 +9,18 @@ from __future__ import annotations
 
 import os
 import stat
+from collections.abc import Iterable
 from contextlib import ExitStack
 from typing import Self
 
+from onggi.archive.overlay import ATTRIBUTES, COPY, OVERLAY, is_whiteout
 from onggi.errors import InvalidArgument
-from onggi.kernel.paths import open_root
+from onggi.kernel.paths import names_of, open_root
 from onggi.store.rootfs import Rootfs
 
 _LIMIT = 1 << 20
 _MAX_LINKS = 40
-_OVERLAYS_OWN = ("trusted.overlay.", "user.overlay.")
-_OPAQUE = ("trusted.overlay.opaque", "user.overlay.opaque")
+_OPAQUE = (OVERLAY.opaque, COPY.opaque)
 
 
 def layers(rootfs: Rootfs) -> list[str]:
@@ -28,6 +29,31 @@ def layers(rootfs: Rootfs) -> list[str]:
         return [rootfs.path]
     root = rootfs.overlays[0]
     return ([root.upper] if root.upper else []) + root.lowers
+
+
+def inherits(upper: str, directory: str, names: Iterable[str]) -> bool:
+    """Whether files of a directory below ``/`` are those of the layers below ``upper``: neither written,
+    replaced nor hidden.
+    """
+    flags = os.O_PATH | os.O_NOFOLLOW | os.O_DIRECTORY | os.O_CLOEXEC
+    try:
+        fd = os.open(f"{upper}/{directory}", flags)
+    except FileNotFoundError:
+        return True
+    except OSError:
+        return False  # a link, or a whiteout
+    try:
+        return not _is_opaque(fd) and not any(_has(fd, name) for name in names)
+    finally:
+        os.close(fd)
+
+
+def _has(directory: int, name: str) -> bool:
+    try:
+        os.stat(name, dir_fd=directory, follow_symlinks=False)
+    except FileNotFoundError:
+        return False
+    return True
 
 
 class RootView:
@@ -67,6 +93,14 @@ class RootView:
         found = self._resolve(path)
         return stat.S_IFMT(os.fstat(found[0]).st_mode) if found else 0
 
+    def obstacle(self, path: str) -> str:
+        """The part of ``path`` that is there and no directory; empty where a directory can be made."""
+        while path.strip("/"):
+            if kind := self.kind(path):
+                return "" if kind == stat.S_IFDIR else path
+            path = path.rstrip("/").rpartition("/")[0]
+        return ""
+
     def status(self, path: str) -> os.stat_result | None:
         """What ``path`` leads to; None if it is absent."""
         found = self._resolve(path)
@@ -78,12 +112,11 @@ class RootView:
         hidden: set[str] = set()
         for fd in self._resolve(path):
             place = f"/proc/self/fd/{fd}"
-            if any(not name.startswith(_OVERLAYS_OWN) for name in os.listxattr(place)):
+            if any(not name.startswith(ATTRIBUTES) for name in os.listxattr(place)):
                 return False
             with os.scandir(place) as entries:
                 for entry in entries:
-                    status = entry.stat(follow_symlinks=False)
-                    whiteout = stat.S_ISCHR(status.st_mode) and status.st_rdev == 0
+                    whiteout = is_whiteout(entry.stat(follow_symlinks=False))
                     (hidden if whiteout else shown).add(entry.name)
             if shown - hidden:
                 return False
@@ -98,7 +131,7 @@ class RootView:
         absent.
         """
         trail = [self._roots]
-        names = _names(path)
+        names = names_of(path)
         links = 0
         while names:
             name = names.pop(0)
@@ -114,7 +147,7 @@ class RootView:
                     raise InvalidArgument(f"{path} in the image: too many levels of symbolic links")
                 target = os.readlink("", dir_fd=found[0])
                 trail = [self._roots] if target.startswith("/") else trail
-                names = _names(target) + names
+                names = names_of(target) + names
                 continue
             trail.append(found)
         return trail[-1]
@@ -127,17 +160,12 @@ class RootView:
             except (FileNotFoundError, NotADirectoryError):
                 continue
             status = os.fstat(fd)
-            whiteout = stat.S_ISCHR(status.st_mode) and status.st_rdev == 0
-            if whiteout or (found and not stat.S_ISDIR(status.st_mode)):
+            if is_whiteout(status) or (found and not stat.S_ISDIR(status.st_mode)):
                 return found
             found.append(fd)
             if not stat.S_ISDIR(status.st_mode) or _is_opaque(fd):
                 return found
         return found
-
-
-def _names(path: str) -> list[str]:
-    return [name for name in path.split("/") if name not in ("", ".")]
 
 
 def _is_opaque(fd: int) -> bool:

@@ -65,7 +65,8 @@ class RunDirectories:
     def cgroup(self, container_id: str, path: str) -> str:
         """The group of a run that another engine began, perhaps below another parent."""
         with contextlib.suppress(OSError):
-            return os.readlink(f"{path}/cgroup")
+            text = os.readlink(f"{path}/cgroup")
+            return text + container_id if text.endswith("/") else text
         return f"{self._parent}/{container_id}"
 
 

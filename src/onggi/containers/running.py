@@ -16,12 +16,13 @@ from onggi.containers.attaching import attachment, check_size
 from onggi.containers.context import Context
 from onggi.containers.creation import Creator
 from onggi.containers.detach import parse_detach_keys
-from onggi.containers.model import ClientCopy, Container, enlist
+from onggi.containers.model import ClientCopy, Container, enlist, exit_answer
 from onggi.containers.options import AttachOptions, Hijack
 from onggi.containers.request import convert
 from onggi.containers.runs import Runs
 from onggi.containers.runtime import Started
 from onggi.containers.streams import EARLY_STATUS, FINAL_STATUS, send_all, status_frame
+from onggi.containers.turns import Turn
 from onggi.errors import InvalidArgument, OnggiError
 
 Json = Any
@@ -60,17 +61,22 @@ class Runner:
     async def run(self, body: Json, hijack: Hijack | None) -> Json:
         """Create and start; answer at once, or when it ended if asked to wait.
 
-        Up to the 101 errors are raised and nothing is left behind; after it they travel in the last frame.
+        Up to the 101 errors are raised and nothing is left behind; after it they travel in the last frame,
+        and in the answer to a client that does not wait.
         """
         request = convert(body, RunRequest)
         if request.attach is not None and hijack is None:
             raise InvalidArgument("a run with Attach needs an upgraded connection")
+        with await self._context.turns.take() as turn:
+            return await self._run(request, hijack, turn)
+
+    async def _run(self, request: RunRequest, hijack: Hijack | None, turn: Turn) -> Json:
         container, warnings = await self._creator.prepare(
             request.name or None, request.config, platform=request.platform or None
         )
         try:
             await self._creator.furnish(container)  # whatever can fail cheaply fails before the 101
-            life = _Life(self._context, self._runs, container, warnings, request.trace)
+            life = _Life(self._context, self._runs, container, warnings, request.trace, turn)
             if request.attach is None or hijack is None:
                 return await self._alone(life, request.wait)
             return await self._attached(life, request.attach, hijack)
@@ -80,7 +86,12 @@ class Runner:
             raise
 
     async def _alone(self, life: _Life, wait: bool) -> Json:
-        await life.start()
+        try:
+            await life.start()
+        except OnggiError as error:
+            if wait or not life.container.stored:
+                raise
+            return life.failed(error) | {"Warnings": life.warnings}  # it is there: its name is worth having
         answer = await life.outcome() if wait else life.trace()
         return answer | {"Id": life.container.id, "Warnings": life.warnings + life.late_warnings()}
 
@@ -116,9 +127,15 @@ class _Life:
     """One container from its start to its end, and to its removal if that was asked for."""
 
     def __init__(
-        self, context: Context, runs: Runs, container: Container, warnings: list[str], trace: bool
+        self,
+        context: Context,
+        runs: Runs,
+        container: Container,
+        warnings: list[str],
+        trace: bool,
+        turn: Turn,
     ) -> None:
-        self._context, self._runs, self._trace = context, runs, trace
+        self._context, self._runs, self._trace, self._turn = context, runs, trace, turn
         self.container, self.warnings = container, warnings
         self._ended = enlist(container.exit_waiters)
         leaves = container.spec.host_config.auto_remove
@@ -132,7 +149,7 @@ class _Life:
         if self.container.attachments:
             self._context.publish(self.container, "attach")
         async with self.container.lock:
-            self._started = await self._runs.begin(self.container)
+            self._started = await self._runs.begin(self.container, self._turn)
             self._flushed = self._context.runtime.flushed(self.container.id)
 
     async def outcome(self) -> Json:
@@ -159,7 +176,11 @@ class _Life:
         try:
             await self.start()
         except OnggiError as error:
-            code = self.container.state.exit_code or 125
-            code = code if code in (126, 127) else 125
-            return {"Id": self.container.id, "StatusCode": code, "Error": {"Message": str(error)}}
+            return self.failed(error)
         return await self.outcome()
+
+    def failed(self, error: OnggiError) -> Json:
+        """What a client reads of a container that was made and could not be started."""
+        code = self.container.state.exit_code or 125
+        code = code if code in (126, 127) else 125
+        return {"Id": self.container.id, **exit_answer(code, str(error))}

@@ -12,13 +12,13 @@ import time
 
 from onggi.containers import repository, restart, views
 from onggi.containers.context import Context
-from onggi.containers.failures import exit_code_of
 from onggi.containers.health import HealthMonitor
 from onggi.containers.launching import Launcher
-from onggi.containers.model import Container, settle
+from onggi.containers.model import Container, exit_answer, settle
 from onggi.containers.mounting import Mounting, anonymous_volumes
 from onggi.containers.runtime import ExitRecord, Started
-from onggi.errors import OnggiError
+from onggi.containers.turns import Turn
+from onggi.errors import Conflict, OnggiError
 from onggi.kernel.failpoints import failpoint
 from onggi.store.snapshots import Release
 from onggi.volumes.holding import Departure
@@ -33,14 +33,21 @@ class Runs:
         self._context, self._launcher, self._health = context, launcher, health
         self._mounting = Mounting(context)
 
-    async def begin(self, container: Container) -> Started:
-        """Launch, watch and tell; the lock is held. A failed start of an --rm container removes it."""
+    async def begin(self, container: Container, turn: Turn | None = None) -> Started:
+        """Launch, watch and tell; the lock is held. A failed start of an --rm container removes it.
+
+        Raises Conflict if somebody has removed it meanwhile.
+        """
+        refuse_removed(container)
+        # A start that fails is nobody's next exit: who waits for that goes on to wait, as with dockerd.
+        early = set() if container.state.running else {*container.exit_waiters}
         try:
-            started = await self._launcher.launch(container)
+            with turn or await self._context.turns.take():
+                started = await self._launcher.launch(container)
         except OnggiError as error:
-            self._context.publish(container, "die", exitCode=str(exit_code_of(error)), execDuration="0")
-            answer = {"StatusCode": exit_code_of(error), "Error": {"Message": str(error)}}
-            settle(container.exit_waiters, answer)
+            late = [waiter for waiter in container.exit_waiters if waiter not in early]
+            container.exit_waiters[:] = [waiter for waiter in container.exit_waiters if waiter in early]
+            settle(late, exit_answer(container.state.exit_code, str(error)))
             if container.spec.host_config.auto_remove and not container.removing:
                 await self.erase(container)
             raise
@@ -72,8 +79,8 @@ class Runs:
             again = self._book(container, record)
             self._mounting.tell(container, "unmount")
             self._publish_end(container, record)
-            self._leave_networks(container)
-            answer = {"StatusCode": record.code, "Error": {"Message": record.error} if record.error else None}
+            self._context.networks.sandboxes.release(container.id)
+            answer = exit_answer(record.code, record.error)
             if container.spec.host_config.auto_remove and not again:
                 settle(container.exit_waiters, answer)
                 await self.erase(container)
@@ -111,13 +118,6 @@ class Runs:
         context.publish(
             container, "die", state.finished_ns, exitCode=str(record.code), execDuration=str(duration_s)
         )
-
-    def _leave_networks(self, container: Container) -> None:
-        sandboxes = self._context.networks.sandboxes
-        sandbox = sandboxes.get(container.id)
-        if sandbox is not None:
-            sandboxes.release(container.id)
-            sandboxes.tell_end(sandbox)
 
     def schedule(self, container: Container) -> None:
         """Arm the timer of the next start."""
@@ -185,9 +185,15 @@ class Runs:
             await context.runtime.forget(container.id, container.run)
         context.drop(container)
         context.publish(container, "destroy")
-        answer = {"StatusCode": container.state.exit_code, "Error": None}
+        answer = exit_answer(container.state.exit_code)
         settle(container.exit_waiters, answer)
         settle(container.removal_waiters, answer)
+
+
+def refuse_removed(container: Container) -> None:
+    """Raise Conflict for a container that somebody removes."""
+    if container.removing:
+        raise Conflict("container is marked for removal and cannot be started")
 
 
 def _remove_files(context: Context, container: Container, releases: list[Release | Departure]) -> None:

@@ -29,6 +29,7 @@ class Attach(msgspec.Struct):
     client sent behind its request head; ``framed`` selects docker's 8-byte stream headers; ``status`` says
     that the engine holds a copy of the socket and writes a last frame (type 4) on it after the exit record;
     the event ``detached`` then says whether this client has left, so that the copy is closed too.
+    ``exit_code`` asks the monitor for such a frame about an exec.
     """
 
     fd: int
@@ -39,6 +40,7 @@ class Attach(msgspec.Struct):
     framed: bool = False
     detach_keys: str = ""
     status: bool = False
+    exit_code: bool = False
 
 
 class StartRequest(msgspec.Struct):
@@ -50,8 +52,7 @@ class StartRequest(msgspec.Struct):
     ``<exec-root>/containers/<id>/<run>``. ``wire`` is called with the network namespace between ``prepared``
     and ``go``; None where nothing is to be wired. ``size`` is (rows, columns) of the terminal. ``seccomp`` is
     the compiled BPF program, empty when unconfined; it stands in for ``linux.seccomp`` and holds for exec'd
-    processes too (R16). ``record``
-    is kept in the run directory, see ``records``.
+    processes too (R16). ``record`` is kept in the run directory, see ``records``.
     """
 
     id: str
@@ -62,7 +63,6 @@ class StartRequest(msgspec.Struct):
     stdin: StdinMode
     log: Json
     run_dir: str
-    files: dict[str, str] = msgspec.field(default_factory=dict)
     seccomp: bytes = b""
     size: tuple[int, int] | None = None
     attach: list[Attach] = msgspec.field(default_factory=list)

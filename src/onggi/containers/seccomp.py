@@ -10,6 +10,7 @@ Files are only ever replaced whole; a damaged one is compiled anew.
 from __future__ import annotations
 
 import os
+from functools import cached_property
 from hashlib import sha256
 from typing import Any
 
@@ -33,9 +34,8 @@ _DIGEST_BYTES = 32
 class Programs:
     """Compiled programs by (profile text, capabilities); the first use of a pair blocks while it compiles."""
 
-    def __init__(self, features: Features, cache_dir: str, default_profile: str = "") -> None:
+    def __init__(self, features: Features, cache_dir: str) -> None:
         self._features, self._cache_dir = features, cache_dir
-        self._default = default_profile
         self._ready: dict[tuple[str, frozenset[str]], bytes] = {}
 
     def __call__(self, profile: str, caps: frozenset[str]) -> bytes:
@@ -44,14 +44,13 @@ class Programs:
         if found is None:
             if len(self._ready) >= _MOST_IN_MEMORY:
                 self._ready.clear()
-            text = profile or self._default_text()
+            text = profile or self._default
             found = self._ready[profile, caps] = program(text, caps, self._features, self._cache_dir)
         return found
 
-    def _default_text(self) -> str:
-        if not self._default:
-            self._default = read_small(DEFAULT_PROFILE).decode()
-        return self._default
+    @cached_property
+    def _default(self) -> str:
+        return read_small(DEFAULT_PROFILE).decode()
 
 
 def program(profile: str, caps: frozenset[str], features: Features, cache_dir: str) -> bytes:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 
 from onggi.containers.attaching import Attacher
 from onggi.containers.committing import Committing
@@ -16,7 +17,6 @@ from onggi.containers.launching import Launcher
 from onggi.containers.lifecycle import Lifecycle
 from onggi.containers.listing import Listing
 from onggi.containers.logs import ContainerLogs
-from onggi.containers.model import Spec
 from onggi.containers.networking import Networking
 from onggi.containers.queries import Queries
 from onggi.containers.recovering import Recovery
@@ -66,6 +66,7 @@ class Containers:
         self.commit = Committing(context, exporting.layer).commit
         self.attach, self.resize, self.is_tty = attacher.attach, attacher.resize, attacher.is_tty
         self.exec_create, self.exec_start = execs.exec_create, execs.exec_start
+        self.exec_run = execs.exec_run
         self.exec_inspect, self.exec_resize = execs.exec_inspect, execs.exec_resize
         self.exec_kill, self.exec_timeout = execs.exec_kill, execs.exec_timeout
         self.recover = Recovery(context, lifecycle, runs, execs, health).recover
@@ -89,9 +90,14 @@ class Containers:
             "ContainersStopped": len(states) - running - paused,
         }
 
+    def per_image(self) -> Counter[str]:
+        """How many containers there are of each image, by its id."""
+        return Counter(it.spec.image_id for it in self.context.containers.values())
+
     def uses_image(self, image_id: str) -> list[str]:
         """Ids of the containers made from an image: it cannot be removed while there are any."""
-        return [entry.id for entry in self.context.containers.values() if _stands_on(entry.spec, image_id)]
+        known = self.context.containers.values()
+        return [it.id for it in known if image_id in (it.spec.image_id, *it.spec.mounted_images)]
 
     async def close(self) -> None:
         """Let go: containers go on, timers and probes end with this engine."""
@@ -104,8 +110,3 @@ class Containers:
         await asyncio.gather(*tasks, return_exceptions=True)
         self.context.sweeper.close()
         await self.context.events.close()
-
-
-def _stands_on(spec: Spec, image_id: str) -> bool:
-    mounted = (point.source for point in spec.mounts if point.type == "image")
-    return image_id in (spec.image_id, *mounted)

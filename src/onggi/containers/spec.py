@@ -14,13 +14,13 @@ from onggi.containers import spec_mounts, spec_resources, spec_security
 from onggi.containers.host import Host
 from onggi.containers.merge import command_line
 from onggi.containers.mount_points import MountPoint
-from onggi.containers.request import ContainerConfig, HostConfig
+from onggi.containers.request import ContainerConfig, HostConfig, joined
 from onggi.containers.spec_resources import DeviceLookup, DeviceNode
 from onggi.containers.users import Identity
+from onggi.oci.image import DEFAULT_PATH
 from onggi.volumes.options import Source
 
 Json = Any
-DEFAULT_PATH = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 OCI_VERSION = "1.2.0"
 
 
@@ -195,7 +195,7 @@ def _linux(source: SpecInput) -> Json:
 def _sysctls(source: SpecInput) -> dict[str, str]:
     asked = source.host_config.sysctls or {}
     mode = source.host_config.network_mode
-    own_network = mode != "host" and not mode.startswith("container:")
+    own_network = mode != "host" and not joined(mode)
     return {**source.host.network_sysctls, **asked} if own_network else asked
 
 

@@ -6,8 +6,8 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from onggi.containers.mount_points import MountPoint, public
-from onggi.containers.request import HostConfig
-from onggi.volumes.options import Source
+from onggi.containers.request import HostConfig, joined
+from onggi.volumes.options import Source, told
 
 Json = Any
 
@@ -36,7 +36,7 @@ def shm_mount(host: HostConfig, joined_pid: int) -> Json | None:
         return None
     if host.ipc_mode == "host":
         return _mount("/dev/shm", "bind", "/dev/shm", "rbind,rprivate")
-    if host.ipc_mode.startswith("container:"):
+    if joined(host.ipc_mode):
         return _mount("/dev/shm", "bind", f"/proc/{joined_pid}/root/dev/shm", "rbind,rprivate")
     return _mount("/dev/shm", "tmpfs", "shm", f"nosuid,noexec,nodev,mode=1777,size={host.shm_size}")
 
@@ -58,7 +58,7 @@ def _point_mount(point: MountPoint, source: Source) -> Json:
     mount: Json = {"destination": point.destination, "type": "bind", "source": source.device}
     if source.fstype or source.lowers:
         made = {"options": list(source.options), "lowers": list(source.lowers)}
-        mount["made"] = {"type": source.fstype, **made}
+        mount["made"] = {"type": source.fstype, **made, "what": told(source) if source.fstype else ""}
         options = ["bind"]
     else:
         options += source.options

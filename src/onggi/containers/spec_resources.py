@@ -1,10 +1,12 @@
-"""Limits of a container as OCI ``linux.resources`` (runtime-spec config-linux.md#control-groups). Pure.
+"""Limits of a container as OCI ``linux.resources`` (runtime-spec config-linux.md#control-groups).
 
-Devices are looked at through a function that is passed in, because their numbers live in the file system.
+Devices are looked at through a function that is passed in, because their numbers live in the file system; the
+rest is pure, but for the words that refuse a device.
 """
 
 from __future__ import annotations
 
+import os.path
 import re
 from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
@@ -86,9 +88,9 @@ def device_nodes(mappings: Iterable[DeviceMapping], lookup: DeviceLookup) -> lis
         target = mapping.path_in_container or source
         nodes = lookup(source)
         if not nodes:
+            why = "not a device node" if os.path.exists(source) else "no such file or directory"
             raise InvalidArgument(
-                f'error gathering device information while adding custom device "{source}": '
-                "no such file or directory"
+                f'error gathering device information while adding custom device "{source}": {why}'
             )
         if re.fullmatch("[rwm]{1,3}", mapping.cgroup_permissions or "rwm") is None:
             raise InvalidArgument(f"invalid device mode: {mapping.cgroup_permissions}")
@@ -139,9 +141,11 @@ def _cpu(limits: Resources) -> Json:
 
 
 def _block_device(path: str, lookup: DeviceLookup) -> DeviceNode:
-    nodes = [node for node in lookup(path) if node.kind == "b" and node.path == path]
+    nodes = [node for node in lookup(path) if node.path == path]
     if not nodes:
         raise InvalidArgument(f"stat {path}: no such file or directory")
+    if nodes[0].kind != "b":  # runc's words for what its write says
+        raise InvalidArgument(f"error setting cgroup config for procHooks process: {path}: no such device")
     return nodes[0]
 
 

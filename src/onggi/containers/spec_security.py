@@ -34,7 +34,6 @@ class SecurityOptions(NamedTuple):
 
     no_new_privileges: bool = False
     seccomp: str = ""
-    apparmor: str = ""
     writable_cgroups: bool = False
 
 
@@ -109,7 +108,7 @@ def _apply_security_option(parsed: SecurityOptions, key: str, value: str, option
         case "writable-cgroups":
             return parsed._replace(writable_cgroups=_truth(value, option))
         case "apparmor" if value in ("", "unconfined"):
-            return parsed._replace(apparmor=value)
+            return parsed
         case "apparmor":
             raise Unsupported(f"apparmor profile {value}: AppArmor profiles are not supported yet")
         case "label" if value == "disable":

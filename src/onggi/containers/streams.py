@@ -18,9 +18,11 @@ import msgspec
 Json = Any
 FINAL_STATUS, EARLY_STATUS = 4, 5
 _HEAD_CHECKS, _HEAD_CHECK_S = 40, 0.0005
+_PATIENCE_S = 30.0
 
 
 def frame(kind: int, payload: bytes) -> bytes:
+    """``payload`` behind its header."""
     return bytes((kind, 0, 0, 0)) + len(payload).to_bytes(4, "big") + payload
 
 
@@ -44,8 +46,8 @@ async def until_head_is_read(fd: int) -> None:
         await asyncio.sleep(_HEAD_CHECK_S)
 
 
-async def send_all(fd: int, data: bytes, limit_s: float = 30.0) -> None:
-    """Write to a client; whoever has gone or does not read within the limit misses it.
+async def send_all(fd: int, data: bytes) -> None:
+    """Write to a client; whoever has gone or does not read for long misses it.
 
     The descriptor stays open.
     """
@@ -56,14 +58,15 @@ async def send_all(fd: int, data: bytes, limit_s: float = 30.0) -> None:
     except OSError:
         return
     if sent < len(data):
-        await _send_slowly(fd, data[sent:], limit_s)
+        await _send_slowly(fd, data[sent:])
 
 
-async def _send_slowly(fd: int, data: bytes, limit_s: float) -> None:
+async def _send_slowly(fd: int, data: bytes) -> None:
     with socket.socket(fileno=os.dup(fd)) as client:
         client.setblocking(False)
         try:
-            await asyncio.wait_for(asyncio.get_running_loop().sock_sendall(client, data), limit_s)
+            async with asyncio.timeout(_PATIENCE_S):
+                await asyncio.get_running_loop().sock_sendall(client, data)
         except (TimeoutError, OSError):
             return  # nobody is there to be told
 
@@ -72,13 +75,14 @@ async def readable(fd: int) -> None:
     """Wait until there is something to read, or an end."""
     loop = asyncio.get_running_loop()
     ready: asyncio.Future[None] = loop.create_future()
-    loop.add_reader(fd, _settle, ready)
+    loop.add_reader(fd, wake, ready)
     try:
         await ready
     finally:
         loop.remove_reader(fd)
 
 
-def _settle(ready: asyncio.Future[None]) -> None:
+def wake(ready: asyncio.Future[None]) -> None:
+    """Resolve a future that may be resolved already."""
     if not ready.done():
         ready.set_result(None)

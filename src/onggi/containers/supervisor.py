@@ -42,6 +42,10 @@ from onggi.store.rootfs import Rootfs
 
 Json = Any
 EventHandler = Callable[[str, Json], None]  # container id, event
+_ABANDON_S = 30.0
+_NO_ROOT = plans.Root("", "", ())
+
+logger = logging.getLogger(__name__)
 
 
 class Run:
@@ -56,9 +60,6 @@ class Run:
         self.link: Link | None = None
         self.wire: Callable[[int], Awaitable[None]] | None = None
         self.wiring: asyncio.Task[None] | None = None
-
-
-logger = logging.getLogger(__name__)
 
 
 class Supervisor:
@@ -294,6 +295,8 @@ class Supervisor:
             run = self._run(container_id)
             if run.link is None:
                 raise NotFound(f"container {container_id} is not running")
+            if verb == "exec_wait":  # it is told unasked
+                return await run.link.exec_ended(arguments["id"])
             if verb == "exec":
                 taken.insert(0, self._process(arguments))
                 arguments = {name: value for name, value in arguments.items() if name != "process"}
@@ -334,10 +337,6 @@ class Supervisor:
         if run is None:
             raise NotFound(f"container {container_id} is not running")
         return run
-
-
-_ABANDON_S = 30.0
-_NO_ROOT = plans.Root("", "", ())
 
 
 def _record_of_failure(run: Run, failure: Json) -> ExitRecord:

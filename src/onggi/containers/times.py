@@ -12,32 +12,6 @@ def rfc3339(time_ns: int) -> str:
     return format_ns(time_ns) if time_ns else ZERO
 
 
-def human(seconds: float) -> str:
-    """docker's rounded durations: ``Less than a second``, ``About an hour``, ``3 days``."""
-    whole = int(seconds)
-    minutes, hours = int(seconds / 60), round(seconds / 3600)
-    if whole < 1:
-        return "Less than a second"
-    if whole == 1:
-        return "1 second"
-    if whole < 60:
-        return f"{whole} seconds"
-    if minutes == 1:
-        return "About a minute"
-    if minutes < 60:
-        return f"{minutes} minutes"
-    if hours == 1:
-        return "About an hour"
-    if hours < 48:
-        return f"{hours} hours"
-    days = int(seconds / 86400)
-    if days < 14:
-        return f"{days} days"
-    if days < 60:
-        return f"{days // 7} weeks"
-    return f"{days // 30} months" if days < 730 else f"{days // 365} years"
-
-
 def duration(ns: int) -> str:
     """A time as Go writes it."""
     if ns == 0:

@@ -11,7 +11,6 @@ import msgspec
 from onggi.containers import hostdevices, repository
 from onggi.containers.clamps import lacking
 from onggi.containers.context import Context
-from onggi.containers.events import has_label
 from onggi.containers.lifecycle import Lifecycle
 from onggi.containers.listing import check_filters
 from onggi.containers.model import Container
@@ -20,6 +19,7 @@ from onggi.containers.spec_resources import resources
 from onggi.containers.validate import check_restart_policy
 from onggi.containers.validate_resources import check_resources
 from onggi.errors import Conflict, InvalidArgument, OnggiError, Unsupported
+from onggi.filters import has_labels
 from onggi.oci.until import parse_until
 
 Json = Any
@@ -46,6 +46,8 @@ class Updating:
         asked = convert(body, Resources)
         wanted = (body or {}).get("RestartPolicy")
         policy = None if wanted in (None, {}) else convert(wanted, RestartPolicy)
+        if policy and not policy.name and not policy.maximum_retry_count:
+            policy = None  # docker's command names none unless it is asked to
         for field in _REFUSED:
             if getattr(asked, field):
                 raise Unsupported(f"update of {field.replace('_', '-')} is not supported")
@@ -90,7 +92,7 @@ class Updating:
                 continue  # started or removed meanwhile
             deleted.append(container.id)
         self._context.events.publish("container", "prune", "", {"reclaimed": str(reclaimed)})
-        return {"ContainersDeleted": deleted, "SpaceReclaimed": reclaimed}
+        return {"ContainersDeleted": deleted or None, "SpaceReclaimed": reclaimed}
 
     async def _usage(self, container: Container) -> int:
         if container.spec.host_config.rootfs_directory:
@@ -133,11 +135,6 @@ def _changed(old: HostConfig, asked: Resources, policy: RestartPolicy | None) ->
 
 
 def _prunable(container: Container, filters: Mapping[str, list[str]], until: list[int]) -> bool:
-    labels = container.spec.config.labels
-    if container.spec.step:
-        return False
-    if not all(has_label(labels, value) for value in filters.get("label", [])):
-        return False
-    if any(has_label(labels, value) for value in filters.get("label!", [])):
+    if container.spec.step or not has_labels(container.spec.config.labels, filters):
         return False
     return all(container.created_ns < moment for moment in until)

@@ -5,6 +5,7 @@ name. Pure.
 from __future__ import annotations
 
 import ipaddress
+import os
 import re
 
 from onggi.containers import clamps, links, spec_security
@@ -14,13 +15,14 @@ from onggi.containers.request import (
     CreateRequest,
     HostConfig,
     RestartPolicy,
+    joined,
 )
-from onggi.containers.signals import parse_signal
 from onggi.containers.spec_resources import parse_device_rule, rlimits
 from onggi.containers.validate_resources import check_resources
 from onggi.errors import InvalidArgument, Unsupported
 from onggi.logs.options import validate as validate_log
 from onggi.networks.ports import split_port, wishes
+from onggi.oci.signals import parse_signal
 
 RUNTIMES = ("onggi", "runc")  # one runtime; clients know it by the name of docker's default too
 NAME = re.compile(r"/?[a-zA-Z0-9][a-zA-Z0-9_.-]+")
@@ -58,10 +60,7 @@ def check_request(request: CreateRequest, host: Host) -> list[str]:
 
 
 def _check_config(config: ContainerConfig) -> None:
-    if config.working_dir and not config.working_dir.startswith("/"):
-        raise InvalidArgument(
-            f"the working directory '{config.working_dir}' is invalid, it needs to be an absolute path"
-        )
+    check_working_directory(config.working_dir)
     for entry in config.env:
         if not entry.partition("=")[0] or "\0" in entry:
             raise InvalidArgument(f"invalid environment variable: {entry}")
@@ -72,6 +71,12 @@ def _check_config(config: ContainerConfig) -> None:
     if config.stop_signal:
         parse_signal(config.stop_signal)
     _check_health(config)
+
+
+def check_working_directory(path: str) -> None:
+    """It is absolute where it is given."""
+    if path and not path.startswith("/"):
+        raise InvalidArgument(f"the working directory '{path}' is invalid, it needs to be an absolute path")
 
 
 def _check_health(config: ContainerConfig) -> None:
@@ -100,8 +105,7 @@ def _check_modes(host: HostConfig) -> None:
         "cgroup namespace": (host.cgroupns_mode, ("private", "host")),
     }
     for what, (mode, names) in valid.items():
-        joins = mode.startswith("container:") and mode != "container:" and what in ("IPC", "PID")
-        if mode not in names and not joins:
+        if mode not in names and not (joined(mode) and what in ("IPC", "PID")):
             raise InvalidArgument(f"invalid {what} mode: {mode}")
     if host.userns_mode not in ("", "host"):
         raise Unsupported(f"user namespace mode {host.userns_mode}: user namespaces are not supported yet")
@@ -110,13 +114,15 @@ def _check_modes(host: HostConfig) -> None:
 
 
 def _check_conflicts(config: ContainerConfig, host: HostConfig) -> None:
-    joins = host.network_mode.startswith("container:")
+    joins = bool(joined(host.network_mode))
     if host.network_mode in ("container", "container:"):
         raise InvalidArgument("invalid network mode: invalid container format container:<name|id>")
     publishes = bool(host.port_bindings) or host.publish_all_ports
+    # The name of who has not been given one was completed to the machine's.
+    names = {config.hostname, config.domainname} - {"", os.uname().nodename}
     conflicts = {
         "hostname and the network mode": joins and bool(config.hostname),
-        "hostname and the UTS mode": host.uts_mode == "host" and bool(config.domainname),
+        "hostname and the UTS mode": host.uts_mode == "host" and bool(names),
         "dns and the network mode": joins and bool(host.dns),
         "custom host-to-IP mapping and the network mode": joins and bool(host.extra_hosts),
         "port publishing and the container type network mode": joins and publishes,
@@ -186,8 +192,10 @@ def _refuse_later(host: HostConfig) -> None:
         )
     if host.runtime not in RUNTIMES:
         raise InvalidArgument(f"unknown or invalid runtime name: {host.runtime}")
-    if ".." in host.cgroup_parent.split("/") or host.cgroup_parent.endswith(".slice"):
-        raise InvalidArgument(f"invalid cgroup parent: {host.cgroup_parent}")
+    parent = host.cgroup_parent
+    # A bare name of a slice is the systemd driver's way to say where; a path is ours, to a slice too.
+    if ".." in parent.split("/") or (parent.endswith(".slice") and not parent.startswith("/")):
+        raise InvalidArgument(f"invalid cgroup parent: {parent}")
 
 
 def check_restart_policy(policy: RestartPolicy) -> None:

@@ -21,6 +21,7 @@ from onggi.containers.model import Container, View
 from onggi.containers.mounting import Mounting
 from onggi.containers.spec_mounts import file_mounts, in_order, point_mounts
 from onggi.errors import Conflict, NotFound
+from onggi.store.snapshots import durable, mount_again
 
 Json = Any
 _PATIENCE_S = 10.0
@@ -94,7 +95,9 @@ class Views:
         return await runtime.roots.bare(container.id, await self._context.rootfs(container))
 
     async def _stopped(self, container: Container, mounts: bool) -> int:
-        rootfs = await self._context.rootfs(container)
+        rootfs = durable(await self._context.rootfs(container))
+        if container.run:
+            mount_again(rootfs)
         readonly = mounts and container.spec.host_config.readonly_rootfs
         wanted = await self._mounts(container) if mounts else []
         # docker makes it at create; here the first start does, or whoever looks before.

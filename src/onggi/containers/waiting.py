@@ -6,7 +6,7 @@ import asyncio
 from typing import Any
 
 from onggi.containers.context import Context
-from onggi.containers.model import enlist
+from onggi.containers.model import enlist, exit_answer
 from onggi.errors import InvalidArgument, NotFound
 
 Json = Any
@@ -39,7 +39,7 @@ class Waiting:
 
 def _answered(code: int, error: str) -> asyncio.Future[Json]:
     future: asyncio.Future[Json] = asyncio.get_running_loop().create_future()
-    future.set_result({"StatusCode": code, "Error": {"Message": error} if error else None})
+    future.set_result(exit_answer(code, error))
     return future
 
 

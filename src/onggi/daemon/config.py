@@ -145,7 +145,7 @@ def read_file(path: str, *, required: bool) -> dict[str, Json]:
             data = file.read(1 << 20)
     except FileNotFoundError:
         if required:
-            raise InvalidArgument(f"unable to configure the daemon with file {path}: no such file") from None
+            raise _unusable(path, "no such file") from None
         return {}
     except OSError as error:
         raise KernelError("open", error.errno or 0, path) from None
@@ -154,9 +154,9 @@ def read_file(path: str, *, required: bool) -> dict[str, Json]:
     try:
         values = msgspec.json.decode(data)
     except msgspec.DecodeError as error:
-        raise InvalidArgument(f"unable to configure the daemon with file {path}: {error}") from None
+        raise _unusable(path, str(error)) from None
     if not isinstance(values, dict):
-        raise InvalidArgument(f"unable to configure the daemon with file {path}: it is no JSON object")
+        raise _unusable(path, "it is no JSON object")
     return _checked(values, path)
 
 
@@ -207,22 +207,24 @@ def _from_environment(env: Mapping[str, str]) -> dict[str, Json]:
 def _checked(values: dict[str, Json], path: str) -> dict[str, Json]:
     unknown = sorted(set(values) - set(_TYPES))
     if unknown:
-        raise InvalidArgument(
-            f"unable to configure the daemon with file {path}: "
-            f"the following directives don't match any configuration option: {', '.join(unknown)}"
-        )
+        words = "the following directives don't match any configuration option"
+        raise _unusable(path, f"{words}: {', '.join(unknown)}")
     for key, value in values.items():
         if not isinstance(value, _TYPES[key]) or (_TYPES[key] is int and isinstance(value, bool)):
-            raise InvalidArgument(f"unable to configure the daemon with file {path}: {key} has a wrong type")
+            raise _unusable(path, f"{key} has a wrong type")
         if key == "default-address-pools":
             network_options.pools(value)
         elif key == "builder":
             policy.from_settings(value)
         elif isinstance(value, (list, dict)) and not all(isinstance(item, str) for item in _items(value)):
-            raise InvalidArgument(f"unable to configure the daemon with file {path}: {key} must hold strings")
+            raise _unusable(path, f"{key} must hold strings")
     if values.get("live-restore") is False:
         raise Unsupported("live-restore=false is not supported: containers always outlive the engine")
     return values
+
+
+def _unusable(path: str, why: str) -> InvalidArgument:
+    return InvalidArgument(f"unable to configure the daemon with file {path}: {why}")
 
 
 def _items(value: list[Json] | dict[str, Json]) -> list[Json]:

@@ -37,8 +37,10 @@ class DataRoot:
         containers = await services.containers.list(all=True, size=True)
         used = Counter(container["ImageID"] for container in containers)
         found = await self._database.run(sharing)
-        for image in images:
-            image.update(Containers=used[image["Id"]], SharedSize=found.shared.get(image["Id"], 0))
+        images = [  # not in place: the service keeps its list for the next answer
+            image | {"Containers": used[image["Id"]], "SharedSize": found.shared.get(image["Id"], 0)}
+            for image in images
+        ]
         return {
             "LayersSize": found.layers,
             "Images": images,

@@ -12,13 +12,10 @@ from onggi.daemon.birth import clean_environment
 from onggi.daemon.config import Config
 from onggi.daemon.options import FLAGS, Options
 from onggi.errors import Unavailable
+from onggi.interpreter import engine_command, engine_environment
 from onggi.kernel.files import write_atomic
 from onggi.kernel.process import spawn
 
-_BOOT = (
-    "import sys; sys.path.insert(0, sys.argv.pop(1)); "
-    "from onggi.daemon.main import main; sys.exit(main(sys.argv[1:]))"
-)
 _READY_FD = 3
 _START_TIMEOUT_MS = 60_000
 _NOT_HANDED_ON = ("detach", "install", "validate", "ready-fd", "on-demand", "detached", "here")
@@ -38,7 +35,7 @@ def relaunch_argv(settings: Config) -> Relaunch:
     arguments += ["--here"] if settings.here else []
     names = {"ONGGI_ROOT", "ONGGI_EXEC_ROOT", "ONGGI_CGROUP_PARENT", "ONGGI_IDLE_TIMEOUT", "NOTIFY_SOCKET"}
     env = {name: value for name, value in clean_environment(os.environ).items() if name not in names}
-    return Relaunch([*interpreter_argv(), *arguments], env)
+    return Relaunch(engine_command(*arguments), engine_environment(env))
 
 
 def write_relaunch(settings: Config, relaunch: Relaunch) -> None:
@@ -57,11 +54,16 @@ def remove_relaunch(settings: Config) -> None:
 def detach(settings: Config, given: Options) -> int:
     """Start the engine in the background, wait until it serves, and print how to reach it."""
     ready, ready_end = os.pipe2(os.O_CLOEXEC)
-    argv = [*interpreter_argv(), *_handed_on(given), "--detached", "--ready-fd", str(_READY_FD)]
+    argv = engine_command(*_handed_on(given), "--detached", "--ready-fd", str(_READY_FD))
     argv += ["--here"] if settings.here else []
     try:
         # Standard error stays the caller's until birth, so that a failure is seen at once.
-        pid = spawn(argv, env=clean_environment(os.environ), fds={_READY_FD: ready_end}, setsid=True)
+        pid = spawn(
+            argv,
+            env=engine_environment(clean_environment(os.environ)),
+            fds={_READY_FD: ready_end},
+            setsid=True,
+        )
     finally:
         os.close(ready_end)
     try:
@@ -80,12 +82,6 @@ def _await_ready(ready: int, pid: int, settings: Config) -> None:
     if not readable:
         raise Unavailable(f"the engine (process {pid}) did not get ready in time: see {log}")
     raise Unavailable(f"the engine did not start: see above or {log}")
-
-
-def interpreter_argv() -> list[str]:
-    """The start of every command line that runs this build of the daemon, wherever it is installed."""
-    source = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-    return [sys.executable, "-I", "-c", _BOOT, source]
 
 
 def _handed_on(given: Options) -> list[str]:

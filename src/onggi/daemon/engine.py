@@ -16,10 +16,10 @@ from contextlib import AsyncExitStack
 
 import msgspec
 
+from onggi.api.engine import Engine
 from onggi.api.listen import TlsFiles
 from onggi.api.metrics import Metrics, render
 from onggi.api.server import Server
-from onggi.containers.service import Containers
 from onggi.daemon import config as configuration
 from onggi.daemon import detach, hosts, log, recovery, sockets
 from onggi.daemon.birth import Birth
@@ -32,31 +32,26 @@ from onggi.daemon.services import Services
 from onggi.daemon.system import Counts, System
 from onggi.daemon.watch import LauncherWatch
 from onggi.errors import OnggiError
-from onggi.images.service import Images
-from onggi.images.transfers import Transfers
 from onggi.kernel import process, syscalls
-from onggi.networks.service import Networks
-from onggi.volumes.service import Volumes
 
 logger = logging.getLogger("onggid")
 
 
-class Engine:
-    """What the API sees."""
-
-    def __init__(self, services: Services, system: System, data_root: DataRoot) -> None:
-        self.containers: Containers = services.containers
-        self.images: Images = services.images
-        self.registries = services.registries
-        self.transfers: Transfers = services.transfers
-        self.builder = services.builder
-        self.volumes: Volumes = services.volumes
-        self.volume_contents = services.volume_contents
-        self.questions = services.transfers.questions
-        self.networks: Networks = services.networks
-        self.events = services.events
-        self.system = system
-        self.data_root = data_root
+def _engine(services: Services, system: System, data_root: DataRoot) -> Engine:
+    return Engine(
+        containers=services.containers,
+        images=services.images,
+        transfers=services.transfers,
+        builder=services.builder,
+        questions=services.transfers.questions,
+        registries=services.registries,
+        volumes=services.volumes,
+        volume_contents=services.volume_contents,
+        networks=services.networks,
+        events=services.events,
+        system=system,
+        data_root=data_root,
+    )
 
 
 class Daemon:
@@ -82,9 +77,8 @@ class Daemon:
         )
         self._watch_launcher()
         await self.services.recover(rebooted=rebooted)
-        data_root = DataRoot(self.services)
-        self.system = System(config, self._born, self._count, data_root.usage)
-        self.server = Server(Engine(self.services, self.system, data_root))
+        self.system = System(config, self._born, self._count)
+        self.server = Server(_engine(self.services, self.system, DataRoot(self.services)))
         self._stack.push_async_callback(self.server.close)
         await self._listen(config)
         self._handle_signals()
@@ -195,13 +189,12 @@ class Daemon:
         task.add_done_callback(self._background.discard)
 
     async def _count(self) -> Counts:
-        numbers = self.services.containers.counts()
+        services = self.services
         return Counts(
-            running=numbers["ContainersRunning"],
-            paused=numbers["ContainersPaused"],
-            stopped=numbers["ContainersStopped"],
-            images=len(await self.services.images.list({}, all=True)),
-            always=self.services.started_at_boot(),
+            services.containers.counts(),
+            images=len(await services.images.list({}, all=True)),
+            listeners=services.events.listeners,
+            always=services.started_at_boot(),
         )
 
 

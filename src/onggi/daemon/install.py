@@ -6,8 +6,8 @@ import os
 import shlex
 
 from onggi.daemon.config import DEFAULT_FILE, Config
-from onggi.daemon.detach import interpreter_argv
 from onggi.errors import Conflict, KernelError
+from onggi.interpreter import HEAP, engine_command
 from onggi.kernel.files import write_atomic
 
 UNIT_PATH = "/etc/systemd/system/onggi.service"
@@ -27,7 +27,7 @@ def installed(root: str = "/") -> bool:
 
 def command(config: Config) -> list[str]:
     """The command line that serves with this configuration."""
-    argv = [*interpreter_argv(), "--data-root", config.data_root, "--exec-root", config.exec_root]
+    argv = engine_command("--data-root", config.data_root, "--exec-root", config.exec_root)
     argv += ["--cgroup-parent", config.cgroup_parent]
     argv += [word for host in config.hosts for word in ("--host", host)]
     argv += ["--docker-socket"] if config.docker_socket else []
@@ -52,6 +52,8 @@ Wants=network-online.target
 [Service]
 Type=notify
 ExecStart={" ".join(map(_systemd_quote, argv))}
+Environment={" ".join(f"{name}={value}" for name, value in HEAP.items())}
+TimeoutStartSec=infinity
 ExecReload=/bin/kill -HUP $MAINPID
 KillMode=process
 Delegate=yes

@@ -7,11 +7,15 @@ from typing import Literal, NamedTuple
 
 import msgspec
 
+from onggi.booleans import BOOLEANS
 from onggi.errors import InvalidArgument
 
 
 class Flag(NamedTuple):
-    """``kind``: text, list (given several times), bool or int; ``key`` of daemon.json, if it has one."""
+    """``kind``: text, list (given several times), bool or int; ``key`` of daemon.json, if it has one.
+
+    Flags without ``help`` are what our own programs tell each other; the help text leaves them out.
+    """
 
     name: str
     kind: Literal["text", "list", "bool", "int"]
@@ -53,7 +57,7 @@ FLAGS = (
     Flag("validate", "bool", "", "Validate daemon configuration and exit"),
     Flag("version", "bool", "", "Print version information and quit", "v"),
     Flag("help", "bool", "", "Print usage", "h"),
-    Flag("on-demand", "bool", "", "Started by a command: end when there is nothing to look after"),
+    Flag("on-demand", "bool", "", ""),  # started by a command: end when there is nothing to look after
     Flag("idle-timeout", "int", "idle-timeout", "Seconds without work after which an on-demand engine ends"),
     Flag("spares", "int", "spares", "Monitors kept ready before they are asked for (default 2)"),
     Flag("bridge", "text", "bridge", "Name of the default network's bridge (default onggi0)", "b"),
@@ -73,12 +77,11 @@ FLAGS = (
         "Let no container of a bridge reach a cloud's metadata service (169.254.169.254, fd00:ec2::254)",
     ),
     Flag("default-address-pool", "list", "default-address-pools", "Automatic subnets, base=CIDR,size=BITS"),
-    Flag("ready-fd", "int", "", "Descriptor to write one byte to when the engine serves"),
-    Flag("detached", "bool", "", "Internal: the background half of --detach"),
+    Flag("ready-fd", "int", "", ""),  # descriptor to write one byte to when the engine serves
+    Flag("detached", "bool", "", ""),  # the background half of --detach
 )
 _BY_NAME = {flag.name: flag for flag in FLAGS}
 _BY_SHORT = {flag.short: flag for flag in FLAGS if flag.short}
-_TRUE, _FALSE = ("1", "t", "T", "true", "TRUE", "True"), ("0", "f", "F", "false", "FALSE", "False")
 
 Value = str | bool | int | list[str]
 
@@ -92,9 +95,9 @@ class Options(msgspec.Struct, frozen=True):
         """Whether a switch is on."""
         return bool(self.given.get(name, False))
 
-    def text(self, name: str, default: str = "") -> str:
-        value = self.given.get(name, default)
-        return value if isinstance(value, str) else default
+    def text(self, name: str) -> str:
+        value = self.given.get(name)
+        return value if isinstance(value, str) else ""
 
     def number(self, name: str, default: int) -> int:
         value = self.given.get(name, default)
@@ -125,8 +128,12 @@ def parse(argv: Sequence[str]) -> Options:
 
 def usage() -> str:
     """The help text."""
-    shorts = [f"-{flag.short}," if flag.short else "   " for flag in FLAGS]
-    lines = [f"  {short} --{flag.name:<18} {flag.help}\n" for short, flag in zip(shorts, FLAGS, strict=True)]
+    shown = [flag for flag in FLAGS if flag.help]
+    width = max(len(flag.name) for flag in shown) + 2
+    shorts = [f"-{flag.short}," if flag.short else "   " for flag in shown]
+    lines = [
+        f"  {short} --{flag.name:<{width}}{flag.help}\n" for short, flag in zip(shorts, shown, strict=True)
+    ]
     return "".join(("Usage:  onggi daemon [OPTIONS]\n\nServe the Docker Engine API.\n\nOptions:\n", *lines))
 
 
@@ -161,11 +168,11 @@ def _set(given: dict[str, Value], flag: Flag, value: str | None, rest: list[str]
 
 
 def _boolean(flag: Flag, value: str | None) -> bool:
-    if value is None or value in _TRUE:
+    if value is None:
         return True
-    if value in _FALSE:
-        return False
-    raise InvalidArgument(f'invalid argument "{value}" for "--{flag.name}" flag: invalid syntax')
+    if value not in BOOLEANS:
+        raise InvalidArgument(f'invalid argument "{value}" for "--{flag.name}" flag: invalid syntax')
+    return BOOLEANS[value]
 
 
 def _integer(flag: Flag, value: str) -> int:

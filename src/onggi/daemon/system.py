@@ -6,7 +6,7 @@ import os
 import platform
 import time
 import uuid
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 import msgspec
@@ -20,6 +20,7 @@ from onggi.errors import KernelError
 from onggi.kernel.files import write_atomic
 from onggi.logs.options import DRIVERS
 from onggi.logs.times import format_ns
+from onggi.oci.platform import architecture_of
 from onggi.version import API, MINIMUM_API, VERSION, build_id
 
 Json = Any
@@ -35,31 +36,22 @@ _WARNINGS = {
     "CPUSet": "WARNING: No cpuset support",
     "PidsLimit": "WARNING: No pids limit support",
 }
-_ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64", "armv7l": "arm", "i686": "386"}
 
 
 class Counts(msgspec.Struct, frozen=True):
-    """What exists now. ``always`` counts containers that are to be started after a boot."""
+    """What exists now: ``containers`` by docker's keys of ``info``, ``always`` to be started after a boot."""
 
-    running: int = 0
-    paused: int = 0
-    stopped: int = 0
-    images: int = 0
-    listeners: int = 0
-    always: int = 0
+    containers: Mapping[str, int]
+    images: int
+    listeners: int
+    always: int
 
 
 class System:
-    """Answers questions about engine and machine; ``count`` and ``usage`` ask the services."""
+    """Answers questions about engine and machine; ``count`` asks the services."""
 
-    def __init__(
-        self,
-        config: Config,
-        born: Birth,
-        count: Callable[[], Awaitable[Counts]],
-        usage: Callable[[], Awaitable[Json]],
-    ) -> None:
-        self.config, self._born, self._count, self._usage = config, born, count, usage
+    def __init__(self, config: Config, born: Birth, count: Callable[[], Awaitable[Counts]]) -> None:
+        self.config, self._born, self._count = config, born, count
         self.id = engine_id(config.data_root)
         self._machine: Machine | None = None
 
@@ -78,7 +70,8 @@ class System:
         counts = await self._count()
         return {
             "ID": self.id,
-            **_count_fields(counts),
+            **counts.containers,
+            "Images": counts.images,
             **_machine_fields(self.machine),
             **_engine_fields(self.config),
             "NFd": len(os.listdir("/proc/self/fd")),
@@ -87,10 +80,6 @@ class System:
             "SystemTime": format_ns(time.time_ns()),
             "Warnings": warnings(self.machine) or None,
         }
-
-    async def df(self) -> Json:
-        """Answer of GET /system/df."""
-        return await self._usage()
 
     async def doctor(self) -> Json:
         """``{"Checks": [{"Group", "Name", "Status", "Detail", "Remedy"}]}``, see ``doctor.Check``."""
@@ -108,7 +97,7 @@ def version(facts: Machine, built: str) -> Json:
         "GitCommit": build_id().rpartition("-")[2],
         "GoVersion": "",
         "Os": "linux",
-        "Arch": _ARCHITECTURES.get(facts.architecture, facts.architecture),
+        "Arch": architecture_of(facts.architecture),
         "KernelVersion": facts.kernel,
         "BuildTime": built,
     }
@@ -146,16 +135,6 @@ def source_time() -> str:
     package = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
     newest = max(os.stat(os.path.join(package, name)).st_mtime for name in os.listdir(package))
     return time.strftime("%Y-%m-%dT%H:%M:%S.000000000+00:00", time.gmtime(newest))
-
-
-def _count_fields(counts: Counts) -> Json:
-    return {
-        "Containers": counts.running + counts.paused + counts.stopped,
-        "ContainersRunning": counts.running,
-        "ContainersPaused": counts.paused,
-        "ContainersStopped": counts.stopped,
-        "Images": counts.images,
-    }
 
 
 def _machine_fields(facts: Machine) -> Json:

@@ -16,9 +16,9 @@ from onggi.images.bundle import DirectoryBundle
 from onggi.images.layout import REF_NAME, blob_name, check_document
 from onggi.images.manifests import Document
 from onggi.images.progress import Progress, Transfer
-from onggi.images.pulling import Pull, Puller, PullWish
+from onggi.images.pulling import Pull, Puller
 from onggi.images.streams import of_file
-from onggi.images.tools import Tools
+from onggi.images.tools import RemoteWish, Tools
 from onggi.oci import media
 from onggi.oci.manifest import Descriptor, Index, Manifest, parse
 from onggi.oci.reference import Reference
@@ -134,7 +134,7 @@ class Artifacts:
         session, cancel = Session(self._puller.settings, keyring), Cancel()
         try:
             repository = session.repository(reference, cancel)
-            wish = PullWish(reference, None, keyring)
+            wish = RemoteWish(reference, None, keyring)
             pull = Pull(self._puller, wish, lease, repository, cancel, Progress())
             named = await pull.call(repository.resolve)
             yield _Remote(self._tools, pull, (await pull.choose(named))[1])

@@ -18,6 +18,8 @@ from onggi.store.blobs import Blobs
 
 Json = Any
 _MIN_PREFIX = 1
+# The parent is a fact, not a reference: it may be gone, and then there is none to speak of.
+_IMAGES = "SELECT id, size, base, (SELECT id FROM images other WHERE other.id = images.parent) FROM images"
 
 
 class Row(NamedTuple):
@@ -28,6 +30,7 @@ class Row(NamedTuple):
     size: int
     base: str | None
     hidden: bool = False
+    parent: str | None = None
 
 
 class Catalog:
@@ -57,7 +60,7 @@ class Catalog:
 
     def load(self, connection: sqlite3.Connection, image_id: str) -> Image:
         """One image by its full id. Raises NotFound."""
-        query = "SELECT id, size, base FROM images WHERE id = ?"
+        query = f"{_IMAGES} WHERE id = ?"
         row = connection.execute(query, (image_id,)).fetchone()
         if row is None:
             raise no_such_image(image_id)
@@ -65,7 +68,7 @@ class Catalog:
 
     def every(self, connection: sqlite3.Connection, *, hidden: bool = False) -> list[Image]:
         """All images, newest first; ``hidden``: also those that builds made on the way."""
-        query = "SELECT id, size, base FROM images WHERE hidden <= ?"
+        query = f"{_IMAGES} WHERE hidden <= ?"
         rows = connection.execute(query, (int(hidden),)).fetchall()
         names = Names(_grouped(connection.execute(_TAGS)), _grouped(connection.execute(_DIGESTS)))
         images = [self._image(names, *row) for row in rows]
@@ -74,7 +77,8 @@ class Catalog:
     def add(self, connection: sqlite3.Connection, row: Row) -> None:
         """Note an image whose config is among the blobs. Idempotent; one that was shown stays so."""
         connection.execute(
-            "INSERT INTO images (id, chain_id, size, base, hidden, stored_ns) VALUES (?, ?, ?, ?, ?, ?)"
+            "INSERT INTO images (id, chain_id, size, base, hidden, parent, stored_ns)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?)"
             " ON CONFLICT (id) DO UPDATE SET hidden = min(hidden, excluded.hidden)",
             (*row, time.time_ns()),
         )
@@ -128,16 +132,17 @@ class Catalog:
         """The only image whose id begins so; docker answers an ambiguous prefix like an unknown one."""
         rows = []
         if len(prefix) >= len("sha256:") + _MIN_PREFIX:
-            query = "SELECT id, size, base FROM images WHERE substr(id, 1, ?) = ? LIMIT 2"
+            query = f"{_IMAGES} WHERE substr(id, 1, ?) = ? LIMIT 2"
             rows = connection.execute(query, (len(prefix), prefix)).fetchall()
         if len(rows) != 1:
             raise no_such_image(shown)
         return self._image(_names(connection, rows[0][0]), *rows[0])
 
-    def _image(self, names: Names, image_id: str, size: int, base: str | None) -> Image:
+    def _image(self, names: Names, image_id: str, size: int, base: str | None, parent: str | None) -> Image:
         config, tags, digests = self._config(image_id), names.tags[image_id], names.digests[image_id]
         layers = list(config.get("rootfs", {}).get("diff_ids") or [])
-        return Image(image_id, config, tags, size, config.get("created") or "", layers, base, digests)
+        created = config.get("created") or ""
+        return Image(image_id, config, tags, size, created, layers, base, digests, parent or "")
 
     def _config(self, image_id: str) -> Json:
         if image_id not in self._configs:

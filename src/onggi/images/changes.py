@@ -14,6 +14,7 @@ from typing import Any
 from onggi.errors import InvalidArgument
 from onggi.images.words import pairs, words
 from onggi.oci.image import without_reserved
+from onggi.oci.signals import parse_signal
 
 Json = Any
 _SHELL = ["/bin/sh", "-c"]
@@ -43,7 +44,7 @@ def apply(config: Json, changes: Sequence[str]) -> Json:
         if not rest:
             raise InvalidArgument(f"{name.upper()} requires at least one argument")
         handler(config, rest)
-        if name.upper() == "ENTRYPOINT" and "CMD" not in seen:
+        if name.upper() == "ENTRYPOINT" and "CMD" not in seen and rest != "[]":
             config.pop("Cmd", None)
         seen.add(name.upper())
     return config
@@ -54,7 +55,8 @@ def _cmd(config: Json, rest: str) -> None:
 
 
 def _entrypoint(config: Json, rest: str) -> None:
-    config["Entrypoint"] = _command(rest)
+    """An empty list is none, and leaves what is there, as in docker."""
+    config["Entrypoint"] = _command(rest) or config.get("Entrypoint")
 
 
 def _command(rest: str) -> list[str]:
@@ -115,6 +117,7 @@ def _workdir(config: Json, rest: str) -> None:
 
 def _stopsignal(config: Json, rest: str) -> None:
     config["StopSignal"] = _one("STOPSIGNAL", rest, config)
+    parse_signal(config["StopSignal"])
 
 
 def _onbuild(config: Json, rest: str) -> None:
@@ -132,15 +135,27 @@ def _healthcheck(config: Json, rest: str) -> None:
         name, value = match[1], match[2]
         check[_HEALTH_KEYS[name]] = _count(value) if name == "retries" else _duration(name, value)
         rest = rest[match.end() :]
-    kind, _, command = rest.partition(" ")
-    if kind.upper() == "NONE" and not command.strip() and not check:
-        check["Test"] = ["NONE"]
-    elif kind.upper() == "CMD" and command.strip():
-        listed = _json_list(command.strip())
-        check["Test"] = ["CMD-SHELL", command.strip()] if listed is None else ["CMD", *listed]
-    else:
-        raise InvalidArgument(f"Unknown type {kind!r} in HEALTHCHECK (try CMD)")
-    config["Healthcheck"] = check
+    if rest.startswith("--"):
+        raise InvalidArgument(f"unknown flag: {rest.partition('=')[0]}")
+    check["Test"] = _probe(*rest.partition(" ")[::2])
+    # What is not said stays that of the container, as in docker.
+    said = {key: value for key, value in check.items() if value}
+    config["Healthcheck"] = (config.get("Healthcheck") or {}) | said
+
+
+def _probe(kind: str, command: str) -> list[str]:
+    command = command.strip()
+    match kind.upper():
+        case "NONE" if command:
+            raise InvalidArgument("HEALTHCHECK NONE takes no arguments")
+        case "NONE":
+            return ["NONE"]
+        case "CMD" if not command:
+            raise InvalidArgument("Missing command after HEALTHCHECK CMD")
+        case "CMD":
+            listed = _json_list(command)
+            return ["CMD-SHELL", command] if listed is None else ["CMD", *listed]
+    raise InvalidArgument(f'Unknown type "{kind.upper()}" in HEALTHCHECK (try CMD)')
 
 
 def _duration(name: str, text: str) -> int:
@@ -155,8 +170,10 @@ def _duration(name: str, text: str) -> int:
 
 
 def _count(text: str) -> int:
-    if not text.isdigit():
-        raise InvalidArgument(f"--retries must be a number of 0 or more, not {text!r}")
+    if not re.fullmatch(r"[+-]?\d+", text):
+        raise InvalidArgument(f'strconv.ParseInt: parsing "{text}": invalid syntax')
+    if int(text) < 0:
+        raise InvalidArgument(f"--retries cannot be negative ({text})")
     return int(text)
 
 

@@ -66,7 +66,8 @@ class Committer:
             image_id = await lease.put(msgspec.json.encode(config))
             failpoint("images.commit.before_row")
             names = [wish.name] if wish.name else []
-            await self._images.record(NewImage(image_id, layers, base, names=names))
+            new = NewImage(image_id, layers, base, names=names, parent=wish.parent.id or None)
+            await self._images.record(new)
         await self._images.announce("create", image_id)
         for name in names:
             await self._images.announce("tag", image_id, name.familiar)

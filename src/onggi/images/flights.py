@@ -90,6 +90,7 @@ class Workers:
     async def run(self, call: Callable[[], T], stop: Callable[[], None] | None = None) -> T:
         """``call()`` in a thread; a cancelled caller calls ``stop`` and waits until the thread is done."""
         future = asyncio.get_running_loop().run_in_executor(self._executor, call)
+        future.add_done_callback(_asked)
         try:
             return await asyncio.shield(future)
         except asyncio.CancelledError:
@@ -101,6 +102,12 @@ class Workers:
     def close(self) -> None:
         """Let go of idle threads."""
         self._executor.shutdown(wait=False)
+
+
+def _asked(future: asyncio.Future[T]) -> None:
+    """Ask a future how it ended: asyncio logs it where nobody did, as behind a caller that was cancelled."""
+    if not future.cancelled():
+        future.exception()
 
 
 class Locks:

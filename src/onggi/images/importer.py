@@ -60,7 +60,7 @@ def config_of(changes: Sequence[str], message: str, platform: str | None) -> Jso
     """
     wanted = platforms.parse(platform) if platform else platforms.local()
     if wanted.os != "linux":
-        raise InvalidArgument(f"operating system is not supported: {wanted.os}")
+        raise InvalidArgument("operating system is not supported")
     now = rfc3339(time.time_ns())
     variant = {"variant": wanted.variant} if platform and wanted.variant else {}
     return {

@@ -10,9 +10,9 @@ import asyncio
 import logging
 import sqlite3
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
-from contextlib import AbstractContextManager, aclosing
-from typing import Protocol, TypeVar, cast
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from contextlib import aclosing
+from typing import TypeVar, cast
 
 from onggi.errors import Forbidden, NotFound, OnggiError, Unauthenticated, Unavailable
 from onggi.images import pushed
@@ -24,8 +24,7 @@ from onggi.kernel.failpoints import failpoint
 from onggi.oci.reference import DEFAULT_DOMAIN
 from onggi.registry.cancel import Cancel
 from onggi.registry.failures import Transient
-from onggi.registry.listing import Referrer as Found
-from onggi.registry.repository import Fetched, Opened
+from onggi.registry.repository import Fetched, Repository
 from onggi.registry.server import documents, names
 from onggi.registry.server.documents import Referrer
 from onggi.registry.server.refusals import NoSuchPage
@@ -44,20 +43,7 @@ _QUIET_S = 15.0  # after a failure, in which upstream is not asked for what is h
 _ABSENT = (NotFound, Unauthenticated, Forbidden)
 
 
-class Upstream(Protocol):
-    """One repository of the mirrored registry; blocking (``registry.repository.Repository``)."""
-
-    def resolve(self, wanted: str = "") -> Fetched: ...
-    def current(self, tag: str) -> str: ...
-    def blob(
-        self, digest: str, offset: int = 0, size: int | None = None
-    ) -> AbstractContextManager[Opened]: ...
-    def has_blob(self, digest: str) -> int | None: ...
-    def tags(self) -> Iterator[str]: ...
-    def referrers(self, digest: str) -> list[Found]: ...
-
-
-Connect = Callable[[str, Cancel], Upstream]
+Connect = Callable[[str, Cancel], Repository]
 
 
 class Mirror:
@@ -246,7 +232,7 @@ class Mirror:
 
     # upstream
 
-    async def _present(self, repository: str, call: Callable[[Upstream], T]) -> T | None:
+    async def _present(self, repository: str, call: Callable[[Repository], T]) -> T | None:
         """What upstream says; None for what it does not have or does not show us."""
         cancel = Cancel()
         try:
@@ -273,7 +259,7 @@ class Mirror:
 class _Source:
     """One blob of upstream, copied in a thread."""
 
-    def __init__(self, upstream: Upstream, cancel: Cancel) -> None:
+    def __init__(self, upstream: Repository, cancel: Cancel) -> None:
         self._upstream, self._cancel = upstream, cancel
 
     def copy(self, wanted: Wanted, writer: BlobWriter, advance: Callable[[int], None]) -> None:

@@ -11,22 +11,20 @@ import os
 from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack, suppress
 from functools import partial
-from typing import NamedTuple, TypeVar
+from typing import TypeVar
 
 from onggi.errors import DataLoss, InvalidArgument, NotFound, Unsupported
 from onggi.images.flights import Locks, together
 from onggi.images.layering import Arrival
 from onggi.images.progress import Progress, Transfer
 from onggi.images.recording import Config, NewImage, parse_config
-from onggi.images.tools import Tools
+from onggi.images.tools import RemoteWish, Tools
 from onggi.kernel.failpoints import failpoint
 from onggi.oci import manifest as manifests
 from onggi.oci.digest import chain_ids
 from onggi.oci.manifest import Descriptor, Index, Manifest, check_image, parse
 from onggi.oci.platform import Platform, local
-from onggi.oci.reference import Reference
 from onggi.registry.cancel import Cancel
-from onggi.registry.credentials import Keyring
 from onggi.registry.failures import Transient
 from onggi.registry.repository import Fetched, Repository
 from onggi.registry.session import Session
@@ -41,14 +39,6 @@ _MAX_DEPTH = 4  # indexes inside indexes
 _LONGEST_PAUSE_S = 30.0
 
 
-class PullWish(NamedTuple):
-    """What is to be pulled, and with whose credentials."""
-
-    reference: Reference
-    platform: Platform | None
-    keyring: Keyring
-
-
 class Puller:
     """Pulls images into one store."""
 
@@ -59,7 +49,7 @@ class Puller:
         self.turns = asyncio.Semaphore(settings.downloads)
         self.unpacking = asyncio.Semaphore(os.cpu_count() or 1)
 
-    async def pull(self, wish: PullWish, progress: Progress) -> str:
+    async def pull(self, wish: RemoteWish, progress: Progress) -> str:
         """Pull one image; returns its id."""
         session, cancel = Session(self.settings, wish.keyring), Cancel()
         try:
@@ -69,7 +59,7 @@ class Puller:
         finally:
             session.close()
 
-    async def tags(self, wish: PullWish) -> list[str]:
+    async def tags(self, wish: RemoteWish) -> list[str]:
         """Every tag of a repository, for ``pull -a``."""
         session, cancel = Session(self.settings, wish.keyring), Cancel()
         try:
@@ -85,7 +75,7 @@ class Pull:
     def __init__(
         self,
         puller: Puller,
-        wish: PullWish,
+        wish: RemoteWish,
         lease: Lease,
         repository: Repository,
         cancel: Cancel,

@@ -6,7 +6,7 @@ import asyncio
 import sqlite3
 from collections.abc import Callable
 from functools import partial
-from typing import BinaryIO, NamedTuple, TypeVar
+from typing import BinaryIO, TypeVar
 
 from onggi.errors import Conflict, NotFound
 from onggi.images import manifests
@@ -15,7 +15,7 @@ from onggi.images.manifests import Document
 from onggi.images.progress import Progress, Transfer
 from onggi.images.pulling import shown
 from onggi.images.recording import NewImage
-from onggi.images.tools import Tools
+from onggi.images.tools import RemoteWish, Tools
 from onggi.kernel.failpoints import failpoint
 from onggi.oci import platform as platforms
 from onggi.oci.image import HOST, Image
@@ -23,7 +23,6 @@ from onggi.oci.manifest import Descriptor
 from onggi.oci.platform import Platform
 from onggi.oci.reference import Reference
 from onggi.registry.cancel import Cancel
-from onggi.registry.credentials import Keyring
 from onggi.registry.repository import Repository
 from onggi.registry.session import Session
 from onggi.registry.settings import Settings
@@ -33,14 +32,6 @@ T = TypeVar("T")
 _MOST_ORIGINS = 3  # each costs a question for each layer
 
 
-class PushWish(NamedTuple):
-    """What is to be pushed (a repository's tag, or all tags if there is none), and with whose credentials."""
-
-    reference: Reference
-    platform: Platform | None
-    keyring: Keyring
-
-
 class Pusher:
     """Pushes images of one store."""
 
@@ -48,7 +39,7 @@ class Pusher:
         self.tools, self.settings = tools, settings
         self.turns = asyncio.Semaphore(settings.uploads)
 
-    async def push(self, wish: PushWish, progress: Progress) -> None:
+    async def push(self, wish: RemoteWish, progress: Progress) -> None:
         """Push one tag, or all tags of a repository. Raises NotFound in docker's words if there is none."""
         reference = wish.reference
         if wish.platform and reference.tag:  # an answer of its own, before anything is told

@@ -21,7 +21,7 @@ class NewImage(NamedTuple):
     """An image whose blobs and layers are here.
 
     ``hidden``: a build made it on the way. ``manifests`` are (digest, media type); ``sources`` are
-    (repository, digest of what its name stood for).
+    (repository, digest of what its name stood for). ``parent``: what a commit began with.
     """
 
     id: str
@@ -31,6 +31,7 @@ class NewImage(NamedTuple):
     sources: Sequence[tuple[str, str]] = ()
     names: Sequence[Reference] = ()
     hidden: bool = False
+    parent: str | None = None
 
 
 def record(connection: sqlite3.Connection, catalog: Catalog, image: NewImage) -> None:
@@ -42,7 +43,8 @@ def record(connection: sqlite3.Connection, catalog: Catalog, image: NewImage) ->
         if row is None:
             raise DataLoss(f"layer {chain_id} of image {image.id} is missing")
         size += int(row[0])
-    catalog.add(connection, Row(image.id, chain[-1] if chain else None, size, image.base, image.hidden))
+    top = chain[-1] if chain else None
+    catalog.add(connection, Row(image.id, top, size, image.base, image.hidden, image.parent))
     describe(connection, image)
     for name in image.names:
         catalog.tag(connection, name, image.id)

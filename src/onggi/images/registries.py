@@ -10,11 +10,12 @@ import msgspec
 
 from onggi.errors import InvalidArgument
 from onggi.images.catalog import Catalog
-from onggi.images.mirroring import Mirror, Upstream
+from onggi.images.mirroring import Mirror
 from onggi.images.serving import Serving
 from onggi.oci.reference import Reference
 from onggi.registry.cancel import Cancel
 from onggi.registry.credentials import domain_of, for_registry
+from onggi.registry.repository import Repository
 from onggi.registry.session import Session
 from onggi.registry.settings import Limits, Settings
 from onggi.store.content import Content
@@ -41,7 +42,7 @@ class Registries:
             settings = msgspec.structs.replace(settings, insecure_hosts=hosts)
         with Session(settings, for_registry(auth, domain)) as session:
 
-            def connect(path: str, cancel: Cancel) -> Upstream:
+            def connect(path: str, cancel: Cancel) -> Repository:
                 return session.repository(Reference(domain, path), cancel)
 
             mirror = Mirror(self._content, self.storage, domain, connect)

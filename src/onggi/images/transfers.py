@@ -10,8 +10,6 @@ from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import aclosing
 from typing import Any, TypeVar, cast
 
-import msgspec
-
 from onggi.errors import InvalidArgument
 from onggi.images import layouts
 from onggi.images.artifacts import Artifacts
@@ -22,13 +20,13 @@ from onggi.images.importer import Importer, Wish, config_of
 from onggi.images.layering import Intake
 from onggi.images.loading import Loader
 from onggi.images.progress import Progress
-from onggi.images.pulling import Puller, PullWish
-from onggi.images.pushing import Pusher, PushWish
+from onggi.images.pulling import Puller
+from onggi.images.pushing import Pusher
 from onggi.images.questions import Questions
 from onggi.images.saving import Saver
 from onggi.images.service import Images
 from onggi.images.streams import Chunks
-from onggi.images.tools import Tools
+from onggi.images.tools import RemoteWish, Tools
 from onggi.oci import platform as platforms
 from onggi.oci import reference as references
 from onggi.oci.platform import Platform
@@ -97,19 +95,19 @@ class Transfers:
         """
         reference = _tagged(name, tag)
         keyring = auth if isinstance(auth, Keyring) else for_registry(auth, reference.domain)
-        wish = PullWish(reference, platforms.parse(platform) if platform else None, keyring)
+        wish = RemoteWish(reference, platforms.parse(platform) if platform else None, keyring)
         if not reference.tag and not reference.digest:
             return self._pull_all(wish)
         return self._pull(wish)
 
-    def _pull(self, wish: PullWish) -> AsyncIterator[Json]:
+    def _pull(self, wish: RemoteWish) -> AsyncIterator[Json]:
         """Two who want the same with the same rights share one pull."""
         return self._own.follow(wish, lambda progress: self._puller.pull(wish, progress))
 
-    async def _pull_all(self, wish: PullWish) -> AsyncIterator[Json]:
+    async def _pull_all(self, wish: RemoteWish) -> AsyncIterator[Json]:
         status = "Status: Image is up to date for"
         for tag in await self._puller.tags(wish):
-            one = wish._replace(reference=msgspec.structs.replace(wish.reference, tag=tag))
+            one = wish._replace(reference=Reference(wish.reference.domain, wish.reference.path, tag))
             async with aclosing(cast(Any, self._pull(one))) as messages:
                 async for message in messages:
                     if not message.get("status", "").startswith("Status: "):
@@ -123,7 +121,7 @@ class Transfers:
     ) -> AsyncIterator[Json]:
         """Push a tag of a repository, or all of them where none is given; like ``pull``."""
         reference = _tagged(name, tag)
-        wish = PushWish(reference, platform, for_registry(auth, reference.domain))
+        wish = RemoteWish(reference, platform, for_registry(auth, reference.domain))
         return self._own.follow(object(), lambda progress: self._pusher.push(wish, progress))
 
     def load(self, chunks: Chunks, platform: Platform | None = None) -> AsyncIterator[Json]:

@@ -8,9 +8,11 @@ from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
 from onggi.errors import InvalidArgument
+from onggi.filters import has_labels
 from onggi.images.catalog import Filter
 from onggi.oci import reference as references
 from onggi.oci.image import Image
+from onggi.oci.patterns import matches
 from onggi.oci.until import instant_ns, parse_until
 from onggi.store.rootfs import Overlay
 
@@ -35,7 +37,7 @@ def summary(image: Image, patterns: Sequence[str] = ()) -> Json:
         "Created": epoch(image.created),
         "Id": image.id,
         "Labels": (image.config.get("config") or {}).get("Labels"),
-        "ParentId": "",
+        "ParentId": image.parent,
         "RepoDigests": digests,
         "RepoTags": named,
         "SharedSize": -1,
@@ -73,7 +75,7 @@ def detail(image: Image, tagged_ns: int, stored: Stored) -> Json:
         "Id": image.id,
         "RepoTags": image.tags,
         "RepoDigests": image.digests,
-        "Parent": "",
+        "Parent": image.parent,
         "Comment": history[-1].get("comment", ""),
         "Created": image.created or _ZERO_TIME,
         "DockerVersion": "",
@@ -148,7 +150,7 @@ def _reference(patterns: list[str], _: Callable[[str], Image]) -> Filter:
 
 def _named(patterns: Sequence[str], tag: str) -> bool:
     reference = references.parse(tag)
-    return any(references.matches(pattern, reference) for pattern in patterns)
+    return any(matches(pattern, reference) for pattern in patterns)
 
 
 def _dangling(values: list[str], _: Callable[[str], Image]) -> Filter:
@@ -159,17 +161,11 @@ def _dangling(values: list[str], _: Callable[[str], Image]) -> Filter:
 
 
 def _label(values: list[str], _: Callable[[str], Image]) -> Filter:
-    def takes(image: Image) -> bool:
-        labels = labels_of(image)
-        pairs = [value.partition("=") for value in values]
-        return all(key in labels and (not equals or labels[key] == value) for key, equals, value in pairs)
-
-    return takes
+    return lambda image: has_labels(labels_of(image), {"label": values})
 
 
-def _without_label(values: list[str], find: Callable[[str], Image]) -> Filter:
-    takes = [_label([value], find) for value in values]
-    return lambda image: not any(it(image) for it in takes)
+def _without_label(values: list[str], _: Callable[[str], Image]) -> Filter:
+    return lambda image: has_labels(labels_of(image), {"label!": values})
 
 
 def _before(values: list[str], find: Callable[[str], Image]) -> Filter:

@@ -61,9 +61,13 @@ class Hierarchies(NamedTuple):
         return bool(self.mounts) and all(mount.version == 2 for mount in self.mounts)
 
     def places(self, group: str) -> tuple[tuple[str, str], ...]:
-        """(name below /sys/fs/cgroup, a group's directory) of each; one pair without a name on pure v2."""
+        """(name below /sys/fs/cgroup, what a container of this group without a cgroup namespace sees there).
+
+        On v1 the directories of the group. On pure v2 one pair without a name: the whole tree, in which its
+        /proc/self/cgroup names the group, as runc has it.
+        """
         if self.pure_v2:
-            return (("", self.mounts[0].path + group),)
+            return (("", self.mounts[0].path),)
         return tuple((os.path.basename(mount.path), mount.path + group) for mount in self.mounts)
 
 

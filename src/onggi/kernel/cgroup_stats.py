@@ -15,6 +15,13 @@ Json = Any
 _NS_PER_TICK = 1_000_000_000 // os.sysconf("SC_CLK_TCK")
 
 
+# docker's statistics have these too: empty here, and null on cgroup v2.
+_NO_BLKIO = (
+    "io_queue_recursive", "io_service_time_recursive", "io_wait_time_recursive", "io_merged_recursive",
+    "io_time_recursive", "sectors_recursive",
+)  # fmt: skip
+
+
 def read(directories: Mapping[str, tuple[int, str]]) -> Json:
     """Counters by controller -> (version, directory); what is missing or gone is left out."""
     found: dict[str, Json] = {"cpu_stats": {}, "memory_stats": {}, "pids_stats": {}, "blkio_stats": {}}
@@ -120,6 +127,7 @@ def _blkio_v1(directory: str) -> Json:
             _entries_v1(f"{directory}/blkio.throttle.io_service_bytes_recursive")
         ),
         "io_serviced_recursive": list(_entries_v1(f"{directory}/blkio.throttle.io_serviced_recursive")),
+        **{name: [] for name in _NO_BLKIO},
     }
 
 
@@ -146,7 +154,7 @@ def _blkio_v2(directory: str) -> Json:
             if name in names:
                 index, op = names[name]
                 lists[index].append({"major": int(major), "minor": int(minor), "op": op, "value": int(value)})
-    return found
+    return found | dict.fromkeys(_NO_BLKIO)
 
 
 def _text(path: str) -> str:

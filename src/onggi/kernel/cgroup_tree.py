@@ -66,7 +66,7 @@ def enable(mount: Mount, path: str, controllers: frozenset[str] | set[str]) -> N
         return
     control = f"{mount.path}{path}/cgroup.subtree_control"
     missing = wanted - set(read(control).split())
-    if not missing:
+    if not missing or _inhabited(f"{mount.path}{path}"):
         return
     if path:
         enable(mount, os.path.dirname(path), controllers)
@@ -74,10 +74,25 @@ def enable(mount: Mount, path: str, controllers: frozenset[str] | set[str]) -> N
         try:
             write(control, f"+{name}")
         except KernelError as error:
-            # EBUSY: processes live above us (a container without a group of its own). The limit's own file is
-            # missing then, and whoever asks for it is told.
+            # EBUSY: processes came to live above us. The limit's own file is missing then, and whoever asks
+            # for it is told.
             if error.errno not in (errno.EBUSY, errno.ENOENT, errno.EACCES, errno.EROFS, errno.EOPNOTSUPP):
                 raise
+
+
+def _inhabited(directory: str) -> bool:
+    """Whether processes live in a v2 group itself, so that those below it get no controllers.
+
+    The kernel refuses most controllers then, but not cpu, cpuset and pids: with one of these the group
+    becomes a threaded one, in which no group below takes a process any more. The kernel's own root, which
+    has no type, is exempt.
+    """
+    try:
+        return has(directory, "cgroup.type") and bool(read_or_empty(f"{directory}/cgroup.procs").strip())
+    except KernelError as error:
+        if error.errno == errno.EOPNOTSUPP:  # it is part of a threaded group already
+            return True
+        raise
 
 
 def remove(directory: str) -> None:

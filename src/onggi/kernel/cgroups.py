@@ -284,10 +284,30 @@ class _Files:
                 return self.write(write.otherwise, warnings, last=last)
             if not self._group.exists():
                 raise
+            self._refuse_withheld(write)
             _lacking(write, warnings)
         except Unsupported:
             _lacking(write, warnings)
         return True
+
+    def _refuse_withheld(self, write: Write) -> None:
+        """Raise Unsupported if the machine has the controller, and a group above does not pass it down.
+
+        No warning of docker's says so, and a limit is not to be lost without a word.
+        """
+        mount = self._group.hierarchies.of(write.controller)
+        if mount is None or mount.version == 1:
+            return
+        directory = self._group.directory(write.controller)
+        name = "io" if write.controller == "blkio" else write.controller
+        if (
+            tree.has(directory, "cgroup.controllers")
+            and name not in tree.read(f"{directory}/cgroup.controllers").split()
+        ):
+            raise Unsupported(
+                f"cannot set {write.file}: the groups above {self._group.path} do not pass the controller"
+                f" {name} down, as one in which processes live cannot; take another cgroup parent"
+            )
 
     def _write(self, write: Write) -> None:
         path = f"{self._group.directory(write.controller)}/{write.file}"

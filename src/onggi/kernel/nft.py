@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import errno
 import os
+import signal
 import socket
 import struct
 from collections.abc import Iterable, Sequence
 
-from onggi.errors import KernelError, Unsupported
+from onggi.errors import KernelError, Unavailable, Unsupported
 from onggi.kernel import process
 from onggi.kernel.netlink import CREATE, NETFILTER, Message, Netlink, attribute, attributes, nest, text
 
@@ -32,10 +33,15 @@ def program() -> str:
 
 
 def apply(commands: str) -> None:
-    """Carry out commands as one transaction: all or nothing. Raises Unsupported or KernelError."""
+    """Carry out commands as one transaction: all or nothing. Raises Unsupported, Unavailable, KernelError."""
     if not commands:
         return
     done = run(["-f", "-"], commands)
+    if done.code < 0:
+        raise Unavailable(
+            f"the program nft crashed (signal {-done.code}, {signal.strsignal(-done.code)}): try again; "
+            "if it crashes again, update the package nftables"
+        )
     if done.code != 0:
         first = next(iter(done.errors.decode("utf-8", "replace").splitlines()), f"exit status {done.code}")
         raise KernelError("nft", errno.EINVAL, first)

@@ -19,6 +19,11 @@ _BENEATH = RESOLVE_BENEATH | RESOLVE_NO_MAGICLINKS
 _MAX_DEPTH = 4096  # PATH_MAX: more components than this cannot be named anyway
 
 
+def names_of(path: str) -> list[str]:
+    """The names that a path is made of: ``.`` and empty ones lead nowhere."""
+    return [name for name in path.split("/") if name not in ("", ".")]
+
+
 def open_root(path: str) -> int:
     """An O_PATH descriptor of the directory that will be the root of later calls; the caller closes it."""
     try:
@@ -119,7 +124,7 @@ def _make_dir(parent_fd: int, name: str, mode: int, path: str) -> None:
 
 def _split(path: str) -> tuple[str, str]:
     """The parent and last name of a path; ``..`` is refused, since it cannot be made."""
-    names = [name for name in path.split("/") if name not in ("", ".")]
+    names = names_of(path)
     if not names or len(names) > _MAX_DEPTH or ".." in names:
         raise InvalidArgument(f"invalid path in the container's file system: {path[:200]!r}")
     return "/".join(names[:-1]), names[-1]

@@ -98,6 +98,9 @@ def spawn(
         raise KernelError("posix_spawn", error.errno or 0, program) from None
 
 
+CLEAN = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C.UTF-8"}  # what programs of ours start with
+
+
 class Finished(NamedTuple):
     """How a program ended: its exit code (or minus the signal) and what it said."""
 
@@ -128,7 +131,7 @@ def run(argv: Sequence[str], *, input: bytes = b"", env: Mapping[str, str] | Non
     os.lseek(files[0], 0, os.SEEK_SET)
     try:
         with _one_at_a_time:  # or `reap` would take the exit code away
-            pid = spawn(argv, env=env or _CLEAN, fds=dict(enumerate(files)))
+            pid = spawn(argv, env=env or CLEAN, fds=dict(enumerate(files)))
             _, status = os.waitpid(pid, 0)
         output, errors = (os.pread(fd, os.fstat(fd).st_size, 0) for fd in files[1:])
     finally:
@@ -136,6 +139,3 @@ def run(argv: Sequence[str], *, input: bytes = b"", env: Mapping[str, str] | Non
             os.close(fd)
         reap()
     return Finished(os.waitstatus_to_exitcode(status), output, errors)
-
-
-_CLEAN = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C.UTF-8"}

@@ -33,9 +33,9 @@ _LINK, _ADDRESS, _ROUTE = struct.Struct("=BxHiII"), struct.Struct("=BBBBi"), str
 _COUNTERS, _STATS64 = struct.Struct("=8Q"), 23
 _UP = 1
 # IFLA_*
-_MAC, _NAME, _MTU, _PARENT, _MASTER, _INFO, _AF_SPEC, _GROUP = 1, 3, 4, 5, 10, 18, 26, 27
+_MAC, _NAME, _MTU, _PARENT, _MASTER, _INFO, _ALIAS, _AF_SPEC, _GROUP = 1, 3, 4, 5, 10, 18, 20, 26, 27
 _NETNS_FD, _KIND, _DATA, _PORT_KIND, _PORT_DATA = 28, 1, 2, 4, 5
-_PEER, _MACVLAN_MODE, _IPVLAN_MODE, _VLAN_ID, _HAIRPIN, _ISOLATED = 1, 1, 1, 1, 4, 33
+_PEER, _MACVLAN_MODE, _IPVLAN_MODE, _IPVLAN_FLAGS, _VLAN_ID, _HAIRPIN, _ISOLATED = 1, 1, 1, 2, 1, 4, 33
 _INET6_GEN_MODE, _GEN_NONE = 8, 1
 _BRIDGE_STP, _BRIDGE_SNOOPING = 5, 23
 # IFA_*, RTA_*
@@ -45,6 +45,7 @@ _TABLE_MAIN, _PROTOCOL_STATIC, _UNICAST = 254, 4, 1
 _SCOPE_LINK, _SCOPE_GLOBAL = 253, 0
 MACVLAN_MODES = {"private": 1, "vepa": 2, "bridge": 4, "passthru": 8}
 IPVLAN_MODES = {"l2": 0, "l3": 1, "l3s": 2}
+IPVLAN_FLAGS = {"bridge": 0, "private": 1, "vepa": 2}
 
 
 class Link(NamedTuple):
@@ -58,6 +59,7 @@ class Link(NamedTuple):
     up: bool = False
     master: int = 0
     parent: int = 0
+    alias: str = ""
 
 
 class Address(NamedTuple):
@@ -151,6 +153,12 @@ def add_vlan(name: str, parent: int, number: int) -> Message:
     )
 
 
+def add_sink(name: str, kind: str) -> Message:
+    """A device, up, of a ``kind`` that drops what is sent by it: ``dummy`` or ``ifb``."""
+    body = _link(text(_NAME, name), nest(_INFO, text(_KIND, kind)), up=True)
+    return Message(_NEWLINK, CREATE | EXCL, body, f"ip link add {name} up type {kind}")
+
+
 def add_macvlan(parent: int, peer: Peer, mode: str, mtu: int = 0) -> Message:
     """A device on ``parent`` with a MAC of its own, in the container."""
     data = nest(_DATA, u32(_MACVLAN_MODE, MACVLAN_MODES[mode]))
@@ -158,10 +166,12 @@ def add_macvlan(parent: int, peer: Peer, mode: str, mtu: int = 0) -> Message:
     return _child(parent, peer, mtu, nest(_INFO, text(_KIND, "macvlan"), data), f"macvlan mode {mode}", mac)
 
 
-def add_ipvlan(parent: int, peer: Peer, mode: str, mtu: int = 0) -> Message:
+def add_ipvlan(parent: int, peer: Peer, mode: str, flag: str = "bridge", mtu: int = 0) -> Message:
     """A device that shares the MAC of ``parent``, in the container."""
-    data = nest(_DATA, attribute(_IPVLAN_MODE, struct.pack("=H", IPVLAN_MODES[mode])))
-    return _child(parent, peer, mtu, nest(_INFO, text(_KIND, "ipvlan"), data), f"ipvlan mode {mode}")
+    numbers = ((_IPVLAN_MODE, IPVLAN_MODES[mode]), (_IPVLAN_FLAGS, IPVLAN_FLAGS[flag]))
+    data = nest(_DATA, *(attribute(kind, struct.pack("=H", number)) for kind, number in numbers))
+    info = nest(_INFO, text(_KIND, "ipvlan"), data)
+    return _child(parent, peer, mtu, info, f"ipvlan mode {mode} {flag}")
 
 
 def _child(parent: int, peer: Peer, mtu: int, info: bytes, kind: str, *more: bytes) -> Message:
@@ -185,6 +195,12 @@ def set_group(name: str, group: int) -> Message:
     """Let the packet filter know a device by the ``group`` it is in."""
     body = _link(text(_NAME, name), u32(_GROUP, group))
     return Message(_NEWLINK, 0, body, f"ip link set {name} group {group}")
+
+
+def set_alias(name: str, alias: str) -> Message:
+    """A word of ours on a device, for whoever looks."""
+    body = _link(text(_NAME, name), text(_ALIAS, alias))
+    return Message(_NEWLINK, 0, body, f"ip link set {name} alias {alias}")
 
 
 def add_address(index: int, address: str) -> Message:
@@ -257,6 +273,7 @@ def _parse_link(body: bytes) -> Link:
         bool(flags & _UP),
         _number(found.get(_MASTER, b"")),
         _number(found.get(_PARENT, b"")),
+        _string(found.get(_ALIAS, b"")),
     )
 
 

@@ -13,18 +13,18 @@ from onggi.errors import KernelError
 from onggi.kernel.paths import open_in
 
 _TIOCSPTLCK, _TIOCGPTPEER = 0x40045431, 0x5441
-_PTMX = (5, 2)
+_PTMX, _PTMX_PATH = (5, 2), "dev/pts/ptmx"
 _SLAVE_MAJORS = range(136, 144)
 
 
-def open_pair(root_fd: int, ptmx: str = "dev/pts/ptmx") -> tuple[int, int]:
+def open_pair(root_fd: int) -> tuple[int, int]:
     """(master, slave) of a new terminal in the devpts of the tree ``root_fd``; both close-on-exec.
 
     Raises KernelError(ENOTTY) if what is there is no terminal multiplexer (CVE-2025-52565).
     """
-    master = open_in(root_fd, ptmx, os.O_RDWR | os.O_NOCTTY | os.O_NONBLOCK)
+    master = open_in(root_fd, _PTMX_PATH, os.O_RDWR | os.O_NOCTTY | os.O_NONBLOCK)
     try:
-        _expect(master, lambda major, minor: (major, minor) == _PTMX, ptmx)
+        _expect(master, lambda major, minor: (major, minor) == _PTMX, _PTMX_PATH)
         fcntl.ioctl(master, _TIOCSPTLCK, struct.pack("i", 0))
         slave = fcntl.ioctl(master, _TIOCGPTPEER, os.O_RDWR | os.O_NOCTTY | os.O_CLOEXEC)
     except BaseException:

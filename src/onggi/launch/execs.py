@@ -35,9 +35,8 @@ class Exec:
         self.waiters: list[Answer] = []
         self._answer: Answer | None = answer
         self._failure: channel.Failure | None = None
-        self.streams = Streams(owner.loop, None, True, self._changed)
         self._outer, inner = channel.pair()
-        ends = open_ends(self.streams, tty=self.tty, stdin=bool(arguments.get("stdin")))
+        ends = open_ends(tty=self.tty, stdin=bool(arguments.get("stdin")))
         size = tuple(arguments.get("size") or (0, 0))
         child = fork_joined(
             lambda: load_process(json.loads(sealed.read(process_fd))),
@@ -48,6 +47,8 @@ class Exec:
         )
         inner.close()
         ends.close()
+        self.streams = Streams(owner.loop, None, True, self._changed)
+        ends.give(self.streams)
         if owner.target().may_trace:
             owner.children.expect(child)  # the middle: the process itself is reported by the channel
         else:
@@ -96,6 +97,11 @@ class Exec:
         if self.pidfd >= 0:
             os.close(self.pidfd)
             self.pidfd = -1
+        # What a failure says is still in the channel when the process is reaped first.
+        while self._outer.fileno() >= 0:
+            self._message(IN)
+        if self._failure:
+            return
         self.code = code
         self.streams.drain()
         if not self._settle():
@@ -119,6 +125,7 @@ class Exec:
     def _report(self) -> None:
         if not self.streams.finished and self.code is not None:
             self.owner.record(self.id, self.code)
+            self.streams.tell(json.dumps({"ExitCode": self.code}).encode())
             self.streams.finish()
             for answer in self.waiters:
                 answer({"code": self.code, "error": ""}, None)
@@ -200,4 +207,5 @@ def wish_of(arguments: Json) -> Wish:
         framed=bool(arguments.get("framed")),
         detach_keys=bytes.fromhex(arguments.get("detach_keys") or ""),
         name=str(arguments.get("name") or ""),
+        status=bool(arguments.get("status")),
     )

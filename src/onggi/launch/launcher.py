@@ -27,8 +27,8 @@ from onggi.runtime.spare import sample
 
 _RESTARTS_PER_MINUTE, _MINUTE_S = 5, 60.0
 # A spare is forked when nothing happened for so long: sooner it would take the processors from the very
-# start that emptied the pool.
-_QUIET_S = 0.01
+# start that took the last one. While another waits, there is time for that container's whole life.
+_QUIET_S, _QUIET_WITH_SPARES_S = 0.01, 0.08
 
 
 class Spare(NamedTuple):
@@ -263,7 +263,9 @@ class Launcher:
         """Seconds until an engine is to be started or a spare to be forked; None for neither."""
         if self.engine_due:
             return max(0.0, self.engine_due - time.monotonic())
-        return _QUIET_S if len(self.spares) < self.pool_size else None
+        if len(self.spares) >= self.pool_size:
+            return None
+        return _QUIET_WITH_SPARES_S if self.spares else _QUIET_S
 
     def _start_due_engine(self) -> None:
         if not self.engine_due or time.monotonic() < self.engine_due:

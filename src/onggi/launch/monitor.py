@@ -4,7 +4,8 @@ It serves verbs on its socket, reaps, and writes ``exit.json`` before it tells a
 not outlive it: the first process has PDEATHSIG, and whoever notices a lost monitor kills the cgroup.
 
     <exec-root>/containers/<id>/<n>/monitor.sock   SEQPACKET, JSON objects (see protocol)
-    <exec-root>/containers/<id>/<n>/cgroup         a link whose text is the path of the control group
+    <exec-root>/containers/<id>/<n>/cgroup         a link whose text is the path of the control group; the id
+                                                   that it ends with is left out
     <exec-root>/containers/<id>/<n>/exit.json      how the run ended; removed by onggid when committed
     <exec-root>/containers/<id>/<n>/exec-<id>.json how an exec ended
     <exec-root>/containers/<id>/<n>/monitor.log    the monitor's own errors
@@ -25,7 +26,6 @@ from onggi.kernel import sealed, syscalls
 from onggi.kernel.cgroups import Group, OomWatch
 from onggi.kernel.files import write_atomic
 from onggi.kernel.process import boot_id
-from onggi.kernel.sockets import send_message
 from onggi.launch import verbs
 from onggi.launch.children import Children
 from onggi.launch.execs import Execs, wish_of
@@ -60,14 +60,34 @@ def main(fds: list[int], seats: Seats, warm: Warm | None = None) -> NoReturn:
             syscalls.prctl(syscalls.PR_SET_CHILD_SUBREAPER, 1)
         request = parse(sealed.read(request_fd), clients)
         log_dir = request.run_dir
-        monitor = Monitor(request, control, seats, warm)
-        monitor.run(plan_fd)
+        ends = open_ends(tty=request.terminal, stdin=request.stdin != "null")
+        if fed := warm is not None and _feed(warm, request, plan_fd, ends):
+            ends.close()
+        monitor = Monitor(request, control, seats, warm, ends)
+        monitor.run(plan_fd, fed)
     except BaseException as error:
         report_crash(log_dir, error)
         if warm is not None:
             warm.seat.clear()  # nobody else knows of it any more
         os._exit(1)
     os._exit(0)
+
+
+def _feed(warm: Warm, request: RunRequest, plan_fd: int, ends: Ends) -> bool:
+    """Give the plan to the spare's first process; False if that is another's, unfit or dead.
+
+    First of all, for that process has the longest way to go. It writes nothing before limits are in force,
+    and those come when the monitor has its name. An engine that recovers from a kill empties the groups of
+    containers that did not get to run, and one of them may be the seat of a spare.
+    """
+    if not warm.sits_in(request.cgroup) or not spare.suits(request.shape):
+        return False
+    try:
+        spare.send_plan(warm.outer, plan_fd, ends.stdio)
+    except (BrokenPipeError, ConnectionResetError):
+        warm.seat.group.remove()  # Linux kills who is forked into a group that was killed, however long ago
+        return False
+    return True
 
 
 def report_crash(directory: str, error: BaseException) -> None:
@@ -84,11 +104,13 @@ def report_crash(directory: str, error: BaseException) -> None:
 class Monitor:
     """One container's life, from fork to exit record."""
 
-    def __init__(self, request: RunRequest, control: socket.socket, seats: Seats, warm: Warm | None) -> None:
-        self.request, self._warm = request, warm
+    def __init__(
+        self, request: RunRequest, control: socket.socket, seats: Seats, warm: Warm | None, ends: Ends
+    ) -> None:
+        self.request, self._warm, self._ends = request, warm, ends
         self.loop = warm.loop if warm else Loop()
         self.children = warm.children if warm else Children(self.loop)
-        self._seated = bool(warm and warm.seat.group.path == request.cgroup)
+        self._seated = bool(warm and warm.sits_in(request.cgroup))
         self._seats = seats
         self.group: Group = Group(seats.hierarchies, request.cgroup)
         self.log = open_writer(
@@ -112,10 +134,12 @@ class Monitor:
         self._failure: channel.Failure | None = None
         self._exit: tuple[int, int] | None = None
 
-    def run(self, plan_fd: int) -> None:
-        """Start the container and serve until it has ended and every client has its bytes."""
+    def run(self, plan_fd: int, fed: bool) -> None:
+        """Start the container, whose first process may be ``fed`` already, and serve until it has ended and
+        every client has its bytes.
+        """
         try:
-            self._start(plan_fd)
+            self._start(plan_fd, fed)
         except (OnggiError, OSError) as error:
             self._failure = channel.failure_of(error, "start")
             self._fail()
@@ -124,47 +148,34 @@ class Monitor:
 
     # -- start ---------------------------------------------------------------------------------------------
 
-    def _start(self, plan_fd: int) -> None:
+    def _start(self, plan_fd: int, fed: bool) -> None:
         self._mark("monitor")
-        os.symlink(self.group.path, f"{self.request.run_dir}/cgroup")
-        ends = self._open_streams()
-        if self._warm and self._take_warm(self._warm, plan_fd, ends):
+        if self._warm and fed:
+            self.pid, self._outer = self._warm.pid, self._warm.outer  # a failure from here on ends it
+        # Short, for the inode itself: a file system gives a longer text a block, and waits when it is freed.
+        os.symlink(self.group.path.removesuffix(self.request.id), f"{self.request.run_dir}/cgroup")
+        self._open_streams()
+        if fed:
             self._limit()  # meanwhile it reads its plan
-            send_message(self._outer, channel.LIMITED)
+            channel.tell(self._outer, channel.LIMITED)
         else:
             self._leave_warm()
             self.group.create()
             self._limit()
             self._outer, inner = channel.pair()
             ends_of_channel = (self._outer, inner)
-            self.pid = spare.fork_reader(self.request.shape, plan_fd, ends.stdio, ends_of_channel, self.group)
+            stdio = self._ends.stdio
+            self.pid = spare.fork_reader(self.request.shape, plan_fd, stdio, ends_of_channel, self.group)
             inner.close()
-        ends.close()
+            self._ends.close()
         os.close(plan_fd)
         self._release()
 
-    def _take_warm(self, warm: Warm, plan_fd: int, ends: Ends) -> bool:
-        """Give the plan to the spare's first process; False if that is another's, unfit or dead.
-
-        An engine that recovers from a kill empties the groups of containers that did not get to run, and one
-        of them may be the seat of a spare.
-        """
-        if not self._seated or not spare.suits(self.request.shape):
-            return False
-        try:
-            spare.send_plan(warm.outer, plan_fd, ends.stdio)
-        except (BrokenPipeError, ConnectionResetError):
-            self.group.remove()  # Linux kills who is forked into a group that was killed, however long ago
-            return False
-        self.pid, self._outer = warm.pid, warm.outer
-        return True
-
-    def _open_streams(self) -> Ends:
-        ends = open_ends(self.streams, tty=self.request.terminal, stdin=self.request.stdin != "null")
+    def _open_streams(self) -> None:
+        self._ends.give(self.streams)
         for client in self.request.attach:
             early = bytes.fromhex(client.arguments.get("early") or "")
             self.streams.attach(client.fd, wish_of(client.arguments), early)
-        return ends
 
     def _leave_warm(self) -> None:
         """The spare's first process, if there is one, is of no use for this plan: it ends as its channel
@@ -207,8 +218,7 @@ class Monitor:
     def go(self) -> None:
         """Let a prepared container run."""
         self._gone = True
-        with contextlib.suppress(OSError):
-            send_message(self._outer, channel.GO)
+        channel.tell(self._outer, channel.GO)
 
     def _message(self, _: int) -> None:
         kind, payload, fds = channel.receive(self._outer)

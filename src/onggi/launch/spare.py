@@ -119,6 +119,10 @@ class Warm(NamedTuple):
     pid: int
     outer: socket.socket
 
+    def sits_in(self, group: str) -> bool:
+        """Whether its seat is that control group."""
+        return self.seat.group.path == group
+
 
 class Rehearsal(NamedTuple):
     """A request and a plan that are parsed once before the real ones."""

@@ -8,7 +8,7 @@ import os
 import onggi
 from onggi.errors import Unavailable
 from onggi.kernel import sealed
-from onggi.kernel.process import spawn
+from onggi.kernel.process import CLEAN, spawn
 
 SPARES = 2  # monitors ready before they are asked for; each costs about what a container's does
 _PROGRAM = (
@@ -40,7 +40,7 @@ def start_launcher(exec_root: str, build: str, cgroup_parent: str, log_fd: int, 
         pid = spawn(
             [path, "-I", "-S", "-c", _PROGRAM, json.dumps(options)],
             executable=f"/proc/self/fd/{memfd}",
-            env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C.UTF-8"},
+            env=CLEAN,
             fds={0: null, 1: log_fd, 2: log_fd, 3: ready_child},
             setsid=True,
         )

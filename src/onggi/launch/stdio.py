@@ -10,32 +10,33 @@ from onggi.runtime.init import Stdio
 
 
 class Ends(NamedTuple):
-    """What the child gets, and what to close here once it has been forked."""
+    """What the child gets, what to close here once it has been forked, and our ends: of standard output,
+    error and perhaps input.
+    """
 
     stdio: Stdio | None
     inner: tuple[int, ...]
+    outer: tuple[int, ...]
 
     def close(self) -> None:
         """Close our copies of the inner ends."""
         for fd in self.inner:
             os.close(fd)
 
+    def give(self, streams: Streams) -> None:
+        """Let ``streams`` have the outer ends."""
+        for fd, number in zip(self.outer, (STDOUT, STDERR), strict=False):
+            streams.add_output(fd, number)
+        if self.outer[2:]:
+            streams.input.set_pipe(self.outer[2])
 
-def open_ends(streams: Streams, *, tty: bool, stdin: bool) -> Ends:
-    """Make the pipes of a process and give the outer ends to ``streams``; a terminal is opened by the process
-    itself.
-    """
+
+def open_ends(*, tty: bool, stdin: bool) -> Ends:
+    """Make the pipes of a process; a terminal is opened by the process itself."""
     if tty:
-        return Ends(None, ())
+        return Ends(None, (), ())
     out_read, out_write = os.pipe2(os.O_CLOEXEC)
     error_read, error_write = os.pipe2(os.O_CLOEXEC)
-    streams.add_output(out_read, STDOUT)
-    streams.add_output(error_read, STDERR)
-    if not stdin:
-        null = os.open("/dev/null", os.O_RDONLY | os.O_CLOEXEC)
-        inner = (null, out_write, error_write)
-    else:
-        in_read, in_write = os.pipe2(os.O_CLOEXEC)
-        streams.input.set_pipe(in_write)
-        inner = (in_read, out_write, error_write)
-    return Ends(Stdio(*inner), inner)
+    given = os.pipe2(os.O_CLOEXEC) if stdin else (os.open("/dev/null", os.O_RDONLY | os.O_CLOEXEC),)
+    inner = (given[0], out_write, error_write)
+    return Ends(Stdio(*inner), inner, (out_read, error_read, *given[1:]))

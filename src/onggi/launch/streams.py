@@ -21,6 +21,7 @@ _INPUT_LIMIT = 1 << 18
 _DRAIN_READS = 64  # whoever inherited the pipe may go on writing
 _FRAME = struct.Struct(">BxxxL")
 STDOUT, STDERR = 1, 2
+STATUS = 4  # docker has no such frame: JSON, for clients of our own
 
 
 class Sink(Protocol):
@@ -32,7 +33,7 @@ class Sink(Protocol):
 
 class Wish(NamedTuple):
     """What a client asked for; ``detach_keys`` is the byte sequence that lets it leave a terminal, ``name``
-    what it is called when it does.
+    what it is called when it does. ``status`` asks for a last frame about the end.
     """
 
     stdin: bool = False
@@ -41,6 +42,7 @@ class Wish(NamedTuple):
     framed: bool = False
     detach_keys: bytes = b""
     name: str = ""
+    status: bool = False
 
 
 class Output:
@@ -356,6 +358,11 @@ class Streams:
             for _ in range(_DRAIN_READS):
                 if output.fd < 0 or not output.read():
                     break
+
+    def tell(self, status: bytes) -> None:
+        """Send a last frame behind the output to the clients that asked for it."""
+        for client in [client for client in self.clients if client.wish.status]:
+            client.send(STATUS, status)
 
     def finish(self) -> None:
         """Close the outputs and stdin; clients see EOF as soon as they have what is theirs."""

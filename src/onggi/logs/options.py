@@ -28,7 +28,15 @@ _KNOWN = {
 }
 _UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12, "p": 10**15}
 _DEFAULT_SIZE, _DEFAULT_FILES = 10_000_000, 3
-_TAG_FIELD = re.compile(r"{{\s*\.(\w+)\s*}}")
+_BUFFER = 10**6
+_BINARY_UNITS = {unit: 1024**power for power, unit in enumerate(("", "k", "m", "g", "t", "p"))}
+_TAG_FIELD = re.compile(
+    r"""{{\s*(?:\.ContainerLabels\.(?P<label>\w+)|index\s+\.ContainerLabels\s+"(?P<key>[^"]*)"|\.(?P<field>\w+))\s*}}"""
+)
+TAG_FIELDS = frozenset((
+    "ID", "FullID", "Name", "ImageID", "ImageFullID", "ImageName", "DaemonName", "Command", "Hostname",
+    "ContainerID", "ContainerName", "ContainerImageID", "ContainerImageName", "ContainerEntrypoint",
+))  # fmt: skip
 
 
 class Rotation(NamedTuple):
@@ -58,7 +66,7 @@ def validate(driver: str, options: Mapping[str, str]) -> None:
     sending.validate(driver, options)
     for name in ("labels-regex", "env-regex"):
         _pattern(options, name)
-    render_tag(options.get("tag", ""), {})
+    render_tag(options.get("tag", ""), dict.fromkeys(TAG_FIELDS, ""), {})
 
 
 def rotation(options: Mapping[str, str]) -> Rotation:
@@ -107,6 +115,17 @@ def parse_size(text: str) -> int:
     return size
 
 
+def buffer_size(options: Mapping[str, str]) -> int:
+    """How many bytes may wait for a log daemon (``mode=non-blocking``); 0: the container waits."""
+    if options.get("mode") != "non-blocking":
+        return 0
+    text = options.get("max-buffer-size", str(_BUFFER))
+    match = re.fullmatch(r"(\d+(?:\.\d+)?) ?([kmgtp]?)(?:i?b)?", text.strip().lower())
+    if not match:
+        raise InvalidArgument(f"error parsing option max-buffer-size: invalid size: '{text}'")
+    return int(float(match[1]) * _BINARY_UNITS[match[2]]) or _BUFFER
+
+
 def attributes(
     options: Mapping[str, str],
     labels: Mapping[str, str],
@@ -115,21 +134,33 @@ def attributes(
 ) -> dict[str, str]:
     """What stands beside every json-file record (``logs --details``): chosen labels, variables, the tag.
 
-    ``tag_fields`` has docker's template names: ID, FullID, Name, ImageID, ImageFullID, ImageName, DaemonName.
+    ``tag_fields`` has the values of TAG_FIELDS.
     """
     chosen = _choose(labels, options.get("labels", ""), _pattern(options, "labels-regex"))
     chosen |= _choose(env, options.get("env", ""), _pattern(options, "env-regex"))
     if options.get("tag"):
-        chosen["tag"] = render_tag(options["tag"], tag_fields)
+        chosen["tag"] = render_tag(options["tag"], tag_fields, labels)
     return chosen
 
 
-def render_tag(template: str, fields: Mapping[str, str]) -> str:
-    """A log tag such as ``{{.Name}}/{{.ID}}``; raises Unsupported for more of Go's templates than fields."""
-    text = _TAG_FIELD.sub(lambda match: fields.get(match[1], ""), template)
+def render_tag(template: str, fields: Mapping[str, str], labels: Mapping[str, str]) -> str:
+    """A log tag such as ``{{.Name}}/{{.ID}}``; raises Unsupported for more of Go's templates than fields and
+    labels, InvalidArgument in docker's words for a field that does not exist.
+    """
+
+    def value(match: re.Match[str]) -> str:
+        if match["field"] is None:
+            return labels.get(match["key"], "") if match["key"] else labels.get(match["label"], "<no value>")
+        if match["field"] not in fields:
+            raise InvalidArgument(
+                f'failed to initialize logging driver: template: log-tag: executing "log-tag" at '
+                f"<.{match['field']}>: can't evaluate field {match['field']} in type *logger.Info"
+            )
+        return fields[match["field"]]
+
     if "{{" in _TAG_FIELD.sub("", template):
         raise Unsupported(f"log opt 'tag' supports fields such as {{{{.Name}}}} only: {template}")
-    return text
+    return _TAG_FIELD.sub(value, template)
 
 
 def _choose(values: Mapping[str, str], names: str, pattern: re.Pattern[str] | None) -> dict[str, str]:
@@ -148,7 +179,8 @@ def _pattern(options: Mapping[str, str], name: str) -> re.Pattern[str] | None:
 def _validate_mode(options: Mapping[str, str]) -> None:
     mode = options.get("mode", "blocking")
     if mode == "non-blocking":
-        raise Unsupported("log opt 'mode=non-blocking' is not supported: no output is ever dropped")
+        buffer_size(options)
+        return
     if mode not in ("", "blocking"):
         raise InvalidArgument(f"logger: logging mode not supported: {mode}")
     if "max-buffer-size" in options:

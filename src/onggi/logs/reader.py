@@ -7,8 +7,6 @@ from __future__ import annotations
 
 import os
 import zlib
-from collections import deque
-from collections.abc import Iterator
 from typing import NamedTuple
 
 from onggi.kernel.inotify import DIRECTORY_CHANGES, Watch
@@ -16,36 +14,66 @@ from onggi.logs.files import format_of, log_path
 from onggi.logs.record import STDERR, STDOUT, Format, Record
 from onggi.logs.rotation import numbered
 
-_BLOCK = 1 << 18
+_BLOCK = 1 << 16  # also how much a reader holds that does not go on
 _GZIP = 31
 BOTH = frozenset((STDOUT, STDERR))
 
 
 class _File:
-    """One file of a log, open for reading at ``position``; a compressed one is read through."""
+    """One file of a log, open for reading; a compressed one is read through, in blocks of what it holds."""
 
     def __init__(self, path: str) -> None:
         self.fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         status = os.fstat(self.fd)
         self.inode, self.changed_ns = status.st_ino, status.st_mtime_ns
-        self.position = 0
-        self._inflate = zlib.decompressobj(_GZIP) if path.endswith(".gz") else None
-        self._rest = b""
+        self.compressed = path.endswith(".gz")
+        self._skip = 0
+        self._go_to(0)
 
-    @property
-    def compressed(self) -> bool:
-        return self._inflate is not None
+    def _go_to(self, position: int) -> None:
+        self.position, self._rest = position, b""
+        self._inflate = zlib.decompressobj(_GZIP) if self.compressed else None
+
+    def seek_tail(self, form: Format, count: int) -> int:
+        """Go to the last ``count`` records, of which so many are here; a compressed file is counted first."""
+        if not self.compressed:
+            position, found = form.tail_offset(self.fd, os.fstat(self.fd).st_size, count)
+            self._go_to(position)
+            return found
+        total, more = 0, True
+        while more:
+            records, more = self.parse_more(form)
+            total += len(records)
+        self._go_to(0)
+        self._skip = max(total - count, 0)
+        return total - self._skip
 
     def parse_more(self, form: Format) -> tuple[list[Record], bool]:
         """Some further whole records, and whether anything was read at all."""
-        block = os.pread(self.fd, _BLOCK, self.position)
+        block = self._inflated() if self._inflate else self._read()
         if not block:
             return [], False
-        self.position += len(block)
-        data = self._rest + (self._inflate.decompress(block) if self._inflate else block)
+        data = self._rest + block
         records, used = form.parse(data)
         self._rest = data[used:]
-        return records, True
+        skipped = min(self._skip, len(records))
+        self._skip -= skipped
+        return records[skipped:], True
+
+    def _inflated(self) -> bytes:
+        """At most a block, whatever it came from: a thousand zeros are one byte of a file."""
+        assert self._inflate
+        while not self._inflate.eof:
+            packed = self._inflate.unconsumed_tail or self._read()
+            block = self._inflate.decompress(packed, _BLOCK)
+            if block or not packed:
+                return block
+        return b""
+
+    def _read(self) -> bytes:
+        block = os.pread(self.fd, _BLOCK, self.position)
+        self.position += len(block)
+        return block
 
     def close(self) -> None:
         os.close(self.fd)
@@ -77,7 +105,6 @@ class Cursor:
     def __init__(self, path: str, form: Format, selection: Selection, *, follow: bool) -> None:
         self._path, self._format, self._selection = path, form, selection
         self._watch = Watch(os.path.dirname(path), DIRECTORY_CHANGES) if follow else None
-        self._ready: deque[Record] = deque()
         self._files = _open_files(path)
         self._current: _File | None = None
         if selection.tail >= 0:
@@ -87,16 +114,18 @@ class Cursor:
         """Readable when the log may have grown (follow only, else -1)."""
         return self._watch.fileno() if self._watch else -1
 
-    def read_more(self, limit: int = 1000) -> list[Record]:
-        """About ``limit`` further records that are wanted, oldest first; empty: no more for now."""
+    def read_more(self) -> list[Record]:
+        """Some further records that are wanted, oldest first, of one block where there are any; empty: no
+        more for now.
+        """
         if self._watch:
             self._watch.drain()  # before reading: what is written from now on makes it readable again
         chosen: list[Record] = []
-        while len(chosen) < limit:
+        while not chosen:
             records = self._next_records()
             if records is None:
                 break
-            chosen += filter(self._selection.wants, records)
+            chosen = [record for record in records if self._selection.wants(record)]
         return chosen
 
     def close(self) -> None:
@@ -109,9 +138,6 @@ class Cursor:
             self._watch = None
 
     def _next_records(self) -> list[Record] | None:
-        if self._ready:
-            ready, self._ready = list(self._ready), deque()
-            return ready
         while True:
             if not self._current and not self._advance():
                 return None
@@ -152,31 +178,16 @@ class Cursor:
         return files  # ours was removed by rotation meanwhile: what is left is all there is
 
     def _seek_tail(self, count: int) -> None:
-        """Go to the last ``count`` records: plain files are walked from their ends, others read."""
+        """Go to the last ``count`` records, and give up the files that have none of them."""
         keep: list[_File] = []
         while self._files:
             file = self._files.pop()
-            if count <= 0 and (keep or self._ready):
+            if count <= 0 and keep:
                 file.close()
                 continue
-            if file.compressed:
-                found = self._tail_compressed(file, count)
-                file.close()
-            else:
-                size = os.fstat(file.fd).st_size
-                file.position, found = self._format.tail_offset(file.fd, size, count)
-                keep.insert(0, file)
-            count -= found
+            count -= file.seek_tail(self._format, count)
+            keep.insert(0, file)
         self._files = keep
-
-    def _tail_compressed(self, file: _File, count: int) -> int:
-        last: deque[Record] = deque(maxlen=max(count, 0))
-        more = True
-        while more:
-            records, more = file.parse_more(self._format)
-            last.extend(records)
-        self._ready.extendleft(reversed(last))
-        return len(last)
 
 
 class Reader:
@@ -189,15 +200,6 @@ class Reader:
     def open(self, selection: Selection = EVERYTHING, *, follow: bool = False) -> Cursor:
         """A cursor before the first record selected."""
         return Cursor(self._path, self._format, selection, follow=follow)
-
-    def read(self, selection: Selection = EVERYTHING) -> Iterator[Record]:
-        """The selected records that are there now, oldest first."""
-        cursor = self.open(selection)
-        try:
-            while records := cursor.read_more():
-                yield from records
-        finally:
-            cursor.close()
 
 
 def _open_files(path: str) -> list[_File]:

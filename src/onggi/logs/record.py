@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple, Protocol
 
 STDOUT, STDERR = 1, 2
@@ -16,6 +17,9 @@ class Record(NamedTuple):
     stream: int
     data: bytes
     attributes: dict[str, str] = {}  # noqa: RUF012 - an empty constant; records never change
+
+
+Render = Callable[[Record], bytes]  # what is sent of one
 
 
 class Format(Protocol):

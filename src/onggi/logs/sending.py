@@ -1,16 +1,18 @@
 """Drivers that send records to other programs: where to, and what a record looks like there.
 
 ``syslog`` speaks to the machine's daemon or to an address, in the formats of RFC 3164 and RFC 5424;
-``journald`` speaks the native protocol of systemd's journal. Addresses are numbers: resolving a name would
-load libraries of the machine by their paths in the process of a container.
+``journald`` speaks the native protocol of systemd's journal. Names are resolved by the engine, at each start:
+that would load libraries of the machine by their paths in the process of a container.
 """
 
 from __future__ import annotations
 
+import errno
 import os
 import socket
 import stat
 import time
+from collections import deque
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
@@ -90,19 +92,34 @@ def address(options: Mapping[str, str]) -> Address | None:
     host, _, port = rest.rpartition(":") if ":" in rest.rpartition("]")[2] else (rest, "", "514")
     if not (port.isascii() and port.isdigit() and int(port) < 1 << 16):
         raise InvalidArgument(f"invalid syslog-address: {text}")
-    family, number = _numeric(host.strip("[]"), text)
+    family, number = _numeric(host.strip("[]"))
     return Address(family, kind, (number, int(port)))
 
 
-def _numeric(host: str, text: str) -> tuple[int, str]:
-    number = "127.0.0.1" if host == "localhost" else host
+def _numeric(host: str) -> tuple[int, str]:
+    number = "127.0.0.1" if host in ("", "localhost") else host
     for family in (socket.AF_INET, socket.AF_INET6):
         try:
             socket.inet_pton(family, number)
         except OSError:
             continue
         return family, number
-    raise Unsupported(f"syslog-address {text}: give an IP address, names are not resolved there")
+    return socket.AF_UNSPEC, host
+
+
+def resolved(options: Mapping[str, str]) -> dict[str, str]:
+    """The options with a number for a name in ``syslog-address``; asks for it, which may take a while."""
+    found = address(options) if options.get("syslog-address") else None
+    if found is None or found.family != socket.AF_UNSPEC or isinstance(found.where, str):
+        return dict(options)
+    scheme, (name, port) = options["syslog-address"].partition("://")[0], found.where
+    try:
+        number = str(socket.getaddrinfo(name, port, type=found.kind)[0][4][0])
+    except (OSError, UnicodeError):
+        words = f"failed to initialize logging driver: dial {scheme}: lookup {name}: no such host"
+        raise InvalidArgument(words) from None
+    shown = f"[{number}]" if ":" in number else number
+    return {**options, "syslog-address": f"{scheme}://{shown}:{port}"}
 
 
 def _facility(options: Mapping[str, str]) -> int:
@@ -207,18 +224,91 @@ class Sender:
             return False
         return True
 
-    def _connect(self) -> None:
+    def _connect(self, patience_s: float = _PATIENCE_S) -> None:
         assert self._target is not None
         self._socket.close()
         self._socket = socket.socket(self._target.family, self._target.kind | socket.SOCK_CLOEXEC)
-        self._socket.settimeout(_PATIENCE_S)
-        self._socket.connect(self._target.where)
+        self._socket.settimeout(patience_s)
+        try:
+            self._socket.connect(self._target.where)
+        except BlockingIOError as error:
+            if error.errno != errno.EINPROGRESS:
+                raise
         self._connected = True
 
     def close(self) -> None:
         """Idempotent."""
         self._socket.close()
         self._connected = False
+
+    def finish(self) -> int:
+        """Close; how many messages were never taken."""
+        self.close()
+        return 0
+
+
+class BufferedSender(Sender):
+    """Never waits (docker's ``mode=non-blocking``): of what the peer does not take at once ``size`` bytes are
+    kept, and sent before what comes next.
+    """
+
+    def __init__(self, target: Address | None, size: int) -> None:
+        super().__init__(target)
+        self._size, self._held = size, 0
+        self._waiting: deque[bytes] = deque()
+        self._flush(_PATIENCE_S)  # no container waits yet: connect now
+
+    def send(self, message: bytes) -> bool:
+        """Whether the message was taken or waits; as docker's, one that finds no room is dropped."""
+        self._flush(0)
+        if self._target is None or (self._waiting and self._held + len(message) > self._size):
+            return False
+        self._waiting.append(message)
+        self._held += len(message)
+        self._flush(0)
+        return True
+
+    def finish(self) -> int:
+        """Close; how many messages were never taken, though they were offered once more."""
+        if self._waiting:
+            self._flush(_PATIENCE_S)
+        self.close()
+        lost = len(self._waiting)
+        self._waiting.clear()
+        return lost
+
+    def _flush(self, patience_s: float) -> None:
+        if self._target is None or (not self._connected and time.monotonic() < self._again):
+            return
+        try:
+            if not self._connected:
+                self._connect(patience_s)
+            self._socket.settimeout(patience_s)
+            while self._waiting:
+                self._send_first()
+        except (BlockingIOError, TimeoutError):
+            return  # the peer is slow
+        except OSError:
+            self.close()
+            self._again = time.monotonic() + _PAUSE_S
+
+    def _send_first(self) -> None:
+        message = self._waiting.popleft()
+        try:
+            sent = self._socket.send(message)
+        except OSError as error:
+            if error.errno != errno.EMSGSIZE:
+                self._waiting.appendleft(message)
+                raise
+            sent = len(message)  # it never will be taken
+        if sent < len(message):
+            self._waiting.appendleft(message[sent:])
+        self._held -= sent
+
+
+def sender(target: Address | None, buffer_size: int) -> Sender:
+    """What sends there; with ``buffer_size`` no container ever waits."""
+    return BufferedSender(target, buffer_size) if buffer_size else Sender(target)
 
 
 def encoder(driver: str, options: Mapping[str, str], source: Source) -> tuple[Address | None, Encoder]:

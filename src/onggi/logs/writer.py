@@ -8,10 +8,10 @@ from collections.abc import Callable, Mapping
 
 from onggi.logs.files import format_of, log_path
 from onggi.logs.local import Local
-from onggi.logs.options import Rotation, cache, rotation
+from onggi.logs.options import Rotation, buffer_size, cache, rotation
 from onggi.logs.record import MAX_LINE, NAMES, Format
 from onggi.logs.rotation import Compressor, numbered, rotate
-from onggi.logs.sending import SENDING, Address, Encoder, Sender, Source, encoder
+from onggi.logs.sending import SENDING, Encoder, Sender, Source, encoder, sender
 
 _LOCAL = Local()
 _OPEN = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
@@ -169,13 +169,13 @@ class FileWriter(Writer):
 class SendingWriter(FileWriter):
     """Sends each record away, and keeps it in a file too unless ``policy`` is None."""
 
-    def __init__(self, path: str, policy: Rotation | None, target: Address | None, encode: Encoder) -> None:
-        self._sender, self._encode, self._keeps = Sender(target), encode, policy is not None
+    def __init__(self, path: str, policy: Rotation | None, sender: Sender, encode: Encoder) -> None:
+        self._sender, self._encode, self._keeps = sender, encode, policy is not None
         super().__init__(path, _LOCAL, policy or Rotation())
 
     def close(self) -> None:
         super().close()
-        self._sender.close()
+        self.errors += self._sender.finish()
 
     def _open(self) -> None:
         if self._keeps:
@@ -204,7 +204,8 @@ def open_writer(
     if driver in SENDING:
         of = Source(extra=attributes or {}, **(source or {}))
         path = log_path(driver, directory)
-        return SendingWriter(path, cache(options), *encoder(driver, options, of))
+        target, encode = encoder(driver, options, of)
+        return SendingWriter(path, cache(options), sender(target, buffer_size(options)), encode)
     return FileWriter(log_path(driver, directory), format_of(driver, attributes), rotation(options))
 
 

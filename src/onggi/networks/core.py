@@ -8,28 +8,22 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Coroutine, Iterable, Mapping
 from ipaddress import ip_network
-from sqlite3 import Connection
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
 import msgspec
 
 from onggi.errors import InvalidArgument, NotFound
-from onggi.networks import rules, wiring
+from onggi.networks import parents, rules, wiring
 from onggi.networks.firewall import Firewall
 from onggi.networks.ipam import POOLS, Addresses, AnyNetwork, Pool
 from onggi.networks.kernel_thread import KernelThread
 from onggi.networks.model import Endpoint, Network, Sandbox
 from onggi.networks.ports import PortTable, Taken
 from onggi.networks.rules import Published, Ruleset
+from onggi.store.database import Database
 
 T = TypeVar("T")
 Publish = Callable[[str, str, Mapping[str, str]], None]  # (action, network id, attributes)
-
-
-class Database(Protocol):
-    """What this room needs of ``store.database.Database``."""
-
-    async def run(self, fn: Callable[[Connection], T], *, durable: bool = False) -> T: ...
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
@@ -106,13 +100,13 @@ class Core:
             ip_network(entry.subnet)
             for network in self.networks.values()
             if not network.config_only
-            for entry in network.subnets
+            for entry in network.served
         ]
 
     def addresses(self, network: Network, six: bool) -> list[Addresses]:
         """Where addresses of one family are taken from."""
         found = []
-        for entry in network.subnets:
+        for entry in network.served:
             if entry.six == six:
                 key = (network.id, entry.subnet)
                 if key not in self._addresses:
@@ -140,7 +134,7 @@ class Core:
         if network.id in self.realized or network.driver in ("host", "null") or network.config_only:
             return
         if network.driver != "bridge":
-            await self.thread.run(lambda netlink: wiring.make_parent(netlink, network))
+            await self.thread.run(lambda netlink: parents.make(netlink, network))
             self.realized.add(network.id)
             return
         await self.thread.run(lambda netlink: wiring.make_bridge(netlink, network))
@@ -155,7 +149,7 @@ class Core:
     async def _forward(self, network: Network) -> None:
         if network.internal or not self.settings.ip_forward:
             return
-        for six in {entry.six for entry in network.subnets}:
+        for six in {entry.six for entry in network.served}:
             if not wiring.forwards(six):
                 await self.thread.run(lambda netlink, six=six: wiring.forward(netlink, six))  # type: ignore[misc]
                 self.closed = True

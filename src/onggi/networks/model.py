@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import msgspec
 
+from onggi.booleans import BOOLEANS
+
 DEFAULT, HOST, NONE = "bridge", "host", "none"
 PREDEFINED = (DEFAULT, HOST, NONE)
 PREFIX = "com.docker.network."
@@ -16,18 +18,22 @@ NAME, ICC, MASQUERADE = f"{BRIDGE}name", f"{BRIDGE}enable_icc", f"{BRIDGE}enable
 BINDING, BINDING6, MTU = f"{BRIDGE}host_binding_ipv4", f"{BRIDGE}host_binding_ipv6", f"{PREFIX}driver.mtu"
 IS_DEFAULT = f"{BRIDGE}default_bridge"
 GATEWAY_MODE4, GATEWAY_MODE6 = f"{BRIDGE}gateway_mode_ipv4", f"{BRIDGE}gateway_mode_ipv6"
+INHIBIT4 = f"{BRIDGE}inhibit_ipv4"
 IFACE_PREFIX = f"{PREFIX}container_iface_prefix"
-TRUE = ("1", "t", "T", "true", "TRUE", "True")
+CHILDREN = ("macvlan", "ipvlan")  # drivers whose networks have a device below
 
 
 class Subnet(msgspec.Struct, frozen=True, kw_only=True):
-    """One pool of addresses of a network; ``asked`` says that a person chose it."""
+    """One pool of addresses of a network; ``asked`` says that a person chose it, ``found`` that the gateway
+    was not.
+    """
 
     subnet: str
     ip_range: str = ""
     gateway: str = ""
     auxiliary: dict[str, str] = {}
     asked: bool = False
+    found: bool = False
 
     @property
     def six(self) -> bool:
@@ -60,13 +66,33 @@ class Network(msgspec.Struct, kw_only=True):
     labels: dict[str, str] = {}
 
     @property
+    def served(self) -> list[Subnet]:
+        """The subnets that it has; as in docker, one of a family that is switched off is but shown."""
+        return [entry for entry in self.subnets if (self.enable_ipv6 if entry.six else self.enable_ipv4)]
+
+    @property
     def user_defined(self) -> bool:
         return self.name not in PREDEFINED
+
+    @property
+    def shown_driver(self) -> str:
+        """docker's word: nothing drives a configuration."""
+        return "null" if self.config_only else self.driver
 
     @property
     def bridge(self) -> str:
         """The name of its bridge."""
         return self.options.get(NAME) or f"br-{self.id[:12]}"
+
+    @property
+    def parent(self) -> str:
+        """The name of the device below one of macvlan or ipvlan."""
+        return self.options.get("parent") or f"{'di' if self.driver == 'ipvlan' else 'dm'}-{self.id[:12]}"
+
+    @property
+    def secluded(self) -> bool:
+        """Whether no way leads out: by request, or for want of a device below."""
+        return self.internal or (self.driver in CHILDREN and not self.options.get("parent"))
 
     @property
     def mtu(self) -> int:
@@ -76,15 +102,26 @@ class Network(msgspec.Struct, kw_only=True):
     def on(self, option: str, default: bool = True) -> bool:
         """Whether a yes-or-no option is set."""
         value = self.options.get(option, "")
-        return value in TRUE if value else default
+        return BOOLEANS.get(value, False) if value else default
+
+    def gateway_mode(self, six: bool) -> str:
+        """docker's: ``nat``, ``nat-unprotected``, ``routed`` or ``isolated``."""
+        return self.options.get(GATEWAY_MODE6 if six else GATEWAY_MODE4) or "nat"
+
+    def bare(self, six: bool) -> bool:
+        """Whether its bridge has no address, so that the machine itself is no neighbour."""
+        return self.gateway_mode(six) == "isolated" or (not six and self.on(INHIBIT4, default=False))
 
     def first(self, six: bool) -> Subnet | None:
         """The subnet that gives the container its gateway."""
-        return next((entry for entry in self.subnets if entry.six == six), None)
+        return next((entry for entry in self.served if entry.six == six), None)
 
 
 class Wish(msgspec.Struct, kw_only=True, omit_defaults=True):
-    """What a container asks of one network: docker's ``EndpointSettings`` as far as it can be asked for."""
+    """What a container asks of one network: docker's ``EndpointSettings`` as far as it can be asked for.
+
+    ``empty`` names the fields that were given without anything in them: docker shows them so, not as null.
+    """
 
     aliases: list[str] = []
     links: list[str] = []
@@ -94,6 +131,7 @@ class Wish(msgspec.Struct, kw_only=True, omit_defaults=True):
     mac: str = ""
     driver_opts: dict[str, str] = {}
     gw_priority: int = 0
+    empty: list[str] = []
 
 
 class Endpoint(msgspec.Struct, kw_only=True):

@@ -14,6 +14,7 @@ from onggi.kernel.netlink import Message
 from onggi.networks import model, rules
 from onggi.networks.model import Endpoint, Network
 
+MARK = "onggi"  # the alias of devices that this engine made
 _ENDPOINT_SYSCTLS = "com.docker.network.endpoint.sysctls"
 
 
@@ -32,7 +33,8 @@ def stable_mac(text: str) -> str:
 
 def bridge(network: Network) -> list[Message]:
     """Make the bridge."""
-    return [rtnl.add_bridge(network.bridge, stable_mac(network.id), network.mtu)]
+    name = network.bridge
+    return [rtnl.add_bridge(name, stable_mac(network.id), network.mtu), rtnl.set_alias(name, MARK)]
 
 
 def bridge_up(network: Network) -> list[Message]:
@@ -54,7 +56,8 @@ def bridge_settings(network: Network) -> list[Setting]:
 
 def bridge_addresses(network: Network, index: int, present: set[str]) -> list[Message]:
     """The gateways that the machine itself is, as far as they are not there yet."""
-    wanted = [f"{entry.gateway}/{entry.length}" for entry in network.subnets if entry.gateway]
+    own = [entry for entry in network.served if entry.gateway and not network.bare(entry.six)]
+    wanted = [f"{entry.gateway}/{entry.length}" for entry in own]
     return [rtnl.add_address(index, address) for address in wanted if address not in present]
 
 
@@ -65,7 +68,8 @@ def host_side(network: Network, endpoint: Endpoint, parent: int, netns: int) -> 
         mode = network.options.get("macvlan_mode") or "bridge"
         return [rtnl.add_macvlan(parent, peer, mode, network.mtu)]
     if network.driver == "ipvlan":
-        return [rtnl.add_ipvlan(parent, peer, network.options.get("ipvlan_mode") or "l2", network.mtu)]
+        mode, flag = (network.options.get(f"ipvlan_{word}") or "" for word in ("mode", "flag"))
+        return [rtnl.add_ipvlan(parent, peer, mode or "l2", flag or "bridge", network.mtu)]
     name = endpoint.host_link
     return [
         rtnl.add_veth(name, parent, peer, network.mtu),

@@ -79,6 +79,8 @@ def wishes(bindings: dict[str, Json], exposed: Iterable[str], publish_all: bool)
     names = {**dict.fromkeys(bindings), **(dict.fromkeys(exposed) if publish_all else {})}
     for name in names:
         first, last, protocol = split_port(name)
+        if name in bindings and first != last:
+            raise InvalidArgument(f'invalid port specification: "{first}-{last}"')
         wanted = bindings.get(name) or ([{}] if publish_all else [])
         for number in range(first, last + 1):
             found += [_wish(protocol, number, entry) for entry in wanted]

@@ -68,7 +68,8 @@ async def _carry(client: socket.socket, target: str, port: int) -> None:
     family = socket.AF_INET6 if ":" in target else socket.AF_INET
     other = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
     with client, other, contextlib.suppress(OSError, TimeoutError):
-        await asyncio.wait_for(loop.sock_connect(other, (target, port)), _CONNECT_S)
+        async with asyncio.timeout(_CONNECT_S):
+            await loop.sock_connect(other, (target, port))
         await asyncio.gather(_pump(client, other), _pump(other, client))
 
 

@@ -8,6 +8,7 @@ from ipaddress import ip_address, ip_network
 
 import msgspec
 
+from onggi.booleans import BOOLEANS
 from onggi.errors import Forbidden, InvalidArgument, NotFound, Unsupported
 from onggi.networks import model
 from onggi.networks.ipam import AnyNetwork
@@ -67,10 +68,10 @@ class EndpointSettings(_Wire):
     """Docker's record: what a client may choose, and what only answers tell, read for its types alone."""
 
     ipam: EndpointIpam | None = msgspec.field(default=None, name="IPAMConfig")
-    links: list[str] = []
-    aliases: list[str] = []
+    links: list[str] | None = None
+    aliases: list[str] | None = None
     mac_address: str = ""
-    driver_opts: dict[str, str] = {}
+    driver_opts: dict[str, str] | None = None
     gw_priority: int = 0
     network_id: str = msgspec.field(default="", name="NetworkID")
     endpoint_id: str = msgspec.field(default="", name="EndpointID")
@@ -174,7 +175,7 @@ def _check_ipam(ipam: Ipam, four: bool, six: bool) -> None:
     problems: list[str] = []
     for entry in ipam.config:
         try:
-            subnet = ip_network(entry.subnet)
+            subnet = _prefix(entry.subnet)
         except ValueError:
             problems.append(_not_a_subnet(entry.subnet))
             continue
@@ -189,9 +190,16 @@ def _check_ipam(ipam: Ipam, four: bool, six: bool) -> None:
             raise InvalidArgument("IPv4 subnet in IPAM configuration of a network without IPv4")
 
 
+def _prefix(text: str, strict: bool = True) -> AnyNetwork:
+    """Return the network of ``ADDRESS/BITS``, the one notation that docker takes. Raises ValueError."""
+    if not text.partition("/")[2].isdecimal():
+        raise ValueError(text)
+    return ip_network(text, strict)
+
+
 def _not_a_subnet(text: str) -> str:
     try:
-        return f"invalid subnet {text}: it should be {ip_network(text, strict=False)}"
+        return f"invalid subnet {text}: it should be {_prefix(text, strict=False)}"
     except ValueError:
         return f"invalid subnet {text}: invalid CIDR block notation"
 
@@ -201,7 +209,7 @@ def _ip_range_problems(entry: IpamConfig, subnet: AnyNetwork) -> Iterator[str]:
         return
     text = entry.ip_range
     try:
-        within = ip_network(text, strict=False)
+        within = _prefix(text, strict=False)
     except ValueError:
         yield f"invalid ip-range {text}: invalid CIDR block notation"
         return
@@ -236,9 +244,13 @@ def _address_problems(entry: IpamConfig, subnet: AnyNetwork) -> Iterator[str]:
 # -- driver options ----------------------------------------------------------------------------------------
 
 
+def _unreadable(name: str, value: str, why: str) -> InvalidArgument:
+    return InvalidArgument(f"failed to parse {name} value: {value} ({why})")
+
+
 def _boolean(name: str, value: str) -> None:
-    if value not in (*model.TRUE, "0", "f", "F", "false", "FALSE", "False"):
-        raise InvalidArgument(f'failed to parse {name} value: "{value}" is not a valid bool')
+    if value not in BOOLEANS:
+        raise _unreadable(name, value, f'strconv.ParseBool: parsing "{value}": invalid syntax')
 
 
 def _mtu(name: str, value: str) -> None:
@@ -250,7 +262,7 @@ def _address(name: str, value: str) -> None:
     try:
         ip_address(value)
     except ValueError:
-        raise InvalidArgument(f"invalid IP address for {name}: {value}") from None
+        raise _unreadable(name, value, "nil ip") from None
 
 
 def _interface(name: str, value: str) -> None:
@@ -259,10 +271,8 @@ def _interface(name: str, value: str) -> None:
 
 
 def _gateway_mode(name: str, value: str) -> None:
-    if value in ("routed", "isolated"):
-        raise Unsupported(f"{name}={value} is not supported by this engine: use nat or nat-unprotected")
-    if value not in ("", "nat", "nat-unprotected"):
-        raise InvalidArgument(f'invalid gateway mode "{value}" of {name}')
+    if value not in ("", "nat", "nat-unprotected", "routed", "isolated"):
+        raise _unreadable(name, value, f"unknown gateway mode {value}")
 
 
 def _anything(name: str, value: str) -> None:
@@ -277,12 +287,13 @@ _BRIDGE_OPTIONS: Mapping[str, Callable[[str, str], None]] = {
     model.BINDING6: _address,
     model.GATEWAY_MODE4: _gateway_mode,
     model.GATEWAY_MODE6: _gateway_mode,
+    model.INHIBIT4: _boolean,
     model.IS_DEFAULT: _boolean,
     model.MTU: _mtu,
     model.IFACE_PREFIX: _interface,
 }
 _CHILD_OPTIONS: Mapping[str, Callable[[str, str], None]] = {
-    "parent": _anything,
+    "parent": lambda name, value: _interface(name, value) if value else None,
     "macvlan_mode": _anything,
     "ipvlan_mode": _anything,
     "ipvlan_flag": _anything,
@@ -300,6 +311,15 @@ def check_options(network: Network) -> None:
             raise Unsupported(f"network option {name} is not supported by this engine")
 
 
+def check_gateway_modes(network: Network) -> None:
+    """Refuse modes that do not go with the rest of a network, which may come from a configuration."""
+    modes = () if network.internal else (network.gateway_mode(False), network.gateway_mode(True))
+    if "isolated" in modes:
+        raise InvalidArgument("gateway mode 'isolated' can only be used for an internal network")
+    if "routed" in modes:
+        raise Unsupported("gateway mode 'routed' is not supported by this engine: use nat-unprotected")
+
+
 _UNCHOSEN = (
     "user specified IP address is supported only when connecting to networks with user configured subnets"
 )
@@ -307,24 +327,34 @@ _UNCHOSEN = (
 # -- endpoints ---------------------------------------------------------------------------------------------
 
 
-def wish_of(settings: EndpointSettings | None, user_defined: bool) -> Wish:
-    """What a container asks of a network. Raises InvalidArgument in docker's words."""
+def wish_of(settings: EndpointSettings | None, user_defined: bool, joined: bool = False) -> Wish:
+    """What a container asks of a network, or of the container that it joins. Raises InvalidArgument in
+    docker's words.
+    """
     settings = settings or EndpointSettings()
     ipam = settings.ipam or EndpointIpam()
     problems = list(_endpoint_problems(settings, ipam, user_defined))
-    if problems and not user_defined and (ipam.ipv4 or ipam.ipv6):
+    if problems and not user_defined and not joined and (ipam.ipv4 or ipam.ipv6):
         problems.append(_UNCHOSEN)
     _complain(problems)
     return Wish(
-        aliases=settings.aliases,
-        links=settings.links,
+        aliases=settings.aliases or [],
+        links=settings.links or [],
         ipv4=ipam.ipv4,
         ipv6=ipam.ipv6,
         link_local=ipam.link_local,
         mac=normal_mac(settings.mac_address) if settings.mac_address else "",
-        driver_opts=settings.driver_opts,
+        driver_opts=settings.driver_opts or {},
         gw_priority=settings.gw_priority,
+        empty=_empty(settings, ipam),
     )
+
+
+def _empty(settings: EndpointSettings, ipam: EndpointIpam) -> list[str]:
+    """Fields that are there and hold nothing."""
+    found = ["IPAMConfig"] if settings.ipam and not (ipam.ipv4 or ipam.ipv6 or ipam.link_local) else []
+    given = {"Links": settings.links, "Aliases": settings.aliases, "DriverOpts": settings.driver_opts}
+    return found + [name for name, value in given.items() if value is not None and not value]
 
 
 def _complain(problems: list[str]) -> None:

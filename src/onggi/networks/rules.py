@@ -80,20 +80,18 @@ class Ruleset(NamedTuple):
 
 def segments(networks: Iterable[Network]) -> tuple[Segment, ...]:
     """What the filter has to know of these networks."""
-    found = []
-    for network in networks:
-        for entry in network.subnets:
-            mode = network.options.get(model.GATEWAY_MODE6 if entry.six else model.GATEWAY_MODE4, "nat")
-            found.append(
-                Segment(
-                    network.bridge,
-                    entry.subnet,
-                    entry.gateway,
-                    network.internal,
-                    network.on(model.MASQUERADE) and not network.internal,
-                    mode != "nat-unprotected",
-                )
-            )
+    found = (
+        Segment(
+            network.bridge,
+            entry.subnet,
+            entry.gateway,
+            network.internal,
+            network.on(model.MASQUERADE) and not network.internal,
+            network.gateway_mode(entry.six) != "nat-unprotected",
+        )
+        for network in networks
+        for entry in network.served
+    )
     return tuple(sorted(found))
 
 

@@ -105,7 +105,7 @@ class Sandboxes:
     def _join(self, sandbox: Sandbox, want: Want) -> Endpoint:
         network, wish = want
         if network.config_only:
-            raise Forbidden(f"cannot connect to configuration network {network.name}: it is config-only")
+            raise Forbidden("cannot create endpoint on configuration-only network")
         endpoint = Endpoint(
             network=network.id,
             id=secrets.token_hex(32),
@@ -138,9 +138,9 @@ class Sandboxes:
                     raise InvalidArgument(f"network {network.name} has no IPv{6 if six else 4} subnet")
                 continue
             address, subnet = ipam.take(pools, wanted)
-            gateway = "" if network.internal else subnet.gateway
+            gateway = "" if network.secluded else subnet.gateway
             if network.driver == "ipvlan" and network.options.get("ipvlan_mode", "l2") != "l2":
-                gateway = "" if network.internal else ("::" if six else "0.0.0.0")
+                gateway = "" if network.secluded else ("::" if six else "0.0.0.0")
             if six:
                 endpoint.ipv6, endpoint.gateway6 = address, gateway
             else:
@@ -290,7 +290,7 @@ class Sandboxes:
     # -- end -----------------------------------------------------------------------------------------------
 
     def release(self, container_id: str) -> None:
-        """The run is over, or was never wired: everything is free again. Idempotent."""
+        """The run is over, or was never wired: everything is free again, and told. Idempotent."""
         core = self._core
         sandbox = core.sandboxes.pop(container_id, None)
         if sandbox is None:
@@ -306,14 +306,10 @@ class Sandboxes:
             self._give_back(endpoint)
             if endpoint.host_link:
                 self._leaving.add(endpoint.host_link)
+            if key in core.networks:
+                self._tell("disconnect", sandbox, core.networks[key], endpoint)
         if self._leaving:
             asyncio.get_running_loop().call_later(_LEFTOVER_S, lambda: core.spawn(self._look_for_leftovers()))
-
-    def tell_end(self, sandbox: Sandbox) -> None:
-        """Events of a container that ended."""
-        for key, endpoint in sandbox.endpoints.items():
-            if key in self._core.networks:
-                self._tell("disconnect", sandbox, self._core.networks[key], endpoint)
 
     async def _withdraw(self) -> None:
         try:

@@ -5,23 +5,24 @@ from __future__ import annotations
 import os
 import secrets
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from ipaddress import ip_address, ip_network
 from typing import Any
 
 import msgspec
 
-from onggi.errors import Conflict, Forbidden, InvalidArgument, NotFound, OnggiError, Unsupported
+from onggi.errors import Conflict, Forbidden, NotFound, OnggiError
+from onggi.filters import Filters, check_names
 from onggi.kernel.failpoints import failpoint
 from onggi.networks import filters as network_filters
-from onggi.networks import ipam, model, repository, views, wiring
-from onggi.networks.core import Core, Database, Publish, Settings
+from onggi.networks import ipam, model, parents, repository, views, wiring
+from onggi.networks.core import Core, Publish, Settings
 from onggi.networks.model import Network, Subnet
-from onggi.networks.request import CreateNetwork, network_of
+from onggi.networks.request import CreateNetwork, check_gateway_modes, network_of
 from onggi.networks.sandboxes import Sandboxes
+from onggi.store.database import Database
 
 Json = Any
-Filters = Mapping[str, Sequence[str]]
 
 
 class Networks:
@@ -46,6 +47,7 @@ class Networks:
             self._check_device(network)
             if not network.config_only:
                 await self._choose_subnets(network)
+                _check_count(network)
             core.adopt(network)
             try:
                 await core.realize(network)
@@ -94,7 +96,7 @@ class Networks:
 
     async def prune(self, filters: Filters, until_ns: int = 0) -> Json:
         """Remove every network that is not in use and older than ``until_ns``."""
-        network_filters.check(filters, network_filters.PRUNE)
+        check_names(filters, network_filters.PRUNE)
         wanted = network_filters.predicate(self.core, filters)
         removed = []
         async with self.core.lock:
@@ -107,7 +109,7 @@ class Networks:
                     await self._remove(network)
                     removed.append(network.name)
         self.core.publish_event("prune", "", {"reclaimed": "0"})
-        return {"NetworksDeleted": removed}
+        return {"NetworksDeleted": removed or None}
 
     # -- parts of create and remove ------------------------------------------------------------------------
 
@@ -120,7 +122,7 @@ class Networks:
             raise Forbidden(f"{source.name} is not a configuration network")
         if (body.ipam and body.ipam.config) or body.options or body.labels:
             raise Forbidden(
-                "user-specified configurations are not supported if the network depends on a configuration "
+                "user specified configurations are not supported if the network depends on a configuration "
                 "network"
             )
         network.subnets, network.options, network.labels = source.subnets, source.options, source.labels
@@ -130,30 +132,25 @@ class Networks:
     def _check_device(self, network: Network) -> None:
         if network.config_only:
             return
-        for other in self.core.networks.values():
+        check_gateway_modes(network)
+        for other in self._real():
             if network.driver == other.driver == "bridge" and network.bridge == other.bridge:
                 raise Forbidden(
                     f"cannot create network {network.id} ({network.bridge}): conflicts with network "
                     f"{other.id} ({other.bridge}): networks have same bridge name"
                 )
-        modes = {
-            "macvlan": ("macvlan_mode", ("bridge", "private", "vepa", "passthru")),
-            "ipvlan": ("ipvlan_mode", ("l2", "l3", "l3s")),
-        }
-        if network.driver in modes:
-            option, known = modes[network.driver]
-            if network.options.get(option, known[0]) not in known:
-                raise InvalidArgument(
-                    f"requested {network.driver} mode '{network.options[option]}' is not valid"
-                )
-            if network.options.get("ipvlan_flag", "bridge") != "bridge":
-                raise Unsupported("ipvlan_flag is not supported by this engine: only bridge is")
+        if network.driver in model.CHILDREN:
+            parents.check(network, self._real())
+
+    def _real(self) -> list[Network]:
+        return [entry for entry in self.core.networks.values() if not entry.config_only]
 
     async def _choose_subnets(self, network: Network) -> None:
         core = self.core
         taken = core.subnets()
-        for entry in network.subnets:
+        for entry in network.served:
             ipam.check_free(entry.subnet, taken)
+            taken.append(ip_network(entry.subnet))
         for six, enabled in ((False, network.enable_ipv4), (True, network.enable_ipv6)):
             if enabled and network.first(six) is None:
                 avoid = await core.thread.run(wiring.routed)
@@ -178,7 +175,9 @@ class Networks:
             )
         for other in self.core.networks.values():
             if other.config_from == network.name:
-                raise Forbidden(f"configuration network {network.name} is in use")
+                raise Forbidden(
+                    f'error while removing network: configuration network "{network.name}" is in use'
+                )
 
     async def _remove(self, network: Network) -> None:
         """Row first; the lock is held."""
@@ -189,12 +188,15 @@ class Networks:
         self.core.publish("destroy", network)
 
     async def _remove_device(self, network: Network) -> None:
-        core = self.core
-        if network.driver == "bridge" and not network.config_only:
-            await core.thread.run(lambda netlink: wiring.remove_bridge(netlink, network.bridge))
+        core, others = self.core, self._real()
+        if network.config_only:
+            return
+        if network.driver == "bridge":
+            named = model.NAME in network.options
+            await core.thread.run(lambda netlink: wiring.remove_device(netlink, network.bridge, named=named))
             await core.apply()
-        elif network.driver in ("macvlan", "ipvlan") and not network.options.get("parent"):
-            await core.thread.run(lambda netlink: wiring.remove_bridge(netlink, wiring.parent_of(network)))
+        else:
+            await core.thread.run(lambda netlink: parents.unmake(netlink, network, others))
 
     # -- start and end -------------------------------------------------------------------------------------
 
@@ -256,17 +258,21 @@ class Networks:
 
     async def move_default(self) -> None:
         """Another subnet for the default network, if the machine routes its own elsewhere by now."""
+        if self.core.find(model.DEFAULT).id not in self.core.realized:
+            async with self.core.lock:
+                await self._move_default(self.core.find(model.DEFAULT))
+
+    async def _move_default(self, network: Network) -> None:
+        """The lock is held."""
         core = self.core
-        network = core.find(model.DEFAULT)
         if network.id in core.realized or core.members(network) or core.settings.bip:
             return
         beside = frozenset([network.bridge])
         routes = await core.thread.run(lambda netlink: wiring.routed(netlink, beside))
-        if any(ipam.overlaps(ip_network(entry.subnet), routes) for entry in network.subnets):
+        if any(ipam.overlaps(ip_network(entry.subnet), routes) for entry in network.served):
             changed = msgspec.structs.replace(network, subnets=[])
-            core.drop(network)
-            core.forget_addresses(network)
             await self._choose_subnets(changed)
+            core.drop(network)  # and back at once: nobody may look for it in between
             core.adopt(changed)
             await core.database.run(repository.save(changed), durable=True)
 
@@ -279,10 +285,19 @@ class Networks:
 def _with_gateway(network: Network, entry: Subnet) -> Subnet:
     if entry.gateway or (network.driver == "ipvlan" and network.options.get("ipvlan_mode", "l2") != "l2"):
         return entry
+    if network.internal and network.bare(entry.six):
+        return entry  # nobody has it, and nothing leads to it
     taken = set(entry.auxiliary.values())
     base = ip_network(entry.ip_range or entry.subnet)
     first = ipam.first_host(str(base) if entry.ip_range else entry.subnet)
     gateway = next(
         (str(host) for host in base if str(host) not in taken and int(host) >= int(ip_address(first))), ""
     )
-    return msgspec.structs.replace(entry, gateway=gateway)
+    return msgspec.structs.replace(entry, gateway=gateway, found=True)
+
+
+def _check_count(network: Network) -> None:
+    """Raise Forbidden, as docker, for a bridge with several subnets of one family."""
+    families = [subnet.six for subnet in network.served]
+    if network.driver == "bridge" and len(families) > len(set(families)):
+        raise Forbidden("bridge driver doesn't support multiple subnets")

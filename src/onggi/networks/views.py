@@ -22,13 +22,12 @@ def rfc3339(time_ns: int) -> str:
 
 def network(entry: Network, connected: Iterable[tuple[Sandbox, Endpoint]] = ()) -> Json:
     """docker's ``NetworkInspect``; without ``connected`` what a list shows."""
-    driver = {"host": "host", "none": "null"}.get(entry.name, entry.driver)
     return {
         "Name": entry.name,
         "Id": entry.id,
         "Created": rfc3339(entry.created_ns),
         "Scope": "local",
-        "Driver": driver,
+        "Driver": entry.shown_driver,
         "EnableIPv4": entry.enable_ipv4,
         "EnableIPv6": entry.enable_ipv6,
         "IPAM": _ipam(entry),
@@ -54,7 +53,7 @@ def _subnet(subnet: Subnet) -> Json:
     shown: Json = {"Subnet": subnet.subnet}
     if subnet.ip_range:
         shown["IPRange"] = subnet.ip_range
-    if subnet.gateway:
+    if subnet.gateway and not (subnet.asked and subnet.found):  # as docker: what was asked for, or all of it
         shown["Gateway"] = subnet.gateway
     if subnet.auxiliary:
         shown["AuxiliaryAddresses"] = subnet.auxiliary
@@ -76,12 +75,16 @@ def endpoint_settings(wish: Wish, entry: Network | None, endpoint: Endpoint | No
     ipam = {"IPv4Address": wish.ipv4, "IPv6Address": wish.ipv6, "LinkLocalIPs": wish.link_local}
     ipam = {name: value for name, value in ipam.items() if value}
     four, six = _split(endpoint.ipv4 if endpoint else ""), _split(endpoint.ipv6 if endpoint else "")
+
+    def asked(name: str, value: Json) -> Json:
+        return value if value or name in wish.empty else None
+
     return {
-        "IPAMConfig": ipam or None,
-        "Links": wish.links or None,
-        "Aliases": wish.aliases or None,
+        "IPAMConfig": asked("IPAMConfig", ipam),
+        "Links": asked("Links", wish.links),
+        "Aliases": asked("Aliases", wish.aliases),
         "MacAddress": endpoint.mac if endpoint else wish.mac,
-        "DriverOpts": wish.driver_opts or None,
+        "DriverOpts": asked("DriverOpts", wish.driver_opts),
         "GwPriority": wish.gw_priority,
         "NetworkID": entry.id if entry else "",
         "EndpointID": endpoint.id if endpoint else "",

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from ipaddress import ip_network
 from typing import NamedTuple
 
-from onggi.errors import Conflict, InvalidArgument, KernelError, Unsupported
+from onggi.errors import Conflict, KernelError, Unsupported
 from onggi.kernel import rtnl
 from onggi.kernel.netlink import NETFILTER, Message, Netlink, is_missing, sysctl
 from onggi.kernel.redirect import redirect
@@ -59,29 +59,11 @@ def make_bridge(netlink: Netlink, network: Network) -> None:
     netlink.change([*plans.bridge_addresses(network, link.number, present), *plans.bridge_up(network)])
 
 
-def remove_bridge(netlink: Netlink, name: str) -> None:
-    """Idempotent."""
-    _forgiving(netlink, [rtnl.delete_link(name)])
-
-
-def make_parent(netlink: Netlink, network: Network) -> None:
-    """The device below macvlan or ipvlan: a named one exists or is a VLAN, an unnamed one leads nowhere."""
-    name = parent_of(network)
-    if rtnl.link(netlink, name) is not None:
-        return
-    if not network.options.get("parent"):
-        netlink.change([rtnl.add_bridge(name, plans.stable_mac(name))])  # without ports
-        return
-    trunk, dot, number = name.rpartition(".")
-    below = rtnl.link(netlink, trunk) if dot and number.isdigit() else None
-    if below is None or not 1 <= int(number) <= 4094:
-        raise InvalidArgument(f"-o parent interface was not found on the host: {name}")
-    netlink.change([rtnl.add_vlan(name, below.number, int(number))])
-
-
-def parent_of(network: Network) -> str:
-    """The name of the device below."""
-    return network.options.get("parent") or f"dm-{network.id[:12]}"
+def remove_device(netlink: Netlink, name: str, *, named: bool) -> None:
+    """Remove a network's device; one that a person ``named`` only if this engine made it. Idempotent."""
+    link = rtnl.link(netlink, name) if named else None
+    if not named or (link is not None and link.alias == plans.MARK):
+        _forgiving(netlink, [rtnl.delete_link(name)])
 
 
 def forwards(six: bool) -> bool:
@@ -146,7 +128,7 @@ def connect(
 
 def _make(netlink: Netlink, wire: Wire, netns: int) -> None:
     network = wire.network
-    name = network.bridge if network.driver == "bridge" else parent_of(network)
+    name = network.bridge if network.driver == "bridge" else network.parent
     parent = rtnl.link(netlink, name)
     if parent is None:
         raise Conflict(f"the device {name} of network {network.name} is gone")

@@ -7,6 +7,8 @@ from typing import Any
 import msgspec
 
 Json = Any
+# The environment of an image that says nothing of it: docker's.
+DEFAULT_PATH = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 HOST = "host"  # name of the image that is a view of the machine
 
 
@@ -16,7 +18,8 @@ class Image(msgspec.Struct, frozen=True):
 
     ``digests`` are ``name@digest`` of what the image was pulled or pushed as.
     ``config`` is an OCI image config (config.md); ``created`` is RFC 3339 or empty; ``base`` is ``host``
-    for the view of the machine and what was committed from it, else None.
+    for the view of the machine and what was committed from it, else None; ``parent`` is the id of the image
+    of the container that was committed, as long as that image is here.
     """
 
     id: str
@@ -27,6 +30,7 @@ class Image(msgspec.Struct, frozen=True):
     layers: list[str]
     base: str | None = None
     digests: list[str] = []
+    parent: str = ""
 
     def is_from(self, base: Image) -> bool:
         """Whether this is ``base`` or was built from it: its layers and its history begin with that one's."""

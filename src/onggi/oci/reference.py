@@ -1,43 +1,42 @@
 """Image references as docker writes them: ``busybox`` is ``docker.io/library/busybox:latest``.
 
 Source: the grammar in the documentation of distribution/reference, and docker's normalisation of familiar
-names.
+names. Read here for the engine and for our command, which has no time for regular expressions.
 """
 
 from __future__ import annotations
 
-import re
-
-import msgspec
-
 from onggi.errors import InvalidArgument
 
-DEFAULT_DOMAIN = "docker.io"
+DEFAULT_DOMAIN, _LEGACY_DOMAIN = "docker.io", "index.docker.io"
 DEFAULT_TAG = "latest"
-_LEGACY_DOMAIN = "index.docker.io"
 _OFFICIAL = "library/"
-_MAX_NAME = 255
-
-_COMPONENT = r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*"
-_LABEL = r"(?:[a-zA-Z0-9]|[a-zA-Z0-9][a-zA-Z0-9-]*[a-zA-Z0-9])"
-_DOMAIN = rf"(?:{_LABEL}(?:\.{_LABEL})*|\[[a-fA-F0-9:]+\])(?::[0-9]+)?"
-_TAG = r"[\w][\w.-]{0,127}"
-_DIGEST = r"[A-Za-z][A-Za-z0-9]*(?:[-_+.][A-Za-z][A-Za-z0-9]*)*:[0-9a-fA-F]{32,}"
-_CHECKSUM_LENGTHS = {"sha256": 64, "sha384": 96, "sha512": 128}
-_REFERENCE = re.compile(
-    rf"(?P<domain>{_DOMAIN})/(?P<path>{_COMPONENT}(?:/{_COMPONENT})*)(?::(?P<tag>{_TAG}))?(?:@(?P<digest>{_DIGEST}))?",
-    re.ASCII,
-)
-_HEX_ID = re.compile(r"[a-f0-9]{64}")
+_LETTERS = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ")
+_DIGITS = frozenset("0123456789")
+_HEX = frozenset("0123456789abcdefABCDEF")
+_WORD = _LETTERS | _DIGITS
+_PATH_LIMIT, _TAG_LIMIT, _SHORTEST_DIGEST, _ID_LENGTH = 255, 128, 32, 64
+_DIGEST_LENGTHS = {"sha256": 64, "sha384": 96, "sha512": 128}
+_BAD = "invalid reference format"
 
 
-class Reference(msgspec.Struct, frozen=True):
-    """A normalised reference; ``tag`` and ``digest`` are empty where none was given."""
+class Reference:
+    """A normal reference: ``domain`` and ``path`` are whole, ``tag`` and ``digest`` empty where not given."""
 
-    domain: str
-    path: str
-    tag: str = ""
-    digest: str = ""
+    __slots__ = ("digest", "domain", "path", "tag")
+
+    def __init__(self, domain: str, path: str, tag: str = "", digest: str = "") -> None:
+        self.domain, self.path, self.tag, self.digest = domain, path, tag, digest
+
+    def __str__(self) -> str:
+        """The canonical form, as stored."""
+        return self.name + self._suffix()
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Reference) and str(self) == str(other)
+
+    def __hash__(self) -> int:
+        return hash(str(self))
 
     @property
     def name(self) -> str:
@@ -57,80 +56,100 @@ class Reference(msgspec.Struct, frozen=True):
         """``busybox:latest``: what people see."""
         return self.familiar_name + self._suffix()
 
-    def __str__(self) -> str:
-        """The canonical form, as stored."""
-        return self.name + self._suffix()
-
     def with_default_tag(self) -> Reference:
         """The same with tag ``latest`` if there is neither tag nor digest."""
-        return self if self.tag or self.digest else msgspec.structs.replace(self, tag=DEFAULT_TAG)
+        return self if self.tag or self.digest else Reference(self.domain, self.path, DEFAULT_TAG)
 
     def _suffix(self) -> str:
         return (f":{self.tag}" if self.tag else "") + (f"@{self.digest}" if self.digest else "")
 
 
 def parse(text: str) -> Reference:
-    """Parse and normalise what a person wrote; raises InvalidArgument with docker's words."""
-    if _HEX_ID.fullmatch(text):
+    """Return the normal reference of what a person wrote. Raises InvalidArgument in docker's words."""
+    if is_id(text):
         raise InvalidArgument(f"invalid repository name ({text}), cannot specify 64-byte hexadecimal strings")
-    domain, remainder = _split_domain(text)
-    name = remainder.partition("@")[0].partition(":")[0]
-    if name.lower() != name:
-        raise InvalidArgument(f"invalid reference format: repository name ({name}) must be lowercase")
-    match = _REFERENCE.fullmatch(f"{domain}/{remainder}")
-    if match is None:
-        raise InvalidArgument("invalid reference format")
-    _check_digest(match["digest"] or "")
-    if len(f"{domain}/{match['path']}") > _MAX_NAME:
-        raise InvalidArgument(f"repository name must not be more than {_MAX_NAME} characters")
-    return Reference(match["domain"], match["path"], match["tag"] or "", match["digest"] or "")
+    domain, rest = _split_domain(text)
+    remote = rest.partition(":")[0]
+    if remote.lower() != remote:
+        raise InvalidArgument(f"{_BAD}: repository name ({remote}) must be lowercase")
+    named, at, digest = rest.partition("@")
+    path, colon, tag = named.partition(":")
+    legal = _is_domain(domain) and all(_is_component(part) for part in path.split("/"))
+    if not legal or (colon and not _is_tag(tag)) or (at and not _is_digest(digest)):
+        raise InvalidArgument(_BAD)
+    if len(path) > _PATH_LIMIT:
+        raise InvalidArgument(f"repository name must not be more than {_PATH_LIMIT} characters")
+    if digest:
+        check_digest(digest)
+    return Reference(domain, path, tag, digest)
 
 
-def _check_digest(digest: str) -> None:
-    """Refuse a digest that cannot be one, in the words of docker's parser (CVE-2024-3727)."""
-    algorithm, _, checksum = digest.partition(":")
-    if not digest:
-        return
-    if algorithm not in _CHECKSUM_LENGTHS:
-        raise InvalidArgument("unsupported digest algorithm")
-    if len(checksum) != _CHECKSUM_LENGTHS[algorithm]:
-        raise InvalidArgument("invalid checksum digest length")
-    if checksum.lower() != checksum:
-        raise InvalidArgument("invalid checksum digest format")
+def is_id(text: str) -> bool:
+    """Whether it is an image's id, which no reference may look like."""
+    return len(text) == _ID_LENGTH and _HEX.issuperset(text) and text == text.lower()
 
 
 def _split_domain(text: str) -> tuple[str, str]:
-    first, slash, rest = text.partition("/")
-    if not slash or not (set(first) & set(".:") or first == "localhost" or first.lower() != first):
-        domain, remainder = DEFAULT_DOMAIN, text
-    else:
-        domain, remainder = first, rest
-    if domain == _LEGACY_DOMAIN:
-        domain = DEFAULT_DOMAIN
-    if domain == DEFAULT_DOMAIN and "/" not in remainder:
-        remainder = _OFFICIAL + remainder
-    return domain, remainder
+    """Split the registry's host off; a name without one is of the Hub."""
+    domain, slash, rest = text.partition("/")
+    if not slash or not (set(domain) & set(".:") or domain == "localhost" or domain != domain.lower()):
+        domain, rest = DEFAULT_DOMAIN, text
+    if domain in (DEFAULT_DOMAIN, _LEGACY_DOMAIN):
+        return DEFAULT_DOMAIN, rest if "/" in rest else _OFFICIAL + rest
+    return domain, rest
 
 
-def matches(pattern: str, reference: Reference) -> bool:
-    """Whether docker's ``reference=`` filter takes it: a shell pattern over the familiar name, with or
-    without tag.
-    """
-    compiled = re.compile(_glob(pattern))
-    return any(compiled.fullmatch(text) for text in (reference.familiar, reference.familiar_name))
+def _is_domain(text: str) -> bool:
+    host, port = text, "0"
+    if text.startswith("["):
+        inner, bracket, tail = text[1:].partition("]")
+        legal = bool(inner) and bool(bracket) and (_HEX | {":"}).issuperset(inner)
+        return legal and (not tail or (tail[0] == ":" and bool(tail[1:]) and _DIGITS.issuperset(tail[1:])))
+    if ":" in text:
+        host, _, port = text.partition(":")
+    labels = host.split(".")
+    return bool(port) and _DIGITS.issuperset(port) and all(_is_label(label) for label in labels)
 
 
-def _glob(pattern: str) -> str:
-    """A path pattern as a regular expression: ``*`` and ``?`` do not match ``/``."""
-    translated = "".join({"*": "[^/]*", "?": "[^/]"}.get(piece, piece) for piece in _pieces(pattern))
-    try:
-        re.compile(translated)
-    except re.error:
-        raise InvalidArgument(f"syntax error in pattern {pattern!r}") from None
-    return translated
+def _is_label(text: str) -> bool:
+    return bool(text) and (_WORD | {"-"}).issuperset(text) and text[0] != "-" and text[-1] != "-"
 
 
-def _pieces(pattern: str) -> list[str]:
-    found = re.findall(r"\\.|\[[^\]]+\]|\*|\?|.", pattern, re.DOTALL)
-    keep = ("*", "?")
-    return [it if it in keep or (len(it) > 2 and it[0] == "[") else re.escape(it[-1]) for it in found]
+def _is_component(text: str) -> bool:
+    """Whether ``text`` is lower-case words joined by a period, one or two underscores, or dashes."""
+    joint = "."
+    for character in text:
+        if character in _WORD and character == character.lower():
+            if joint not in ("", ".", "_", "__") and joint.strip("-"):
+                return False
+            joint = ""
+        elif character in "._-":
+            joint += character
+        else:
+            return False
+    return bool(text) and text[0] in _WORD and not joint
+
+
+def _is_tag(text: str) -> bool:
+    legal = (_WORD | {"_", ".", "-"}).issuperset(text)
+    return legal and 0 < len(text) <= _TAG_LIMIT and text[0] not in ".-"
+
+
+def _is_digest(text: str) -> bool:
+    algorithm, colon, digits = text.partition(":")
+    for joint in "-_+.":
+        algorithm = algorithm.replace(joint, "/")
+    parts = algorithm.split("/")
+    legal = all(part and part[0] in _LETTERS and _WORD.issuperset(part) for part in parts)
+    return legal and bool(colon) and len(digits) >= _SHORTEST_DIGEST and _HEX.issuperset(digits)
+
+
+def check_digest(text: str) -> None:
+    """Refuse what cannot be a digest, in the words of docker's parser (CVE-2024-3727)."""
+    algorithm, _, digits = text.partition(":")
+    if algorithm not in _DIGEST_LENGTHS:
+        raise InvalidArgument("unsupported digest algorithm")
+    if len(digits) != _DIGEST_LENGTHS[algorithm]:
+        raise InvalidArgument("invalid checksum digest length")
+    if not _HEX.issuperset(digits) or digits != digits.lower():
+        raise InvalidArgument("invalid checksum digest format")

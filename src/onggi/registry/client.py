@@ -11,7 +11,7 @@ from typing import TypeVar
 
 import msgspec
 
-from onggi.errors import Unavailable
+from onggi.errors import ServerFailed
 from onggi.registry import addresses, challenges
 from onggi.registry.cancel import Cancel, Guard
 from onggi.registry.credentials import AuthConfig
@@ -141,7 +141,9 @@ class Client:
             with answer:
                 request = self._next(request, answer)
             if request.url in seen or len(seen) > self._limits.redirects:
-                raise Unavailable(f'Get "{addresses.shown(answer.url)}": stopped after {len(seen)} redirects')
+                raise ServerFailed(
+                    f'Get "{addresses.shown(answer.url)}": stopped after {len(seen)} redirects'
+                )
             seen.add(request.url)
 
     def _next(self, request: Request, answer: Answer) -> Request:
@@ -149,7 +151,7 @@ class Client:
         target = self.place(answer.url, answer.header("location"))
         elsewhere = addresses.origin(target) != addresses.origin(answer.url)
         if not _may_move(request, answer.status, elsewhere=elsewhere):
-            raise Unavailable(
+            raise ServerFailed(
                 f'{request.method.capitalize()} "{addresses.shown(answer.url)}": '
                 f"unexpected redirect: {status_line(answer.status)}"
             )
@@ -222,7 +224,7 @@ def _raise_trouble(answer: Answer) -> None:
     """Close and raise for the answers that speak of the server's own troubles."""
     if answer.status >= 500:
         answer.close()
-        kind = Unavailable if answer.status == 501 else Transient
+        kind = ServerFailed if answer.status == 501 else Transient
         raise kind(f"received unexpected HTTP status: {status_line(answer.status)}")
 
 

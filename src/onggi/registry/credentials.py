@@ -84,8 +84,11 @@ def for_registries(header: str) -> Keyring:
 
 
 def decode(header: str) -> AuthConfig:
-    """Read X-Registry-Auth; nothing is anonymous. Raises InvalidArgument."""
-    return from_json(document_of(header, "X-Registry-Auth"), "X-Registry-Auth")
+    """Read X-Registry-Auth; nothing is anonymous, and so is a text without JSON. Raises InvalidArgument.
+
+    Docker's API wants a header for every push, and clients without a user fill it with any word.
+    """
+    return from_json(document_of(header, "X-Registry-Auth", otherwise={}), "X-Registry-Auth")
 
 
 def domain_of(address: str) -> str:
@@ -94,8 +97,8 @@ def domain_of(address: str) -> str:
     return DEFAULT_DOMAIN if host in _HUB else host
 
 
-def document_of(header: str, what: str) -> dict[str, Json]:
-    """The JSON object of a header in base64url, empty without one.
+def document_of(header: str, what: str, otherwise: dict[str, Json] | None = None) -> dict[str, Json]:
+    """The JSON object of a header in base64url, empty without one; ``otherwise`` where it holds no JSON.
 
     Raises InvalidArgument, which does not tell what is in it.
     """
@@ -106,6 +109,8 @@ def document_of(header: str, what: str) -> dict[str, Json]:
         text = base64.b64decode(padded.translate({43: "-", 47: "_"}), altchars=b"-_", validate=True)
         document = msgspec.json.decode(text)
     except (binascii.Error, ValueError, msgspec.DecodeError, RecursionError):
+        if otherwise is not None:
+            return otherwise
         raise InvalidArgument(f"invalid {what} header: expected base64url of JSON") from None
     if document is None:
         return {}
@@ -115,7 +120,9 @@ def document_of(header: str, what: str) -> dict[str, Json]:
 
 
 def from_json(document: Json, what: str = "auth configuration") -> AuthConfig:
-    """The JSON of one user, as the body of ``POST /auth``. Raises InvalidArgument."""
+    """The JSON of one user, as the body of ``POST /auth``; null is nothing. Raises InvalidArgument."""
+    if isinstance(document, dict):
+        document = {name: value for name, value in document.items() if value is not None}
     try:
         auth = msgspec.convert(document, AuthConfig)
     except msgspec.ValidationError:

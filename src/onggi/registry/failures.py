@@ -18,6 +18,7 @@ from onggi.errors import (
     InvalidArgument,
     NotFound,
     OnggiError,
+    ServerFailed,
     Unauthenticated,
     Unavailable,
     Unsupported,
@@ -28,7 +29,7 @@ Json = Any
 _MAX_TEXT = 1000  # characters of a registry's own words that are repeated
 
 
-class Transient(Unavailable):
+class Transient(ServerFailed):
     """The connection broke, or the registry says that it has troubles: another attempt may succeed."""
 
 

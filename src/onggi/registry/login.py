@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from onggi.errors import Unauthenticated, Unavailable
+from onggi.errors import ServerFailed, Unauthenticated
 from onggi.registry.cancel import Cancel
 from onggi.registry.credentials import AuthConfig, Keyring, domain_of
 from onggi.registry.failures import status_line
@@ -35,6 +35,6 @@ def log_in(settings: Settings, auth: AuthConfig, cancel: Cancel | None = None) -
         except Unauthenticated as error:
             raise Unauthenticated(str(error) if url in str(error) else f'Get "{url}": {error}') from None
         if found.status != 200:
-            kind = Unauthenticated if found.status in (401, 403) else Unavailable
+            kind = Unauthenticated if found.status in (401, 403) else ServerFailed
             raise kind(f"login attempt to {url} failed with status: {status_line(found.status)}")
         return LoggedIn("Login Succeeded", client.authorizer.identity_token)

@@ -22,8 +22,8 @@ from onggi.errors import (
     InvalidArgument,
     NotFound,
     OnggiError,
+    ServerFailed,
     Unauthenticated,
-    Unavailable,
     Unsupported,
 )
 from onggi.oci import digest as digests
@@ -244,7 +244,7 @@ class Repository:
             if answer.status == 416 and offset:
                 return self._open(client, digest, 0)
             self._checked(answer)
-            raise Unavailable(f"unexpected answer {failures.status_line(answer.status)} for {digest}")
+            raise ServerFailed(f"unexpected answer {failures.status_line(answer.status)} for {digest}")
         try:
             return answer, _start(answer, offset)
         except BaseException:

@@ -11,7 +11,7 @@ from urllib.parse import urlencode
 
 import msgspec
 
-from onggi.errors import InvalidArgument, Unavailable, Unsupported
+from onggi.errors import InvalidArgument, ServerFailed, Unsupported
 from onggi.oci.reference import DEFAULT_DOMAIN
 from onggi.registry.cancel import Cancel
 from onggi.registry.credentials import domain_of
@@ -76,7 +76,7 @@ def split(term: str) -> tuple[str, str]:
 def search(session: Session, term: str, limit: int = 0, cancel: Cancel | None = None) -> list[Result]:
     """What a registry finds for a term, ``limit`` results at most (25 if 0). Blocks.
 
-    Raises InvalidArgument, Unavailable; Unsupported for a registry without search.
+    Raises InvalidArgument, ServerFailed; Unsupported for a registry without search.
     """
     cancel = cancel or Cancel()
     if not 0 <= limit <= _MOST:
@@ -89,7 +89,7 @@ def search(session: Session, term: str, limit: int = 0, cancel: Cancel | None = 
     if found.status == 404:
         raise Unsupported(f"{domain} has no search: docker's hub and few other registries have one")
     if found.status != 200:
-        raise Unavailable(f"Unexpected status code {status_line(found.status)} of the search of {domain}")
+        raise ServerFailed(f"Unexpected status code {status_line(found.status)} of the search of {domain}")
     return _results(found.data, domain)[: limit or 25]
 
 
@@ -97,7 +97,7 @@ def _results(data: bytes, domain: str) -> list[Result]:
     try:
         return [_result(it) for it in msgspec.json.decode(data)["results"]]
     except (msgspec.DecodeError, RecursionError, ValueError, LookupError, TypeError, AttributeError):
-        raise Unavailable(f"{domain} answered its search with something else than results") from None
+        raise ServerFailed(f"{domain} answered its search with something else than results") from None
 
 
 def _result(entry: dict[str, Json]) -> Result:

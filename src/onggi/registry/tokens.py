@@ -16,7 +16,7 @@ from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 import msgspec
 
-from onggi.errors import Forbidden, InvalidArgument, OnggiError, Unauthenticated, Unavailable
+from onggi.errors import Forbidden, InvalidArgument, OnggiError, ServerFailed, Unauthenticated
 from onggi.registry import addresses
 from onggi.registry.cancel import Cancel
 from onggi.registry.challenges import Challenge
@@ -172,10 +172,10 @@ def _read(reply: Reply, realm: str) -> Token:
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
         document = None
     if not isinstance(document, dict):
-        raise Unavailable(f"the realm {_shown(realm)} answered without JSON")
+        raise ServerFailed(f"the realm {_shown(realm)} answered without JSON")
     text = document.get("token") or document.get("access_token")
     if not isinstance(text, str) or not _BEARER.fullmatch(text):
-        raise Unavailable(f"the realm {_shown(realm)} answered without a token")
+        raise ServerFailed(f"the realm {_shown(realm)} answered without a token")
     refresh = document.get("refresh_token")
     return Token(text, _expiry(document.get("expires_in")), refresh if isinstance(refresh, str) else "")
 

@@ -17,7 +17,7 @@ from typing import BinaryIO
 
 import msgspec
 
-from onggi.errors import DataLoss, InvalidArgument, NotFound, Unavailable
+from onggi.errors import DataLoss, InvalidArgument, NotFound, ServerFailed
 from onggi.registry.cancel import Cancel
 from onggi.registry.client import Client, Document, pause_s
 from onggi.registry.failures import Transient
@@ -89,7 +89,7 @@ class Upload:
         self._offset = 0
         found = self._ask(Request("POST", f"{self._target.blobs}/uploads/")).accepted()
         if found.status != 202 or not found.header("location"):
-            raise Unavailable(f"{found.url}: the registry began no upload (HTTP status {found.status})")
+            raise ServerFailed(f"{found.url}: the registry began no upload (HTTP status {found.status})")
         return self._target.client.location(found)
 
     def _whole(self) -> bytes:

@@ -7,6 +7,7 @@ A SEQPACKET socket pair, close-on-exec at the inner end. From outside: ``b"1"`` 
 
 from __future__ import annotations
 
+import contextlib
 import json
 import socket
 from typing import NamedTuple
@@ -52,6 +53,13 @@ def failure_of(error: BaseException, step: str) -> Failure:
     if isinstance(error, OSError):
         return Failure(step, step, error.errno or 5, str(error.filename or "")[:1024], "")
     return Failure(step, "", 0, "", (str(error) or type(error).__name__)[:1024])
+
+
+def tell(outer: socket.socket, word: bytes) -> None:
+    """Say a word from outside. Who has ended does not hear it; what it said before is still to be read."""
+    if outer.fileno() >= 0:
+        with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+            send_message(outer, word)
 
 
 def receive(outer: socket.socket) -> tuple[bytes, bytes, list[int]]:

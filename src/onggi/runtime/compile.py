@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 from onggi.errors import InvalidArgument, Unsupported
 from onggi.kernel import syscalls as k
 from onggi.kernel.features import Features
+from onggi.kernel.paths import names_of
 from onggi.runtime import mountopts, scheduling, sysctl
 from onggi.runtime.devices import device_ops
 from onggi.runtime.plan import (
@@ -53,7 +54,7 @@ NAMESPACES = {
 class Environment(NamedTuple):
     """What the machine adds to a bundle: features, our side of the root, the container's cgroup directories.
 
-    ``cgroup_dirs`` are (name below /sys/fs/cgroup, host directory) pairs; a single pair named ``""`` is v2.
+    ``cgroup_dirs`` are the places of ``Hierarchies.places``; a single pair named ``""`` is v2.
     ``seccomp`` is a compiled program, or None to compile the bundle's own.
     """
 
@@ -213,9 +214,12 @@ class _Mounts:
         attributes = made.set | made.recursive_set
         lowers = tuple(mount["made"].get("lowers") or ())
         source = Source(mount.get("source") or "", False, mount["made"].get("type") or "", made.data)
+        if made.set & k.MOUNT_ATTR_RDONLY:  # the file system too: its device may be
+            source = source._replace(options=(*source.options, ("ro", "")))
         self._part(mount, len(self.sources))
         self.ops.append(Bind(target, len(self.sources), o.set, o.clear, 0, 0, o.propagation))
-        self.sources.append(source._replace(attributes=attributes, lowers=lowers))
+        what = mount["made"].get("what") or ""
+        self.sources.append(source._replace(attributes=attributes, lowers=lowers, what=what))
 
     def _part(self, mount: Json, source: int) -> None:
         if mount.get("subpath"):
@@ -301,4 +305,4 @@ def _time_offsets(raw: Json) -> tuple[tuple[str, int, int], ...]:
 
 
 def _clean(path: str) -> str:
-    return "/" + "/".join(name for name in path.split("/") if name not in ("", "."))
+    return "/" + "/".join(names_of(path))

@@ -62,7 +62,6 @@ def fork_joined(
     stdio: Stdio | None,
     ends: tuple[socket.socket, socket.socket],
     size: tuple[int, int],
-    wait: Callable[[], None] = lambda: None,
 ) -> int:
     """Fork the process that will join; returns its pid, or the middle's, which then reports ``I`` + the final
     pid.
@@ -79,7 +78,7 @@ def fork_joined(
         if pid == 0:
             identity.leave_parents_loop()
             ends[0].close()
-            _run(load, target, stdio, ends[1], (flags, size), wait)
+            _run(load, target, stdio, ends[1], (flags, size))
     finally:
         if not target.may_trace:
             syscalls.setns(own, syscalls.CLONE_NEWPID)
@@ -93,7 +92,6 @@ def _run(
     stdio: Stdio | None,
     inner: socket.socket,
     where: tuple[int, tuple[int, int]],
-    wait: Callable[[], None],
 ) -> NoReturn:
     step = ["placement"]
     try:
@@ -109,7 +107,7 @@ def _run(
         if process.terminal:
             terminal.make_controlling(0)
         step[0] = "exec"
-        become_program(process, wait)
+        become_program(process)
     except BaseException as error:
         with contextlib.suppress(OSError):
             channel.send_failure(inner, channel.failure_of(error, step[0]))

@@ -53,7 +53,8 @@ class Root(NamedTuple):
 
 class Source(NamedTuple):
     """A tree that a bind shows, there before the mount namespace is left: a host tree that is cloned, or a
-    new mount of ``fstype`` from ``path``, or a read-only view of layers (``lowers``, top first).
+    new mount of ``fstype`` from ``path``, which ``what`` says if it fails, or a read-only view of layers
+    (``lowers``, top first).
     """
 
     path: str
@@ -62,6 +63,7 @@ class Source(NamedTuple):
     options: tuple[tuple[str, str], ...] = ()
     attributes: int = 0
     lowers: tuple[str, ...] = ()
+    what: str = ""
 
 
 class Filesystem(NamedTuple):

@@ -250,9 +250,11 @@ def _narrow(builder: Builder, op: Part) -> None:
         builder.sources[op.source] = mounts.clone_tree("", fd)
         os.close(fd)
     except KernelError as error:
-        outside = error.errno == errno.EXDEV
-        reason = "path escapes base directory" if outside else os.strerror(error.errno).lower()
-        raise InvalidArgument(f"cannot access path {op.path}: {reason}") from None
+        if error.errno == errno.EXDEV:
+            words = f"path concatenation escapes the base directory, subpath: {op.path}"
+        else:
+            words = f"cannot access path {op.path}: {os.strerror(error.errno).lower()}"
+        raise InvalidArgument(words) from None
     finally:
         syscalls.umount(f"/proc/self/fd/{tree}", syscalls.MNT_DETACH)
         os.close(tree)

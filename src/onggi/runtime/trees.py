@@ -59,7 +59,7 @@ def _mount_outside(source: Source) -> int:
             syscalls.setns(own, syscalls.CLONE_NEWNET)
     except KernelError as error:
         reason = os.strerror(error.errno).lower()
-        raise InvalidArgument(f"failed to mount local volume: mount {source.path}: {reason}") from None
+        raise InvalidArgument(f"{source.what}: {reason}") from None
     finally:
         os.close(outside)
         os.close(own)

@@ -61,7 +61,8 @@ class Collector:
         wait_s = _PERIOD_S
         while True:
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._content.spent.wait(), wait_s)
+                async with asyncio.timeout(wait_s):
+                    await self._content.spent.wait()
             self._content.spent.clear()
             wait_s = await self._try(wait_s)
 

@@ -8,7 +8,6 @@ copying and committing see what the container sees. The engine's own directories
 from __future__ import annotations
 
 import os
-import platform
 import select
 import stat
 import threading
@@ -18,6 +17,8 @@ from typing import Any
 
 from onggi.errors import InvalidArgument, NotFound, Unsupported
 from onggi.kernel.mounts import Mount, mountinfo
+from onggi.oci.image import DEFAULT_PATH
+from onggi.oci.platform import local
 from onggi.store import host_rules
 from onggi.store.host_scan import Scanner
 from onggi.store.rootfs import Mask, Overlay
@@ -33,7 +34,6 @@ _PSEUDO = frozenset(
         "efivarfs", "selinuxfs",
     )
 )  # fmt: skip
-_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
 class HostView:
@@ -232,11 +232,10 @@ def image_config() -> Json:
     environment.
     """
     shell = "/bin/bash" if os.path.exists("/bin/bash") else "/bin/sh"
-    machine = {"x86_64": "amd64", "aarch64": "arm64"}.get(platform.machine(), platform.machine())
     return {
-        "architecture": machine,
+        "architecture": local().architecture,
         "os": "linux",
-        "config": {"Env": [f"PATH={_PATH}"], "Cmd": [shell], "WorkingDir": "/"},
+        "config": {"Env": [DEFAULT_PATH], "Cmd": [shell], "WorkingDir": "/"},
         "rootfs": {"type": "layers", "diff_ids": []},
         "history": [{"created_by": "onggi: view of the host"}],
     }

@@ -12,13 +12,12 @@ from collections.abc import Sequence
 from errno import ELOOP, ENOENT, ENOTDIR
 from typing import NamedTuple
 
-from onggi.archive.overlay import is_opaque
+from onggi.archive.overlay import ATTRIBUTES, is_opaque
 from onggi.errors import KernelError
 from onggi.store.durable import sync_file, sync_tree
 
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _SYNC_EACH = 16  # more changed directories than this are synced with the whole file system
-_OVERLAY = ("trusted.overlay.", "user.overlay.")
 
 
 class Facts(NamedTuple):
@@ -106,6 +105,6 @@ def _open(root_fd: int, path: str) -> tuple[int, bool]:
 
 def _facts(fd: int) -> Facts:
     status = os.fstat(fd)
-    names = [name for name in os.listxattr(fd) if not name.startswith(_OVERLAY)]
+    names = [name for name in os.listxattr(fd) if not name.startswith(ATTRIBUTES)]
     xattrs = {name: os.getxattr(fd, name) for name in names}
     return Facts(stat.S_IMODE(status.st_mode), status.st_uid, status.st_gid, status.st_mtime_ns, xattrs)

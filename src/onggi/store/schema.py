@@ -129,6 +129,7 @@ MIGRATIONS: list[Migration] = [
         6,
         "CREATE TABLE unsettled (kind TEXT, key TEXT, boot TEXT NOT NULL, PRIMARY KEY (kind, key))",
     ),
+    Migration("store", 7, "ALTER TABLE images ADD COLUMN parent TEXT"),
 ]
 
 

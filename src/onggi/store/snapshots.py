@@ -79,16 +79,6 @@ class Snapshots:
         for name in set(present) - used:
             self._trash.put_aside(f"{self._layout.snapshots}/{name}")
 
-    async def prepare(self, container_id: str, image: Image, *, host_show: Sequence[str] = ()) -> Rootfs:
-        """Make the container's snapshot, or find the one it has, and plan its root.
-
-        Raises NotFound, InvalidArgument or Unsupported for a ``host_show`` path; DataLoss if a layer is
-        missing.
-        """
-        draft = await self.draft(container_id, image, host_show=host_show)
-        await self.database.run(draft.record)
-        return draft.rootfs
-
     async def draft(
         self,
         container_id: str,
@@ -98,9 +88,10 @@ class Snapshots:
         volatile: bool = False,
         beside: Sequence[Image] = (),
     ) -> Draft:
-        """``prepare`` for a caller who writes the row together with his own, and may have a volatile root.
+        """Make the container's snapshot, or find the one it has, and plan its root; the caller records it.
 
-        The layers of images ``beside`` are kept too.
+        The layers of images ``beside`` are kept too. Raises NotFound, InvalidArgument or Unsupported for a
+        ``host_show`` path; DataLoss if a layer is missing.
         """
         if container_id in self.numbers:
             return Draft(await self.rootfs(container_id, volatile=volatile), None, _nothing)
@@ -284,6 +275,12 @@ def _volatile(rootfs: Rootfs, volatile: bool) -> Rootfs:
     if not volatile:
         return rootfs
     overlays = [msgspec.structs.replace(overlay, volatile=True) for overlay in rootfs.overlays]
+    return msgspec.structs.replace(rootfs, overlays=overlays)
+
+
+def durable(rootfs: Rootfs) -> Rootfs:
+    """The same root, none of it volatile: it can be mounted again, and what is written in it is synced."""
+    overlays = [msgspec.structs.replace(overlay, volatile=False) for overlay in rootfs.overlays]
     return msgspec.structs.replace(rootfs, overlays=overlays)
 
 

@@ -95,7 +95,8 @@ def _open_empty(path: str, subpath: str) -> int:
     except KernelError as error:
         if error.errno in (ENOENT, ENOTDIR):
             return -1
-        raise InvalidArgument(f"cannot access path {subpath}: path escapes base directory") from None
+        words = f"path concatenation escapes the base directory, subpath: {subpath}"
+        raise InvalidArgument(words) from None
     finally:
         os.close(root)
     if os.listdir(fd):

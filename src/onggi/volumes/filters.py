@@ -3,31 +3,33 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
 
+from onggi.booleans import BOOLEANS
 from onggi.errors import InvalidArgument
+from onggi.filters import Filters, check_names, has_labels
 from onggi.volumes.model import ANONYMOUS, Volume
 
-Filters = Mapping[str, Sequence[str]]
 _LIST = ("dangling", "driver", "label", "name")
 _PRUNE = ("all", "label", "label!")
 _LONGEST = 255  # of a pattern
-_TRUE, _FALSE = ("1", "t", "T", "true", "TRUE", "True"), ("0", "f", "F", "false", "FALSE", "False")
 
 
 def check_list(filters: Filters) -> None:
     """Raise InvalidArgument in docker's words."""
-    _check_names(filters, _LIST)
+    check_names(filters, _LIST)
     dangling(filters)
 
 
 def check_prune(filters: Filters) -> None:
     """Raise InvalidArgument in docker's words."""
-    _check_names(filters, _PRUNE)
-    if len(filters.get("all", ())) > 1:
-        given = " ".join(filters["all"])
-        raise InvalidArgument(f"invalid filter 'all=[{given}]': only one value is expected")
-    _flag(filters, "all")
+    check_names(filters, _PRUNE)
+    given = filters.get("all", ())
+    if len(given) > 1:
+        raise InvalidArgument(f"invalid filter 'all=[{' '.join(given)}]': only one value is expected")
+    if given and given[0] not in BOOLEANS:
+        raise InvalidArgument(
+            f"invalid filter 'all': strconv.ParseBool: parsing \"{given[0]}\": invalid syntax"
+        )
 
 
 def dangling(filters: Filters) -> bool | None:
@@ -41,8 +43,7 @@ def wanted(volume: Volume, filters: Filters) -> bool:
     return (
         (not names or any(_matches(name, volume.name) for name in names))
         and (not drivers or volume.driver in drivers)
-        and all(_has_label(volume, label) for label in filters.get("label", ()))
-        and not any(_has_label(volume, label) for label in filters.get("label!", ()))
+        and has_labels(volume.labels, filters)
     )
 
 
@@ -63,22 +64,10 @@ def _matches(pattern: str, name: str) -> bool:
         return False
 
 
-def _has_label(volume: Volume, label: str) -> bool:
-    key, equals, value = label.partition("=")
-    labels = volume.labels or {}
-    return key in labels and (not equals or labels[key] == value)
-
-
-def _check_names(filters: Filters, known: Sequence[str]) -> None:
-    for name in filters:
-        if name not in known:
-            raise InvalidArgument(f"invalid filter '{name}'")
-
-
 def _flag(filters: Filters, name: str) -> bool | None:
     values = filters.get(name, ())
     if not values:
         return None
-    if len(set(values)) > 1 or values[0] not in _TRUE + _FALSE:
-        raise InvalidArgument(f"invalid filter '{name}={values[0]}'")
-    return values[0] in _TRUE
+    if len({BOOLEANS.get(value) for value in values}) > 1 or values[0] not in BOOLEANS:
+        raise InvalidArgument(f"invalid filter '{name}=[{' '.join(values)}]'")
+    return BOOLEANS[values[0]]

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from onggi.errors import InvalidArgument, NotFound
 from onggi.volumes import filling, options, repository
-from onggi.volumes.model import Volume, Wish
+from onggi.volumes.model import Volume
 from onggi.volumes.options import Source
 from onggi.volumes.registry import Registry
 
@@ -28,24 +28,14 @@ class Holding:
 
     def __init__(self, registry: Registry) -> None:
         self._registry = registry
-
-    async def take(self, wish: Wish, container_id: str) -> Volume:
-        """The volume of a name, made if it is absent; held by the container. Durable."""
-        return await self._registry.obtain(wish, container_id)
-
-    async def draft(self, wish: Wish, container_id: str) -> Volume:
-        """A new volume for one container; ``record`` writes its row in the caller's transaction."""
-        return await self._registry.draft(wish, container_id)
+        self.take, self.draft = registry.obtain, registry.draft
+        self.hold = registry.hold  # at start: a container's row says that it has the volume
 
     async def share(self, name: str, container_id: str) -> None:
         """Hold a volume that another container has. Raises NotFound."""
         async with self._registry.locked([name]):
             self._registry.get(name)
             self._registry.hold(name, container_id)
-
-    def hold(self, name: str, container_id: str) -> None:
-        """At start: a container's row says that it has the volume."""
-        self._registry.hold(name, container_id)
 
     def record(self, drafts: Sequence[Volume]) -> repository.Statement:
         """Write the rows of drafts, made durable before by ``sync`` if the transaction is to be."""

@@ -27,11 +27,6 @@ class Volume(msgspec.Struct, frozen=True, kw_only=True):
     options: dict[str, str] | None = None
     driver: str = LOCAL
 
-    @property
-    def anonymous(self) -> bool:
-        """Whether nobody chose the name."""
-        return ANONYMOUS in (self.labels or {})
-
 
 class Wish(msgspec.Struct, frozen=True, kw_only=True):
     """What somebody wants a volume to be. An empty name, or driver, is for us to choose."""

@@ -6,6 +6,8 @@ container's first process mounts in its own namespace (docs/decisions/0081).
 
 from __future__ import annotations
 
+import functools
+import operator
 import re
 import socket
 from collections.abc import Mapping
@@ -20,11 +22,26 @@ _SIZE = re.compile(r"(\d+(?:\.\d+)?) ?([kmgtp])?(?:i?b)?", re.IGNORECASE)
 _FLAGS = ("ro", "nosuid", "nodev", "noexec", "noatime", "nodiratime", "strictatime", "nosymfollow")
 _CLEARED = ("rw", "suid", "dev", "exec", "atime", "diratime", "relatime", "defaults")
 _OF_BINDS = frozenset((*_FLAGS, *_CLEARED))
+# mount(2)'s numbers, which docker tells when a mount fails; other words are the file system's.
+_NUMBERS = {
+    **dict.fromkeys((*_CLEARED, "async"), 0),
+    "ro": 1,
+    "nosuid": 2,
+    "nodev": 4,
+    "noexec": 8,
+    "sync": 16,
+    "dirsync": 128,
+    "noatime": 1 << 10,
+    "nodiratime": 1 << 11,
+    "relatime": 1 << 21,
+    "strictatime": 1 << 24,
+}
 
 
 class Source(NamedTuple):
     """What is mounted: a directory or file of the machine; with ``fstype`` what that file system is mounted
-    from; or a read-only view of ``lowers``, directories of layers, top first.
+    from, and ``place``, where docker would mount it; or a read-only view of ``lowers``, directories of
+    layers, top first.
     """
 
     device: str = ""
@@ -32,6 +49,7 @@ class Source(NamedTuple):
     options: tuple[str, ...] = ()
     recursive: bool = True
     lowers: tuple[str, ...] = ()
+    place: str = ""
 
 
 def check(options: Mapping[str, str]) -> None:
@@ -58,7 +76,7 @@ def source(options: Mapping[str, str] | None, directory: str) -> Source:
     if _is_bind(options):
         plain = tuple(word for word in words if word not in ("bind", "rbind", "defaults"))
         return Source(options["device"], options=plain, recursive="rbind" in words)
-    return Source(options["device"], options["type"], tuple(words))
+    return Source(options["device"], options["type"], tuple(words), place=directory)
 
 
 def _words(options: Mapping[str, str]) -> list[str]:
@@ -98,24 +116,49 @@ def _check_bind(options: Mapping[str, str]) -> None:
             raise Unsupported(f"option {word!r} has no effect on a bind: leave it out of 'o'")
 
 
+def told(source: Source) -> str:
+    """The beginning of docker's words for a mount that fails, without a password."""
+    words = [re.sub("^password=.+", "password=********", word) for word in source.options]
+    flags = functools.reduce(operator.or_, (_NUMBERS.get(word, 0) for word in words), 0)
+    data = ",".join(word for word in words if word not in _NUMBERS)
+    text = f"mount {source.device}:{source.place}"
+    text += (f", flags: {flags:#x}" if flags else "") + (f", data: {data}" if data else "")
+    return f"error while mounting volume '{source.place}': failed to mount local volume: {text}"
+
+
 def resolved(source: Source) -> Source:
-    """The source with the server's address where a name was given: the kernel takes numbers only. Blocking.
+    """The source with its server's address where a name was given: the kernel takes numbers only. Blocking.
 
     Raises InvalidArgument if the name leads nowhere.
     """
     if source.fstype not in ("nfs", "nfs4", "cifs"):
         return source
-    return source._replace(options=tuple(map(_with_address, source.options)))
+    try:
+        return source._replace(device=_device(source), options=tuple(map(_with_address, source.options)))
+    except OSError as error:
+        reason = "no such host" if error.errno == socket.EAI_NONAME else str(error.strerror).lower()
+        raise InvalidArgument(
+            f"error while mounting volume '{source.place}': error resolving passed in network volume "
+            f"address: lookup {error.filename}: {reason}"
+        ) from None
+
+
+def _device(source: Source) -> str:
+    host = urlsplit(source.device).netloc if source.fstype == "cifs" else ""
+    named = any(word.startswith("addr=") for word in source.options)
+    return source.device if named or not host else source.device.replace(host, _address(host), 1)
 
 
 def _with_address(word: str) -> str:
     key, _, name = word.partition("=")
-    if key != "addr" or not name:
-        return word
+    return f"addr={_address(name)}" if key == "addr" and name else word
+
+
+def _address(name: str) -> str:
+    """The number of a host's name, IPv4 before IPv6, as docker has it. Raises OSError."""
     try:
         found = socket.getaddrinfo(name, None, type=socket.SOCK_STREAM)
     except OSError as error:
-        raise InvalidArgument(
-            f"error resolving passed in network volume address {name}: {error.strerror}"
-        ) from None
-    return f"addr={found[0][4][0]}"
+        error.filename = name
+        raise
+    return str(min(found, key=lambda entry: entry[0] != socket.AF_INET)[4][0])

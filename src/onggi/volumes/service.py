@@ -10,9 +10,9 @@ import msgspec
 
 from onggi.archive import trees
 from onggi.errors import Conflict, InvalidArgument, NotFound, Unavailable
+from onggi.filters import Filters
 from onggi.store.findings import Finding
 from onggi.volumes import filters as rules
-from onggi.volumes.filters import Filters
 from onggi.volumes.model import Volume, Wish, as_json
 from onggi.volumes.registry import Registry
 

@@ -12,6 +12,8 @@ from onggi.containers.options import AttachOptions, ExecOptions, Hijacked
 from onggi.containers.runtime import ExitRecord, MonitorState
 from onggi.errors import CommandNotFound, Conflict, InvalidArgument, NotFound, NotModified
 
+NOT_FOUND = CommandNotFound('exec: "nope": executable file not found in $PATH')
+
 
 def service_test(function):
     """Run a coroutine test on a world of its own."""
@@ -61,14 +63,64 @@ async def test_rm_container_leaves_a_tombstone(world):
 
 
 @service_test
+async def test_what_was_given_is_shown_though_it_is_nothing(world):
+    given = {"Init": False, "CpuShares": 1}
+    rows = {"80": [{"HostPort": "8080"}]}
+    await world.create(StopTimeout=0, Healthcheck={}, HostConfig={**given, "PortBindings": rows})
+    shown = await world.containers.inspect("c1", False)
+    assert (shown["Config"]["StopTimeout"], "Healthcheck" in shown["Config"]) == (0, True)
+    assert {key: shown["HostConfig"][key] for key in given} == given
+    assert shown["HostConfig"]["PortBindings"] == {"80": [{"HostIp": "", "HostPort": "8080"}]}
+    await world.create(name="c2")
+    shown = await world.containers.inspect("c2", False)
+    assert not {"StopTimeout", "Healthcheck", "Init"} & {*shown["Config"], *shown["HostConfig"]}
+
+
+@service_test
+async def test_the_mac_of_the_main_network_is_where_older_clients_look(world):
+    endpoints = {"bridge": {"MacAddress": "02:42:ac:11:00:09"}}
+    await world.create(NetworkingConfig={"EndpointsConfig": endpoints}, HostConfig={"NetworkMode": "bridge"})
+    assert (await world.containers.inspect("c1", False))["Config"]["MacAddress"] == "02:42:ac:11:00:09"
+
+
+@service_test
 async def test_failed_start_keeps_the_error(world):
     await world.create()
-    world.runtime.fail = CommandNotFound('exec: "nope": executable file not found in $PATH')
+    world.runtime.fail = NOT_FOUND
     with pytest.raises(CommandNotFound):
         await world.containers.start("c1")
     state = (await world.containers.inspect("c1", False))["State"]
     assert (state["Status"], state["ExitCode"], state["Running"]) == ("created", 127, False)
     assert "executable file not found" in state["Error"]
+
+
+@service_test
+async def test_a_failed_start_is_nobodys_next_exit(world):
+    container_id = await world.create()
+    ending = await world.containers.wait("c1", "next-exit")
+    world.runtime.fail = NOT_FOUND
+    with pytest.raises(CommandNotFound):
+        await world.containers.start("c1")
+    assert not ending.done()
+    assert "die" not in world.actions()
+    world.runtime.fail = None
+    await world.containers.start("c1")
+    world.runtime.finish(container_id, 3)
+    assert await ending == {"StatusCode": 3, "Error": None}
+
+
+@service_test
+async def test_a_failed_restart_ends_what_waits_for_the_run(world):
+    container_id = await world.create(HostConfig={"RestartPolicy": {"Name": "always"}})
+    await world.containers.start("c1")
+    ending = await world.containers.wait("c1", "next-exit")
+    world.runtime.fail = NOT_FOUND
+    world.runtime.finish(container_id, 3)
+    await ending
+    waiting = await world.containers.wait("c1", "")
+    assert (await asyncio.wait_for(waiting, 30))["StatusCode"] == 3
+    state = (await world.containers.inspect("c1", False))["State"]
+    assert (state["Status"], state["ExitCode"], "not found" in state["Error"]) == ("exited", 3, True)
 
 
 @service_test
@@ -174,6 +226,28 @@ async def test_stopping_a_restarting_container(world):
 
 
 @service_test
+async def test_the_stop_signal_wakes_a_paused_container_and_keeps_it_down(world):
+    world.runtime.deaf = True
+    always = {"RestartPolicy": {"Name": "always"}}
+    for chosen, sent, down in [
+        ("", "HUP", True), ("", "TERM", True),
+        ("HUP", "HUP", True), ("HUP", "KILL", True), ("HUP", "TERM", False),
+    ]:  # fmt: skip
+        name = f"c{chosen}{sent}"
+        container_id = await world.create(name, StopSignal=chosen, HostConfig=always)
+        await world.containers.start(name)
+        ending = await world.containers.wait(name, "next-exit")
+        await world.containers.pause(name)
+        world.runtime.calls.clear()
+        await world.containers.kill(name, sent)
+        assert ("resume" in [verb for verb, _ in world.runtime.calls]) is down
+        world.runtime.finish(container_id, 1)
+        await ending
+        state = (await world.containers.inspect(name, False))["State"]
+        assert state["Status"] == ("exited" if down else "restarting"), name
+
+
+@service_test
 async def test_exec_lives_and_reports(world):
     await world.create()
     with pytest.raises(Conflict, match="is not running"):
@@ -185,10 +259,14 @@ async def test_exec_lives_and_reports(world):
     assert arguments["process"]["user"] == {"uid": 1000, "gid": 1000, "additionalGids": [1000, 10]}
     assert "HOME=/home/app" in arguments["process"]["env"]
     assert (await world.containers.exec_inspect(exec_id))["Running"]
+    with pytest.raises(Conflict, match=f"^exec command {exec_id} is already running$"):
+        await world.containers.exec_start(exec_id, ExecOptions(detach=True), None)
     world.runtime.finish_exec(exec_id, 5)
     while (inspected := await world.containers.exec_inspect(exec_id))["Running"]:
         await asyncio.sleep(0)
     assert inspected["ExitCode"] == 5
+    with pytest.raises(Conflict, match=f"^exec command {exec_id} has already run$"):
+        await world.containers.exec_start(exec_id, ExecOptions(detach=True), None)
 
 
 @service_test
@@ -296,6 +374,22 @@ async def test_run_is_one_call_with_a_last_frame(world):
 
 
 @service_test
+async def test_what_is_removed_before_it_starts_does_not_start(world):
+    ours, theirs = socket.socketpair()
+
+    async def hijack():
+        await world.containers.remove("c1", force=True)
+        return Hijacked(theirs.detach(), b"")
+
+    body = {"Name": "c1", "Attach": {}, "Config": {"Image": "busybox"}}
+    status = await world.containers.run(body, hijack)
+    assert status["StatusCode"] == 125
+    assert "marked for removal" in status["Error"]["Message"]
+    assert world.context.containers == {}
+    ours.close()
+
+
+@service_test
 async def test_run_tells_a_failed_start_in_the_last_frame(world):
     world.runtime.fail = CommandNotFound("exec: nope: executable file not found in $PATH")
     ours, theirs = socket.socketpair()
@@ -334,6 +428,28 @@ async def test_recovery_finds_what_runs_and_books_what_ended(world):
     ending = await world.containers.wait("running", "")
     world.runtime.finish(running, 0)
     assert (await ending)["StatusCode"] == 0
+
+
+@service_test
+async def test_after_a_boot_a_policy_starts_what_it_should(world):
+    """A run that ended well is no failure; who was stopped by hand comes back with ``always`` alone."""
+    for policy in ("no", "on-failure", "unless-stopped", "always"):
+        for end in ("stopped", "done"):
+            name = f"{end}-{policy}"
+            container_id = await world.create(name, HostConfig={"RestartPolicy": {"Name": policy}})
+            await world.containers.start(name)
+            world.context.containers[container_id].stopped_by_user = end == "stopped"
+            world.context.containers[container_id].state.running = False
+            await world.context.save(world.context.containers[container_id])
+        await world.create(f"never-{policy}", HostConfig={"RestartPolicy": {"Name": policy}})
+    for rebooted, started in (
+        (False, set()),
+        (True, {"stopped-always", "done-always", "done-unless-stopped"}),
+    ):
+        await world.reopen()
+        await world.containers.recover(rebooted=rebooted)
+        found = {entry.name for entry in world.context.containers.values() if entry.state.running}
+        assert found == started
 
 
 @service_test

@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 
 from onggi.containers.merge import command_line, complete, merge_image
 from onggi.containers.mount_points import mount_points
-from onggi.containers.request import ContainerConfig, parse_create
+from onggi.containers.request import ContainerConfig, Resources, convert, parse_create
 from onggi.containers.spec import Command, SpecInput, build_config, first_process, process
-from onggi.containers.spec_resources import DeviceNode
+from onggi.containers.spec_resources import DeviceNode, resources
 from onggi.containers.spec_security import parse_security_options
 from onggi.containers.users import Identity
 from onggi.errors import InvalidArgument
@@ -149,6 +149,11 @@ def test_an_entrypoint_drops_the_images_command():
     assert first_process(source)["args"] == ["/c"]
 
 
+def test_an_empty_list_drops_the_images_entrypoint():
+    source = spec_input(image={"Entrypoint": ["/a"], "Cmd": ["b"]}, Entrypoint=[])
+    assert (source.config.entrypoint, command_line(source.config)) == ([], ["true"])
+
+
 def test_environment_without_a_value_removes_the_variable():
     env = first_process(spec_input(Env=["HOSTNAME", "X=1"]))["env"]
     assert "X=1" in env
@@ -173,3 +178,12 @@ def test_an_empty_entrypoint_is_none_and_an_empty_command_is_one():
     assert command_line(ContainerConfig(cmd=[""])) == [""]
     with pytest.raises(InvalidArgument, match="no command specified"):
         command_line(ContainerConfig(entrypoint=[""]))
+
+
+def test_a_throttle_of_what_is_no_disk_is_refused_in_runcs_words():
+    terminal = DeviceNode("/dev/tty0", "c", 4, 0, 0o620, 0, 5)
+    limits = convert({"BlkioDeviceReadBps": [{"Path": terminal.path, "Rate": 1}]}, Resources)
+    with pytest.raises(InvalidArgument, match=r"error setting cgroup config .*: /dev/tty0: no such device"):
+        resources(limits, lambda path: [terminal])
+    with pytest.raises(InvalidArgument, match="stat /dev/tty0: no such file or directory"):
+        resources(limits, lambda path: [])

@@ -10,6 +10,7 @@ import pytest
 from onggi.daemon import install
 from onggi.daemon.config import Config
 from onggi.errors import Conflict
+from onggi.interpreter import HEAP
 
 CONFIG = Config(data_root="/srv/my data", hosts=("unix:///run/x.sock",), docker_socket=True)
 
@@ -20,6 +21,12 @@ def test_the_unit_keeps_containers_alive() -> None:
     assert '"/srv/my data"' in text
     assert "--docker-socket" in text
     assert "Type=notify" in text
+
+
+def test_the_unit_lets_the_engine_read_what_its_heap_is() -> None:
+    lines = install.unit_text(install.command(CONFIG)).splitlines()
+    assert "Environment=" + " ".join(f"{name}={value}" for name, value in HEAP.items()) in lines
+    assert "TimeoutStartSec=infinity" in lines  # an engine that recovers takes as long as it takes
 
 
 def test_systemd_words_are_quoted() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -130,6 +131,10 @@ def test_reload_changes_what_may_change(tmp_path: Path) -> None:
     assert after.log_opts == {"max-file": "2"}
 
 
-def test_usage_names_every_flag() -> None:
+def test_usage_names_what_people_may_give() -> None:
     assert "--cgroup-parent" in usage()
+    assert not [flag for flag in ("on-demand ", "ready-fd", "detached") if f"--{flag}" in usage()]
     assert "-H, --host" in usage()
+    rows = usage().splitlines()[5:]
+    heads = [re.match(r" +(-\w,)? +--\S+ +", row) for row in rows]
+    assert len({head and head.end() for head in heads}) == 1  # one column

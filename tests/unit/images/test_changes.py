@@ -37,6 +37,24 @@ def test_order_and_variables():
 
 
 @pytest.mark.parametrize(
+    ("line", "health"),
+    [
+        ("HEALTHCHECK CMD new", {"Test": ["CMD-SHELL", "new"], "Interval": 5, "Retries": 4}),
+        ("HEALTHCHECK --retries=2 CMD new", {"Test": ["CMD-SHELL", "new"], "Interval": 5, "Retries": 2}),
+        ("HEALTHCHECK --retries=0 NONE", {"Test": ["NONE"], "Interval": 5, "Retries": 4}),
+    ],
+)
+def test_a_health_check_keeps_what_is_not_said(line, health):
+    config = {"Healthcheck": {"Test": ["CMD", "old"], "Interval": 5, "Retries": 4}}
+    assert changes.apply(config, [line]) == {"Healthcheck": health}
+
+
+def test_an_empty_entrypoint_changes_nothing():
+    config = {"Entrypoint": ["e"], "Cmd": ["c"]}
+    assert changes.apply(config, ["ENTRYPOINT []"]) == config
+
+
+@pytest.mark.parametrize(
     ("line", "words"),
     [
         ("RUN x", "RUN is not a valid change command"),
@@ -44,8 +62,14 @@ def test_order_and_variables():
         ("ENV A", "ENV must have two arguments"),
         ("EXPOSE 99999", "invalid containerPort: 99999"),
         ("USER a b", "USER requires exactly one argument"),
+        ("STOPSIGNAL bogus", "^invalid signal: bogus$"),
         ("LABEL a='x", "matching quote"),
-        ("HEALTHCHECK WHAT x", "in HEALTHCHECK"),
+        ("HEALTHCHECK WHAT x", 'Unknown type "WHAT" in HEALTHCHECK'),
+        ("HEALTHCHECK NONE x", "HEALTHCHECK NONE takes no arguments"),
+        ("HEALTHCHECK CMD", "Missing command after HEALTHCHECK CMD"),
+        ("HEALTHCHECK --what=1 CMD x", "unknown flag: --what$"),
+        ("HEALTHCHECK --retries=-1 CMD x", r"--retries cannot be negative \(-1\)"),
+        ("HEALTHCHECK --retries=x CMD x", 'strconv.ParseInt: parsing "x": invalid syntax'),
         ("HEALTHCHECK --interval=1 CMD x", "invalid duration"),
         ("ONBUILD FROM x", "isn't allowed as an ONBUILD trigger"),
     ],

@@ -1,6 +1,7 @@
 """Shared work and its messages."""
 
 import asyncio
+import gc
 import threading
 
 import pytest
@@ -115,11 +116,13 @@ def test_an_error_reaches_every_follower():
 
 def test_a_cancelled_thread_is_told_and_waited_for():
     async def main():
-        workers, stop, ended = Workers(1), threading.Event(), threading.Event()
+        workers, stop, ended, logged = Workers(1), threading.Event(), threading.Event(), []
+        asyncio.get_running_loop().set_exception_handler(lambda _, context: logged.append(context))
 
         def work():
             stop.wait(WAIT_S)
             ended.set()
+            raise NotFound("what was cancelled")
 
         task = asyncio.ensure_future(workers.run(work, stop.set))
         await asyncio.sleep(0)
@@ -127,6 +130,9 @@ def test_a_cancelled_thread_is_told_and_waited_for():
         with pytest.raises(asyncio.CancelledError):
             await task
         assert ended.is_set()
+        del task
+        await workers.run(gc.collect)  # the thread has let go of what it did before
+        assert not logged
         workers.close()
 
     run(main())

@@ -54,6 +54,30 @@ def test_controllers_are_enabled_from_the_root_down(hierarchies, tmp_path, write
     assert "+hugetlb" not in {value for _, value in writes}
 
 
+def inhabit(directory, kind, procs):
+    directory.mkdir(exist_ok=True)
+    (directory / "cgroup.subtree_control").write_text("")
+    (directory / "cgroup.procs").write_text(procs)
+    if kind:
+        (directory / "cgroup.type").write_text(kind)
+
+
+def test_no_controller_is_enabled_below_a_group_with_processes(hierarchies, tmp_path, writes):
+    """The kernel would take cpu, cpuset and pids, and make the group a threaded one."""
+    inhabit(tmp_path / "unit", "domain\n", "12\n")
+    Group(hierarchies, "/unit/below").create()
+    assert (tmp_path / "unit/below").is_dir()
+    assert writes == []
+
+
+@pytest.mark.parametrize("kind", ["", "domain\n"], ids=["the kernel's root", "an empty group"])
+def test_others_get_them(hierarchies, tmp_path, writes, kind):
+    inhabit(tmp_path, "", "1\n")
+    inhabit(tmp_path / "unit", kind, "" if kind else "1\n")
+    Group(hierarchies, "/unit/below").create()
+    assert (f"{tmp_path}/unit/cgroup.subtree_control", "+pids") in writes
+
+
 def test_limits_reach_their_files(hierarchies, tmp_path):
     files = {"memory__max": "", "memory__swap__max": "", "cpu__max": "", "io__weight": "", "pids__max": ""}
     group = group_with(hierarchies, tmp_path, **files)
@@ -81,6 +105,19 @@ def test_a_missing_file_is_dockers_warning_or_an_error(hierarchies, tmp_path):
     ]
     with pytest.raises(Unsupported, match=r"cpu\.idle"):
         group.apply({"cpu": {"idle": 1}})
+
+
+def test_a_limit_that_a_group_above_withholds_is_refused(hierarchies, tmp_path):
+    """docker's warnings are of kernels; below a group with processes this one could, and may not."""
+    group = group_with(hierarchies, tmp_path, cgroup__controllers="cpu pids\n", pids__max="")
+    assert group.apply({"pids": {"limit": 1}}) == []
+    for wish in ({"memory": {"limit": 1}}, {"blockIO": {"weight": 10}}):
+        with pytest.raises(Unsupported, match="take another cgroup parent"):
+            group.apply(wish)
+
+
+def test_who_has_no_cgroup_namespace_finds_its_group_in_the_whole_tree(hierarchies, tmp_path):
+    assert hierarchies.places("/onggi/c/x") == (("", str(tmp_path)),)
 
 
 def test_a_missing_group_is_no_missing_feature(hierarchies):
@@ -130,6 +167,7 @@ def test_stats_of_v2(hierarchies, tmp_path):
         {"major": 8, "minor": 0, "op": "read", "value": 10},
         {"major": 8, "minor": 0, "op": "write", "value": 20},
     ]
+    assert stats["blkio_stats"]["io_queue_recursive"] is None
 
 
 def test_machine_cpu_time_is_read():

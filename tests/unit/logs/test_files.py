@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import gzip
 import os
 import select
 import stat
@@ -10,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from onggi.logs.reader import EVERYTHING, Reader, Selection
+from onggi.logs.record import Record
 from onggi.logs.writer import FileWriter, Writer, open_writer
 
 T = 1_800_000_000_000_000_000
@@ -22,8 +25,14 @@ def directory(tmp_path: Path) -> str:
     return str(path)
 
 
+def read(reader: Reader, selection: Selection = EVERYTHING) -> list[Record]:
+    """The selected records that are there now."""
+    with contextlib.closing(reader.open(selection)) as cursor:
+        return [record for records in iter(cursor.read_more, []) for record in records]
+
+
 def text(reader: Reader, selection: Selection = EVERYTHING) -> bytes:
-    return b"".join(record.data for record in reader.read(selection))
+    return b"".join(record.data for record in read(reader, selection))
 
 
 def test_the_file_is_named_after_the_container_and_private(tmp_path: Path) -> None:
@@ -42,7 +51,7 @@ def test_lines_are_kept_whole_over_calls_and_streams(tmp_path: Path, driver: str
     for stream, data in ((1, b"one "), (2, b"err"), (1, b"line\ntwo"), (2, b"or\n"), (1, b"")):
         writer.write(stream, data, T)
     writer.close()
-    records = list(Reader(directory(tmp_path), driver).read())
+    records = read(Reader(directory(tmp_path), driver))
     assert [(r.stream, r.data) for r in records] == [(1, b"one line\n"), (2, b"error\n"), (1, b"two")]
 
 
@@ -55,7 +64,7 @@ def test_long_lines_are_cut_but_not_inside_a_character(tmp_path: Path, driver: s
             writer.write(1, line[start : start + step], T + start)
         writer.write(1, b"next\n", T)
         writer.close()
-        records = list(Reader(directory(tmp_path), driver).read())
+        records = read(Reader(directory(tmp_path), driver))
         assert b"".join(r.data for r in records) == line + b"next\n"
         assert max(len(r.data) for r in records) <= 16385
         assert len({r.time_ns for r in records[:-1]}) == 1  # as docker: all pieces carry the first one's time
@@ -101,6 +110,36 @@ def test_streams_can_be_chosen(tmp_path: Path) -> None:
     writer.write(2, b"err\n", T)
     writer.close()
     assert text(Reader(directory(tmp_path), "json-file"), Selection(streams=frozenset((2,)))) == b"err\n"
+
+
+@DRIVERS
+def test_what_is_read_at_once_is_bounded(tmp_path: Path, driver: str) -> None:
+    writer = open_writer(driver, directory(tmp_path), {})
+    for _ in range(100):
+        writer.write(1, (b"x" * 999 + b"\n") * 10, T)
+    writer.close()
+    cursor = Reader(directory(tmp_path), driver).open()
+    batches = list(iter(cursor.read_more, []))
+    cursor.close()
+    assert sum(map(len, batches)) == 1000
+    assert max(sum(len(record.data) for record in batch) for batch in batches) <= 65536
+
+
+@DRIVERS
+@pytest.mark.parametrize("tail", [-1, 1999])
+def test_what_is_read_of_a_compressed_file_is_bounded(tmp_path: Path, driver: str, tail: int) -> None:
+    writer = open_writer(driver, directory(tmp_path), {"max-size": "-1"})
+    for _ in range(2000):
+        writer.write(1, bytes(5000) + b"\n", T)
+    writer.close()
+    (plain,) = Path(directory(tmp_path)).iterdir()
+    rotated = Path(f"{plain}.1.gz")
+    rotated.write_bytes(gzip.compress(plain.read_bytes(), 1))
+    plain.write_bytes(b"")
+    with contextlib.closing(Reader(directory(tmp_path), driver).open(Selection(tail=tail))) as cursor:
+        sizes = [sum(len(record.data) for record in batch) for batch in iter(cursor.read_more, [])]
+    assert sum(sizes) == 5001 * (tail if tail > 0 else 2000)
+    assert max(sizes) <= 65536 + 5001
 
 
 @DRIVERS

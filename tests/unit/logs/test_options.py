@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from onggi.errors import InvalidArgument, OnggiError, Unsupported
-from onggi.logs.options import Rotation, attributes, parse_size, rotation, validate
+from onggi.logs.options import Rotation, attributes, buffer_size, parse_size, render_tag, rotation, validate
 
 
 @pytest.mark.parametrize(
@@ -21,10 +21,12 @@ from onggi.logs.options import Rotation, attributes, parse_size, rotation, valid
         ("json-file", {"max-size": "0"}, "max-size must be a positive number"),
         ("json-file", {"max-file": "1", "compress": "true"}, "compress cannot be true"),
         ("json-file", {"compress": "maybe"}, "invalid compress: 'maybe'"),
-        ("json-file", {"mode": "non-blocking"}, "mode=non-blocking"),
+        ("local", {"mode": "non-blocking", "max-buffer-size": "x"}, "max-buffer-size: invalid size: 'x'"),
+        ("syslog", {"mode": "non-blocking", "max-buffer-size": "-1"}, "max-buffer-size: invalid size: '-1'"),
         ("json-file", {"mode": "x"}, "logger: logging mode not supported: x"),
         ("json-file", {"max-buffer-size": "1m"}, "only supported with 'mode=non-blocking'"),
         ("json-file", {"tag": "{{json .}}"}, "supports fields"),
+        ("json-file", {"tag": "{{.Bogus}}"}, "can't evaluate field Bogus in type *logger.Info"),
         ("json-file", {"env-regex": "("}, "invalid env-regex"),
     ],
 )
@@ -55,3 +57,26 @@ def test_attributes_are_those_asked_for() -> None:
     options = {"labels": "a", "env-regex": "^X", "tag": "{{.Name}}"}
     found = attributes(options, {"a": "1", "b": "2"}, {"XY": "3", "Z": "4"}, {"Name": "box"})
     assert found == {"a": "1", "XY": "3", "tag": "box"}
+
+
+@pytest.mark.parametrize(
+    ("template", "text"),
+    [
+        ("x/{{.Name}}-{{ .ID }}", "x/box-12"),
+        ('{{index .ContainerLabels "a.b"}}|{{index .ContainerLabels "no"}}', "1|"),
+        ("{{.ContainerLabels.c}}|{{.ContainerLabels.no}}", "2|<no value>"),
+    ],
+)
+def test_tags(template: str, text: str) -> None:
+    assert render_tag(template, {"Name": "box", "ID": "12"}, {"a.b": "1", "c": "2"}) == text
+
+
+@pytest.mark.parametrize(
+    ("options", "size"),
+    [
+        ({"max-buffer-size": "1m"}, 1 << 20), ({"max-buffer-size": "1.5k"}, 1536), ({}, 10**6),
+        ({"max-buffer-size": "0"}, 10**6), ({"mode": "blocking"}, 0), ({"mode": ""}, 0),
+    ],
+)  # fmt: skip
+def test_buffers(options: dict[str, str], size: int) -> None:
+    assert buffer_size({"mode": "non-blocking"} | options) == size

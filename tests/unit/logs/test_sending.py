@@ -74,7 +74,6 @@ def test_entries_of_the_journal():
         ({"syslog-address": "foo"}, InvalidArgument, "unsupported scheme: ''"),
         ({"syslog-address": "xyz://a"}, InvalidArgument, "unsupported scheme: 'xyz'"),
         ({"syslog-address": "udp://127.0.0.1:x"}, InvalidArgument, "invalid syslog-address"),
-        ({"syslog-address": "udp://logs.example"}, Unsupported, "give an IP address"),
         ({"syslog-address": "tcp+tls://127.0.0.1"}, Unsupported, "tcp+tls is not supported"),
         ({"syslog-tls-cert": "x"}, Unsupported, "log opt 'syslog-tls-cert' is not supported"),
         ({"syslog-facility": "nosuch"}, InvalidArgument, "invalid syslog facility"),
@@ -156,3 +155,46 @@ def test_without_a_copy_nothing_can_be_read(tmp_path):
     assert not readable("syslog", options)
     assert readable("syslog", {})
     assert not readable("none", {})
+
+
+@pytest.mark.parametrize(("number", "shown"), [("192.0.2.1", "192.0.2.1"), ("2001:db8::1", "[2001:db8::1]")])
+def test_names_become_numbers(monkeypatch, number, shown):
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: [(0, 0, 0, "", (number, 99))])
+    asked = {"syslog-address": "tcp://logs.example:99", "tag": "t"}
+    validate("syslog", asked)
+    assert sending.resolved(asked) == {"syslog-address": f"tcp://{shown}:99", "tag": "t"}
+    for same in ({}, {"syslog-address": "udp://127.0.0.1"}, {"syslog-address": "unix:///x"}):
+        assert sending.resolved(same) == same
+
+
+def test_a_name_that_nobody_has(monkeypatch):
+    def nobody(*_, **__):
+        raise socket.gaierror(-2, "Name or service not known")
+
+    monkeypatch.setattr(socket, "getaddrinfo", nobody)
+    with pytest.raises(InvalidArgument, match=r"dial udp: lookup logs\.example: no such host"):
+        sending.resolved({"syslog-address": "udp://logs.example"})
+
+
+def test_who_does_not_read_holds_nobody_up(tmp_path):
+    """What finds room in the buffer arrives whole and in order once it is read; the rest is dropped."""
+    path, data = str(tmp_path / "log"), b""
+    messages = [b"%06d" % number * 50_000 for number in range(20)]
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(path)
+        server.listen()
+        sender = sending.sender(sending.Address(socket.AF_UNIX, socket.SOCK_STREAM, path), 400_000)
+        with server.accept()[0] as peer:
+            peer.setblocking(False)
+            taken = [message for message in messages if sender.send(message)]
+            assert sender._socket.gettimeout() == 0
+            while True:
+                try:
+                    data += peer.recv(1 << 20)
+                except BlockingIOError:
+                    if not sender._waiting:
+                        break
+                    sender._flush(0)
+    assert 1 < len(taken) < len(messages)
+    assert data == b"".join(taken)
+    assert sender.finish() == 0

@@ -1,10 +1,14 @@
 """Bodies of /networks: docker's words for what is wrong, and what comes of the rest."""
 
+import msgspec
 import pytest
 
 from onggi.containers.request import convert
 from onggi.errors import Forbidden, InvalidArgument, NotFound, OnggiError, Unsupported
+from onggi.networks import model
+from onggi.networks.model import Wish
 from onggi.networks.request import CreateNetwork, EndpointSettings, network_of, normal_mac, wish_of
+from onggi.networks.views import endpoint_settings
 
 
 def network(**body):
@@ -28,6 +32,8 @@ def pool(**config):
         ({"IPAM": {"Options": {"a": "b"}}}, Unsupported, "IPAM options a"),
         (pool(Subnet="10.0.0.1/24"), InvalidArgument, "invalid subnet 10.0.0.1/24: it should be 10.0.0.0/24"),
         (pool(Subnet="x"), InvalidArgument, "invalid CIDR block notation"),
+        (pool(Subnet="10.0.0.0"), InvalidArgument, "10.0.0.0: invalid CIDR block notation"),
+        (pool(Subnet="10.0.0.0/255.0.0.0"), InvalidArgument, "invalid CIDR block notation"),
         (pool(Subnet="10.0.0.0/24", Gateway="10.1.0.1"), InvalidArgument, "doesn't contain this address"),
         (pool(Subnet="10.0.0.0/24", Gateway="fd00::1"), InvalidArgument, "parent subnet is an IPv4 block"),
         (pool(Subnet="10.0.0.0/24", IPRange="10.0.0.0/16"), InvalidArgument, "bigger than its parent subnet"),
@@ -38,9 +44,23 @@ def pool(**config):
             InvalidArgument,
             "invalid auxiliary address a: parent subnet",
         ),
-        ({"Options": {"com.docker.network.bridge.gateway_mode_ipv4": "routed"}}, Unsupported, "routed"),
+        (
+            {"Options": {model.GATEWAY_MODE4: "x"}},
+            InvalidArgument,
+            f"{model.GATEWAY_MODE4} value: x (unknown",
+        ),
+        (
+            {"Options": {model.BINDING: "x"}},
+            InvalidArgument,
+            f"failed to parse {model.BINDING} value: x (nil ip)",
+        ),
         ({"Options": {"com.docker.network.bridge.name": "a b"}}, InvalidArgument, "invalid interface name"),
-        ({"Options": {"com.docker.network.bridge.inhibit_ipv4": "true"}}, Unsupported, "not supported"),
+        (
+            {"Options": {model.INHIBIT4: "x"}},
+            InvalidArgument,
+            '(strconv.ParseBool: parsing "x": invalid syntax)',
+        ),
+        ({"Options": {"com.docker.network.bridge.nosuch": "true"}}, Unsupported, "not supported"),
     ],
 )
 def test_what_is_refused(body, kind, words):
@@ -79,6 +99,23 @@ def test_wrong_wishes(settings, user_defined, words):
     with pytest.raises(OnggiError) as caught:
         wish_of(convert(settings, EndpointSettings), user_defined)
     assert words in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("given", "shown"),
+    [
+        ({}, [None, None, None, None]),
+        ({"IPAMConfig": {}, "Links": [], "Aliases": [], "DriverOpts": {}}, [{}, [], [], {}]),
+        ({"IPAMConfig": {"LinkLocalIPs": []}, "Links": None}, [{}, None, None, None]),
+        ({"IPAMConfig": {"IPv4Address": "10.0.0.2"}}, [{"IPv4Address": "10.0.0.2"}, None, None, None]),
+        ({"Aliases": ["a"], "DriverOpts": {"a": "b"}}, [None, None, ["a"], {"a": "b"}]),
+    ],
+)
+def test_what_is_asked_is_shown_as_it_was_given(given, shown):
+    wish = wish_of(convert(given, EndpointSettings), user_defined=True)
+    wish = msgspec.json.decode(msgspec.json.encode(wish), type=Wish)
+    found = endpoint_settings(wish, None, None, [])
+    assert [found[name] for name in ("IPAMConfig", "Links", "Aliases", "DriverOpts")] == shown
 
 
 def test_macs_have_one_spelling():

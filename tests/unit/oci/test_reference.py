@@ -1,10 +1,17 @@
+import re
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from onggi.errors import InvalidArgument
-from onggi.oci import platform, reference
+from onggi.errors import InvalidArgument, Unsupported
+from onggi.oci import patterns, platform, reference
 
+OS = (
+    "OSAndVersion specifier component must match "
+    r'''"^([A-Za-z0-9_-]+)(?:\\(([A-Za-z0-9_.%-]*)((?:\\+[A-Za-z0-9_.%-]+)*)\\))?$"'''
+)
+WORD = 'platform specifier component must match "^[A-Za-z0-9_.-]+$"'
 CASES = [
     ("busybox", "docker.io/library/busybox:latest", "busybox:latest"),
     ("busybox:1", "docker.io/library/busybox:1", "busybox:1"),
@@ -19,6 +26,11 @@ CASES = [
     ("[::1]:5000/x", "[::1]:5000/x:latest", "[::1]:5000/x:latest"),
     ("x@sha256:" + "a" * 64, "docker.io/library/x@sha256:" + "a" * 64, "x@sha256:" + "a" * 64),
     ("Host/x", "Host/x:latest", "Host/x:latest"),
+    (
+        "host.example/" + "x" * 255,
+        "host.example/" + "x" * 255 + ":latest",
+        "host.example/" + "x" * 255 + ":latest",
+    ),
 ]
 
 
@@ -73,21 +85,32 @@ def test_upper_case_has_its_own_sentence():
     ],
 )
 def test_reference_filter(pattern, takes):
-    assert reference.matches(pattern, reference.parse("busybox:latest")) is takes
+    assert patterns.matches(pattern, reference.parse("busybox:latest")) is takes
 
 
 def test_star_stops_at_slash():
-    assert not reference.matches("*", reference.parse("a/b:c"))
-    assert reference.matches("*/*", reference.parse("a/b:c"))
+    assert not patterns.matches("*", reference.parse("a/b:c"))
+    assert patterns.matches("*/*", reference.parse("a/b:c"))
 
 
 def test_platforms():
     assert str(platform.parse("linux/arm64/v8")) == "linux/arm64/v8"
     assert str(platform.parse("linux/x86_64")) == "linux/amd64"
+    assert str(platform.parse("linux/arm/7")) == str(platform.parse("linux/armhf")) == "linux/arm/v7"
+    assert str(platform.parse("armel")) == "linux/arm/v6"
     assert platform.parse("arm64").architecture == "arm64"
     assert platform.parse("linux").os == "linux"
-    with pytest.raises(InvalidArgument):
-        platform.parse("a/b/c/d")
+    assert platform.parse("macos").os == platform.parse("macOS/arm64").os == "darwin"
+    for wrong, words in (
+        ("a/b/c/d", '"a/b/c/d": cannot parse platform specifier: invalid argument'),
+        ("nosuch", '"nosuch": unknown operating system or architecture: invalid argument'),
+        ("/", rf'"" is an invalid OS component of "/": {OS}: invalid argument'),
+        ("linux/", rf'"" is an invalid component of "linux/": {WORD}: invalid argument'),
+    ):  # fmt: skip
+        with pytest.raises(InvalidArgument, match=re.escape(words) + "$"):
+            platform.parse(wrong)
+    with pytest.raises(Unsupported):
+        platform.parse("windows(10.0)/amd64")
 
 
 @given(st.text(max_size=300) | st.from_regex(r"[a-zA-Z0-9._:/@\[\]-]{0,80}", fullmatch=True))

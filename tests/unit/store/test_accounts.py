@@ -63,7 +63,7 @@ def test_what_goes_meanwhile_is_no_error(tmp_path):
 
 def test_a_preview_changes_nothing(store):
     for table, row in [
-        ("images", "('one', 'c', 0, NULL, 0, 0)"),
+        ("images", "('one', 'c', 0, NULL, 0, 0, NULL)"),
         ("layers", "('c', NULL, 'd', 1, 0, 0, NULL)"),
         ("snapshots", "(1, 'layer', 'c', x'')"),
         ("blobs", "('one', 1, 0)"),

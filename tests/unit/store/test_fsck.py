@@ -24,7 +24,7 @@ class Sound:
             self.row("snapshots", index + 1, "layer", chain_id, b"")
             self.row("layer_blobs", self.archives[index], f"archive of {index}", "tar")
             os.makedirs(f"{store.layout.snapshot(index + 1)}/fs")
-        self.row("images", self.config, CHAIN[1], 0, None, 0, 0)
+        self.row("images", self.config, CHAIN[1], 0, None, 0, 0, None)
         self.row("tags", "docker.io/library/it:latest", self.config, 0)
         self.row("manifests", self.manifest, "m", self.config)
         self.row("sources", "docker.io/library/it", self.manifest, self.config)

@@ -205,6 +205,22 @@ def test_what_cannot_be_collected_now_is_tried_again(store, monkeypatch):
     assert tries == [0, 1, 2]
 
 
+@pytest.mark.parametrize("turns", range(5))
+def test_house_keeping_ends_though_something_was_spent_that_moment(store, turns):
+    """An engine waits for it when it ends."""
+
+    async def scenario():
+        keeping = asyncio.create_task(store.collector.keep_house())
+        await asyncio.sleep(0)
+        store.content.spent.set()
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        keeping.cancel()
+        assert (await asyncio.wait([keeping], timeout=30))[0]
+
+    store.run(scenario)
+
+
 def test_an_operation_is_done_also_where_its_lease_cannot_be_given_back(store, monkeypatch):
     async def scenario():
         async with store.content.lease() as lease:

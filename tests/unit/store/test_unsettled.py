@@ -70,7 +70,7 @@ def test_a_boot_takes_what_waits_and_what_stands_on_it(store, monkeypatch):
             layer = Layer(1000 + number, diff_id, 0, durable=diff_id != A)
             record(connection, store.snapshots, layer, parents)
         for image_id, chain_id in ((DIGEST, C), (sha256(b"promised"), A)):
-            connection.execute("INSERT INTO images VALUES (?, ?, 0, NULL, 0, 1)", (image_id, chain_id))
+            connection.execute("INSERT INTO images VALUES (?, ?, 0, NULL, 0, 1, NULL)", (image_id, chain_id))
         connection.execute("INSERT INTO layer_blobs VALUES (?, ?, 'a')", (DIGEST, C))
 
     store.run(lambda: put(store, b"promised", durable=True))

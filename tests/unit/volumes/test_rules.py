@@ -23,8 +23,8 @@ def test_names(name):
 
 def test_a_made_up_name_is_labelled():
     volume = make(Wish(labels={"a": "b"}))
-    assert (len(volume.name), volume.labels, volume.anonymous) == (64, {"a": "b", ANONYMOUS: ""}, True)
-    assert not make(Wish(name="mine")).anonymous
+    assert (len(volume.name), volume.labels) == (64, {"a": "b", ANONYMOUS: ""})
+    assert make(Wish(name="mine")).labels is None
 
 
 def test_dockers_shape():
@@ -70,8 +70,14 @@ def test_what_a_bind_cannot_is_refused_by_name():
         ({"size": "0"}, Source("/d")),
         ({"type": "none", "o": "bind", "device": "/x"}, Source("/x", recursive=False)),
         ({"type": "none", "o": "rbind,ro", "device": "/x"}, Source("/x", options=("ro",))),
-        ({"type": "tmpfs", "o": "size=1m,ro", "device": "t"}, Source("t", "tmpfs", ("size=1m", "ro"))),
-        ({"type": "nfs", "o": "addr=192.0.2.1", "device": ":/e"}, Source(":/e", "nfs", ("addr=192.0.2.1",))),
+        (
+            {"type": "tmpfs", "o": "size=1m,ro", "device": "t"},
+            Source("t", "tmpfs", ("size=1m", "ro"), place="/d"),
+        ),
+        (
+            {"type": "nfs", "o": "addr=192.0.2.1", "device": ":/e"},
+            Source(":/e", "nfs", ("addr=192.0.2.1",), place="/d"),
+        ),
     ],
 )
 def test_what_options_make(given, source):
@@ -121,13 +127,30 @@ def test_prune_takes_made_up_names_and_nothing_from_elsewhere():
     assert not filters.prunable(elsewhere, {"all": ["true"]})
 
 
-@pytest.mark.parametrize("given", [{"all": ["maybe"]}, {"all": ["1", "0"]}, {"name": ["x"]}])
-def test_wrong_filters_of_prune(given):
-    with pytest.raises(InvalidArgument, match="invalid filter"):
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ({"all": ["maybe"]}, "invalid filter 'all': strconv.ParseBool: parsing \"maybe\": invalid syntax"),
+        ({"all": ["1", "0"]}, "invalid filter 'all=[1 0]': only one value is expected"),
+        ({"name": ["x"]}, "invalid filter 'name'"),
+    ],
+)
+def test_wrong_filters_of_prune(given, words):
+    with pytest.raises(InvalidArgument) as refused:
         filters.check_prune(given)
+    assert str(refused.value) == words
 
 
-@pytest.mark.parametrize("given", [{"dangling": ["maybe"]}, {"label!": ["x"]}, {"what": ["x"]}])
-def test_wrong_filters_of_list(given):
-    with pytest.raises(InvalidArgument, match="invalid filter"):
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ({"dangling": ["maybe"]}, "invalid filter 'dangling=[maybe]'"),
+        ({"dangling": ["1", "0"]}, "invalid filter 'dangling=[1 0]'"),
+        ({"label!": ["x"]}, "invalid filter 'label!'"),
+        ({"what": ["x"]}, "invalid filter 'what'"),
+    ],
+)
+def test_wrong_filters_of_list(given, words):
+    with pytest.raises(InvalidArgument) as refused:
         filters.check_list(given)
+    assert str(refused.value) == words

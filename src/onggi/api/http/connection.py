@@ -30,7 +30,7 @@ from onggi.kernel.sockets import peer_credentials
 log = logging.getLogger(__name__)
 
 PIPELINE_LIMIT = 1 << 16  # bytes of later requests kept while one is served
-WRITE_HIGH = 1 << 18  # bytes of an answer kept for a slow reader
+WRITE_HIGH = 1 << 14  # bytes of an answer kept for a slow reader
 HEAD_TIMEOUT_S = 60.0
 IDLE_TIMEOUT_S = 180.0
 LINGER_TIMEOUT_S = 2.0
@@ -44,10 +44,10 @@ class Site(Protocol):
     standing_headers: str
     max_connections: int
 
-    async def handle(self, request: Request) -> Response | Stream | None:
+    async def handle(self, request: Request, /) -> Response | Stream | None:
         """Answer a request; None means that the connection was hijacked."""
 
-    def refuse(self, error: HeadError) -> Response:
+    def refuse(self, error: HeadError, /) -> Response:
         """Render the answer to a head that is no request."""
 
     def adopt(self, task: asyncio.Task[None]) -> None:
@@ -314,7 +314,8 @@ class Connection(asyncio.Protocol):
     async def _drain(self, stall_s: float | None = None) -> None:
         if self._writable is not None:
             try:
-                await asyncio.wait_for(asyncio.shield(self._writable), stall_s)
+                async with asyncio.timeout(stall_s):
+                    await asyncio.shield(self._writable)
             except TimeoutError:
                 raise ConnectionAbortedError("the client takes no bytes") from None
         if self._lost:

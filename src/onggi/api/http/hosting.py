@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Coroutine
+from typing import Any
 
 from onggi.api.http.connection import Connection
 from onggi.api.http.message import HeadError, Request, Response, Stream
@@ -15,11 +16,11 @@ SWEEP_S = 5.0
 CLOSE_TIMEOUT_S = 10.0
 STREAM_TIMEOUT_S = 1.0  # for streams, which may have no end (events, logs that are followed)
 
-Handle = Callable[[Request], Awaitable[Response | Stream | None]]
+Handle = Callable[[Request], Coroutine[Any, Any, Response | Stream | None]]
 
 
 class Hosting:
-    """What connections ask of their server (``connection.Site``), around one handler."""
+    """What connections ask of their server: ``handle`` answers a request, ``refuse`` what is none."""
 
     def __init__(
         self,
@@ -28,7 +29,7 @@ class Hosting:
         standing_headers: str,
         max_connections: int = MAX_CONNECTIONS,
     ) -> None:
-        self._handle, self._refuse = handle, refuse
+        self.handle, self.refuse = handle, refuse
         self.standing_headers, self.max_connections = standing_headers, max_connections
         self.connections: set[Connection] = set()
         self._listeners: list[Listener] = []
@@ -72,16 +73,6 @@ class Hosting:
         """Wait for handlers, but not longer."""
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=timeout_s)
-
-    # what connections ask
-
-    async def handle(self, request: Request) -> Response | Stream | None:
-        """Answer one request."""
-        return await self._handle(request)
-
-    def refuse(self, error: HeadError) -> Response:
-        """Answer what is no request."""
-        return self._refuse(error)
 
     def adopt(self, task: asyncio.Task[None]) -> None:
         """Keep a handler's task alive, and wait for it at the end."""

@@ -15,6 +15,7 @@ import h11
 from onggi.api.http.body import Body, ChunkedDecoder, LengthDecoder
 from onggi.api.http.json import decode
 from onggi.api.http.relay import Codec
+from onggi.api.wire import RAW_STREAM
 from onggi.containers.options import Hijack, Hijacked
 from onggi.errors import InvalidArgument, OnggiError
 
@@ -24,6 +25,7 @@ JSON_LIMIT = 16 << 20
 _MEMORABLE = 512
 _CREDENTIAL = re.compile(rb"auth|token|cookie", re.IGNORECASE)
 _HEAD_END = re.compile(rb"\n\r?\n")
+_AUTHORITY = re.compile(r"^https?://[^/?]*", re.IGNORECASE)
 _MEDIA_TYPE = re.compile(r"[ \t]*application/json[ \t]*(;.*)?", re.IGNORECASE)
 
 
@@ -85,7 +87,8 @@ def _parse(block: bytes) -> _Bare:
         parser.receive_data(block)
         event = parser.next_event()
     except h11.RemoteProtocolError as error:
-        raise HeadError(error.error_status_hint, f"malformed HTTP request: {error}") from None
+        words = re.sub(r"bytearray\((.*)\)", r"\1", str(error))
+        raise HeadError(error.error_status_hint, f"malformed HTTP request: {words}") from None
     if not isinstance(event, h11.Request):
         raise HeadError(400, "malformed HTTP request")
     headers: dict[str, str] = {}
@@ -95,7 +98,9 @@ def _parse(block: bytes) -> _Bare:
     http11 = event.http_version == b"1.1"
     tokens = {token.strip().lower() for token in headers.get("connection", "").split(",")}
     keep_alive = "close" not in tokens if http11 else "keep-alive" in tokens
-    return _Bare(event.method.decode("ascii"), event.target.decode("ascii"), headers, http11, keep_alive)
+    # A proxy asks with the whole address (RFC 9112 section 3.2.2).
+    target = _AUTHORITY.sub("", event.target.decode("ascii"))
+    return _Bare(event.method.decode("ascii"), target, headers, http11, keep_alive)
 
 
 _remembered = functools.lru_cache(maxsize=64)(_parse)
@@ -140,7 +145,7 @@ class Request:
             upgrade = (("Connection", "Upgrade"), ("Upgrade", "tcp"))
             answer = Response(101, content_type=content_type, headers=upgrade)
         else:
-            answer = Response(200, content_type=content_type)
+            answer = Response(200, content_type=RAW_STREAM)  # as docker, framed or not
         return lambda: self.hijack_as(answer, None)
 
     async def json(self, *, optional: bool = False) -> Json:

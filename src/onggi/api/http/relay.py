@@ -11,6 +11,8 @@ from typing import NamedTuple, Protocol, cast
 
 from onggi.containers.options import Hijacked
 
+PARTING_S = 1.0  # for output that is still to come when a client says that it leaves
+
 
 class Decoded(NamedTuple):
     """Input of a client: bytes for the container, bytes to answer with, and whether it has ended."""
@@ -115,6 +117,13 @@ class Relay(asyncio.Protocol):
             self._pair.write(payload)
         if ended:
             self.client_eof()
+            asyncio.get_running_loop().call_later(PARTING_S, self._part)
+
+    def _part(self) -> None:
+        """Answer who has left, though the output goes on."""
+        if not self._client.is_closing():
+            self.eof_received()
+            self._pair.close()
 
     def client_eof(self) -> None:
         """No more input; the output goes on."""

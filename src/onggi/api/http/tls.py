@@ -13,6 +13,7 @@ from typing import Any, cast
 
 HANDSHAKE_TIMEOUT_S = 30.0
 _READ = 1 << 16
+_NO_TLS = b"HTTP/1.0 400 Bad Request\r\n\r\nClient sent an HTTP request to an HTTPS server.\n"  # as Go's
 
 
 class TlsLayer(asyncio.Protocol):
@@ -118,8 +119,11 @@ class TlsLayer(asyncio.Protocol):
         except ssl.SSLWantReadError:
             self._flush()
             return False
-        except ssl.SSLError:
-            self._flush()  # the alert that says why
+        except ssl.SSLError as error:
+            if error.reason == "HTTP_REQUEST":
+                self.plain.write(_NO_TLS)
+            else:
+                self._flush()  # the alert that says why
             self.plain.close()
             return False
         self._flush()

@@ -29,8 +29,15 @@ def upgrade(request: Request) -> Hijack:
         raise InvalidArgument("not websocket protocol")
     if request.headers.get("sec-websocket-version") != "13":
         raise InvalidArgument("websocket version must be 13")
-    headers = (("Upgrade", "websocket"), ("Connection", "Upgrade"), ("Sec-WebSocket-Accept", accept_key(key)))
-    answer = Response(101, content_type="application/octet-stream", headers=headers)
+    # A browser that offered protocols leaves when none is chosen.
+    offered = request.headers.get("sec-websocket-protocol", "").partition(",")[0].strip()
+    chosen = (("Sec-WebSocket-Protocol", offered),) if offered else ()
+    accepted = (
+        ("Upgrade", "websocket"),
+        ("Connection", "Upgrade"),
+        ("Sec-WebSocket-Accept", accept_key(key)),
+    )
+    answer = Response(101, content_type="application/octet-stream", headers=(*accepted, *chosen))
     return lambda: request.hijack_as(answer, WebSocket())
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import aclosing
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 import msgspec
 
@@ -13,6 +13,7 @@ from onggi.api.errors import message_of
 from onggi.api.http.message import Response
 
 Json = Any
+Item = TypeVar("Item")
 NO_CONTENT = Response(204)
 _encoder = msgspec.json.Encoder()
 
@@ -29,8 +30,17 @@ def json_line(value: Json) -> bytes:
 
 async def json_lines(values: AsyncIterator[Json]) -> AsyncIterator[bytes]:
     """Encode a stream of objects."""
-    async for value in values:
-        yield json_line(value)
+    async with aclosing(cast(Any, values)):
+        async for value in values:
+            yield json_line(value)
+
+
+async def begun(first: Item, rest: AsyncIterator[Item]) -> AsyncIterator[Item]:
+    """The stream again whose ``first`` piece was waited for, so that what fails before it is an answer."""
+    async with aclosing(cast(Any, rest)):
+        yield first
+        async for item in rest:
+            yield item
 
 
 async def told(first: Json, rest: AsyncIterator[Json]) -> AsyncIterator[bytes]:

@@ -9,12 +9,11 @@ from onggi.api.requests import shape_exec
 from onggi.api.router import Answer, Route
 from onggi.api.routes.answers import NO_CONTENT, answer
 from onggi.api.routes.containers import terminal_size
-from onggi.api.wire import stream_type
+from onggi.api.wire import MULTIPLEXED_STREAM, stream_type
+from onggi.containers.execs import MAX_TIMEOUT_S
 from onggi.containers.options import ExecOptions
 from onggi.containers.request import ExecStart, convert
 from onggi.errors import InvalidArgument
-
-MAX_TIMEOUT_S = 30 * 24 * 3600
 
 
 async def create(engine: Engine, request: Request) -> Answer:
@@ -48,6 +47,19 @@ async def resize(engine: Engine, request: Request) -> Answer:
     return Response(200)
 
 
+async def run(engine: Engine, request: Request) -> Answer:
+    """POST /onggi/v1/exec: create, start, attach and wait in one round trip.
+
+    With ``Attach`` the connection leaves HTTP: type 5 with the ``Id``, docker's frames, type 4 with the
+    ``ExitCode``; without, the answer has both.
+    """
+    body = await request.json()
+    if isinstance(body, dict) and body.get("Attach"):
+        await engine.containers.exec_run(body, request.hijack(MULTIPLEXED_STREAM))
+        return None
+    return answer(await engine.containers.exec_run(body, None))
+
+
 async def kill(engine: Engine, request: Request) -> Answer:
     """POST /onggi/v1/exec/{id}/kill: signal one exec, which docker cannot."""
     signal = Query(request.query).text("signal") or "SIGKILL"
@@ -69,6 +81,7 @@ ROUTES = [
     Route("POST", "/exec/{id}/start", start),
     Route("GET", "/exec/{id}/json", inspect),
     Route("POST", "/exec/{id}/resize", resize),
+    Route("POST", "/onggi/v1/exec", run),
     Route("POST", "/onggi/v1/exec/{id}/kill", kill),
     Route("POST", "/onggi/v1/exec/{id}/timeout", timeout),
 ]

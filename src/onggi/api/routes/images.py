@@ -28,6 +28,9 @@ async def list_(engine: Engine, request: Request) -> Answer:
         filters.setdefault("reference", []).append(query.text("filter"))
     shared = query.flag("shared-size") and request.api_version >= (1, 42)
     images = await engine.images.list(filters, query.flag("all"), shared=shared)
+    if request.api_version >= (1, 51):
+        of_each = engine.containers.per_image()
+        images = [image | {"Containers": of_each[image["Id"]]} for image in images]
     return answer([shape_image(image, request.api_version) for image in images])
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator
-from contextlib import aclosing
 from typing import Any
 
 from onggi.api import registry
@@ -12,7 +10,7 @@ from onggi.api.http.message import Request, Stream
 from onggi.api.query import Query
 from onggi.api.requests import shape_create
 from onggi.api.router import MAX_VERSION, MIN_VERSION, Answer, Route
-from onggi.api.routes.answers import answer, json_line, json_lines
+from onggi.api.routes.answers import answer, begun, json_lines
 from onggi.api.routes.transfers import platform_of, progress
 from onggi.api.wire import MULTIPLEXED_STREAM
 from onggi.errors import InvalidArgument
@@ -44,15 +42,7 @@ async def serve_registry(engine: Engine, request: Request) -> Answer:
     """
     options = registry.parse_options(await request.json(optional=True) or {})
     lines = registry.serve(engine.registries, options, request.headers.get("x-registry-auth", ""))
-    return Stream(_lines(await anext(lines), lines))
-
-
-async def _lines(first: Json, rest: AsyncGenerator[Json]) -> AsyncIterator[bytes]:
-    """The first was waited for, so that a refusal is still an HTTP error."""
-    async with aclosing(rest):
-        yield json_line(first)
-        async for line in rest:
-            yield json_line(line)
+    return Stream(json_lines(begun(await anext(lines), lines)))
 
 
 async def pull_layout(engine: Engine, request: Request) -> Answer:

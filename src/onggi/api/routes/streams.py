@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import aclosing
+from functools import partial
 from typing import Any, cast
 
 from onggi.api.engine import Engine
@@ -12,25 +13,21 @@ from onggi.api.http import websocket
 from onggi.api.http.message import Request, Stream
 from onggi.api.query import Query
 from onggi.api.router import Answer, Route
-from onggi.api.routes.answers import answer, json_line
+from onggi.api.routes.answers import answer, json_line, json_lines
 from onggi.api.shapes import shape_wait
 from onggi.api.wire import log_line, stream_type
 from onggi.containers.detach import parse_detach_keys
 from onggi.containers.options import AttachOptions, LogQuery
 from onggi.errors import InvalidArgument, NotFound
-from onggi.logs.record import Record
 
 Json = Any
-CONDITIONS = frozenset(("", "not-running", "next-exit", "removed"))
 STATS_PERIOD_S = 1.0
 
 
 async def wait(engine: Engine, request: Request) -> Answer:
     """POST /containers/{id}/wait: the head at once, since clients start the container when they see it."""
     condition = Query(request.query).text("condition") if request.api_version >= (1, 30) else ""
-    if condition not in CONDITIONS:
-        raise InvalidArgument(f'invalid condition: "{condition}"')
-    future = await engine.containers.wait(request.params["id"], condition or "not-running")
+    future = await engine.containers.wait(request.params["id"], condition)
     if request.api_version < (1, 30):
         return answer(shape_wait(await future, request.api_version))
     return Stream(_wait_result(future, request.api_version))
@@ -58,17 +55,10 @@ async def logs(engine: Engine, request: Request) -> Answer:
     if not (wanted.stdout or wanted.stderr):
         raise InvalidArgument("Bad parameters: you must choose at least one stream")
     tty = engine.containers.is_tty(request.params["id"])
-    records = engine.containers.logs(request.params["id"], wanted)
-    lines = _log_lines(records, query.flag("timestamps"), query.flag("details"), framed=not tty)
+    timestamps, details = query.flag("timestamps"), query.flag("details")
+    render = partial(log_line, timestamps=timestamps, details=details, framed=not tty)
+    lines = engine.containers.logs(request.params["id"], wanted, render)
     return Stream(lines, content_type=stream_type(tty, request.api_version))
-
-
-async def _log_lines(
-    records: AsyncIterator[Record], timestamps: bool, details: bool, framed: bool
-) -> AsyncIterator[bytes]:
-    async with aclosing(cast(Any, records)):
-        async for record in records:
-            yield log_line(record, timestamps=timestamps, details=details, framed=framed)
 
 
 def _attach_options(query: Query, framed: bool | None) -> AttachOptions:
@@ -113,29 +103,29 @@ async def stats(engine: Engine, request: Request) -> Answer:
     first = await engine.containers.stats(ref)
     if one_shot or (not stream and not first.get("cpu_stats", {}).get("system_cpu_usage")):
         return answer(first)
-    samples = _samples(engine, ref, first)
+    samples = _samples(engine, first)
     if not stream:
         async with aclosing(cast(Any, samples)):
             await anext(samples)
             return answer(await anext(samples, first))
-    return Stream(_stat_lines(samples))
+    return Stream(json_lines(samples))
 
 
-async def _samples(engine: Engine, ref: str, sample: Json) -> AsyncIterator[Json]:
-    while True:
-        yield sample
-        await asyncio.sleep(STATS_PERIOD_S)
-        before = sample
-        try:
+async def _samples(engine: Engine, sample: Json) -> AsyncIterator[Json]:
+    """The sample and those that follow, until the container is removed."""
+    ref = sample["id"]
+    removed = await engine.containers.wait(ref, "removed")
+    try:
+        while not removed.done():
+            yield sample
+            before = sample
+            await asyncio.wait([removed], timeout=STATS_PERIOD_S)
             sample = await engine.containers.stats(ref)
-        except NotFound:
-            return
-        sample = sample | {"precpu_stats": before.get("cpu_stats", {}), "preread": before.get("read", "")}
-
-
-async def _stat_lines(samples: AsyncIterator[Json]) -> AsyncIterator[bytes]:
-    async for sample in samples:
-        yield json_line(sample)
+            sample |= {"precpu_stats": before.get("cpu_stats", {}), "preread": before.get("read", "")}
+    except NotFound:
+        return
+    finally:
+        removed.cancel()
 
 
 ROUTES = [

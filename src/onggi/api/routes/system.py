@@ -48,7 +48,7 @@ async def df(engine: Engine, request: Request) -> Answer:
         if name not in parts:
             raise InvalidArgument(f"unknown object type: {name}")
     kinds = {parts[name] for name in wanted} | ({"LayersSize"} if "image" in wanted else set())
-    return answer(shape_usage(await engine.system.df(), kinds, request.api_version))
+    return answer(shape_usage(await engine.data_root.usage(), kinds, request.api_version))
 
 
 async def events(engine: Engine, request: Request) -> Answer:

@@ -12,7 +12,7 @@ from onggi.api.engine import Engine
 from onggi.api.http.message import Request, Stream
 from onggi.api.query import Query
 from onggi.api.router import Answer, Route
-from onggi.api.routes.answers import answer, told
+from onggi.api.routes.answers import answer, begun, told
 from onggi.containers.committing import CommitOptions
 from onggi.errors import InvalidArgument, OnggiError, Unauthenticated, Unsupported
 from onggi.oci.platform import Platform
@@ -93,8 +93,10 @@ async def load(engine: Engine, request: Request) -> Answer:
     """POST /images/load."""
     query = Query(request.query)
     messages = engine.transfers.load(request.body.chunks(), platform_of(request, (1, 48)))
-    # Whatever is wrong with the archive is told in the stream: clients of docker's look for it there.
-    return Stream(told(None, _quiet(messages) if query.flag("quiet") else messages))
+    # Whatever is wrong with the archive is told in the stream: clients of docker's look for it there. The
+    # head waits for the first message, by default the only one: docker-py's users take it for the end.
+    lines = told(None, _quiet(messages) if query.flag("quiet", default=True) else messages)
+    return Stream(begun(await anext(lines, b""), lines))
 
 
 async def save(engine: Engine, request: Request) -> Answer:
@@ -139,8 +141,10 @@ def platform_of(request: Request, since: tuple[int, int]) -> Platform | None:
 
     Raises InvalidArgument.
     """
-    text = Query(request.query).text("platform")
-    return None if not text or request.api_version < since else _platform(text)
+    texts = list(filter(None, Query(request.query).all("platform"))) if request.api_version >= since else []
+    if len(texts) > 1:
+        raise InvalidArgument("multiple platform parameters not supported")
+    return _platform(texts[0]) if texts else None
 
 
 def one_of_platforms(request: Request, since: tuple[int, int]) -> Platform | None:
@@ -152,14 +156,20 @@ def one_of_platforms(request: Request, since: tuple[int, int]) -> Platform | Non
     return asked[0] if asked else None
 
 
+class _Asked(msgspec.Struct):
+    os: str = ""
+    architecture: str = ""
+    variant: str = ""
+
+
 def _platform(text: str) -> Platform:
     try:
-        platform = msgspec.json.decode(text, type=Platform)
+        asked = msgspec.json.decode(text, type=_Asked)
     except msgspec.DecodeError as error:
         raise InvalidArgument(f"failed to parse platform: {error}") from None
-    if not (platform.os and platform.architecture):
+    if not (asked.os and asked.architecture):
         raise InvalidArgument("both OS and Architecture must be provided")
-    return platform
+    return Platform(asked.os, asked.architecture, asked.variant)
 
 
 async def progress(messages: AsyncIterator[Json]) -> Answer:

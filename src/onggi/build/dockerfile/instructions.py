@@ -12,14 +12,13 @@ import msgspec
 class Instruction(msgspec.Struct, frozen=True, kw_only=True):
     """What every instruction has; ``text`` has its continuation lines joined and holds no heredoc bodies.
 
-    ``keyword`` and ``flags`` are as written; ``comments`` are the lines of the comment right above.
+    ``keyword`` is as written; ``comments`` are the lines of the comment right above.
     """
 
     first_line: int
     last_line: int
     text: str
     keyword: str
-    flags: tuple[str, ...] = ()
     comments: tuple[str, ...] = ()
 
 
@@ -34,7 +33,6 @@ class Heredoc(msgspec.Struct, frozen=True):
     content: str = ""
     expand: bool = True
     strip_tabs: bool = False
-    descriptor: int = 0
 
     @property
     def body(self) -> str:
@@ -233,13 +231,12 @@ class Stage(msgspec.Struct, frozen=True):
 class Dockerfile(msgspec.Struct, frozen=True, kw_only=True):
     """A whole file: the ARGs before the first FROM, and at least one stage.
 
-    ``escape`` is the escape character; ``syntax`` and ``check`` are the values of these directives.
+    ``escape`` is the escape character; ``check`` is the value of that directive.
     """
 
     stages: tuple[Stage, ...]
     args: tuple[Arg, ...] = ()
     escape: str = "\\"
-    syntax: str = ""
     check: str = ""
     empty_continuations: tuple[int, ...] = ()
     name: str = "Dockerfile"

@@ -6,6 +6,7 @@ import csv
 from collections.abc import Callable
 from typing import Any
 
+from onggi.booleans import BOOLEANS
 from onggi.build.dockerfile import quantities
 from onggi.build.dockerfile.failure import hint
 from onggi.build.dockerfile.instructions import Mount
@@ -13,10 +14,6 @@ from onggi.errors import InvalidArgument
 
 _KINDS = ("bind", "cache", "tmpfs", "secret", "ssh")
 _SHARING = ("shared", "private", "locked")
-_TRUTHS = {
-    **dict.fromkeys(("1", "t", "T", "true", "TRUE", "True"), True),
-    **dict.fromkeys(("0", "f", "F", "false", "FALSE", "False"), False),
-}
 # Option -> field of Mount.
 _TEXTS = {
     "from": "origin",
@@ -99,9 +96,9 @@ def _one_of(value: str, known: tuple[str, ...], what: str) -> str:
 
 
 def _truth(key: str, value: str) -> bool:
-    if value not in _TRUTHS:
+    if value not in BOOLEANS:
         raise InvalidArgument(f"invalid value for {key}: {value}")
-    return _TRUTHS[value]
+    return BOOLEANS[value]
 
 
 def _number(key: str, value: str) -> int:

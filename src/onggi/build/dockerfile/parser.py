@@ -52,7 +52,6 @@ def parse(data: bytes, name: str = "Dockerfile") -> typed.Dockerfile:
         stages=tuple(typed.Stage(origin, tuple(body)) for origin, body in stages),
         args=tuple(args),
         escape=source.escape,
-        syntax=source.directives.get("syntax", ""),
         check=source.directives.get("check", ""),
         empty_continuations=source.empty_continuations,
         name=name,
@@ -102,7 +101,6 @@ def _base(statement: Statement) -> dict[str, Any]:
         "last_line": statement.last_line,
         "text": statement.text.strip(SPACE),
         "keyword": statement.keyword,
-        "flags": statement.flags,
         "comments": statement.comments,
     }
 

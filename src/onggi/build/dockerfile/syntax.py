@@ -22,7 +22,7 @@ MAX_LINE = 65535  # docker's
 
 _DIRECTIVE = re.compile(r"#\s*([a-zA-Z][a-zA-Z0-9]*)\s*=\s*(.+?)\s*")
 _DIRECTIVES = ("syntax", "escape", "check")
-_HEREDOC = re.compile(r"([0-9]*)<<(-?)[ \t\n\f\r]*([^<]+)")
+_HEREDOC = re.compile(r"[0-9]*<<(-?)[ \t\n\f\r]*([^<]+)")
 _WITH_HEREDOCS = ("ADD", "COPY", "RUN")
 # As written: only what stands between the words counts here.
 _AS_WRITTEN = Mode(raw_quotes=True, raw_escapes=True, keep_unset=True)
@@ -308,10 +308,10 @@ def heredoc_of(word: str) -> Heredoc | None:
     match = _HEREDOC.fullmatch(word)
     if not match:
         return None
-    descriptor, dash, rest = match.groups()
+    dash, rest = match.groups()
     plain = expand(rest, {}, mode=Mode(keep_unset=True)).words
     if len(plain) != 1:
         return None
     raw = expand(rest, {}, mode=Mode(raw_quotes=True, keep_unset=True)).words
     quoted = raw != plain
-    return Heredoc(plain[0], expand=not quoted, strip_tabs=bool(dash), descriptor=int(descriptor[:9] or 0))
+    return Heredoc(plain[0], expand=not quoted, strip_tabs=bool(dash))

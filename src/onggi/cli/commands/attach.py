@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from onggi.cli.attached import Attachment, check_terminal
-from onggi.cli.command import Cli, Command, Failure, Options, console_size
+from onggi.cli.command import DETACH_KEYS, Cli, Command, Failure, Options, console_size
 from onggi.cli.containers import path
 from onggi.cli.foreign import exit_code, wait_for
 
@@ -68,10 +68,9 @@ COMMAND = Command(
     "Connect to the streams of a running container",
     run,
     flags=(
-        ("detach-keys", "", "string", "", "Key sequence that detaches (default ctrl-p,ctrl-q)"),
+        DETACH_KEYS,
         ("no-stdin", "", "bool", "", "Do not join standard input"),
         ("sig-proxy", "", "bool", "true", "Forward signals to the process"),
     ),
     arguments=(1, 1),
-    aliases=("container attach", "attach"),
 )

@@ -9,11 +9,12 @@ from onggi.cli.build_context import choose, compressed
 from onggi.cli.build_named import drop, resolve
 from onggi.cli.build_output import parse, write
 from onggi.cli.build_progress import MODES, show
-from onggi.cli.build_request import headers_of, query_of, refuse
+from onggi.cli.build_request import checks, headers_of, query_of, refuse
 from onggi.cli.build_ssh import Agents
 from onggi.cli.build_sync import sync_of
 from onggi.cli.build_verdict import verified
 from onggi.cli.command import Cli, Command, Failure, Options
+from onggi.cli.progress import error_of
 from onggi.cli.pulling import TRUST, refuse_trust
 from onggi.client.codec import indent
 from onggi.client.config import replace_file
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from onggi.cli.build_context import Context
+    from onggi.cli.build_output import Target
     from onggi.client.codec import Json
 
 _ABSENT, _CONFLICT = 404, 409
@@ -34,13 +36,13 @@ def run(cli: Cli, options: Options, arguments: list[str]) -> int:
     refuse(options)
     refuse_trust(cli, options)
     build_debug.refuse(options)
-    checking = options.on("check") or options.text("call") == "check"
+    checking = checks(options)
     if options.text("call") not in ("build", "check"):
         raise Failure(f"--call={options.text('call')} is not supported by this build: build or check", 125)
     mode = _mode(cli, options)
     targets = [parse(text) for text in options.many("output")]
     tags = [*options.many("tag"), *(name for target in targets for name in target.names)]
-    if _pushes(options) and not tags:
+    if _pushes(options, targets) and not tags:
         raise Failure("tag is needed when pushing to registry", 125)
     if options.text("iidfile"):
         _remove(options.text("iidfile"))
@@ -57,14 +59,15 @@ def run(cli: Cli, options: Options, arguments: list[str]) -> int:
     named = resolve(cli, options)
     try:
         context.agents.start(cli)
-        return _built(cli, options, context, tags, mode)
+        image, good = _built(cli, options, context, tags, mode)
+        return _put(cli, options, image, targets, tags) if good else 1
     finally:
         context.agents.end()
         drop(cli, named)
 
 
-def _built(cli: Cli, options: Options, context: Context, tags: list[str], mode: str) -> int:
-    """Build, and do with the image what is asked; returns the exit code."""
+def _built(cli: Cli, options: Options, context: Context, tags: list[str], mode: str) -> tuple[str, bool]:
+    """Build and note what is asked; return the image, and whether it stood the verification."""
     messages = _asked(cli, options, context, tags, quiet=mode == "quiet")
     verdicts: list[Json] = []
     image = show(
@@ -76,16 +79,18 @@ def _built(cli: Cli, options: Options, context: Context, tags: list[str], mode: 
     if mode == "quiet":
         cli.out(image)
     _keep(options, image, tags)
-    if options.on("verify") and not verified(cli, verdicts):
-        return 1
-    targets = [parse(text) for text in options.many("output")]
+    return image, not options.on("verify") or verified(cli, verdicts)
+
+
+def _pushes(options: Options, targets: list[Target]) -> bool:
+    return options.on("push") or any(target.push for target in targets)
+
+
+def _put(cli: Cli, options: Options, image: str, targets: list[Target], tags: list[str]) -> int:
+    """Write and push the image as is asked; returns the exit code."""
     for target in targets:
         write(cli, target, image)
-    return _pushed(cli, tags) if _pushes(options) else 0
-
-
-def _pushes(options: Options) -> bool:
-    return options.on("push") or any(parse(text).push for text in options.many("output"))
+    return _pushed(cli, tags) if _pushes(options, targets) else 0
 
 
 def _pushed(cli: Cli, tags: list[str]) -> int:
@@ -139,8 +144,8 @@ def _checked(cli: Cli, messages: Json) -> int:
     """Print what a check found; returns 1 if that is something."""
     found = 0
     for message in messages:
-        if message.get("error"):
-            raise Failure(str(message["error"]))
+        if error := error_of(message):
+            raise Failure(error)
         found += len((message.get("aux") or {}).get("Warnings") or ())
         if message.get("stream"):
             cli.out(str(message["stream"]).rstrip("\n"))
@@ -240,5 +245,4 @@ COMMAND = Command(
         ("verify", "", "bool", "", "Build twice, and name the files that differ"),
     ),
     arguments=(1, 1),
-    aliases=("image build", "build", "builder build"),
 )

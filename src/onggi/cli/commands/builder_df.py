@@ -48,7 +48,7 @@ def _summary(cache: list[Json]) -> str:
 
 
 COMMAND = Command(
-    "builder df",
+    "builder df [OPTIONS]",
     "Show what builds keep to be fast again",
     run,
     flags=(("verbose", "v", "bool", "", "Show every record in full"),),

@@ -42,5 +42,4 @@ COMMAND = Command(
     ),
     arguments=(1, 2),
     interspersed=False,
-    aliases=("container commit", "commit"),
 )

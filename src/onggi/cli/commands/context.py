@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from onggi.cli.command import LIST_FORMAT, Cli, Command, Failure, Options
+from onggi.cli.command import FORMAT, LIST_FORMAT, Cli, Command, Failure, Options
 from onggi.cli.context_values import (
     DEFAULT_ABOUT,
     DESCRIPTION,
@@ -15,8 +15,8 @@ from onggi.cli.context_values import (
     typed_endpoint,
 )
 from onggi.cli.filters import ellipsis
-from onggi.cli.format import Row, render_rows
-from onggi.cli.inspecting import FORMAT, print_objects
+from onggi.cli.format import Row, headers, render_rows
+from onggi.cli.inspecting import print_objects
 from onggi.client.config import ConfigFile
 from onggi.client.contexts import DEFAULT, DOCKER, check_name
 from onggi.client.errors import ClientError
@@ -85,13 +85,7 @@ INSPECT = Command(
 
 _TABLE = "table {{.Name}}{{if .Current}} *{{end}}\t{{.Description}}\t{{.DockerEndpoint}}\t{{.Error}}"
 _GO_TYPE = "*formatter.clientContextContext"
-_HEADERS: dict[str, Json] = {
-    "Name": "NAME",
-    "Description": "DESCRIPTION",
-    "DockerEndpoint": "DOCKER ENDPOINT",
-    "Error": "ERROR",
-    "Current": "",
-}
+_HEADERS = headers("Name Description Docker_Endpoint Error", Current="")
 
 
 def list_(cli: Cli, options: Options, arguments: list[str]) -> None:
@@ -137,7 +131,6 @@ LS = Command(
     "List contexts",
     list_,
     flags=(LIST_FORMAT, ("quiet", "q", "bool", "", "Print names only")),
-    aliases=("context ls", "context list"),
 )
 
 
@@ -175,7 +168,6 @@ RM = Command(
     remove,
     flags=(("force", "f", "bool", "", "Remove a context that is in use, and ignore one that is not there"),),
     arguments=(1, None),
-    aliases=("context rm", "context remove"),
 )
 
 

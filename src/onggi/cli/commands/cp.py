@@ -184,5 +184,4 @@ COMMAND = Command(
         ("quiet", "q", "bool", "", "Do not show the progress; the default where no terminal is"),
     ),
     arguments=(2, 2),
-    aliases=("container cp", "cp"),
 )

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from onggi.cli.command import ArgumentError, Cli, Command, Options
-from onggi.cli.launch import Plan, create, missing_image, prepare
+from onggi.cli.command import ArgumentError, Cli, Command, Failure, Options
+from onggi.cli.launch import Plan, create, prepare
+from onggi.cli.parser import wrong_count
 from onggi.cli.runflags import CONTAINER_FLAGS
-
-USE = "create [OPTIONS] IMAGE [COMMAND] [ARG...]"
 
 
 def run(cli: Cli, options: Options, arguments: list[str]) -> None:
@@ -14,17 +13,16 @@ def run(cli: Cli, options: Options, arguments: list[str]) -> None:
     try:
         plan = Plan(options, arguments, "create")
     except ArgumentError:
-        raise missing_image("create", USE) from None
+        raise Failure(wrong_count(COMMAND, cli.name, 1, None)) from None
     prepare(cli, plan)
     cli.out(create(cli, plan))
 
 
 COMMAND = Command(
-    USE,
+    "create [OPTIONS] IMAGE [COMMAND] [ARG...]",
     "Create a container",
     run,
     flags=CONTAINER_FLAGS,
     arguments=(0, None),
     interspersed=False,
-    aliases=("container create", "create"),
 )

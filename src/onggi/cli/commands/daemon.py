@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 
 from onggi.cli.command import Cli, Command, Options
-from onggi.client.spawn import command_line
+from onggi.interpreter import engine_command, engine_environment
 
 
 def run(cli: Cli, options: Options, arguments: list[str]) -> int:
     """Replace this process by the engine."""
-    argv = command_line(arguments)
-    os.execv(argv[0], argv)
+    argv = engine_command(*arguments)
+    os.execve(argv[0], argv, engine_environment(os.environ))
 
 
 COMMAND = Command("daemon [OPTIONS]", "Serve as an engine in the foreground", run, flags=None)

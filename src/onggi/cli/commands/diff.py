@@ -21,5 +21,4 @@ COMMAND = Command(
     "Show what a container changed in its file system",
     run,
     arguments=(1, 1),
-    aliases=("container diff", "diff"),
 )

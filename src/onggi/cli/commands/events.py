@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from onggi.cli.command import Cli, Command, Options
+from onggi.cli.command import FILTER, Cli, Command, Options
 from onggi.cli.filters import filters
 from onggi.cli.times import moment, rfc3339
 
@@ -12,7 +12,6 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from onggi.client.codec import Json
 
-_TEMPLATE_ERROR = 64
 _FIELDS = {"Scope": "scope", "Time": "time", "TimeNano": "timeNano", "Status": "status", "ID": "id"}
 
 
@@ -25,9 +24,9 @@ def run(cli: Cli, options: Options, arguments: list[str]) -> None:
     }
     form = options.text("format")
     if form and form != "json":
-        from onggi.cli.format import compile_template
+        from onggi.cli.format import TEMPLATE_ERROR, compile_template
 
-        compile_template(form, "Error parsing format", _TEMPLATE_ERROR)
+        compile_template(form, "Error parsing format", TEMPLATE_ERROR)
     for event in cli.engine.messages(cli.engine.request("GET", "/events", query)):
         sys.stdout.write(_line(event, form) + "\n")
         sys.stdout.flush()
@@ -65,10 +64,9 @@ COMMAND = Command(
     "Show what happens in the engine, as it happens",
     run,
     flags=(
-        ("filter", "f", "filter", "", "Show only what matches (name=value)"),
+        FILTER,
         ("format", "", "string", "", "How to print: 'json' or a Go template"),
         ("since", "", "string", "", "Begin with the events since this time or age"),
         ("until", "", "string", "", "End at this time or age"),
     ),
-    aliases=("system events", "events"),
 )

@@ -19,5 +19,4 @@ COMMAND = Command(
     run,
     flags=(("output", "o", "string", "", "Write to this file instead of standard output"),),
     arguments=(1, 1),
-    aliases=("container export", "export"),
 )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from onggi.cli.command import LIST_FORMAT, Cli, Command, Options
 from onggi.cli.filters import ellipsis, short_id
-from onggi.cli.format import Row, render_rows
+from onggi.cli.format import Row, headers, render_rows
 from onggi.cli.platform import asked
 from onggi.cli.times import ago, human_size, rfc3339
 from onggi.client.engine import quote
@@ -14,14 +14,7 @@ if TYPE_CHECKING:
     from onggi.client.codec import Json
 
 _TABLE = "table {{.ID}}\t{{.CreatedSince}}\t{{.CreatedBy}}\t{{.Size}}\t{{.Comment}}"
-_HEADERS: dict[str, Json] = {
-    "ID": "IMAGE",
-    "CreatedSince": "CREATED",
-    "CreatedAt": "CREATED AT",
-    "CreatedBy": "CREATED BY",
-    "Size": "SIZE",
-    "Comment": "COMMENT",
-}
+_HEADERS = headers("Created_At Created_By Size Comment", ID="IMAGE", CreatedSince="CREATED")
 _EPOCH = 946_684_800  # 2000-01-01: builds that set no time say something before it
 
 
@@ -63,5 +56,4 @@ COMMAND = Command(
         ("quiet", "q", "bool", "", "Print IDs only"),
     ),
     arguments=(1, 1),
-    aliases=("image history", "history"),
 )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from onggi.cli.command import LIST_FORMAT, PROGRAM, Cli, Command, Failure, Options, console_size
+from onggi.cli.command import FILTER, LIST_FORMAT, PROGRAM, Cli, Command, Failure, Options, console_size
 from onggi.cli.filters import filters
 from onggi.cli.format import chosen_form, render_rows
 from onggi.cli.image_rows import DIGEST_FORMS, FORMS, HEADERS, image_rows, is_dangling
@@ -23,7 +23,7 @@ _NOT_IN_TREE = {
 def run(cli: Cli, options: Options, arguments: list[str]) -> int:
     """List images."""
     wanted = options.many("filter") + [f"reference={name}" for name in arguments if name]
-    query = {"all": True if options.on("all") else None, "filters": filters(wanted)}
+    query = {"all": options.on("all") or None, "filters": filters(wanted)}
     if options.on("tree"):
         return _tree(cli, options, query)
     digests = options.on("digests")
@@ -65,12 +65,11 @@ COMMAND = Command(
     flags=(
         ("all", "a", "bool", "", "Show intermediate images too"),
         ("digests", "", "bool", "", "Show digests"),
-        ("filter", "f", "filter", "", "Show only what matches (name=value)"),
+        FILTER,
         LIST_FORMAT,
         ("no-trunc", "", "bool", "", "Do not shorten columns"),
         ("quiet", "q", "bool", "", "Print IDs only"),
         ("tree", "", "bool", "", "Show images of several platforms as a tree"),
     ),
     arguments=(0, 1),
-    aliases=("image ls", "image list", "images"),
 )

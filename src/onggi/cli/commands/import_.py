@@ -37,5 +37,4 @@ COMMAND = Command(
         ("platform", "", "string", "", "Platform of the image, os[/arch[/variant]]"),
     ),
     arguments=(1, None),
-    aliases=("image import", "import"),
 )

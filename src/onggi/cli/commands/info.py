@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from onggi.cli.command import Cli, Command, Failure, Options
+from onggi.cli.command import FORMAT, Cli, Command, Failure, Options
+from onggi.cli.context_values import current
 from onggi.cli.times import binary_size
 from onggi.client.errors import ClientError
 
@@ -12,14 +13,12 @@ if TYPE_CHECKING:
 
     from onggi.client.codec import Json
 
-_TEMPLATE_ERROR = 64
-
 
 def run(cli: Cli, options: Options, arguments: list[str]) -> int:
     """Print facts about the engine and the machine."""
     from onggi.version import VERSION
 
-    context = cli.options.text("context") or cli.env.get("DOCKER_CONTEXT") or "default"
+    context = current(cli)
     client = {
         "Debug": cli.options.on("debug"),
         "Context": context,
@@ -33,11 +32,7 @@ def run(cli: Cli, options: Options, arguments: list[str]) -> int:
     except ClientError as error:
         failure = str(error)
     if options.text("format"):
-        _formatted(
-            cli,
-            options.text("format"),
-            {**info, "ClientInfo": client, "ServerErrors": [failure] if failure else []},
-        )
+        _formatted(cli, options.text("format"), info, client, [failure] if failure else [])
         return 1 if failure else 0
     debug = str(client["Debug"]).lower()
     cli.out(f"Client:\n Version:    {VERSION}\n Context:    {context}\n Debug Mode: {debug}\n\nServer:")
@@ -51,15 +46,13 @@ def run(cli: Cli, options: Options, arguments: list[str]) -> int:
     return 0
 
 
-def _formatted(cli: Cli, form: str, value: Json) -> None:
-    from onggi.cli.format import render_object
+def _formatted(cli: Cli, form: str, info: Json, client: Json, failures: list[str]) -> None:
+    from onggi.cli.format import print_facts
     from onggi.cli.template.gotypes import Fields
 
     names = {"CPUCfsPeriod": "CpuCfsPeriod", "CPUCfsQuota": "CpuCfsQuota"}
-    try:
-        cli.out(render_object(form, Fields(value, names)))
-    except Failure as failure:
-        raise Failure(str(failure), _TEMPLATE_ERROR) from None
+    own = {"ClientInfo": Fields(client, {}, go_type="*system.clientInfo"), "ServerErrors": failures}
+    print_facts(cli, form, Fields({**info, **own}, names, go_type="system.dockerInfo"))
 
 
 def _lines(info: Json) -> Iterator[str]:
@@ -156,6 +149,5 @@ COMMAND = Command(
     "info [OPTIONS]",
     "Show facts about the engine and the machine",
     run,
-    flags=(("format", "f", "string", "", "How to print: 'json' or a Go template"),),
-    aliases=("system info", "info"),
+    flags=(FORMAT,),
 )

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from onggi.cli.command import Cli, Command, Failure, Flag, Options
-from onggi.cli.inspecting import FORMAT, print_objects
+from onggi.cli.command import FORMAT, Cli, Command, Failure, Flag, Options
+from onggi.cli.inspecting import print_objects
 from onggi.cli.platform import asked
 from onggi.client.engine import quote
 from onggi.client.errors import ClientError, EngineError

@@ -24,7 +24,7 @@ def _command(verb: str, about: str, flags: tuple[Flag, ...] = ()) -> Command:
         return cli.each(arguments, lambda name: cli.engine.post(f"{path(name)}/{verb}", query))
 
     use = f"{verb} {'[OPTIONS] ' if flags else ''}CONTAINER [CONTAINER...]"
-    return Command(use, about, run, flags=flags, arguments=(1, None), aliases=(f"container {verb}", verb))
+    return Command(use, about, run, flags=flags, arguments=(1, None))
 
 
 def _query(options: Options, flags: tuple[Flag, ...]) -> dict[str, Any]:

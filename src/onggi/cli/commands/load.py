@@ -36,5 +36,4 @@ COMMAND = Command(
         ("platform", "", "string", "", "Read only this platform, os[/arch[/variant]]"),
         ("quiet", "q", "bool", "", "Do not show the progress"),
     ),
-    aliases=("image load", "load"),
 )

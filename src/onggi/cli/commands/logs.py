@@ -41,5 +41,4 @@ COMMAND = Command(
         ("until", "", "string", "", 'End before a time ("2013-01-02T13:23:37Z") or an age ("42m")'),
     ),
     arguments=(1, 1),
-    aliases=("container logs", "logs"),
 )

@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 from onggi.cli.command import Cli, Command, Failure, Options
-from onggi.cli.image_name import Reference, typed_reference
+from onggi.cli.image_name import typed_reference
 from onggi.cli.registry_auth import privileged
 from onggi.client.codec import decode, indent
 from onggi.client.engine import quote
 from onggi.client.errors import ClientError, EngineError
+from onggi.oci.media import DOCKER_LIST, INDEXES, OCI_INDEX, OCI_MANIFEST
+from onggi.oci.reference import Reference
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from onggi.client.codec import Json
 
-_LISTS = (
-    "application/vnd.oci.image.index.v1+json",
-    "application/vnd.docker.distribution.manifest.list.v2+json",
-)
-_OCI_MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 _ABSENT = (401, 403, 404)
 _PLATFORM = ("architecture", "os", "os.version", "os.features", "variant", "features")
 
@@ -31,10 +28,8 @@ def run(cli: Cli, options: Options, arguments: list[str]) -> None:
         where = f"name {reference.domain} in 'insecure-registries' of its daemon.json"
         raise Failure(f"--insecure is not supported: the engine asks the registry; {where}", 125)
     verbose = options.on("verbose")
-    found = _ask(
-        cli, reference, f"/onggi/v1/manifests/{_path(reference)}", {"every": True if verbose else None}
-    )
-    if found["Descriptor"]["mediaType"] in _LISTS:
+    found = _ask(cli, reference, f"/onggi/v1/manifests/{_path(reference)}", {"every": verbose or None})
+    if found["Descriptor"]["mediaType"] in INDEXES:
         cli.out(_verbose_list(reference, found) if verbose else _list(decode(found["Document"])))
     else:
         cli.out(_verbose(cli, reference, found) if verbose else indent(decode(found["Document"]), "\t"))
@@ -71,7 +66,7 @@ def _list(document: Json) -> str:
     """Return a list as docker prints it: what its format knows, in its order."""
     entries = document.get("manifests") or []
     first = entries[0].get("mediaType") if entries else ""
-    media_type = _LISTS[0] if first == _OCI_MANIFEST else _LISTS[1]
+    media_type = OCI_INDEX if first == OCI_MANIFEST else DOCKER_LIST
     shown = [
         {
             **{key: entry[key] for key in ("mediaType", "size", "digest") if key in entry},
@@ -106,7 +101,7 @@ def _facts(name: str, entry: Json, platform: Json) -> Json:
     from binascii import b2a_base64
 
     descriptor, text = entry["Descriptor"], entry["Document"]
-    kind = "OCIManifest" if descriptor["mediaType"] == _OCI_MANIFEST else "SchemaV2Manifest"
+    kind = "OCIManifest" if descriptor["mediaType"] == OCI_MANIFEST else "SchemaV2Manifest"
     keys = ("mediaType", "digest", "size")
     return {
         "Ref": name,

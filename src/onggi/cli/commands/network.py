@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from onggi.cli.command import LIST_FORMAT, Cli, Command, Failure, Options
 from onggi.cli.filters import filters, natural
-from onggi.cli.format import Row, chosen_form, label_header, render_rows
+from onggi.cli.format import Row, chosen_form, headers, label_columns, label_header, render_rows
 from onggi.cli.network_options import ipam
 from onggi.cli.specs import parse_pair
 from onggi.client.engine import quote
@@ -128,18 +128,9 @@ _FORMS = {
         "network_id: {{.ID}}",
     ),
 }
-_HEADERS: dict[str, Json] = {
-    "ID": "NETWORK ID",
-    "Name": "NAME",
-    "Driver": "DRIVER",
-    "Scope": "SCOPE",
-    "IPv4": "IPV4",
-    "IPv6": "IPV6",
-    "Internal": "INTERNAL",
-    "Labels": "LABELS",
-    "Label": label_header,
-    "CreatedAt": "CREATED AT",
-}
+_HEADERS = headers(
+    "Name Driver Scope IPv4 IPv6 Internal Labels Created_At", ID="NETWORK ID", Label=label_header
+)
 
 
 def list_(cli: Cli, options: Options, arguments: list[str]) -> None:
@@ -152,7 +143,6 @@ def list_(cli: Cli, options: Options, arguments: list[str]) -> None:
 
 def _row(item: Json, whole: bool) -> Row:
     """Return the columns of one network of ``GET /networks``."""
-    labels = item.get("Labels") or {}
     return Row(
         "*network.networkContext",
         ID=item["Id"] if whole else item["Id"][:12],
@@ -162,8 +152,7 @@ def _row(item: Json, whole: bool) -> Row:
         IPv4=_word(item.get("EnableIPv4")),
         IPv6=_word(item.get("EnableIPv6")),
         Internal=_word(item.get("Internal")),
-        Labels=",".join(f"{key}={value}" for key, value in sorted(labels.items())),
-        Label=lambda name: labels.get(name, ""),
+        **label_columns(item),
         CreatedAt=_moment(item.get("Created") or ""),
     )
 
@@ -188,7 +177,6 @@ LS = Command(
         ("no-trunc", "", "bool", "", "Do not shorten ids"),
         ("quiet", "q", "bool", "", "Print ids only"),
     ),
-    aliases=("network ls", "network list"),
 )
 
 
@@ -213,5 +201,4 @@ RM = Command(
     remove,
     flags=(("force", "f", "bool", "", "A network that does not exist is no failure"),),
     arguments=(1, None),
-    aliases=("network rm", "network remove"),
 )

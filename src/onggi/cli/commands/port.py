@@ -39,5 +39,4 @@ COMMAND = Command(
     "List the published ports of a container",
     run,
     arguments=(1, 2),
-    aliases=("container port", "port"),
 )

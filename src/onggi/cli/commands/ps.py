@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from onggi.cli.command import LIST_FORMAT, Cli, Command, Options
+from onggi.cli.command import FILTER, LIST_FORMAT, Cli, Command, Options
 from onggi.cli.filters import filters
 
 TYPE_CHECKING = False
@@ -14,13 +14,13 @@ def run(cli: Cli, options: Options, arguments: list[str]) -> int:
     """List containers."""
     if options.on("quiet"):
         return _quiet(cli, options)
-    from onggi.cli.container_rows import GO_TYPE, HEADERS, TABLE, container_row
-    from onggi.cli.format import asked_form, check_fields, render_rows
+    from onggi.cli.container_rows import FORMS, HEADERS, container_row, fields_of
+    from onggi.cli.format import asked_form, render_rows
 
     form = asked_form(cli, options, "psFormat")
-    sized = options.on("size") or "Size" in check_fields(form, HEADERS, GO_TYPE)
-    if form == "table":
-        form = TABLE + ("\t{{.Size}}" if options.on("size") else "")
+    sized = options.on("size") or "Size" in fields_of(form)
+    if form in FORMS:
+        form = FORMS[form][options.on("size")]
     rows = (container_row(item, not options.on("no-trunc")) for item in _containers(cli, options, sized))
     print(render_rows(form, rows, HEADERS), end="")
     return 0
@@ -37,10 +37,10 @@ def _quiet(cli: Cli, options: Options) -> int:
 def _containers(cli: Cli, options: Options, sized: bool) -> list[Json]:
     limit = 1 if options.on("latest") else options.number("last")
     query = {
-        "all": True if options.on("all") else None,
+        "all": options.on("all") or None,
         "filters": filters(options.many("filter")),
         "limit": limit if limit > 0 else None,
-        "size": True if sized else None,
+        "size": sized or None,
     }
     items: list[Json] = cli.engine.get("/containers/json", query)
     return items
@@ -52,7 +52,7 @@ COMMAND = Command(
     run,
     flags=(
         ("all", "a", "bool", "", "Show stopped containers too"),
-        ("filter", "f", "filter", "", "Show only what matches (name=value)"),
+        FILTER,
         LIST_FORMAT,
         ("last", "n", "int", "-1", "Show the n containers created last, running or not"),
         ("latest", "l", "bool", "", "Show the container created last, running or not"),
@@ -60,5 +60,4 @@ COMMAND = Command(
         ("quiet", "q", "bool", "", "Print IDs only"),
         ("size", "s", "bool", "", "Show sizes"),
     ),
-    aliases=("container ls", "container list", "container ps", "ps"),
 )

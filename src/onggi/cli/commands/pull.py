@@ -31,7 +31,7 @@ def _from_layout(cli: Cli, options: Options, text: str) -> int:
         "path": path,
         "reference": name or None,
         "platform": typed_or_default(options, cli.env).lower() or None,
-        "all": True if options.on("all-tags") else None,
+        "all": options.on("all-tags") or None,
     }
     response = cli.engine.request("POST", "/onggi/v1/oci/pull", query)
     show(cli.engine.messages(response), fd=-1 if options.on("quiet") else 1)
@@ -49,5 +49,4 @@ COMMAND = Command(
         ("quiet", "q", "bool", "", "Do not show the progress"),
     ),
     arguments=(1, 1),
-    aliases=("image pull", "pull"),
 )

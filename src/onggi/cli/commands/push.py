@@ -32,7 +32,7 @@ def run(cli: Cli, options: Options, arguments: list[str]) -> int:
     """Upload an image to a registry, or write it to an OCI layout."""
     refuse_trust(cli, options)
     if not arguments:
-        raise Failure(wrong_count(COMMAND, "push", 1, 1))
+        raise Failure(wrong_count(COMMAND, cli.name, 1, 1))
     if len(arguments) > 1:
         return _to_layout(cli, options, arguments)
     platform = _platform(cli, options)
@@ -90,7 +90,7 @@ def _notes(aux: Json) -> list[str]:
 def _to_layout(cli: Cli, options: Options, arguments: list[str]) -> int:
     image, target = arguments
     if not target.startswith(LAYOUT):
-        raise Failure(wrong_count(COMMAND, "push", 1, 1))
+        raise Failure(wrong_count(COMMAND, cli.name, 1, 1))
     path, name = layout(cli, target)
     query = {"path": path, "reference": image, "tag": name or None, "platform": _platform(cli, options)}
     response = cli.engine.request("POST", "/onggi/v1/oci/push", query)
@@ -109,5 +109,4 @@ COMMAND = Command(
         ("quiet", "q", "bool", "", "Do not show the progress"),
     ),
     arguments=(0, 2),
-    aliases=("image push", "push"),
 )

@@ -24,5 +24,4 @@ COMMAND = Command(
     "Give a container another name",
     run,
     arguments=(2, 2),
-    aliases=("container rename", "rename"),
 )

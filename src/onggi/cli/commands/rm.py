@@ -37,5 +37,4 @@ COMMAND = Command(
         ("volumes", "v", "bool", "", "Remove anonymous volumes too"),
     ),
     arguments=(1, None),
-    aliases=("container rm", "container remove", "rm"),
 )

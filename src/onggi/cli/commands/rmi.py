@@ -14,8 +14,8 @@ def run(cli: Cli, options: Options, arguments: list[str]) -> int:
     """Remove images and print what was untagged and deleted; with --force an absent image is no failure."""
     force = options.on("force")
     query = {
-        "force": True if force else None,
-        "noprune": True if options.on("no-prune") else None,
+        "force": force or None,
+        "noprune": options.on("no-prune") or None,
         "platforms": _platforms(options) or None,
     }
     errors: list[ClientError] = []
@@ -51,5 +51,4 @@ COMMAND = Command(
         ("platform", "", "strings", "", "Remove only this platform, os[/arch[/variant]]"),
     ),
     arguments=(1, None),
-    aliases=("image rm", "image remove", "rmi"),
 )

@@ -6,7 +6,8 @@ from time import monotonic_ns, sleep
 
 from onggi.cli.attached import Attachment, check_terminal
 from onggi.cli.command import ArgumentError, Cli, Command, Failure, Options, console_size, with_help
-from onggi.cli.launch import IdFile, Plan, missing_image, prepare, status_of, warn, with_image
+from onggi.cli.launch import IdFile, Plan, prepare, status_of, warn, with_image
+from onggi.cli.parser import wrong_count
 from onggi.cli.runflags import CONTAINER_FLAGS, RUN_FLAGS
 from onggi.client.errors import ClientError, Disconnected, EngineError, Unreachable
 
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
 
 RETRIES, RETRY_S = 300, 0.1  # a supervisor starts the engine again meanwhile
 PRIVATE_RUN = "/onggi/v1/run"
-USE = "run [OPTIONS] IMAGE [COMMAND] [ARG...]"
 
 
 def run(cli: Cli, options: Options, arguments: list[str]) -> int:
@@ -26,7 +26,7 @@ def run(cli: Cli, options: Options, arguments: list[str]) -> int:
     try:
         plan = Plan(options, arguments, "run")
     except ArgumentError:
-        raise missing_image("run", USE) from None
+        raise Failure(wrong_count(COMMAND, cli.name, 1, None)) from None
     _prepare_streams(plan)
     try:
         prepare(cli, plan)
@@ -58,11 +58,6 @@ def _run(cli: Cli, plan: Plan) -> int:
     return run_by_docker_calls(cli, plan)
 
 
-def is_attached(body: dict[str, Json]) -> bool:
-    """Whether any stream of the container is attached."""
-    return bool(body["AttachStdin"] or body["AttachStdout"] or body["AttachStderr"])
-
-
 class _Private:
     """The one-round-trip call of our own engine."""
 
@@ -73,7 +68,7 @@ class _Private:
 
     def run(self) -> int:
         """Return the exit code. Raises ClientError."""
-        if is_attached(self._plan.body):
+        if self._plan.attached:
             return self._attached()
         answer = with_image(
             self._cli, self._plan, lambda: self._cli.engine.post(PRIVATE_RUN, body=self._request(None))
@@ -81,7 +76,7 @@ class _Private:
         self._started(answer)
         self._cli.out(self._id)
         self._trace(answer)
-        return 0
+        return _final_status(answer)
 
     def _attached(self) -> int:
         body, options = self._plan.body, self._plan.options
@@ -194,11 +189,10 @@ def _final_status(final: Json) -> int:
 
 
 COMMAND = Command(
-    USE,
+    "run [OPTIONS] IMAGE [COMMAND] [ARG...]",
     "Create and run a container",
     run,
     flags=CONTAINER_FLAGS + RUN_FLAGS,
     arguments=(0, None),
     interspersed=False,
-    aliases=("container run", "run"),
 )

@@ -23,5 +23,4 @@ COMMAND = Command(
         ("platform", "", "string", "", "Write only this platform, os[/arch[/variant]]"),
     ),
     arguments=(1, None),
-    aliases=("image save", "save"),
 )

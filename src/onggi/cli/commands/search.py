@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from onggi.cli.command import LIST_FORMAT, Cli, Command, Options
+from onggi.cli.command import FILTER, LIST_FORMAT, Cli, Command, Options
 from onggi.cli.filters import ellipsis, filters
-from onggi.cli.format import Row, render_rows
+from onggi.cli.format import Row, headers, render_rows
 from onggi.cli.registry_auth import privileged
 from onggi.client.codec import decode
 
@@ -13,12 +13,7 @@ if TYPE_CHECKING:
     from onggi.client.codec import Json
 
 _TABLE = "table {{.Name}}\t{{.Description}}\t{{.StarCount}}\t{{.IsOfficial}}"
-_HEADERS: dict[str, Json] = {
-    "Name": "NAME",
-    "Description": "DESCRIPTION",
-    "StarCount": "STARS",
-    "IsOfficial": "OFFICIAL",
-}
+_HEADERS = headers("Name Description", StarCount="STARS", IsOfficial="OFFICIAL")
 _AUTOMATED = (
     'WARNING: the "is-automated" filter is deprecated, and searching for "is-automated=true" will not yield '
     "any results in future."
@@ -65,7 +60,7 @@ COMMAND = Command(
     "Search Docker Hub, or another registry that can search, for images",
     run,
     flags=(
-        ("filter", "f", "filter", "", "Show only what matches (name=value)"),
+        FILTER,
         LIST_FORMAT,
         ("limit", "", "int", "", "Most results to show"),
         ("no-trunc", "", "bool", "", "Do not shorten columns"),

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from onggi.cli.command import Cli, Command, Failure, Options
+from onggi.cli.command import DETACH_KEYS, Cli, Command, Failure, Options
 from onggi.cli.containers import path
-from onggi.client.errors import ClientError
 
 
 def run(cli: Cli, options: Options, arguments: list[str]) -> int:
@@ -26,15 +25,11 @@ def run(cli: Cli, options: Options, arguments: list[str]) -> int:
 
 
 def _background(cli: Cli, names: list[str]) -> int:
-    failed = []
-    for name in names:
-        try:
-            cli.engine.post(f"{path(name)}/start")
-            cli.out(name)
-        except ClientError as error:
-            cli.err(str(error))
-            failed.append(name)
-    if failed:
+    def start(name: str) -> None:
+        cli.engine.post(f"{path(name)}/start")
+        cli.out(name)
+
+    if failed := cli.in_turn(names, start):
         raise Failure(f"Error: failed to start containers: {', '.join(failed)}")
     return 0
 
@@ -61,9 +56,8 @@ COMMAND = Command(
         ("attach", "a", "bool", "", "Join its output and forward signals"),
         ("checkpoint", "", "string", "", "Restore this checkpoint"),
         ("checkpoint-dir", "", "string", "", "Directory of checkpoints"),
-        ("detach-keys", "", "string", "", "Key sequence that detaches (default ctrl-p,ctrl-q)"),
+        DETACH_KEYS,
         ("interactive", "i", "bool", "", "Join its standard input"),
     ),
     arguments=(1, None),
-    aliases=("container start", "start"),
 )

@@ -7,7 +7,7 @@ import time
 
 from onggi.cli.command import LIST_FORMAT, Cli, Command, Failure, Options
 from onggi.cli.containers import path
-from onggi.cli.format import Row, asked_form, render_rows
+from onggi.cli.format import Row, asked_form, headers, render_rows
 from onggi.cli.times import binary_size, human_size
 from onggi.client.errors import ClientError
 
@@ -18,17 +18,15 @@ if TYPE_CHECKING:
 _TABLE = (
     "table {{.ID}}\t{{.Name}}\t{{.CPUPerc}}\t{{.MemUsage}}\t{{.MemPerc}}\t{{.NetIO}}\t{{.BlockIO}}\t{{.PIDs}}"
 )
-_HEADERS: dict[str, Json] = {
-    "Container": "CONTAINER",
-    "Name": "NAME",
-    "ID": "CONTAINER ID",
-    "CPUPerc": "CPU %",
-    "MemUsage": "MEM USAGE / LIMIT",
-    "MemPerc": "MEM %",
-    "NetIO": "NET I/O",
-    "BlockIO": "BLOCK I/O",
-    "PIDs": "PIDS",
-}
+_HEADERS = headers(
+    "Container Name PIDs",
+    ID="CONTAINER ID",
+    CPUPerc="CPU %",
+    MemUsage="MEM USAGE / LIMIT",
+    MemPerc="MEM %",
+    NetIO="NET I/O",
+    BlockIO="BLOCK I/O",
+)
 _INTERVAL_S = 0.5
 _CLEAR = "\033[H\033[J"
 
@@ -50,7 +48,7 @@ def run(cli: Cli, options: Options, arguments: list[str]) -> int:
 
 def _measure(cli: Cli, options: Options, names: list[str]) -> list[tuple[str, Json]]:
     """Return the raw numbers of the named containers, or of all. Raises Failure for one that is named."""
-    query = {"all": True if options.on("all") else None}
+    query = {"all": options.on("all") or None}
     wanted = names or [item["Id"] for item in cli.engine.get("/containers/json", query)]
     items = []
     for name in wanted:
@@ -128,5 +126,4 @@ COMMAND = Command(
         ("no-trunc", "", "bool", "", "Do not shorten columns"),
     ),
     arguments=(0, None),
-    aliases=("container stats", "stats"),
 )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from onggi.cli.command import LIST_FORMAT, Cli, Command, Options
-from onggi.cli.format import Row, check_fields, render_object, render_rows
+from onggi.cli.format import Row, headers, render_object, render_rows
 from onggi.cli.times import ago, human_size
 
 TYPE_CHECKING = False
@@ -11,13 +11,12 @@ if TYPE_CHECKING:
     from onggi.client.codec import Json
 
 _TABLE = "table {{.Type}}\t{{.TotalCount}}\t{{.Active}}\t{{.Size}}\t{{.Reclaimable}}"
-_HEADERS: dict[str, Json] = {
-    "Type": "TYPE",
-    "TotalCount": "TOTAL",
-    "Active": "ACTIVE",
-    "Size": "SIZE",
-    "Reclaimable": "RECLAIMABLE",
-}
+_RAW = (
+    "type: {{.Type}}\ntotal: {{.TotalCount}}\nactive: {{.Active}}\nsize: {{.Size}}\n"
+    "reclaimable: {{.Reclaimable}}\n"
+)
+_FORMS = {"": _TABLE, "table": _TABLE, "raw": _RAW}
+_HEADERS = headers("Type Active Size Reclaimable", TotalCount="TOTAL")
 _ACTIVE = ("running", "paused", "restarting")
 _IMAGES = (
     "table {{.Repository}}\t{{.Tag}}\t{{.ID}}\t{{.CreatedSince}}\t{{.Size}}\t{{.SharedSize}}\t"
@@ -28,20 +27,18 @@ _CONTAINERS = (
     "{{.Status}}\t{{.Names}}"
 )
 _VOLUMES = "table {{.Name}}\t{{.Links}}\t{{.Size}}"
-_VOLUME_HEADERS: dict[str, Json] = {"Name": "VOLUME NAME", "Links": "LINKS", "Size": "SIZE"}
+_VOLUME_HEADERS = headers("Links Size", Name="VOLUME NAME")
 _CACHE = (
     "table {{.ID}}\t{{.CacheType}}\t{{.Size}}\t{{.CreatedSince}}\t{{.LastUsedSince}}\t"
     "{{.UsageCount}}\t{{.Shared}}"
 )
-_CACHE_HEADERS: dict[str, Json] = {
-    "ID": "CACHE ID",
-    "CacheType": "CACHE TYPE",
-    "Size": "SIZE",
-    "CreatedSince": "CREATED",
-    "LastUsedSince": "LAST USED",
-    "UsageCount": "USAGE",
-    "Shared": "SHARED",
-}
+_CACHE_HEADERS = headers(
+    "Cache_Type Size Shared",
+    ID="CACHE ID",
+    CreatedSince="CREATED",
+    LastUsedSince="LAST USED",
+    UsageCount="USAGE",
+)
 _ACCOUNTS = "table {{.Type}}\t{{.TotalCount}}\t{{.Size}}\t{{.Reclaimable}}"
 _WORDS = {
     "layers": "Image layers",
@@ -65,9 +62,8 @@ def run(cli: Cli, options: Options, arguments: list[str]) -> int:
     if options.on("verbose"):
         print(_verbose(usage, accounts, form), end="")
         return 0
-    check_fields(form, _HEADERS, "*formatter.diskUsageContext")
     rows = disk_usage(usage)
-    print(render_rows(_TABLE if form in ("", "table") else form, rows, _HEADERS), end="")
+    print(render_rows(_FORMS.get(form, form), rows, _HEADERS), end="")
     if not form and accounts["Accounts"]:
         print("\n" + account_table(accounts), end="")
     return 0
@@ -131,6 +127,7 @@ def account_table(accounts: Json) -> str:
 def _row(kind: str, count: int, active: int, size: int, reclaimable: int) -> Row:
     share = f" ({reclaimable * 100 // size}%)" if size > 0 else ""
     return Row(
+        "*formatter.diskUsageImagesContext",
         Type=kind,
         TotalCount=str(count),
         Active=str(active),

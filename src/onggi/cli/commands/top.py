@@ -23,5 +23,4 @@ COMMAND = Command(
     run,
     arguments=(1, None),
     interspersed=False,
-    aliases=("container top", "top"),
 )

@@ -4,28 +4,14 @@ from __future__ import annotations
 
 from onggi.cli.command import Cli, Command, Failure, Options
 from onggi.cli.containers import path
-from onggi.cli.runbody import parse_restart
+from onggi.cli.runbody import NUMBERS, TEXTS, limits, parse_restart
 from onggi.cli.runflags import CONTAINER_FLAGS
-from onggi.client.errors import ClientError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from onggi.client.codec import Json
 
-_NUMBERS = {
-    "blkio-weight": "BlkioWeight",
-    "cpu-period": "CpuPeriod",
-    "cpu-quota": "CpuQuota",
-    "cpu-rt-period": "CpuRealtimePeriod",
-    "cpu-rt-runtime": "CpuRealtimeRuntime",
-    "cpu-shares": "CpuShares",
-    "cpus": "NanoCpus",
-    "memory": "Memory",
-    "memory-reservation": "MemoryReservation",
-    "memory-swap": "MemorySwap",
-}
-_TEXTS = {"cpuset-cpus": "CpusetCpus", "cpuset-mems": "CpusetMems"}
-_NAMES = (*_NUMBERS, *_TEXTS, "kernel-memory", "pids-limit", "restart")
+_NAMES = (*NUMBERS, *TEXTS, "kernel-memory", "pids-limit", "restart")
 _ABSENT = (
     "BlkioDeviceReadBps", "BlkioDeviceReadIOps", "BlkioDeviceWriteBps", "BlkioDeviceWriteIOps",
     "BlkioWeightDevice", "DeviceCgroupRules", "DeviceRequests", "Devices", "MemorySwappiness",
@@ -38,18 +24,16 @@ def run(cli: Cli, options: Options, arguments: list[str]) -> int:
     if not options.given:
         raise Failure("you must provide one or more flags when using this command")
     body = update_body(options)
-    status = 0
     warnings: list[str] = []
-    for name in arguments:
-        try:
-            warnings += cli.engine.post(f"{path(name)}/update", body=body).get("Warnings") or []
-            cli.out(name)
-        except ClientError as error:
-            cli.err(str(error))
-            status = 1
+
+    def update(name: str) -> None:
+        warnings.extend(cli.engine.post(f"{path(name)}/update", body=body).get("Warnings") or [])
+        cli.out(name)
+
+    failed = cli.in_turn(arguments, update)
     for warning in warnings:
         cli.out(warning)
-    return status
+    return 1 if failed else 0
 
 
 def update_body(options: Options) -> dict[str, Json]:
@@ -58,8 +42,7 @@ def update_body(options: Options) -> dict[str, Json]:
     body.update(
         {"CgroupParent": "", "CpuCount": 0, "CpuPercent": 0, "IOMaximumBandwidth": 0, "IOMaximumIOps": 0}
     )
-    body.update({field: options.number(name) for name, field in _NUMBERS.items()})
-    body.update({field: options.text(name) for name, field in _TEXTS.items()})
+    body |= limits(options)
     if "pids-limit" in options.given:
         body["PidsLimit"] = options.number("pids-limit")
     try:
@@ -75,5 +58,4 @@ COMMAND = Command(
     run,
     flags=tuple((*flag[:3], "", flag[4]) for flag in CONTAINER_FLAGS if flag[0] in _NAMES),
     arguments=(1, None),
-    aliases=("container update", "update"),
 )

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import os
 import sys
 
-from onggi.cli.command import Cli, Command, Failure, Options
+from onggi.cli.command import FORMAT, Cli, Command, Failure, Options
 from onggi.client.errors import ClientError
 
 TYPE_CHECKING = False
@@ -22,7 +21,6 @@ _DETAILS = (
     ("Experimental", "Experimental"),
 )
 _TEXT_WIDTH = 18
-_TEMPLATE_ERROR = 64
 
 
 def version_line() -> str:
@@ -41,30 +39,30 @@ def run(cli: Cli, options: Options, arguments: list[str]) -> None:
     except ClientError as error:
         failure = error
     if form:
-        from onggi.cli.template.gotypes import Fields
-
-        names = {"APIVersion": "ApiVersion"}
-        facts = {"Client": Fields(client, names), "Server": Fields(server, names) if server else None}
-        _formatted(cli, form, facts)
+        _formatted(cli, form, client, server)
     else:
         cli.out(_client_text(client) + (_server_text(server) if server else ""))
     if failure is not None:
         raise Failure(str(failure))
 
 
-def _formatted(cli: Cli, form: str, value: Json) -> None:
-    from onggi.cli.format import render_object
+def _formatted(cli: Cli, form: str, client: Json, server: Json) -> None:
+    from onggi.cli.format import print_facts
+    from onggi.cli.template.gotypes import Fields
 
-    try:
-        cli.out(render_object(form, value))
-    except Failure as failure:
-        raise Failure(str(failure), _TEMPLATE_ERROR) from None
+    names = {"APIVersion": "ApiVersion"}
+    facts = {
+        "Client": Fields(client, names, go_type="system.clientVersion"),
+        "Server": Fields(server, names, go_type="*types.Version") if server else None,
+    }
+    print_facts(cli, form, Fields(facts, {}, go_type="system.versionInfo"), "version")
 
 
 def _client(cli: Cli) -> dict[str, Json]:
+    from onggi.cli.context_values import current
+    from onggi.cli.platform import own_architecture
     from onggi.version import API, VERSION, build_id
 
-    machine = os.uname().machine
     return {
         "Version": VERSION,
         "ApiVersion": API,
@@ -72,8 +70,8 @@ def _client(cli: Cli) -> dict[str, Json]:
         "GitCommit": build_id().rpartition("-")[2],
         "PythonVersion": sys.version.split()[0],
         "Os": "linux",
-        "Arch": {"x86_64": "amd64", "aarch64": "arm64"}.get(machine, machine),
-        "Context": cli.options.text("context") or cli.env.get("DOCKER_CONTEXT") or "default",
+        "Arch": own_architecture(),
+        "Context": current(cli),
     }
 
 
@@ -131,5 +129,5 @@ COMMAND = Command(
     "version [OPTIONS]",
     "Show versions",
     run,
-    flags=(("format", "f", "string", "", "How to print: 'json' or a Go template"),),
+    flags=(FORMAT,),
 )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from onggi.cli.command import LIST_FORMAT, Cli, Command, Failure, Flag, Options
 from onggi.cli.filters import filters, natural
-from onggi.cli.format import Row, chosen_form, label_header, render_rows
+from onggi.cli.format import Row, chosen_form, headers, label_columns, label_header, render_rows
 from onggi.cli.input import pieces
 from onggi.cli.output import save
 from onggi.cli.specs import parse_pair
@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 _OF_SWARMS: tuple[Flag, ...] = (
     ("availability", "", "string", "active", "Availability of a volume of a swarm (active, pause, drain)"),
     ("group", "", "string", "", "Group of a volume of a swarm"),
-    ("limit-bytes", "", "bytes", "", "Least size of a volume of a swarm in bytes"),
-    ("required-bytes", "", "bytes", "", "Largest size of a volume of a swarm in bytes"),
+    ("limit-bytes", "", "bytes", "", "Limit of the size of a volume of a swarm in bytes"),
+    ("required-bytes", "", "bytes", "", "Least size of a volume of a swarm in bytes"),
     ("scope", "", "string", "single", "Nodes that use a volume of a swarm (single, multi)"),
     ("secret", "", "map", "map[]", "Secrets of a volume of a swarm"),
     ("sharing", "", "string", "none", "Sharing of a volume of a swarm (none, readonly, onewriter, all)"),
@@ -107,19 +107,11 @@ _FORMS = {
     "raw": ("name: {{.Name}}\\ndriver: {{.Driver}}\\n", "name: {{.Name}}"),
 }
 _NONE = "N/A"  # docker's word for what an answer does not say
-_HEADERS: dict[str, Json] = {
-    "Name": "VOLUME NAME",
-    "Driver": "DRIVER",
-    "Scope": "SCOPE",
-    "Mountpoint": "MOUNTPOINT",
-    "Labels": "LABELS",
-    "Label": label_header,
-    "Links": "LINKS",
-    "Size": "SIZE",
-    "Availability": "AVAILABILITY",
-    "Group": "GROUP",
-    "Status": "STATUS",
-}
+_HEADERS = headers(
+    "Driver Scope Mountpoint Labels Links Size Availability Group Status",
+    Name="VOLUME NAME",
+    Label=label_header,
+)
 
 
 def list_(cli: Cli, options: Options, arguments: list[str]) -> None:
@@ -134,15 +126,13 @@ def list_(cli: Cli, options: Options, arguments: list[str]) -> None:
 
 def volume_row(item: Json) -> Row:
     """Return the columns of one volume of ``GET /volumes``."""
-    labels = item.get("Labels") or {}
     return Row(
         "*formatter.volumeContext",
         Name=item["Name"],
         Driver=item["Driver"],
         Scope=item.get("Scope") or "",
         Mountpoint=item.get("Mountpoint") or "",
-        Labels=",".join(f"{key}={value}" for key, value in sorted(labels.items())),
-        Label=lambda name: labels.get(name, ""),
+        **label_columns(item),
         Links=_NONE,
         Size=_NONE,
         Availability=_NONE,
@@ -161,7 +151,6 @@ LS = Command(
         LIST_FORMAT,
         ("quiet", "q", "bool", "", "Print names only"),
     ),
-    aliases=("volume ls", "volume list"),
 )
 
 
@@ -177,7 +166,6 @@ RM = Command(
     remove,
     flags=(("force", "f", "bool", "", "A volume that does not exist is no failure"),),
     arguments=(1, None),
-    aliases=("volume rm", "volume remove"),
 )
 
 

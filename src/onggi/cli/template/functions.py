@@ -41,17 +41,16 @@ def _float(value: float) -> str:
 
 
 def to_json(value: Value) -> str:
-    """Return a value as JSON: objects in the engine's order (Go's structs), rows sorted, no methods."""
-    return encode(_ordered(value)).decode("utf-8", "replace")
+    """Return a value as JSON, without the methods of rows."""
+    return encode(_without_methods(value)).decode("utf-8", "replace")
 
 
-def _ordered(value: Value) -> Value:
+def _without_methods(value: Value) -> Value:
     if isinstance(value, Nil):
         return None
     if isinstance(value, dict):
-        items = sorted(value.items()) if hasattr(value, "go_type") else value.items()
-        return {key: _ordered(item) for key, item in items if not callable(item)}
-    return [_ordered(item) for item in value] if isinstance(value, list) else value
+        return {key: _without_methods(item) for key, item in value.items() if not callable(item)}
+    return [_without_methods(item) for item in value] if isinstance(value, list) else value
 
 
 def _index(value: Value, *keys: Value) -> Value:
@@ -199,6 +198,8 @@ FUNCTIONS: dict[str, Callable[..., Value]] = {
 
 
 def _unchanged(text: Value, *_: Value) -> Value:
+    if not isinstance(text, str):
+        raise TypeError("headers are strings")
     return text
 
 

@@ -64,13 +64,20 @@ class NilStrings(Nil, Strings):
 
 
 class Fields(dict):  # type: ignore[type-arg]
-    """An object with Go's names for fields of JSON, and the values of those that JSON leaves out."""
+    """An object with Go's names for fields of JSON, and the values of those that JSON leaves out.
+
+    ``go_type`` names it in messages; docker's inspect shows maps, which have none.
+    """
 
     def __init__(
-        self, value: Mapping[str, Value], names: Mapping[str, str], absent: Mapping[str, Value] | None = None
+        self,
+        value: Mapping[str, Value],
+        names: Mapping[str, str],
+        absent: Mapping[str, Value] | None = None,
+        go_type: str = "",
     ) -> None:
         super().__init__(value)
-        self._names, self._absent = names, absent or {}
+        self._names, self._absent, self.go_type = names, absent or {}, go_type
 
     def _name(self, name: str) -> str:
         return name if super().__contains__(name) else self._names.get(name, name)

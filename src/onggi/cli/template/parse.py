@@ -57,6 +57,8 @@ class _Parser:
         return self._block(head, content.strip()[len(head) :])
 
     def _block(self, head: str, condition: str) -> Node:
+        if not condition.strip():
+            raise TemplateError(f"missing value for {head}")
         pipeline = _pipeline_of(condition)
         body, end = self.nodes()
         otherwise: list[Node] = []

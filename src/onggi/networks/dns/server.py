@@ -117,8 +117,7 @@ class _Resolver:
         with contextlib.suppress(OSError, TimeoutError, asyncio.IncompleteReadError):
             reader, writer = await asyncio.open_connection(sock=client)
             try:
-                while size := int.from_bytes(await asyncio.wait_for(reader.readexactly(2), _IDLE_S), "big"):
-                    data = await asyncio.wait_for(reader.readexactly(size), _IDLE_S)
+                while data := await _next_query(reader):
                     query = message.parse(data)
                     if query is None:
                         return
@@ -132,3 +131,9 @@ class _Resolver:
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+
+
+async def _next_query(reader: asyncio.StreamReader) -> bytes:
+    """A question behind its length; empty at an end."""
+    async with asyncio.timeout(_IDLE_S):
+        return await reader.readexactly(int.from_bytes(await reader.readexactly(2), "big"))

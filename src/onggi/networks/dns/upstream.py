@@ -48,8 +48,8 @@ class Upstream:
             # A number of our own, and a port of the kernel's choice: an answer has to be guessed twice.
             sent = message.renumbered(query, secrets.randbelow(1 << 16))
             try:
-                work = _over_stream(server, sent) if stream else _over_datagrams(server, sent)
-                found = await asyncio.wait_for(work, _WAIT_S)
+                async with asyncio.timeout(_WAIT_S):
+                    found = await (_over_stream if stream else _over_datagrams)(server, sent)
             except (OSError, TimeoutError, asyncio.IncompleteReadError):
                 continue
             return message.renumbered(found, number)

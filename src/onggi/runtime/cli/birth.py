@@ -89,7 +89,7 @@ class _Birth:
             if warning:
                 order.log.warning(warning)
         if not order.group:
-            send_message(self._outer, channel.PLACED)
+            channel.tell(self._outer, channel.PLACED)
 
     def _fifo(self, name: str) -> int:
         path = f"{self.order.directory.path}/{name}"
@@ -109,7 +109,7 @@ class _Birth:
                     hooks.run(name, self.order.hooks[name], state, self.state.bundle)
                 send_message(self._outer, _MOUNTED + str(self.state.pid).encode())
             elif kind == channel.PREPARED:
-                send_message(self._outer, channel.GO)
+                channel.tell(self._outer, channel.GO)
             elif kind == channel.FAILED:
                 raise report.failed(channel.parse_failure(payload), self.order.plan.process.args[0])
             elif kind == _CREATED or not self.order.held:

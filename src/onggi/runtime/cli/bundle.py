@@ -10,6 +10,7 @@ from onggi.errors import InvalidArgument, KernelError
 from onggi.kernel import cgroup_mounts, features
 from onggi.kernel.cgroups import Group, Hierarchies
 from onggi.kernel.files import read_small
+from onggi.kernel.paths import names_of
 from onggi.runtime import compile as compiler
 from onggi.runtime.plan import Plan, Root
 
@@ -59,7 +60,7 @@ def hierarchies(manager: str) -> Hierarchies:
 def cgroup_path(config: Json, container_id: str) -> str:
     """Where a container's group lies in every hierarchy; a relative path lies below a group of our own."""
     path = (config.get("linux") or {}).get("cgroupsPath") or container_id
-    names = [name for name in path.split("/") if name not in ("", ".")]
+    names = names_of(path)
     if ".." in names or not names:
         raise InvalidArgument(f"linux.cgroupsPath: invalid path {path!r}")
     return ("/" if path.startswith("/") else OWN_PARENT) + "/".join(names)

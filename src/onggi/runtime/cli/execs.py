@@ -12,7 +12,7 @@ from onggi.errors import Conflict, InvalidArgument, KernelError
 from onggi.kernel import capabilities, door, features, process, syscalls
 from onggi.kernel.cgroups import Group
 from onggi.kernel.files import write_atomic
-from onggi.kernel.sockets import send_message
+from onggi.kernel.paths import names_of
 from onggi.runtime import channel, scheduling
 from onggi.runtime.cli import bundle, console, report
 from onggi.runtime.cli.context import Context
@@ -114,7 +114,7 @@ class _Exec:
         below = self.options.text("cgroup")
         if own is None or not below:
             return own
-        names = [name for name in below.split("/") if name not in ("", ".")]
+        names = names_of(below)
         group = Group(own.hierarchies, "/".join([own.path, *names]))
         if ".." in names or not group.exists():
             raise InvalidArgument(f"--cgroup: {below!r} is no group of container {self.state.id}")
@@ -138,7 +138,7 @@ class _Exec:
             if not may_trace:
                 self.pid = child
             if not self.group:
-                send_message(outer, channel.PLACED)
+                channel.tell(outer, channel.PLACED)
             self._converse(outer)
         except BaseException:
             self._undo(child)

@@ -6,7 +6,8 @@ import signal
 
 from onggi.errors import InvalidArgument
 
-_BY_NAME = {entry.name.removeprefix("SIG"): entry.value for entry in signal.Signals}
+# With their other names: CLD, IOT, POLL.
+_BY_NAME = {name.removeprefix("SIG"): entry.value for name, entry in signal.Signals.__members__.items()}
 for _offset in range(1, 16):
     _BY_NAME[f"RTMIN+{_offset}"] = signal.SIGRTMIN + _offset
 for _offset in range(1, 15):
