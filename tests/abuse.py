@@ -357,7 +357,7 @@ def _arrows(before, after) -> str:
 
 def counts_of(rounds, megabytes, clients):
     """How large each load is."""
-    figures = (clients, min(clients, 8 + rounds // 100), 5 * clients, rounds, 8 + rounds // 50, megabytes)
+    figures = (clients, min(clients, 24 + rounds // 100), 5 * clients, rounds, 8 + rounds // 50, megabytes)
     return dict(zip(LOADS, figures, strict=True))
 
 
