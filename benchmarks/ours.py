@@ -127,11 +127,20 @@ class Onggi:
                 self.client.delete(f"/containers/{container}", {"force": True})
 
     @contextlib.contextmanager
-    def executing(self) -> Iterator[Case]:
+    def executing(self) -> Iterator[tuple[Case, Case]]:
+        """Cases that execute true in a sleeping container: by the private call, and by docker's three."""
         with self.sleeping() as (container,):
-            yield lambda: self.counted(lambda: self._exec_true(container))
+            yield (
+                lambda: self.counted(lambda: self._exec_true(container)),
+                lambda: self.counted(lambda: self._exec_by_docker_calls(container)),
+            )
 
     def _exec_true(self, container: str) -> None:
+        body = {"Container": container, "Config": {"Cmd": ["true"]}, "Wait": True}
+        if self.client.post("/onggi/v1/exec", body=body)["ExitCode"] != 0:
+            raise RuntimeError("exec failed")
+
+    def _exec_by_docker_calls(self, container: str) -> None:
         body = {"Cmd": ["true"], "AttachStdout": True, "AttachStderr": True}
         exec_id = self.client.post(f"/containers/{container}/exec", body=body)["Id"]
         response = self.client.upgrade(f"/exec/{exec_id}/start", body={"Detach": False, "Tty": False})

@@ -70,8 +70,9 @@ class Bench:
             "fork and exec of true": lambda: self.worker.run([["true"]]),
             "onggi: life by API": self.onggi.life,
             "onggi: run": lambda: self.worker.run([typed], groups=[self.onggi.group]),
-            "onggi: exec by API": self._stack.enter_context(self.onggi.executing()),
         }
+        private, docker = self._stack.enter_context(self.onggi.executing())
+        found |= {"onggi: exec by API": private, "onggi: exec by docker's calls": docker}
         for path in (self.options.crun, self.options.runc):
             found |= self._runtime(path) if path else {}
         if self.options.docker_cli:
