@@ -32,6 +32,7 @@ def test_flag_domainname(run):
 def test_flag_user(run):
     assert run("-u", "user", sh="id") == "uid=1000(user) gid=1000(user) groups=29(audio),1000(user)"
     assert run("--user", "1234:29", sh="id -u; id -g; echo $HOME") == "1234\n29\n/"
+    assert run("--user", ":1000", sh="id") == "uid=0(root) gid=1000(user) groups=1000(user)"
 
 
 def test_flag_group_add(run):

@@ -84,13 +84,13 @@ def _memberships(group: bytes, name: str) -> list[int]:
 
 
 def resolve(user: str, passwd: bytes, group: bytes, group_add: list[str]) -> Identity:
-    """Who ``user[:group]`` is in this root; an empty string is uid 0.
+    """Who ``user[:group]`` is in this root; without a user it is uid 0, also with a group as in ``:1000``.
 
     Without a group the supplementary groups are those that list the user; with one there are none.
     ``group_add`` comes on top of either.
     """
-    name, colon, group_name = user.partition(":")
-    if colon and (not name or ":" in group_name):
+    name, _, group_name = user.partition(":")
+    if user == ":" or ":" in group_name:
         raise InvalidArgument(f"unable to find user {user}: no matching entries in passwd file")
     uid = _asked_id(name) if name else 0
     account = _account(passwd, name, uid)

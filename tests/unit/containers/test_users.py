@@ -16,6 +16,12 @@ def test_default_is_root_with_its_groups():
     assert resolve("", PASSWD, GROUP, []) == (0, 0, (0, 10), "/root")
 
 
+def test_a_group_alone_is_roots_and_the_only_one():
+    assert resolve(":50", PASSWD, GROUP, []) == (0, 50, (50,), "/root")
+    assert resolve(":staff", PASSWD, GROUP, ["wheel"]) == (0, 50, (50, 10), "/root")
+    assert resolve(":4242", b"", b"", []) == (0, 4242, (4242,), "/")
+
+
 def test_name_brings_gid_groups_and_home():
     assert resolve("app", PASSWD, GROUP, []) == (1000, 1001, (1001, 10), "/home/app")
 
@@ -31,7 +37,7 @@ def test_cve_2024_40635_ids_do_not_wrap(user):
         resolve(user, PASSWD, GROUP, [])
 
 
-@pytest.mark.parametrize("user", ["1 000", ":", "+5", ":5", "1000:0:0", "0x0", "\u0661", "bad line", "big"])
+@pytest.mark.parametrize("user", ["1 000", ":", "+5", ":x:", "1000:0:0", "0x0", "\u0661", "bad line", "big"])
 def test_cve_2026_30892_a_parse_error_is_not_root(user):
     with pytest.raises(InvalidArgument, match="no matching entries"):
         resolve(user, PASSWD, GROUP, [])
