@@ -19,9 +19,9 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "src"))
 
 from onggi.archive.ignore import Ignored
-from onggi.build.dockerfile import syntax
-from onggi.build.dockerfile.expansion import Mode, expand
-from onggi.build.dockerfile.parser import parse
+from onggi.dockerfile import syntax
+from onggi.dockerfile.expansion import Mode, expand
+from onggi.dockerfile.parser import parse
 from onggi.errors import OnggiError
 
 ESCAPES = {"\a": "a", "\b": "b", "\f": "f", "\n": "n", "\r": "r", "\t": "t", "\v": "v", '"': '"', "\\": "\\"}

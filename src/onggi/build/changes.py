@@ -13,9 +13,9 @@ from typing import Any
 
 import msgspec
 
-from onggi.build.dockerfile import instructions as typed
 from onggi.build.state import State
 from onggi.containers.times import duration
+from onggi.dockerfile import instructions as typed
 from onggi.errors import InvalidArgument
 from onggi.oci.image import without_reserved
 from onggi.oci.signals import parse_signal

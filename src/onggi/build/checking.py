@@ -8,13 +8,13 @@ from typing import Any
 import msgspec
 
 from onggi.archive.ignore import Ignored
-from onggi.build.dockerfile import checks
-from onggi.build.dockerfile.checks import Surroundings
-from onggi.build.dockerfile.failure import DockerfileError, excerpt
-from onggi.build.dockerfile.variables import Platforms
 from onggi.build.options import Options
 from onggi.build.solving import Plan
 from onggi.build.state import environment
+from onggi.dockerfile import checks
+from onggi.dockerfile.checks import Surroundings
+from onggi.dockerfile.failure import DockerfileError, excerpt
+from onggi.dockerfile.variables import Platforms
 from onggi.errors import InvalidArgument, NotFound
 from onggi.images.service import Images
 from onggi.oci import platform as platforms

@@ -6,8 +6,8 @@ from collections.abc import Callable, Sequence
 
 import msgspec
 
-from onggi.build.dockerfile import instructions as typed
-from onggi.build.dockerfile.failure import DockerfileError, hint
+from onggi.dockerfile import instructions as typed
+from onggi.dockerfile.failure import DockerfileError, hint
 from onggi.errors import InvalidArgument
 
 

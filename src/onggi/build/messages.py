@@ -8,8 +8,8 @@ from collections import deque
 from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
-from onggi.build.dockerfile import instructions as typed
 from onggi.build.graph import Node
+from onggi.dockerfile import instructions as typed
 
 Json = Any
 STDERR = {"onggi": {"Stderr": True}}  # marks what a step wrote there

@@ -16,7 +16,6 @@ import msgspec
 from onggi.build.agents import USUAL
 from onggi.build.carrying import CacheMounts
 from onggi.build.context import Place
-from onggi.build.dockerfile import instructions as typed
 from onggi.build.holders import Locks, Wish
 from onggi.build.options import Options
 from onggi.build.sharing import Imports
@@ -24,6 +23,7 @@ from onggi.build.state import State
 from onggi.build.transfers import digest_of
 from onggi.build.workshop import Tell, Workshop
 from onggi.containers.mount_points import MountPoint, check_destination
+from onggi.dockerfile import instructions as typed
 from onggi.errors import InvalidArgument, Unsupported
 from onggi.kernel.files import write_all
 

@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from onggi.booleans import BOOLEANS
-from onggi.build.dockerfile import instructions as typed
+from onggi.dockerfile import instructions as typed
 from onggi.errors import Forbidden, InvalidArgument, Unsupported
 from onggi.oci import reference as references
 from onggi.registry.credentials import Keyring

@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 
 from onggi.build import repositories
 from onggi.build.context import Place
-from onggi.build.dockerfile import instructions as typed
+from onggi.dockerfile import instructions as typed
 from onggi.errors import InvalidArgument, ServerFailed
 from onggi.images.streams import PIECE
 from onggi.kernel.files import write_all

@@ -10,9 +10,6 @@ from typing import Any, NamedTuple
 
 from onggi.build import cache, debugging, options
 from onggi.build.context import Place
-from onggi.build.dockerfile import instructions as typed
-from onggi.build.dockerfile import syntax
-from onggi.build.dockerfile.variables import proxy_values
 from onggi.build.holders import Locks
 from onggi.build.messages import STDERR
 from onggi.build.mounts import Mounts, targets
@@ -23,6 +20,9 @@ from onggi.build.workshop import Tell, Workshop
 from onggi.containers.creation import Step
 from onggi.containers.mount_points import MountPoint
 from onggi.containers.options import AttachOptions, Hijacked
+from onggi.dockerfile import instructions as typed
+from onggi.dockerfile import syntax
+from onggi.dockerfile.variables import proxy_values
 from onggi.errors import CommandNotFound, InvalidArgument, NotExecutable
 from onggi.images.progress import Progress
 from onggi.oci.digest import chain_ids

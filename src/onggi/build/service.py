@@ -27,11 +27,6 @@ from onggi.build import (
 )
 from onggi.build.checking import check, is_wanted, with_excerpt
 from onggi.build.context import Place
-from onggi.build.dockerfile import instructions as typed
-from onggi.build.dockerfile import variables
-from onggi.build.dockerfile.failure import DockerfileError
-from onggi.build.dockerfile.parser import parse
-from onggi.build.dockerfile.variables import Platforms
 from onggi.build.holders import Locks
 from onggi.build.housekeeping import Housekeeping, Used
 from onggi.build.options import Options, refuse
@@ -41,6 +36,11 @@ from onggi.build.squashing import squashed
 from onggi.build.state import State
 from onggi.build.workshop import Workshop
 from onggi.containers.options import Hijack
+from onggi.dockerfile import instructions as typed
+from onggi.dockerfile import variables
+from onggi.dockerfile.failure import DockerfileError
+from onggi.dockerfile.parser import parse
+from onggi.dockerfile.variables import Platforms
 from onggi.errors import InvalidArgument, OnggiError
 from onggi.images.streams import Chunks
 from onggi.oci import platform as platforms

@@ -13,9 +13,6 @@ from onggi.build.cache import key_of
 from onggi.build.carrying import CacheMounts
 from onggi.build.comparing import described, differences
 from onggi.build.context import Place
-from onggi.build.dockerfile import instructions as typed
-from onggi.build.dockerfile.parser import parse_trigger
-from onggi.build.dockerfile.variables import StageScope, proxy_values
 from onggi.build.explaining import Account, Made
 from onggi.build.graph import Node, origins, stage_number
 from onggi.build.holders import Locks
@@ -27,6 +24,9 @@ from onggi.build.sharing import Imports
 from onggi.build.state import Done, State, environment, from_image, from_scratch, from_stage
 from onggi.build.transfers import Transfers
 from onggi.build.workshop import Workshop
+from onggi.dockerfile import instructions as typed
+from onggi.dockerfile.parser import parse_trigger
+from onggi.dockerfile.variables import StageScope, proxy_values
 from onggi.errors import Conflict, InvalidArgument, NotFound, OnggiError, Unsupported
 from onggi.oci import reference as references
 from onggi.oci.image import Image

@@ -19,13 +19,13 @@ from onggi.archive import gather, modes
 from onggi.build import changes, remote
 from onggi.build.cache import key_of
 from onggi.build.context import Place, begins_as_tar
-from onggi.build.dockerfile import instructions as typed
 from onggi.build.state import State
 from onggi.build.workshop import Workshop
 from onggi.containers import pipes
 from onggi.containers.exporting import trees_of
 from onggi.containers.rootview import RootView
 from onggi.containers.users import resolve
+from onggi.dockerfile import instructions as typed
 from onggi.errors import InvalidArgument, NotFound, Unsupported
 from onggi.images.streams import PIECE, of_file
 from onggi.kernel import paths

@@ -3,8 +3,8 @@
 import pytest
 
 from onggi.build import graph
-from onggi.build.dockerfile.failure import DockerfileError
-from onggi.build.dockerfile.parser import parse
+from onggi.dockerfile.failure import DockerfileError
+from onggi.dockerfile.parser import parse
 from onggi.errors import InvalidArgument
 
 FILE = b"""

@@ -3,10 +3,10 @@
 import pytest
 
 from onggi.build import cache, changes
-from onggi.build.dockerfile.parser import parse
 from onggi.build.running import Scope, plan
 from onggi.build.state import from_image, from_scratch, from_stage, timestamp
 from onggi.containers.times import duration
+from onggi.dockerfile.parser import parse
 from onggi.errors import InvalidArgument
 from onggi.oci.image import Image
 from onggi.oci.platform import Platform

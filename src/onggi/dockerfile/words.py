@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 
-from onggi.build.dockerfile.expansion import SPACE
+from onggi.dockerfile.expansion import SPACE
 from onggi.errors import InvalidArgument
 
 _GAP = re.compile(r"[\t\v\f\r ]+")

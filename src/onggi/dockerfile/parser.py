@@ -8,12 +8,12 @@ from typing import Any
 
 import msgspec
 
-from onggi.build.dockerfile import instructions as typed
-from onggi.build.dockerfile import mounts, quantities, syntax
-from onggi.build.dockerfile.expansion import SPACE, expand
-from onggi.build.dockerfile.failure import DockerfileError, hint
-from onggi.build.dockerfile.flags import Flags, Kind
-from onggi.build.dockerfile.syntax import Statement
+from onggi.dockerfile import instructions as typed
+from onggi.dockerfile import mounts, quantities, syntax
+from onggi.dockerfile.expansion import SPACE, expand
+from onggi.dockerfile.failure import DockerfileError, hint
+from onggi.dockerfile.flags import Flags, Kind
+from onggi.dockerfile.syntax import Statement
 from onggi.errors import InvalidArgument, Unsupported
 
 _STAGE_NAME = re.compile(r"[a-z][a-z0-9-_.]*")

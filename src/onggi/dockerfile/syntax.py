@@ -10,10 +10,10 @@ from collections.abc import Callable
 
 import msgspec
 
-from onggi.build.dockerfile import words
-from onggi.build.dockerfile.expansion import SPACE, Mode, expand
-from onggi.build.dockerfile.failure import DockerfileError
-from onggi.build.dockerfile.instructions import Heredoc
+from onggi.dockerfile import words
+from onggi.dockerfile.expansion import SPACE, Mode, expand
+from onggi.dockerfile.failure import DockerfileError
+from onggi.dockerfile.instructions import Heredoc
 from onggi.errors import InvalidArgument
 
 MAX_BYTES = 4 << 20

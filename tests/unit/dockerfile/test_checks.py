@@ -3,9 +3,9 @@
 import pytest
 
 from onggi.archive.ignore import Ignored
-from onggi.build.dockerfile import checks
-from onggi.build.dockerfile.parser import parse
-from onggi.build.dockerfile.variables import Platforms
+from onggi.dockerfile import checks
+from onggi.dockerfile.parser import parse
+from onggi.dockerfile.variables import Platforms
 from onggi.errors import InvalidArgument
 from onggi.oci.platform import Platform
 

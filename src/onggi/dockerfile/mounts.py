@@ -7,9 +7,9 @@ from collections.abc import Callable
 from typing import Any
 
 from onggi.booleans import BOOLEANS
-from onggi.build.dockerfile import quantities
-from onggi.build.dockerfile.failure import hint
-from onggi.build.dockerfile.instructions import Mount
+from onggi.dockerfile import quantities
+from onggi.dockerfile.failure import hint
+from onggi.dockerfile.instructions import Mount
 from onggi.errors import InvalidArgument
 
 _KINDS = ("bind", "cache", "tmpfs", "secret", "ssh")

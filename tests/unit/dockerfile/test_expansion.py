@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from onggi.archive.patterns import Matcher
-from onggi.build.dockerfile import substitution
-from onggi.build.dockerfile.expansion import Mode, expand
+from onggi.dockerfile import substitution
+from onggi.dockerfile.expansion import Mode, expand
 from onggi.errors import InvalidArgument
 
 VALUES = {"a": "one", "empty": "", "path": "/usr/lib/x.tar.gz", "two": "b  c", "n": "x\ny"}

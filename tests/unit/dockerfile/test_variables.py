@@ -2,10 +2,10 @@
 
 import pytest
 
-from onggi.build.dockerfile import instructions as typed
-from onggi.build.dockerfile import variables
-from onggi.build.dockerfile.failure import DockerfileError
-from onggi.build.dockerfile.parser import parse
+from onggi.dockerfile import instructions as typed
+from onggi.dockerfile import variables
+from onggi.dockerfile.failure import DockerfileError
+from onggi.dockerfile.parser import parse
 from onggi.oci.platform import Platform
 
 PLATFORMS = variables.Platforms(Platform("linux", "amd64"), Platform("linux", "arm64", "v8"))

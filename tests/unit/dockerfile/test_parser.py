@@ -4,10 +4,10 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from onggi.build.dockerfile import instructions as typed
-from onggi.build.dockerfile import mounts
-from onggi.build.dockerfile.failure import DockerfileError, excerpt
-from onggi.build.dockerfile.parser import parse, parse_trigger
+from onggi.dockerfile import instructions as typed
+from onggi.dockerfile import mounts
+from onggi.dockerfile.failure import DockerfileError, excerpt
+from onggi.dockerfile.parser import parse, parse_trigger
 from onggi.errors import InvalidArgument, OnggiError, Unsupported
 
 SECOND = 10**9

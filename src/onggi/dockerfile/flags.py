@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from enum import Enum
 
-from onggi.build.dockerfile.failure import hint
+from onggi.dockerfile.failure import hint
 from onggi.errors import InvalidArgument, Unsupported
 
 

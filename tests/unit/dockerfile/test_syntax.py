@@ -2,8 +2,8 @@
 
 import pytest
 
-from onggi.build.dockerfile import syntax
-from onggi.build.dockerfile.failure import DockerfileError
+from onggi.dockerfile import syntax
+from onggi.dockerfile.failure import DockerfileError
 
 
 def read(text):

@@ -11,7 +11,7 @@ import re
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
-from onggi.build.dockerfile import substitution
+from onggi.dockerfile import substitution
 from onggi.errors import InvalidArgument
 
 MAX_DEPTH = 64  # of braces in braces

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import msgspec
 
-from onggi.build.dockerfile.failure import hint
+from onggi.dockerfile.failure import hint
 from onggi.errors import InvalidArgument
 
 _PAGES = "https://docs.docker.com/go/dockerfile/rule/"

@@ -12,10 +12,10 @@ from typing import Any, NamedTuple, TypeVar
 
 import msgspec
 
-from onggi.build.dockerfile import instructions as typed
-from onggi.build.dockerfile import mounts
-from onggi.build.dockerfile.expansion import Expanded, Mode, expand
-from onggi.build.dockerfile.failure import DockerfileError, hint
+from onggi.dockerfile import instructions as typed
+from onggi.dockerfile import mounts
+from onggi.dockerfile.expansion import Expanded, Mode, expand
+from onggi.dockerfile.failure import DockerfileError, hint
 from onggi.errors import InvalidArgument
 from onggi.oci import platform
 from onggi.oci.platform import Platform

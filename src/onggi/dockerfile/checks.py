@@ -10,11 +10,11 @@ from typing import NamedTuple
 import msgspec
 
 from onggi.archive.ignore import Ignored
-from onggi.build.dockerfile import instructions as typed
-from onggi.build.dockerfile import rules
-from onggi.build.dockerfile.expansion import expand
-from onggi.build.dockerfile.failure import DockerfileError, excerpt, hint
-from onggi.build.dockerfile.variables import Platforms, StageScope, global_values
+from onggi.dockerfile import instructions as typed
+from onggi.dockerfile import rules
+from onggi.dockerfile.expansion import expand
+from onggi.dockerfile.failure import DockerfileError, excerpt, hint
+from onggi.dockerfile.variables import Platforms, StageScope, global_values
 from onggi.errors import InvalidArgument
 from onggi.oci import platform, reference
 
