@@ -32,6 +32,28 @@ def test_flag_network(run):
     assert "network mine not found" in run.refused(network="mine")
 
 
+@pytest.mark.parametrize("mode", ["host", "none", "bridge"])
+def test_each_run_on_a_network_has_a_sandbox(ours, mode):
+    def shown():
+        found = ours.inspect(name)
+        settings = found["NetworkSettings"]
+        assert settings["SandboxKey"] == (
+            f"/proc/{found['State']['Pid']}/ns/net" if settings["SandboxID"] else ""
+        )
+        return settings["SandboxID"]
+
+    name = ours.start(network=mode)
+    first = shown()
+    assert len(bytes.fromhex(first)) == 32
+    assert shown() == first
+    joining = ours.inspect(ours.start(network=f"container:{name}"))
+    assert joining["NetworkSettings"]["SandboxID"] == ""
+    assert ours.command("kill", name).returncode == 0
+    assert shown() == ""
+    assert ours.command("start", name).returncode == 0
+    assert shown() not in ("", first)
+
+
 def test_flag_ip(run, network):
     assert "inet 10.94.0.77/24" in run("--ip", "10.94.0.77", network=network, sh="ip addr show eth0")
 

@@ -6,6 +6,7 @@ is inspected belongs here.
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -243,12 +244,11 @@ class Networking:
     def settings(self, container: Container) -> Json:
         """docker's ``NetworkSettings``."""
         shown = self.networks(container)
-        sandbox = self._context.networks.sandboxes.get(container.id)
         alone = shown.get("bridge") or {}
         inherited = ("EndpointID", "Gateway", "GlobalIPv6Address", "IPAddress", "IPv6Gateway", "MacAddress")
         return {
             "Bridge": "",
-            "SandboxID": sandbox.id if sandbox else "",
+            "SandboxID": self._sandbox_id(container),
             "SandboxKey": f"/proc/{container.state.pid}/ns/net" if container.alive else "",
             "Ports": self.ports(container),
             "HairpinMode": False,
@@ -261,6 +261,17 @@ class Networking:
             "IPPrefixLen": alone.get("IPPrefixLen", 0),
             "Networks": shown,
         }
+
+    def _sandbox_id(self, container: Container) -> str:
+        """That of the run; nothing for one that is down or joins another's.
+
+        Of the networks ``host`` and ``none`` nothing is kept for a run: its own names make the id.
+        """
+        if sandbox := self._context.networks.sandboxes.get(container.id):
+            return sandbox.id
+        if not (container.alive and container.spec.networks):
+            return ""
+        return hashlib.sha256(f"{container.id} {container.run}".encode()).hexdigest()
 
     def ports(self, container: Container) -> Json:
         """``Ports``: nothing for a container that is down or has no network."""
