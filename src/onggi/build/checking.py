@@ -10,7 +10,6 @@ import msgspec
 from onggi.archive.ignore import Ignored
 from onggi.build.options import Options
 from onggi.build.solving import Plan
-from onggi.build.state import environment
 from onggi.dockerfile import checks
 from onggi.dockerfile.checks import Surroundings
 from onggi.dockerfile.failure import DockerfileError, excerpt
@@ -18,6 +17,7 @@ from onggi.dockerfile.variables import Platforms
 from onggi.errors import InvalidArgument, NotFound
 from onggi.images.service import Images
 from onggi.oci import platform as platforms
+from onggi.oci.image import environment
 
 Json = Any
 

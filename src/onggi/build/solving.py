@@ -21,7 +21,7 @@ from onggi.build.options import Options
 from onggi.build.remote import is_remote, shown
 from onggi.build.running import Runner, Scope
 from onggi.build.sharing import Imports
-from onggi.build.state import Done, State, environment, from_image, from_scratch, from_stage
+from onggi.build.state import Done, State, from_image, from_scratch, from_stage
 from onggi.build.transfers import Transfers
 from onggi.build.workshop import Workshop
 from onggi.dockerfile import instructions as typed
@@ -29,7 +29,7 @@ from onggi.dockerfile.parser import parse_trigger
 from onggi.dockerfile.variables import StageScope, proxy_values
 from onggi.errors import Conflict, InvalidArgument, NotFound, OnggiError, Unsupported
 from onggi.oci import reference as references
-from onggi.oci.image import Image
+from onggi.oci.image import Image, environment
 from onggi.oci.platform import Platform, local
 from onggi.store.content import Lease
 

@@ -8,11 +8,12 @@ from typing import Any, NamedTuple
 
 import msgspec
 
+from onggi.dockerfile import effects
 from onggi.errors import InvalidArgument
 from onggi.images.recording import MAX_LAYERS
 from onggi.images.views import epoch, rfc3339
 from onggi.oci.digest import chain_ids
-from onggi.oci.image import DEFAULT_PATH, Image, without_reserved
+from onggi.oci.image import DEFAULT_PATH, Image, environment, without_reserved
 from onggi.oci.platform import Platform
 
 Json = Any
@@ -50,7 +51,7 @@ class State(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def shell(self) -> list[str]:
         """The words before a command in shell form."""
-        return list(self.config.get("Shell") or ("/bin/sh", "-c"))
+        return effects.shell(self.config)
 
     def changed(self, **config: Json) -> State:
         """With members of the configuration set, or taken away (None)."""
@@ -120,8 +121,3 @@ def from_scratch(platform: Platform, epoch_s: int | None) -> State:
 def from_stage(state: State) -> State:
     """The beginning of a stage on another one, whose triggers do not come along."""
     return msgspec.structs.replace(state.changed(OnBuild=None), own_command=False)
-
-
-def environment(config: Json) -> dict[str, str]:
-    """The variables of a configuration."""
-    return {name: value for name, _, value in (it.partition("=") for it in config.get("Env") or [])}

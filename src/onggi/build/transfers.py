@@ -16,7 +16,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
 from onggi.archive import gather, modes
-from onggi.build import changes, remote
+from onggi.build import remote
 from onggi.build.cache import key_of
 from onggi.build.context import Place, begins_as_tar
 from onggi.build.state import State
@@ -25,6 +25,7 @@ from onggi.containers import pipes
 from onggi.containers.exporting import trees_of
 from onggi.containers.rootview import RootView
 from onggi.containers.users import resolve
+from onggi.dockerfile import effects
 from onggi.dockerfile import instructions as typed
 from onggi.errors import InvalidArgument, NotFound, Unsupported
 from onggi.images.streams import PIECE, of_file
@@ -56,7 +57,7 @@ class Transfers:
 
     async def workdir(self, state: State, path: str) -> tuple[State, bool]:
         """The state behind WORKDIR, whose directory is made, and whether its layer was here."""
-        found = changes.workdir(state, path)
+        found = effects.workdir(state.config, path)
         state = state.changed(WorkingDir=found)
         if found == "/":
             return state.told("WORKDIR /"), True

@@ -290,8 +290,10 @@ def _interval(flags: Flags, name: str) -> int:
 
 
 def _retries(text: str) -> int:
-    if not re.fullmatch(r"[-+]?[0-9]{1,10}", text) or abs(int(text)) >= 1 << 31:
-        raise InvalidArgument(f'--retries must be a number, not "{text}"')
+    if not re.fullmatch(r"[-+]?[0-9]+", text):
+        raise InvalidArgument(f'strconv.ParseInt: parsing "{text}": invalid syntax')
+    if len(text) > len("-2147483648") or abs(int(text)) >= 1 << 31:
+        raise InvalidArgument(f'strconv.ParseInt: parsing "{text}": value out of range')
     if int(text) < 0:
         raise InvalidArgument(f"--retries cannot be negative ({int(text)})")
     return int(text)

@@ -45,6 +45,11 @@ def _history(image: Image) -> list[Json]:
     return image.config.get("history") or []
 
 
+def environment(config: Json) -> dict[str, str]:
+    """The variables of a config, by name."""
+    return dict(entry.partition("=")[::2] for entry in config.get("Env") or [])
+
+
 _RESERVED_LABELS = ("onggi.", "dev.onggi.", "io.onggi.")
 
 

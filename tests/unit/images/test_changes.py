@@ -15,6 +15,7 @@ CASES = [
     ('VOLUME ["/a", "/b c"]', {"Volumes": {"/a": {}, "/b c": {}}}),
     ("VOLUME /a /b", {"Volumes": {"/a": {}, "/b": {}}}),
     ("WORKDIR a/../b", {"WorkingDir": "/b"}),
+    ("WORKDIR a b", {"WorkingDir": "/a b"}),
     ("STOPSIGNAL SIGINT", {"StopSignal": "SIGINT"}),
     ("ONBUILD RUN x", {"OnBuild": ["RUN x"]}),
     ("HEALTHCHECK NONE", {"Healthcheck": {"Test": ["NONE"]}}),
@@ -49,6 +50,11 @@ def test_a_health_check_keeps_what_is_not_said(line, health):
     assert changes.apply(config, [line]) == {"Healthcheck": health}
 
 
+def test_the_shell_is_that_of_the_container():
+    config = {"Shell": ["/bin/bash", "-c"]}
+    assert changes.apply(config, ["CMD a b"]) == config | {"Cmd": ["/bin/bash", "-c", "a b"]}
+
+
 def test_an_empty_entrypoint_changes_nothing():
     config = {"Entrypoint": ["e"], "Cmd": ["c"]}
     assert changes.apply(config, ["ENTRYPOINT []"]) == config
@@ -61,9 +67,9 @@ def test_an_empty_entrypoint_changes_nothing():
         ("ENV", "ENV requires at least one argument"),
         ("ENV A", "ENV must have two arguments"),
         ("EXPOSE 99999", "invalid containerPort: 99999"),
-        ("USER a b", "USER requires exactly one argument"),
         ("STOPSIGNAL bogus", "^invalid signal: bogus$"),
-        ("LABEL a='x", "matching quote"),
+        ("LABEL a='x", "unexpected end of statement while looking for matching single-quote"),
+        ("CMD [1]", "arrays must be comprised of strings only"),
         ("HEALTHCHECK WHAT x", 'Unknown type "WHAT" in HEALTHCHECK'),
         ("HEALTHCHECK NONE x", "HEALTHCHECK NONE takes no arguments"),
         ("HEALTHCHECK CMD", "Missing command after HEALTHCHECK CMD"),
