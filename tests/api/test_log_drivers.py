@@ -6,7 +6,7 @@ import socket
 
 import pytest
 
-from engines import DEADLINE_S
+from engines import DEADLINE_S, wait_until
 
 SAY = ("busybox", "sh", "-c", "echo out; echo err >&2")
 NOT_READ = b"Error response from daemon: configured logging driver does not support reading"
@@ -42,6 +42,24 @@ def test_what_does_not_wait(logged, tmp_path):
         got = sorted(server.recv(9999) for _ in range(2))
     assert [line.partition(b"x/")[2].partition(b"[")[0] for line in got] == [b"logged", b"logged"]
     assert [line.rpartition(b" ")[2] for line in got] == [b"err\n", b"out\n"]
+
+
+def test_what_waits_for_a_daemon_that_reads_again(ours, tmp_path):
+    """The container says nothing more, and goes on."""
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(str(tmp_path / "log"))
+        server.listen()
+        server.settimeout(DEADLINE_S)
+        options = (f"syslog-address=unix://{tmp_path}/log", "mode=non-blocking", "max-buffer-size=8m")
+        flags = [word for option in options for word in ("--log-opt", option)]
+        say = "seq 20000; echo the end; exec sleep 1000"
+        name = ours.start("--log-driver", "syslog", *flags, command=("sh", "-c", say))
+        with server.accept()[0] as peer, peer.makefile("rb") as lines:
+            peer.settimeout(DEADLINE_S)
+            wait_until(lambda: ours.command("logs", "-n", "1", name).stdout == b"the end\n", "the last line")
+            said = [int(next(lines).rpartition(b": ")[2]) for _ in range(20_000)]
+            assert next(lines).endswith(b": the end\n")
+    assert said == list(range(1, 20_001))
 
 
 @pytest.fixture

@@ -120,6 +120,7 @@ class Monitor:
             request.log.get("attributes"),
             request.log.get("source"),
         )
+        self.log.follow(self.loop.after)
         self.streams = Streams(self.loop, self.log, request.stdin == "once", self._changed)
         self.streams.on_detach = lambda name: self.peers.broadcast({"event": "detached", "name": name})
         self.execs: Execs = Execs(self.loop, self.children, self._target, self._record_exec)

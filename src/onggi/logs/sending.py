@@ -236,6 +236,15 @@ class Sender:
                 raise
         self._connected = True
 
+    @property
+    def waits(self) -> bool:
+        """Whether something is to be offered again."""
+        return False
+
+    def offer(self) -> bool:
+        """Send what waits; whether any of it was taken."""
+        return False
+
     def close(self) -> None:
         """Idempotent."""
         self._socket.close()
@@ -249,12 +258,13 @@ class Sender:
 
 class BufferedSender(Sender):
     """Never waits (docker's ``mode=non-blocking``): of what the peer does not take at once ``size`` bytes are
-    kept, and sent before what comes next.
+    kept, and sent before what comes next, or when they are offered.
     """
 
     def __init__(self, target: Address | None, size: int) -> None:
         super().__init__(target)
         self._size, self._held = size, 0
+        self._taken = 0  # bytes of the first message, by the present connection
         self._waiting: deque[bytes] = deque()
         self._flush(_PATIENCE_S)  # no container waits yet: connect now
 
@@ -267,6 +277,21 @@ class BufferedSender(Sender):
         self._held += len(message)
         self._flush(0)
         return True
+
+    @property
+    def waits(self) -> bool:
+        return bool(self._waiting)
+
+    def offer(self) -> bool:
+        held = self._held
+        if self._waiting:
+            self._flush(0)
+        return self._held < held
+
+    def close(self) -> None:
+        super().close()
+        self._held += self._taken  # the next connection gets the message whole: no line begins in its middle
+        self._taken = 0
 
     def finish(self) -> int:
         """Close; how many messages were never taken, though they were offered once more."""
@@ -293,17 +318,18 @@ class BufferedSender(Sender):
             self._again = time.monotonic() + _PAUSE_S
 
     def _send_first(self) -> None:
-        message = self._waiting.popleft()
+        message = self._waiting[0]
         try:
-            sent = self._socket.send(message)
+            sent = self._socket.send(memoryview(message)[self._taken :])
         except OSError as error:
             if error.errno != errno.EMSGSIZE:
-                self._waiting.appendleft(message)
                 raise
             sent = len(message)  # it never will be taken
-        if sent < len(message):
-            self._waiting.appendleft(message[sent:])
         self._held -= sent
+        self._taken += sent
+        if self._taken == len(message):
+            self._waiting.popleft()
+            self._taken = 0
 
 
 def sender(target: Address | None, buffer_size: int) -> Sender:

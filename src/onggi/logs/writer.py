@@ -13,7 +13,9 @@ from onggi.logs.record import MAX_LINE, NAMES, Format
 from onggi.logs.rotation import Compressor, numbered, rotate
 from onggi.logs.sending import SENDING, Encoder, Sender, Source, encoder, sender
 
+After = Callable[[float, Callable[[], None]], None]
 _LOCAL = Local()
+_SOON_S, _SELDOM_S = 0.005, 1.0
 _OPEN = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
 
 
@@ -27,6 +29,9 @@ class Writer:
 
     def write(self, stream: int, data: bytes, now_ns: int) -> None:
         """Take bytes of ``stream`` (1 or 2) that arrived at ``now_ns``; an unfinished line waits."""
+
+    def follow(self, after: After) -> None:
+        """Have calls made ``after`` some seconds, where something may wait to be sent."""
 
     def flush(self) -> None:
         """Write unfinished lines as they are: the streams have ended."""
@@ -171,7 +176,12 @@ class SendingWriter(FileWriter):
 
     def __init__(self, path: str, policy: Rotation | None, sender: Sender, encode: Encoder) -> None:
         self._sender, self._encode, self._keeps = sender, encode, policy is not None
+        self._after: After = lambda *_: None
+        self._due, self._pause_s = False, _SOON_S
         super().__init__(path, _LOCAL, policy or Rotation())
+
+    def follow(self, after: After) -> None:
+        self._after = after
 
     def close(self) -> None:
         super().close()
@@ -186,6 +196,19 @@ class SendingWriter(FileWriter):
             super()._append(batch)
         for record in _LOCAL.parse(batch)[0]:
             self.errors += not self._sender.send(self._encode(record))
+        self._offer_later()
+
+    def _offer_later(self) -> None:
+        """What waits may be the last that is said. A peer that takes nothing is asked less and less often."""
+        if self._sender.waits and not self._due:
+            self._due = True
+            self._after(self._pause_s, self._offer)
+
+    def _offer(self) -> None:
+        self._due = False
+        stuck = self._sender.waits and not self._sender.offer()
+        self._pause_s = min(2 * self._pause_s, _SELDOM_S) if stuck else _SOON_S
+        self._offer_later()
 
 
 def open_writer(

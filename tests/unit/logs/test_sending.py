@@ -7,11 +7,12 @@ import socket
 import pytest
 
 from onggi.errors import InvalidArgument, Unsupported
+from onggi.launch.loop import IN, Loop
 from onggi.logs import sending
 from onggi.logs.options import readable, validate
 from onggi.logs.reader import Reader, Selection
 from onggi.logs.record import STDERR, STDOUT, Record
-from onggi.logs.writer import open_writer
+from onggi.logs.writer import SendingWriter, open_writer
 
 NS = 1_764_119_094_017_565_000  # 2025-11-26T01:04:54.017565Z
 ID = "95f1a2f3a144" + "0" * 52
@@ -176,25 +177,74 @@ def test_a_name_that_nobody_has(monkeypatch):
         sending.resolved({"syslog-address": "udp://logs.example"})
 
 
-def test_who_does_not_read_holds_nobody_up(tmp_path):
-    """What finds room in the buffer arrives whole and in order once it is read; the rest is dropped."""
-    path, data = str(tmp_path / "log"), b""
-    messages = [b"%06d" % number * 50_000 for number in range(20)]
+@pytest.fixture
+def daemon(tmp_path):
+    """A log daemon that listens, and where."""
+    path = str(tmp_path / "log")
     with socket.socket(socket.AF_UNIX) as server:
         server.bind(path)
         server.listen()
-        sender = sending.sender(sending.Address(socket.AF_UNIX, socket.SOCK_STREAM, path), 400_000)
-        with server.accept()[0] as peer:
-            peer.setblocking(False)
-            taken = [message for message in messages if sender.send(message)]
-            assert sender._socket.gettimeout() == 0
-            while True:
-                try:
-                    data += peer.recv(1 << 20)
-                except BlockingIOError:
-                    if not sender._waiting:
-                        break
-                    sender._flush(0)
+        server.settimeout(30)
+        yield server, sending.Address(socket.AF_UNIX, socket.SOCK_STREAM, path)
+
+
+def test_what_waits_is_sent_though_nothing_more_is_said(daemon, tmp_path):
+    server, target = daemon
+    sender = sending.sender(target, 1 << 20)
+    lines, got = b"%05d\n" * 20_000 % tuple(range(20_000)), bytearray()
+    writer, loop = SendingWriter(str(tmp_path), None, sender, lambda record: record.data), Loop()
+    writer.follow(loop.after)
+    with server.accept()[0] as peer:
+        writer.write(STDOUT, lines, NS)
+        assert sender.waits
+
+        def ready(_):
+            got.extend(peer.recv(1 << 20))
+            if len(got) == len(lines):
+                loop.stop()
+
+        loop.watch(peer.fileno(), IN, ready)
+        loop.after(30, loop.stop)
+        loop.run()
+    writer.close()
+    assert bytes(got) == lines
+    assert writer.errors == 0
+
+
+def test_a_new_connection_begins_with_a_whole_message(daemon):
+    server, target = daemon
+    sender = sending.sender(target, 1 << 20)
+    first, second = b"1" * 900_000 + b"\n", b"2\n"
+    with server.accept()[0]:
+        assert sender.send(first)
+        assert sender.waits  # for a part of it was taken
+    assert sender.send(second)
+    sender._again = 0.0  # the pause is over
+    sender.offer()
+    with server.accept()[0] as peer:
+        peer.setblocking(False)
+        got = b""
+        while sender.waits:
+            got += peer.recv(1 << 20)
+            sender.offer()
+        got += peer.recv(1 << 20)
+    assert got == first + second
+    assert sender.finish() == 0
+
+
+def test_who_does_not_read_holds_nobody_up(daemon):
+    """What finds room in the buffer arrives whole and in order once it is read; the rest is dropped."""
+    (server, target), data = daemon, b""
+    messages = [b"%06d" % number * 50_000 for number in range(20)]
+    sender = sending.sender(target, 400_000)
+    with server.accept()[0] as peer:
+        peer.setblocking(False)
+        taken = [message for message in messages if sender.send(message)]
+        assert sender._socket.gettimeout() == 0
+        while sender.waits:
+            data += peer.recv(1 << 20)
+            sender.offer()
+        data += peer.recv(1 << 20)
     assert 1 < len(taken) < len(messages)
     assert data == b"".join(taken)
     assert sender.finish() == 0
