@@ -29,8 +29,8 @@ class Sockets(NamedTuple):
 class Resolvers:
     """Every container's resolver."""
 
-    def __init__(self, core: Core, upstream: Upstream | None = None) -> None:
-        self._core, self._upstream = core, upstream or Upstream()
+    def __init__(self, core: Core) -> None:
+        self._core, self._upstream = core, Upstream()
         self._open: dict[str, _Resolver] = {}
 
     def serve(self, sandbox: Sandbox, sockets: Sockets) -> None:
