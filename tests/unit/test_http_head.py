@@ -45,6 +45,14 @@ def test_a_whole_address_is_asked_for_by_its_path():
     assert parse_head(b"GET /x?http://d/y HTTP/1.1\r\nHost: d\r\n\r\n").target == "/x?http://d/y"
 
 
+@pytest.mark.parametrize(
+    ("asked", "target"),
+    [("http://d", "/"), ("http://d:1/", "/"), ("http://d?a=/b", "/?a=/b"), ("http://d//x", "//x")],
+)
+def test_a_whole_address_without_a_path_is_the_root(asked, target):
+    assert parse_head(f"GET {asked} HTTP/1.1\r\nHost: d\r\n\r\n".encode()).target == target
+
+
 def test_a_refusal_shows_no_types():
     with pytest.raises(HeadError, match=r"illegal request line: b'hello'$"):
         parse_head(b"hello\r\n\r\n")

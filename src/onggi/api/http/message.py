@@ -25,7 +25,7 @@ JSON_LIMIT = 16 << 20
 _MEMORABLE = 512
 _CREDENTIAL = re.compile(rb"auth|token|cookie", re.IGNORECASE)
 _HEAD_END = re.compile(rb"\n\r?\n")
-_AUTHORITY = re.compile(r"^https?://[^/?]*", re.IGNORECASE)
+_ABSOLUTE = re.compile(r"^https?://[^/?]*/?", re.IGNORECASE)
 _MEDIA_TYPE = re.compile(r"[ \t]*application/json[ \t]*(;.*)?", re.IGNORECASE)
 
 
@@ -98,8 +98,8 @@ def _parse(block: bytes) -> _Bare:
     http11 = event.http_version == b"1.1"
     tokens = {token.strip().lower() for token in headers.get("connection", "").split(",")}
     keep_alive = "close" not in tokens if http11 else "keep-alive" in tokens
-    # A proxy asks with the whole address (RFC 9112 section 3.2.2).
-    target = _AUTHORITY.sub("", event.target.decode("ascii"))
+    # A proxy asks with the whole address, whose path may be left out (RFC 9112 section 3.2.2).
+    target = _ABSOLUTE.sub("/", event.target.decode("ascii"))
     return _Bare(event.method.decode("ascii"), target, headers, http11, keep_alive)
 
 
