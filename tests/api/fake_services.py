@@ -117,6 +117,10 @@ class FakeContainers:
         self._find(ref)
         return False
 
+    def takes_input(self, ref):
+        self._find(ref)
+        return True
+
     async def logs(self, ref, query, render):
         yield render(Record(1_000_000_001, 1, b"to stdout\n"))
         yield render(Record(2_000_000_002, 2, b"to stderr\n"))

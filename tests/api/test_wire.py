@@ -268,8 +268,8 @@ def test_websocket_attach(served):
         sock.settimeout(DEADLINE_S)
         sock.connect(served.path)
         sock.sendall(
-            b"GET /containers/one/attach/ws?stdin=1&stream=1 HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\n"
-            b"Connection: Upgrade\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
+            b"GET /containers/one/attach/ws?stdin=1&stdout=1&stream=1 HTTP/1.1\r\nHost: x\r\n"
+            b"Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
             b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Protocol: binary, text\r\n\r\n"
         )
         data = b""

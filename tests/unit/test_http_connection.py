@@ -5,13 +5,16 @@ import os
 import socket
 import threading
 from contextlib import asynccontextmanager
+from types import SimpleNamespace
 
 import pytest
 
 from onggi.api.errors import answer_error
 from onggi.api.http import connection as connection_module
+from onggi.api.http import relay
 from onggi.api.http.connection import Connection
 from onggi.api.http.message import Response, Stream
+from onggi.api.routes import streams
 
 DEADLINE_S = 30
 
@@ -388,6 +391,47 @@ def test_hijack_never_shuts_the_socket_down(monkeypatch):
                 await asyncio.sleep(0)
             client.shutdown(socket.SHUT_WR)
             assert await receive(client) == b"got "
+
+    run(scene)
+
+
+WEBSOCKET = (
+    b"GET /containers/one/attach/ws?%b HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+    b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n"
+)
+
+
+@pytest.mark.parametrize(
+    ("query", "reads", "at_once"),
+    [
+        (b"stream=1&stdin=1&stdout=1&stderr=1", True, False),
+        (b"stream=1&stdin=1&stdout=1&stderr=1", False, True),  # no open standard input
+        (b"stream=1&stdout=1&stderr=1", True, True),
+        (b"stream=1&stdin=1", True, True),
+        (b"logs=1&stdout=1", True, False),
+    ],
+)
+def test_a_websocket_that_closes_is_answered_at_once_where_nothing_is_to_come(
+    monkeypatch, query, reads, at_once
+):
+    """The container goes on and says nothing; the grace is for ever, or none."""
+    monkeypatch.setattr(relay, "PARTING_S", 3600 if at_once else 0)
+    given = []
+
+    async def attach(ref, options, hijack):
+        given.append((await hijack()).fd)
+
+    containers = SimpleNamespace(takes_input=lambda ref: reads, attach=attach)
+
+    async def handler(request):
+        request.params = {"id": "one"}
+        return await streams.attach_websocket(SimpleNamespace(containers=containers), request)
+
+    async def scene():
+        async with connected(handler) as (_, client):
+            await send(client, WEBSOCKET % query + b"\x88\x80\0\0\0\0")
+            assert (await receive(client)).endswith(b"\r\n\r\n\x88\x02\x03\xe8")
+            os.close(given.pop())
 
     run(scene)
 

@@ -38,6 +38,10 @@ class Attacher:
         """Whether streams of this container are raw (a terminal) rather than framed."""
         return self._context.find(ref).spec.config.tty
 
+    def takes_input(self, ref: str) -> bool:
+        """Whether the standard input of this container is open to clients."""
+        return self._context.find(ref).spec.config.open_stdin
+
     async def attach(self, ref: str, options: AttachOptions, hijack: Hijack) -> None:
         """Answer 101 and hand the stream on; before a start it waits in the container's list."""
         container = self._context.find(ref)

@@ -64,7 +64,8 @@ class Containers:
         self.path_facts, self.archive, self.extract = copying.path_facts, copying.archive, copying.extract
         self.export, self.changes, self.layer = exporting.export, exporting.changes, exporting.layer
         self.commit = Committing(context, exporting.layer).commit
-        self.attach, self.resize, self.is_tty = attacher.attach, attacher.resize, attacher.is_tty
+        self.attach, self.resize = attacher.attach, attacher.resize
+        self.is_tty, self.takes_input = attacher.is_tty, attacher.takes_input
         self.exec_create, self.exec_start = execs.exec_create, execs.exec_start
         self.exec_run = execs.exec_run
         self.exec_inspect, self.exec_resize = execs.exec_inspect, execs.exec_resize

@@ -23,7 +23,9 @@ class Decoded(NamedTuple):
 
 
 class Codec(Protocol):
-    """How a stream lies on the client's connection."""
+    """How a stream lies on the client's connection; ``answers`` if output may follow upon its end."""
+
+    answers: bool
 
     def decode(self, data: bytes) -> Decoded:
         """Take bytes from the client. Raises ValueError if they break the rules."""
@@ -37,6 +39,8 @@ class Codec(Protocol):
 
 class Plain:
     """The bytes as they are."""
+
+    answers = True
 
     def decode(self, data: bytes) -> Decoded:
         """Return the same bytes."""
@@ -117,7 +121,7 @@ class Relay(asyncio.Protocol):
             self._pair.write(payload)
         if ended:
             self.client_eof()
-            asyncio.get_running_loop().call_later(PARTING_S, self._part)
+            asyncio.get_running_loop().call_later(PARTING_S if self._codec.answers else 0, self._part)
 
     def _part(self) -> None:
         """Answer who has left, though the output goes on."""

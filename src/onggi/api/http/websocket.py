@@ -22,8 +22,11 @@ def accept_key(key: str) -> str:
     return base64.b64encode(hashlib.sha1(key.encode("latin-1") + _GUID).digest()).decode("ascii")
 
 
-def upgrade(request: Request) -> Hijack:
-    """Return what answers the handshake and detaches the stream. Raises InvalidArgument if it is none."""
+def upgrade(request: Request, *, answers: bool) -> Hijack:
+    """Return what answers the handshake and detaches the stream. Raises InvalidArgument if it is none.
+
+    ``answers`` is whether output may follow upon what the client says last.
+    """
     key = request.headers.get("sec-websocket-key")
     if request.headers.get("upgrade", "").lower() != "websocket" or not key:
         raise InvalidArgument("not websocket protocol")
@@ -38,7 +41,7 @@ def upgrade(request: Request) -> Hijack:
         ("Sec-WebSocket-Accept", accept_key(key)),
     )
     answer = Response(101, content_type="application/octet-stream", headers=(*accepted, *chosen))
-    return lambda: request.hijack_as(answer, WebSocket())
+    return lambda: request.hijack_as(answer, WebSocket(answers=answers))
 
 
 def frame(opcode: int, payload: bytes) -> bytes:
@@ -56,7 +59,8 @@ def frame(opcode: int, payload: bytes) -> bytes:
 class WebSocket:
     """Codec of one connection; fragments are passed on as they come, since the stream has no messages."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, answers: bool = True) -> None:
+        self.answers = answers
         self._buffer = bytearray()
 
     def decode(self, data: bytes) -> Decoded:

@@ -87,8 +87,9 @@ async def attach_websocket(engine: Engine, request: Request) -> Answer:
     ref = request.params["id"]
     options = _attach_options(Query(request.query), framed=False)
     parse_detach_keys(options.detach_keys)
-    engine.containers.is_tty(ref)  # NotFound goes before a bad handshake, as in docker
-    await engine.containers.attach(ref, options, websocket.upgrade(request))
+    reads = engine.containers.takes_input(ref)  # NotFound goes before a bad handshake, as in docker
+    answers = options.logs or (reads and options.stdin and (options.stdout or options.stderr))
+    await engine.containers.attach(ref, options, websocket.upgrade(request, answers=answers))
     return None
 
 
