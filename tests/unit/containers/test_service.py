@@ -249,7 +249,7 @@ async def test_the_stop_signal_wakes_a_paused_container_and_keeps_it_down(world)
 
 @service_test
 async def test_exec_lives_and_reports(world):
-    await world.create()
+    container_id = await world.create()
     with pytest.raises(Conflict, match="is not running"):
         await world.containers.exec_create("c1", {"Cmd": ["id"]})
     await world.containers.start("c1")
@@ -264,7 +264,21 @@ async def test_exec_lives_and_reports(world):
     world.runtime.finish_exec(exec_id, 5)
     while (inspected := await world.containers.exec_inspect(exec_id))["Running"]:
         await asyncio.sleep(0)
-    assert inspected["ExitCode"] == 5
+    assert inspected == {  # every field of dockerd's, and no other
+        "ID": exec_id,
+        "Running": False,
+        "ExitCode": 5,
+        "ProcessConfig": {
+            "tty": False, "entrypoint": "id", "arguments": [], "privileged": False, "user": "app"
+        },
+        "OpenStdin": False,
+        "OpenStderr": False,
+        "OpenStdout": False,
+        "CanRemove": False,
+        "ContainerID": container_id,
+        "DetachKeys": "",
+        "Pid": 0,
+    }  # fmt: skip
     with pytest.raises(Conflict, match=f"^exec command {exec_id} has already run$"):
         await world.containers.exec_start(exec_id, ExecOptions(detach=True), None)
 
