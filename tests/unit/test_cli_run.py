@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import pty
@@ -273,6 +274,38 @@ def test_terminal_is_restored_when_the_client_is_ended(engine: FakeEngine) -> No
     terminal.expect(b"prompt> ")
     terminal.process.send_signal(signal.SIGTERM)
     assert terminal.end() == -signal.SIGTERM
+
+
+@pytest.mark.parametrize("answers", [True, False])
+def test_a_third_signal_ends_the_command(engine: FakeEngine, answers: bool) -> None:
+    """As docker's: where the program ignores it, and also where the engine does not answer."""
+    waiting = threading.Event()
+
+    def stay(connection: socket.socket, request: Request) -> None:
+        if answers:
+            upgrade(connection)
+            connection.sendall(status_frames(0)[0])
+        waiting.set()
+        connection.recv(1)
+
+    engine.routes[f"POST /containers/{ID}/kill"] = (204, None)
+    engine.routes["POST /onggi/v1/run"] = stay
+    process = subprocess.Popen(
+        argv("run", "host", "stubborn"),
+        env=environment(engine),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+    )
+    assert waiting.wait(DEADLINE_S)
+    for _ in range(DEADLINE_S * 20):  # signals that have not been taken yet merge into one
+        process.send_signal(signal.SIGINT)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(0.05)
+            break
+    assert process.stderr is not None
+    with process.stderr:
+        words = process.stderr.read()
+    assert (process.returncode, words) == (1, b"\ngot 3 SIGTERM/SIGINTs, forcefully exiting\n")
 
 
 def test_a_new_window_size_is_sent(engine: FakeEngine) -> None:

@@ -1,11 +1,14 @@
 """Signals to the command while it is attached: forwarded, or turned into a new terminal size.
 
 Handlers only wake the poll loop (signal.set_wakeup_fd); what is to be done happens there, not in a handler.
+But for who insists: as docker's, a command ends at the third SIGINT or SIGTERM, whoever does not answer.
 """
 
 from __future__ import annotations
 
 import os
+
+from onggi.cli.command import Failure
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -18,6 +21,7 @@ else:
 # CHLD and PIPE are ours; URG, WINCH need no forwarding; TTIN and TTOU must go on stopping a background job.
 _KEPT = ("SIGCHLD", "SIGPIPE", "SIGURG", "SIGKILL", "SIGSTOP", "SIGTTIN", "SIGTTOU", "SIGWINCH", "SIGCLD")
 _FAULTS = ("SIGSEGV", "SIGBUS", "SIGFPE", "SIGILL", "SIGSYS", "SIGTRAP", "SIGABRT", "SIGIOT")
+_PATIENCE = 3
 NAMES: dict[int, str] = {
     getattr(_signal, name): name.removeprefix("SIG")
     for name in dir(_signal)
@@ -44,13 +48,14 @@ class Watch:
         self.proxy = proxy
         self.fd = self._writer = self._former = -1
         self._saved: dict[int, Any] = {}
+        self._insisted = 0
 
     def start(self) -> None:
         """Begin to collect."""
         self.fd, self._writer = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
         self._former = _signal.set_wakeup_fd(self._writer, warn_on_full_buffer=False)
         for number in self._numbers:
-            self._saved[number] = _signal.signal(number, _ignore)
+            self._saved[number] = _signal.signal(number, self._caught)
 
     def stop(self) -> None:
         """Put the former handlers back; safe to call again."""
@@ -62,6 +67,14 @@ class Watch:
             os.close(self.fd)
             os.close(self._writer)
             self.fd = -1
+
+    def _caught(self, number: int, frame: object) -> None:
+        """Count what should end us; the wake-up descriptor carries the news."""
+        self._insisted += number in (_signal.SIGINT, _signal.SIGTERM)
+        if self._insisted == _PATIENCE:
+            # No fourth one may disturb the end: the terminal is put in order on the way out.
+            self._saved.update({_signal.SIGINT: _signal.SIG_IGN, _signal.SIGTERM: _signal.SIG_IGN})
+            raise Failure(f"\ngot {_PATIENCE} SIGTERM/SIGINTs, forcefully exiting")
 
     def take(self) -> list[int]:
         """Return the numbers that arrived since the last call."""
@@ -81,10 +94,6 @@ class Watch:
                 forward(NAMES[number])
             elif number in self._numbers:
                 give_up(number)
-
-
-def _ignore(number: int, frame: object) -> None:
-    """The wake-up descriptor carries the news."""
 
 
 def die_by(number: int) -> None:
