@@ -233,6 +233,7 @@ def _nested(text: str, escape: str) -> Statement | None:
 
 
 _Split = tuple[tuple[str, ...], bool]
+_Splitter = Callable[[str, str], _Split]
 
 
 def _text(rest: str, escape: str) -> _Split:
@@ -243,14 +244,17 @@ def _spaces(rest: str, escape: str) -> _Split:
     return words.split_spaces(rest), False
 
 
-def _json_or_text(rest: str, escape: str) -> _Split:
-    array = words.split_json(rest)
-    return (array, True) if array is not None else _text(rest, escape)
+def _json_or(other: _Splitter) -> _Splitter:
+    """The exec form, or what ``other`` makes of what is none."""
+
+    def split(rest: str, escape: str) -> _Split:
+        array = words.split_json(rest)
+        return (array, True) if array is not None else other(rest, escape)
+
+    return split
 
 
-def _json_or_spaces(rest: str, escape: str) -> _Split:
-    array = words.split_json(rest)
-    return (array, True) if array is not None else _spaces(rest, escape)
+_json_or_text, _json_or_spaces = _json_or(_text), _json_or(_spaces)
 
 
 def _health(rest: str, escape: str) -> _Split:
@@ -263,25 +267,21 @@ def _definitions(rest: str, escape: str) -> _Split:
     return tuple(words.split_words(rest, escape)), False
 
 
-def _env(rest: str, escape: str) -> _Split:
-    return words.split_assignments(rest, "ENV", escape), False
+def _assignments(instruction: str) -> _Splitter:
+    return lambda rest, escape: (words.split_assignments(rest, instruction, escape), False)
 
 
-def _label(rest: str, escape: str) -> _Split:
-    return words.split_assignments(rest, "LABEL", escape), False
-
-
-_SPLITTERS: dict[str, Callable[[str, str], _Split]] = {
+_SPLITTERS: dict[str, _Splitter] = {
     "ADD": _json_or_spaces,
     "ARG": _definitions,
     "CMD": _json_or_text,
     "COPY": _json_or_spaces,
     "ENTRYPOINT": _json_or_text,
-    "ENV": _env,
+    "ENV": _assignments("ENV"),
     "EXPOSE": _spaces,
     "FROM": _spaces,
     "HEALTHCHECK": _health,
-    "LABEL": _label,
+    "LABEL": _assignments("LABEL"),
     "MAINTAINER": _text,
     "RUN": _json_or_text,
     "SHELL": _json_or_text,

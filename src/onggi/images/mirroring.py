@@ -49,15 +49,8 @@ Connect = Callable[[str, Cancel], Repository]
 class Mirror:
     """The reading side of a registry, over one upstream and the store."""
 
-    def __init__(
-        self,
-        content: Content,
-        serving: Serving,
-        domain: str,
-        connect: Connect,
-        clock: Callable[[], float] = time.monotonic,
-    ) -> None:
-        self._content, self._serving, self._connect, self._clock = content, serving, connect, clock
+    def __init__(self, content: Content, serving: Serving, domain: str, connect: Connect) -> None:
+        self._content, self._serving, self._connect = content, serving, connect
         self._prefix, self._is_hub = f"{pushed.MIRROR}{domain}/", domain == DEFAULT_DOMAIN
         self._workers = Workers(_DOWNLOADS + _QUESTIONS)
         self._turns = asyncio.Semaphore(_DOWNLOADS)
@@ -143,7 +136,7 @@ class Mirror:
 
     async def _manifest(self, repository: str, reference: str) -> Stored | None:
         here = await self._here(repository, reference)
-        if here and (names.is_digest(reference) or self._clock() < self._quiet_until):
+        if here and (names.is_digest(reference) or time.monotonic() < self._quiet_until):
             return here
         try:
             return await self._asked(repository, reference, here)
@@ -242,7 +235,7 @@ class Mirror:
             log.info("mirror: %s: %s", repository, error)
             return None
         except Unavailable:
-            self._quiet_until = self._clock() + _QUIET_S
+            self._quiet_until = time.monotonic() + _QUIET_S
             raise
 
     def _path(self, repository: str) -> str:

@@ -114,32 +114,22 @@ def _timeout_s(connection: HTTPConnection) -> float:
     return float(timeout) if isinstance(timeout, int | float) else 60.0
 
 
-def _enlist(connection: HTTPConnection) -> None:
-    """Put a connection that is used again under this exchange's guard."""
-    if connection.sock is None:
-        return
-    guard = _guard.get()
-    if connection.proxy is None:
-        guard.admit(connection.sock.getpeername()[0])
-    guard.adopt(connection.sock)
-
-
 class _Plain(HTTPConnection):
     def _new_conn(self) -> socket.socket:
         return _dial(self._dns_host, self.port, _timeout_s(self), judged=self.proxy is None)
 
     def putrequest(self, method: str, url: str, *args: bool, **kwargs: bool) -> None:
-        _enlist(self)
+        """A connection that is used again comes under this exchange's guard."""
+        if self.sock is not None:
+            guard = _guard.get()
+            if self.proxy is None:
+                guard.admit(self.sock.getpeername()[0])
+            guard.adopt(self.sock)
         super().putrequest(method, url, *args, **kwargs)
 
 
-class _Secure(HTTPSConnection):
-    def _new_conn(self) -> socket.socket:
-        return _dial(self._dns_host, self.port, _timeout_s(self), judged=self.proxy is None)
-
-    def putrequest(self, method: str, url: str, *args: bool, **kwargs: bool) -> None:
-        _enlist(self)
-        super().putrequest(method, url, *args, **kwargs)
+class _Secure(_Plain, HTTPSConnection):
+    """The same with TLS."""
 
 
 class _PlainPool(HTTPConnectionPool):

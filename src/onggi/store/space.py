@@ -13,6 +13,7 @@ from onggi.errors import KernelError
 from onggi.kernel.failpoints import skipped
 
 _RESERVE, _SHARE = 64 << 20, 20  # bytes that stay free for everybody else; at most a twentieth of a disk
+_KEPT = 4 << 20  # bytes that a `Reserve` keeps back
 
 
 def room(path: str | int) -> int:
@@ -40,19 +41,19 @@ def require(path: str, needed: int, what: str) -> None:
 class Reserve:
     """A file whose blocks are given back to a full disk, for those who are about to free more."""
 
-    def __init__(self, path: str, size: int = 4 << 20) -> None:
-        """``size`` in bytes; what an earlier process kept goes on to be kept."""
-        self._path, self._size = path, size
+    def __init__(self, path: str) -> None:
+        """What an earlier process kept goes on to be kept."""
+        self._path = path
         self._kept = os.path.exists(path)
 
     def keep(self) -> None:
         """Take the room, if it is not taken and there is plenty."""
-        if self._kept or _room(os.path.dirname(self._path)) < self._size:
+        if self._kept or _room(os.path.dirname(self._path)) < _KEPT:
             return
         with contextlib.suppress(OSError):  # somebody was quicker, and a later call tries again
             fd = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
             try:
-                os.posix_fallocate(fd, 0, self._size)
+                os.posix_fallocate(fd, 0, _KEPT)
             finally:
                 os.close(fd)
             self._kept = True
