@@ -10,6 +10,7 @@ from typing import Any
 
 from onggi.build.graph import Node
 from onggi.dockerfile import instructions as typed
+from onggi.oci.digest import short
 
 Json = Any
 STDERR = {"onggi": {"Stderr": True}}  # marks what a step wrote there
@@ -91,7 +92,7 @@ class Steps:
 
     def done(self, image_id: str) -> None:
         """What the step has led to."""
-        self._tell("done", f" ---> {image_id.removeprefix('sha256:')[:12]}\n")
+        self._tell("done", f" ---> {short(image_id)}\n")
 
     def why(self, hit: bool | None, reasons: str) -> None:
         """Why the step was found in the cache or not, for our own command."""

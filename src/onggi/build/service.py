@@ -44,6 +44,7 @@ from onggi.dockerfile.variables import Platforms
 from onggi.errors import InvalidArgument, OnggiError
 from onggi.images.streams import Chunks
 from onggi.oci import platform as platforms
+from onggi.oci.digest import short
 from onggi.oci.reference import Reference
 from onggi.store.content import Lease
 
@@ -229,7 +230,7 @@ class Builder:
         return [
             {"aux": {"ID": image_id}},
             *([{"stream": warning}] if unused else []),
-            {"stream": f"Successfully built {image_id.removeprefix('sha256:')[:12]}\n"},
+            {"stream": f"Successfully built {short(image_id)}\n"},
             *({"stream": f"Successfully tagged {name.familiar}\n"} for name in names),
         ]
 

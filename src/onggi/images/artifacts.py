@@ -22,7 +22,6 @@ from onggi.images.tools import RemoteWish, Tools
 from onggi.oci import media
 from onggi.oci.manifest import Descriptor, Index, Manifest, parse
 from onggi.oci.reference import Reference
-from onggi.registry.cancel import Cancel
 from onggi.registry.credentials import Keyring
 from onggi.registry.repository import Repository
 from onggi.registry.session import Session
@@ -95,7 +94,6 @@ class _Layout:
     async def layer(self, found: Descriptor, diff_ids: Sequence[str]) -> None:
         async with AsyncExitStack() as stack:
             bundle = DirectoryBundle(self._path, self._tools, self._lease, stack)
-            stack.callback(bundle.close)
             arrival = await bundle.layer(blob_name(found.digest))
             if arrival is None or arrival.raw != found.digest:
                 raise DataLoss(f"{self._path}: {found.digest} has other content than its name says")
@@ -104,7 +102,6 @@ class _Layout:
     async def blob(self, found: Descriptor, lease: Lease) -> str:
         async with AsyncExitStack() as stack:
             bundle = DirectoryBundle(self._path, self._tools, self._lease, stack)
-            stack.callback(bundle.close)
             fd = bundle.open(blob_name(found.digest))
             stack.callback(os.close, fd)
             if os.fstat(fd).st_size != found.size:
@@ -118,7 +115,6 @@ class _Layout:
     async def _document(self, name: str) -> bytes:
         async with AsyncExitStack() as stack:
             bundle = DirectoryBundle(self._path, self._tools, self._lease, stack)
-            stack.callback(bundle.close)
             return await self._tools.workers.run(partial(bundle.document, name))
 
 
@@ -131,15 +127,11 @@ class Artifacts:
     @asynccontextmanager
     async def remote(self, reference: Reference, keyring: Keyring, lease: Lease) -> AsyncIterator[Artifact]:
         """What a registry has by this name, for this machine's platform. Raises NotFound and others."""
-        session, cancel = Session(self._puller.settings, keyring), Cancel()
-        try:
-            repository = session.repository(reference, cancel)
-            wish = RemoteWish(reference, None, keyring)
-            pull = Pull(self._puller, wish, lease, repository, cancel, Progress())
+        with Session(self._puller.settings, keyring) as session:
+            repository = session.repository(reference)
+            pull = Pull(self._puller, RemoteWish(reference, None, keyring), lease, repository, Progress())
             named = await pull.call(repository.resolve)
             yield _Remote(self._tools, pull, (await pull.choose(named))[1])
-        finally:
-            session.close()
 
     async def layout(self, path: str, wanted: str, lease: Lease) -> Artifact:
         """What an OCI layout on this machine has. Raises NotFound, InvalidArgument, KernelError."""
@@ -149,12 +141,10 @@ class Artifacts:
 
     async def push(self, document: Document, reference: Reference, keyring: Keyring) -> None:
         """Send what the registry lacks, then the manifest. Every blob is here."""
-        session, cancel = Session(self._puller.settings, keyring), Cancel()
-        try:
-            repository = session.repository(reference, cancel, pushing=True)
-            await self._tools.workers.run(partial(self._push, repository, document, reference), cancel.set)
-        finally:
-            session.close()
+        with Session(self._puller.settings, keyring) as session:
+            repository = session.repository(reference, pushing=True)
+            push = partial(self._push, repository, document, reference)
+            await self._tools.workers.run(push, repository.cancel.set)
 
     def _push(self, repository: Repository, document: Document, reference: Reference) -> None:
         for blob in (document.manifest.config, *document.manifest.layers):

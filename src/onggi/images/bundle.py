@@ -192,7 +192,7 @@ class TarBundle:
 
 
 class DirectoryBundle:
-    """An OCI layout on disk. Its owner closes it."""
+    """An OCI layout on disk, open as long as the stack is."""
 
     def __init__(self, path: str, tools: Tools, lease: Lease, stack: AsyncExitStack) -> None:
         """Raises NotFound or KernelError if there is no such directory."""
@@ -203,10 +203,7 @@ class DirectoryBundle:
             raise NotFound(f"no such directory: {path}") from None
         except OSError as error:
             raise KernelError("open", error.errno or 0, path) from None
-
-    def close(self) -> None:
-        """Give the descriptor back."""
-        os.close(self._fd)
+        stack.callback(os.close, self._fd)
 
     def document(self, name: str) -> bytes:
         """See ``Bundle``."""

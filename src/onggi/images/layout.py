@@ -6,7 +6,7 @@ Sources: OCI image-spec image-layout.md; the archives that ``docker save`` write
 from __future__ import annotations
 
 import posixpath
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import msgspec
@@ -46,6 +46,12 @@ def blob_name(digest: str) -> str:
     return f"blobs/sha256/{hex_of(digest)}"
 
 
+def index(entries: Sequence[Descriptor]) -> bytes:
+    """An index.json."""
+    document = {"schemaVersion": 2, "mediaType": media.OCI_INDEX, "manifests": msgspec.to_builtins(entries)}
+    return msgspec.json.encode(document)
+
+
 def clean(name: str) -> str:
     """A member's name as a key: no leading ``./`` or ``/``; raises InvalidArgument if it leads out."""
     cleaned = posixpath.normpath(name.lstrip("/"))
@@ -73,10 +79,10 @@ def read_oci(read: Read, platform: Platform, tag: str = "") -> list[Wanted]:
 
     Raises InvalidArgument, Unsupported, or NotFound if there is none.
     """
-    index = _document(read("index.json"), media.OCI_INDEX)
-    if not isinstance(index, Index):
+    found = parse(read("index.json"), media.OCI_INDEX)
+    if not isinstance(found, Index):
         raise InvalidArgument("invalid OCI layout: index.json is no index")
-    entries = [it for it in index.manifests if not tag or _is_called(it, tag)]
+    entries = [it for it in found.manifests if not tag or _is_called(it, tag)]
     if tag and not entries:
         raise NotFound(f"no image {tag} in the OCI layout")
     return [_image(read, entry, platform) for entry in entries]
@@ -87,7 +93,7 @@ def _image(read: Read, entry: Descriptor, platform: Platform) -> Wanted:
     for _ in range(_MAX_DEPTH):
         data = read(blob_name(entry.digest))
         check_document(data, entry)
-        found = _document(data, entry.media_type)
+        found = parse(data, entry.media_type)
         if isinstance(found, Manifest):
             check_image(found)
             layers = [blob_name(layer.digest) for layer in found.layers]
@@ -101,10 +107,6 @@ def check_document(data: bytes, entry: Descriptor) -> None:
     """Raise InvalidArgument unless these are the bytes that a descriptor names."""
     if len(data) != entry.size or sha256(data) != entry.digest:
         raise InvalidArgument(f"invalid archive: {entry.digest} has other content than its name says")
-
-
-def _document(data: bytes, media_type: str) -> Manifest | Index:
-    return parse(data, media_type)
 
 
 def _is_called(entry: Descriptor, tag: str) -> bool:

@@ -11,11 +11,12 @@ import uuid
 import msgspec
 
 from onggi.errors import InvalidArgument, KernelError
-from onggi.images.layout import CONTAINERD_NAME, REF_NAME, blob_name
+from onggi.images.layout import CONTAINERD_NAME, REF_NAME, blob_name, index
 from onggi.images.progress import Progress
 from onggi.images.saving import LAYOUT, Chosen, blobs_of
 from onggi.kernel.files import sync_directory, write_atomic
 from onggi.oci import media
+from onggi.oci.digest import short
 from onggi.oci.manifest import Descriptor, Index, parse
 from onggi.store.content import Content
 
@@ -30,34 +31,23 @@ def write(content: Content, chosen: Chosen, directory: str, tag: str, progress: 
     """
     try:
         os.makedirs(f"{directory}/blobs/sha256", exist_ok=True)
-        index = _read_index(f"{directory}/index.json")
+        before = _read_index(f"{directory}/index.json")
         for digest in blobs_of(chosen):
-            progress.say("Copying", digest[7:19])
+            progress.say("Copying", short(digest))
             _copy(content.path(digest), f"{directory}/{blob_name(digest)}")
-            progress.say("Copied", digest[7:19])
+            progress.say("Copied", short(digest))
         write_atomic(f"{directory}/{blob_name(chosen.document.digest)}", chosen.document.data, 0o644)
         sync_directory(f"{directory}/blobs/sha256")
         write_atomic(f"{directory}/oci-layout", LAYOUT, 0o644)
-        entries = [it for it in index if it.annotations.get(REF_NAME) != tag]
-        write_atomic(f"{directory}/index.json", _index([*entries, _entry(chosen, tag)]), 0o644)
+        others = [it for it in before if it.annotations.get(REF_NAME) != tag]
+        write_atomic(f"{directory}/index.json", index([*others, _entry(chosen, tag)]), 0o644)
     except OSError as error:
         raise KernelError("write", error.errno or 0, error.filename or directory) from None
 
 
 def _entry(chosen: Chosen, tag: str) -> Descriptor:
-    document = chosen.document
     names = {CONTAINERD_NAME: str(chosen.names[0])} if chosen.names else {}
-    return Descriptor(
-        document.manifest.media_type,
-        document.digest,
-        len(document.data),
-        annotations={**names, REF_NAME: tag},
-    )
-
-
-def _index(entries: list[Descriptor]) -> bytes:
-    document = {"schemaVersion": 2, "mediaType": media.OCI_INDEX, "manifests": msgspec.to_builtins(entries)}
-    return msgspec.json.encode(document)
+    return msgspec.structs.replace(chosen.document.descriptor, annotations={**names, REF_NAME: tag})
 
 
 def _read_index(path: str) -> list[Descriptor]:

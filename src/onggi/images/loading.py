@@ -14,7 +14,7 @@ from contextlib import AsyncExitStack
 from onggi.errors import DataLoss, InvalidArgument, NotFound
 from onggi.images import layout
 from onggi.images.bundle import Bundle, DirectoryBundle, TarBundle
-from onggi.images.layering import Arrival, check_diff_id
+from onggi.images.layering import check_diff_id
 from onggi.images.layout import Wanted
 from onggi.images.progress import Progress, Transfer
 from onggi.images.recording import Config, NewImage, is_here, kept_blobs, parse_config
@@ -68,7 +68,6 @@ class Loader:
         """
         async with self._turns, self.tools.content.lease(ttl_s=0) as lease, AsyncExitStack() as stack:
             bundle = DirectoryBundle(path, self.tools, lease, stack)
-            stack.callback(bundle.close)
             found = await asyncio.to_thread(layout.read_oci, bundle.document, platform or local(), tag)
             if len(found) != 1 and not every:
                 raise InvalidArgument(f"{path} holds {len(found)} images: say which, as oci:{path}:TAG")
@@ -135,7 +134,7 @@ class _Image:
         check_diff_id(arrival, diff_id)
         if not await self._tools.intake.place(arrival, parents):
             # The same layer above other ones: its directory has its place already.
-            await self._unpack_again(arrival, parents, diff_id)
+            await self._unpack(arrival.digest, arrival.media_type, parents, diff_id)
 
     async def _from_kept(self, name: str, parents: Sequence[str], diff_id: str) -> None:
         """The archive lacks the layer; it may be here above other layers."""
@@ -146,12 +145,11 @@ class _Image:
             raise InvalidArgument(f"invalid archive: layer {name} is not in it") from None
         digest, media_type, _ = kept[0]
         await self._lease.have_blob(digest)
+        await self._unpack(digest, media_type, parents, diff_id)
+
+    async def _unpack(self, digest: str, media_type: str, parents: Sequence[str], diff_id: str) -> None:
         async with self._tools.intake.from_blob(digest, media_type, Transfer()) as arrival:
             await self._tools.intake.record(arrival, parents, diff_id)
-
-    async def _unpack_again(self, arrival: Arrival, parents: Sequence[str], diff_id: str) -> None:
-        async with self._tools.intake.from_blob(arrival.digest, arrival.media_type, Transfer()) as again:
-            await self._tools.intake.record(again, parents, diff_id)
 
     async def _manifest(self, image_id: str) -> list[tuple[str, str]]:
         """The manifest of an OCI layout is kept if it describes what is kept."""

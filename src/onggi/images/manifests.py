@@ -29,6 +29,11 @@ class Document(NamedTuple):
     digest: str
     manifest: Manifest
 
+    @property
+    def descriptor(self) -> Descriptor:
+        """How an index names it."""
+        return Descriptor(self.manifest.media_type, self.digest, len(self.data))
+
 
 def of_image(
     connection: sqlite3.Connection, blobs: Blobs, image: Image, family: str = media.DOCKER_MANIFEST

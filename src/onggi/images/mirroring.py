@@ -12,6 +12,7 @@ import sqlite3
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import aclosing
+from functools import partial
 from typing import TypeVar, cast
 
 from onggi.errors import Forbidden, NotFound, OnggiError, Unauthenticated, Unavailable
@@ -22,7 +23,6 @@ from onggi.images.pushed import Kept
 from onggi.images.serving import Serving
 from onggi.kernel.failpoints import failpoint
 from onggi.oci.reference import DEFAULT_DOMAIN
-from onggi.registry.cancel import Cancel
 from onggi.registry.failures import Transient
 from onggi.registry.repository import Fetched, Repository
 from onggi.registry.server import documents, names
@@ -43,7 +43,7 @@ _QUIET_S = 15.0  # after a failure, in which upstream is not asked for what is h
 _ABSENT = (NotFound, Unauthenticated, Forbidden)
 
 
-Connect = Callable[[str, Cancel], Repository]
+Connect = Callable[[str], Repository]
 
 
 class Mirror:
@@ -217,9 +217,9 @@ class Mirror:
     async def _receive(self, download: Download, lease: Lease, repository: str, wanted: Wanted) -> None:
         async with opened(lambda: lease.writer(*wanted)) as writer:
             download.open(writer.path, writer.offset)
-            cancel = Cancel()
-            source = _Source(self._connect(self._path(repository), cancel), cancel)
-            await self._workers.run(lambda: source.copy(wanted, writer, download.advance), cancel.set)
+            upstream = self._connect(self._path(repository))
+            copy = partial(_copy, upstream, wanted, writer, download.advance)
+            await self._workers.run(copy, upstream.cancel.set)
             failpoint("images.mirror.before_commit")
             await lease.commit(writer)
 
@@ -227,10 +227,9 @@ class Mirror:
 
     async def _present(self, repository: str, call: Callable[[Repository], T]) -> T | None:
         """What upstream says; None for what it does not have or does not show us."""
-        cancel = Cancel()
+        upstream = self._connect(self._path(repository))
         try:
-            source = self._connect(self._path(repository), cancel)
-            return await self._workers.run(lambda: call(source), cancel.set)
+            return await self._workers.run(lambda: call(upstream), upstream.cancel.set)
         except _ABSENT as error:
             log.info("mirror: %s: %s", repository, error)
             return None
@@ -249,32 +248,29 @@ class Mirror:
         return await self._content.database.run(work)
 
 
-class _Source:
-    """One blob of upstream, copied in a thread."""
+def _copy(upstream: Repository, wanted: Wanted, writer: BlobWriter, advance: Callable[[int], None]) -> None:
+    """All of a blob that is missing; a transfer that breaks off is continued, within reason. Blocking."""
+    failures = 0
+    while writer.offset < wanted.size:
+        before = writer.offset
+        try:
+            _copy_once(upstream, wanted, writer, advance)
+        except Transient:
+            failures = 1 if writer.offset > before else failures + 1
+            if failures >= _ATTEMPTS:
+                raise
+            upstream.cancel.sleep(failures)
 
-    def __init__(self, upstream: Repository, cancel: Cancel) -> None:
-        self._upstream, self._cancel = upstream, cancel
 
-    def copy(self, wanted: Wanted, writer: BlobWriter, advance: Callable[[int], None]) -> None:
-        """All that is missing; a transfer that breaks off is continued, within reason."""
-        failures = 0
-        while writer.offset < wanted.size:
-            before = writer.offset
-            try:
-                self._once(wanted, writer, advance)
-            except Transient:
-                failures = 1 if writer.offset > before else failures + 1
-                if failures >= _ATTEMPTS:
-                    raise
-                self._cancel.sleep(failures)
-
-    def _once(self, wanted: Wanted, writer: BlobWriter, advance: Callable[[int], None]) -> None:
-        with self._upstream.blob(wanted.digest, writer.offset, wanted.size) as opened:
-            if opened.offset != writer.offset:
-                writer.seek_back_to_zero()
-                advance(0)
-            for chunk in opened.chunks:
-                writer.write(chunk)
-                advance(writer.offset)
-        if writer.offset < wanted.size:
-            raise Transient(f"{wanted.digest} ended after {writer.offset} of {wanted.size} bytes")
+def _copy_once(
+    upstream: Repository, wanted: Wanted, writer: BlobWriter, advance: Callable[[int], None]
+) -> None:
+    with upstream.blob(wanted.digest, writer.offset, wanted.size) as opened:
+        if opened.offset != writer.offset:
+            writer.seek_back_to_zero()
+            advance(0)
+        for chunk in opened.chunks:
+            writer.write(chunk)
+            advance(writer.offset)
+    if writer.offset < wanted.size:
+        raise Transient(f"{wanted.digest} ended after {writer.offset} of {wanted.size} bytes")

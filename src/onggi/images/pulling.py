@@ -21,10 +21,9 @@ from onggi.images.recording import Config, NewImage, parse_config
 from onggi.images.tools import RemoteWish, Tools
 from onggi.kernel.failpoints import failpoint
 from onggi.oci import manifest as manifests
-from onggi.oci.digest import chain_ids
+from onggi.oci.digest import chain_ids, short
 from onggi.oci.manifest import Descriptor, Index, Manifest, check_image, parse
 from onggi.oci.platform import Platform, local
-from onggi.registry.cancel import Cancel
 from onggi.registry.failures import Transient
 from onggi.registry.repository import Fetched, Repository
 from onggi.registry.session import Session
@@ -51,22 +50,15 @@ class Puller:
 
     async def pull(self, wish: RemoteWish, progress: Progress) -> str:
         """Pull one image; returns its id."""
-        session, cancel = Session(self.settings, wish.keyring), Cancel()
-        try:
+        with Session(self.settings, wish.keyring) as session:
             async with self.content.lease() as lease:
-                repository = session.repository(wish.reference, cancel)
-                return await Pull(self, wish, lease, repository, cancel, progress).run()
-        finally:
-            session.close()
+                return await Pull(self, wish, lease, session.repository(wish.reference), progress).run()
 
     async def tags(self, wish: RemoteWish) -> list[str]:
         """Every tag of a repository, for ``pull -a``."""
-        session, cancel = Session(self.settings, wish.keyring), Cancel()
-        try:
-            repository = session.repository(wish.reference, cancel)
-            return await self.workers.run(lambda: list(repository.tags()), cancel.set)
-        finally:
-            session.close()
+        with Session(self.settings, wish.keyring) as session:
+            repository = session.repository(wish.reference)
+            return await self.workers.run(lambda: list(repository.tags()), repository.cancel.set)
 
 
 class Pull:
@@ -78,11 +70,10 @@ class Pull:
         wish: RemoteWish,
         lease: Lease,
         repository: Repository,
-        cancel: Cancel,
         progress: Progress,
     ) -> None:
         self._puller, self._wish, self._lease = puller, wish, lease
-        self._repository, self._cancel, self._progress = repository, cancel, progress
+        self._repository, self._progress = repository, progress
 
     async def run(self) -> str:
         reference = self._wish.reference
@@ -145,7 +136,7 @@ class Pull:
         news = missing or not await self._here(manifest.config.digest)
         for number, layer in enumerate(manifest.layers if news else []):
             status = "Pulling fs layer" if number in missing else "Already exists"
-            self._progress.say(status, shown(layer.digest))
+            self._progress.say(status, short(layer.digest))
         self._check_room([manifest.layers[number] for number in missing], manifest.config)
         tasks: list[asyncio.Task[None]] = []
         for number in missing:
@@ -162,7 +153,7 @@ class Pull:
         self, layer: Descriptor, diff_ids: Sequence[str], below: Sequence[asyncio.Task[None]]
     ) -> None:
         """Download and unpack a layer, and give it its row behind the one ``below``."""
-        name, chain_id = shown(layer.digest), chain_ids(diff_ids)[-1]
+        name, chain_id = short(layer.digest), chain_ids(diff_ids)[-1]
         await self.download(layer, Transfer(layer.size), name)
         async with AsyncExitStack() as stack:
             await stack.enter_async_context(self._puller.locks.hold(chain_id))
@@ -217,7 +208,7 @@ class Pull:
                 failures = 1 if writer.offset > before else failures + 1
                 if failures >= limits.attempts:
                     raise
-                self._cancel.sleep(min(limits.backoff_s * 2 ** (failures - 1), _LONGEST_PAUSE_S))
+                self._repository.cancel.sleep(min(limits.backoff_s * 2 ** (failures - 1), _LONGEST_PAUSE_S))
 
     def _receive(self, descriptor: Descriptor, writer: BlobWriter, transfer: Transfer) -> None:
         transfer.current = writer.offset
@@ -254,15 +245,10 @@ class Pull:
 
     async def call(self, call: Callable[[], T]) -> T:
         """The result of a call in a thread, which ends with the caller."""
-        return await self._puller.workers.run(call, self._cancel.set)
+        return await self._puller.workers.run(call, self._repository.cancel.set)
 
 
 def _expected(fetched: Fetched, entry: Descriptor) -> Manifest | Index:
     if len(fetched.data) != entry.size:
         raise DataLoss(f"{entry.digest} has {len(fetched.data)} bytes, the manifest list says {entry.size}")
     return parse(fetched.data, fetched.media_type)
-
-
-def shown(digest: str) -> str:
-    """Twelve digits, as docker shows layers."""
-    return digest.removeprefix("sha256:")[:12]

@@ -13,16 +13,15 @@ from onggi.images import manifests
 from onggi.images.flights import together
 from onggi.images.manifests import Document
 from onggi.images.progress import Progress, Transfer
-from onggi.images.pulling import shown
 from onggi.images.recording import NewImage
 from onggi.images.tools import RemoteWish, Tools
 from onggi.kernel.failpoints import failpoint
 from onggi.oci import platform as platforms
+from onggi.oci.digest import short
 from onggi.oci.image import HOST, Image
 from onggi.oci.manifest import Descriptor
 from onggi.oci.platform import Platform
 from onggi.oci.reference import Reference
-from onggi.registry.cancel import Cancel
 from onggi.registry.repository import Repository
 from onggi.registry.session import Session
 from onggi.registry.settings import Settings
@@ -46,16 +45,13 @@ class Pusher:
             await self._check_platform(reference, wish.platform)
         progress.say(f"The push refers to repository [{reference.name}]")
         tags = await self._tags(reference)
-        session, cancel = Session(self.settings, wish.keyring), Cancel()
-        try:
-            repository = session.repository(reference, cancel, pushing=True)
+        with Session(self.settings, wish.keyring) as session:
+            repository = session.repository(reference, pushing=True)
             for tag in tags:
                 if wish.platform:
                     await self._check_platform(tag, wish.platform)
                 async with self.tools.content.lease() as lease:
-                    await _Push(self, tag, lease, repository, cancel, progress).run()
-        finally:
-            session.close()
+                    await _Push(self, tag, lease, repository, progress).run()
 
     async def _check_platform(self, tag: Reference, platform: Platform) -> None:
         image = await self.tools.images.get(tag.familiar)
@@ -78,16 +74,10 @@ class _Push:
     """One tag on its way out."""
 
     def __init__(
-        self,
-        pusher: Pusher,
-        tag: Reference,
-        lease: Lease,
-        repository: Repository,
-        cancel: Cancel,
-        progress: Progress,
+        self, pusher: Pusher, tag: Reference, lease: Lease, repository: Repository, progress: Progress
     ) -> None:
         self._pusher, self._tag, self._lease = pusher, tag, lease
-        self._repository, self._cancel, self._progress = repository, cancel, progress
+        self._repository, self._progress = repository, progress
         self._content = pusher.tools.content
 
     async def run(self) -> None:
@@ -95,12 +85,12 @@ class _Push:
         document = await self._document(image)
         layers = list(zip(document.manifest.layers, image.layers, strict=True))
         for _, diff_id in layers:
-            self._progress.say("Preparing", shown(diff_id))
+            self._progress.say("Preparing", short(diff_id))
         origins = await self._content.database.run(lambda it: _origins(it, self._tag))
         distinct = {layer.digest: (layer, diff_id) for layer, diff_id in layers}.values()
         await together(
             self._config(document.manifest.config),
-            *(self._layer(layer, shown(diff_id), origins) for layer, diff_id in distinct),
+            *(self._layer(layer, short(diff_id), origins) for layer, diff_id in distinct),
         )
         failpoint("images.push.before_manifest")
         put = partial(
@@ -166,7 +156,7 @@ class _Push:
         )
 
     async def _call(self, call: Callable[[], T]) -> T:
-        return await self._pusher.tools.workers.run(call, self._cancel.set)
+        return await self._pusher.tools.workers.run(call, self._repository.cancel.set)
 
 
 def _origins(connection: sqlite3.Connection, tag: Reference) -> list[str]:

@@ -13,7 +13,6 @@ from onggi.images.catalog import Catalog
 from onggi.images.mirroring import Mirror
 from onggi.images.serving import Serving
 from onggi.oci.reference import Reference
-from onggi.registry.cancel import Cancel
 from onggi.registry.credentials import domain_of, for_registry
 from onggi.registry.repository import Repository
 from onggi.registry.session import Session
@@ -42,8 +41,8 @@ class Registries:
             settings = msgspec.structs.replace(settings, insecure_hosts=hosts)
         with Session(settings, for_registry(auth, domain)) as session:
 
-            def connect(path: str, cancel: Cancel) -> Repository:
-                return session.repository(Reference(domain, path), cancel)
+            def connect(path: str) -> Repository:
+                return session.repository(Reference(domain, path))
 
             mirror = Mirror(self._content, self.storage, domain, connect)
             try:

@@ -10,9 +10,8 @@ import msgspec
 
 from onggi.errors import Conflict
 from onggi.oci import reference as references
+from onggi.oci.digest import short
 from onggi.oci.image import Image
-
-_SHORT = 12
 
 
 class Plan(msgspec.Struct, frozen=True):
@@ -36,12 +35,12 @@ def plan(image: Image, ref: str, users: Sequence[tuple[str, bool]], *, force: bo
         if not _is_single(image):
             _refuse_unless(force, image, "image is referenced in multiple repositories")
         for container_id, _ in users:
-            _refuse_unless(force, image, f"image is being used by stopped container {container_id[:_SHORT]}")
+            _refuse_unless(force, image, f"image is being used by stopped container {short(container_id)}")
         return whole(image)
     if users and not force and _is_single(image):
         raise Conflict(
             f'conflict: unable to remove repository reference "{ref}" (must force) - container '
-            f"{users[0][0][:_SHORT]} is using its referenced image {_short(image)}"
+            f"{short(users[0][0])} is using its referenced image {short(image.id)}"
         )
     gone = _named(image, ref)
     if len(gone) < len(image.tags) + len(image.digests):
@@ -77,17 +76,13 @@ def _is_single(image: Image) -> bool:
 def _refuse_running(image: Image, users: Sequence[tuple[str, bool]]) -> None:
     for container_id, running in users:
         if running:
-            why = f"image is being used by running container {container_id[:_SHORT]}"
-            raise Conflict(f"conflict: unable to delete {_short(image)} (cannot be forced) - {why}")
+            why = f"image is being used by running container {short(container_id)}"
+            raise Conflict(f"conflict: unable to delete {short(image.id)} (cannot be forced) - {why}")
 
 
 def _refuse_unless(force: bool, image: Image, why: str) -> None:
     if not force:
-        raise Conflict(f"conflict: unable to delete {_short(image)} (must be forced) - {why}")
-
-
-def _short(image: Image) -> str:
-    return image.id.removeprefix("sha256:")[:_SHORT]
+        raise Conflict(f"conflict: unable to delete {short(image.id)} (must be forced) - {why}")
 
 
 def _is_id(image: Image, ref: str) -> bool:

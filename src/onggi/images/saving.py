@@ -17,7 +17,7 @@ import msgspec
 from onggi.errors import NotFound
 from onggi.images import manifests
 from onggi.images.catalog import no_such_image
-from onggi.images.layout import CONTAINERD_NAME, REF_NAME, blob_name
+from onggi.images.layout import CONTAINERD_NAME, REF_NAME, blob_name, index
 from onggi.images.manifests import Document
 from onggi.images.streams import of_file
 from onggi.images.tools import Tools
@@ -129,9 +129,8 @@ def blobs_of(chosen: Chosen) -> list[str]:
 def top_level(chosen: Sequence[Chosen]) -> list[tuple[str, bytes]]:
     """The documents of an archive beside its blobs: docker's and OCI's."""
     entries = [entry for it in chosen for entry in descriptors(it)]
-    index = {"schemaVersion": 2, "mediaType": media.OCI_INDEX, "manifests": msgspec.to_builtins(entries)}
     files = [
-        ("index.json", msgspec.json.encode(index)),
+        ("index.json", index(entries)),
         ("manifest.json", msgspec.json.encode([_docker_entry(it) for it in chosen])),
         ("oci-layout", LAYOUT),
     ]
@@ -141,8 +140,7 @@ def top_level(chosen: Sequence[Chosen]) -> list[tuple[str, bytes]]:
 
 def descriptors(chosen: Chosen) -> list[Descriptor]:
     """The entries of an index for an image: one for each of its names."""
-    document = chosen.document
-    plain = Descriptor(document.manifest.media_type, document.digest, len(document.data))
+    plain = chosen.document.descriptor
     named = [
         msgspec.structs.replace(plain, annotations={CONTAINERD_NAME: str(name), REF_NAME: name.tag})
         for name in chosen.names

@@ -30,6 +30,11 @@ def hex_of(digest: str) -> str:
     return check(digest)[7:]
 
 
+def short(digest: str) -> str:
+    """Twelve digits of a digest, as docker shows images and layers."""
+    return digest.removeprefix("sha256:")[:12]
+
+
 def chain_ids(diff_ids: Sequence[str]) -> list[str]:
     """The chain id of each layer, base first: layers with equal chain ids have equal content and equal
     parents.

@@ -72,7 +72,7 @@ class Repository:
         self.reference = reference
         self.pushing = pushing
         self._session = session
-        self._cancel = cancel
+        self.cancel = cancel
         self._limits = limits
         self._failed: set[int] = set()  # mirrors that could not be used
         self._begun: dict[str, str] = {}  # digest -> upload that a registry offered in place of a mount
@@ -95,7 +95,7 @@ class Repository:
 
         def ask(client: Client) -> str:
             request = Request("HEAD", self._url(client, "manifests", tag), {"Accept": ACCEPT})
-            told = self._checked(client.document(request, self._scope, self._cancel))
+            told = self._checked(client.document(request, self._scope, self.cancel))
             return told.header("docker-content-digest")
 
         found = self._read(ask)
@@ -120,7 +120,7 @@ class Repository:
 
         def ask(client: Client) -> int | None:
             found = client.document(
-                Request("HEAD", self._url(client, "blobs", digest)), self._scope, self._cancel
+                Request("HEAD", self._url(client, "blobs", digest)), self._scope, self.cancel
             )
             if found.status == 404:
                 return None
@@ -157,7 +157,7 @@ class Repository:
         client = self._client()
         request = Request("POST", f"{self._url(client, 'blobs', 'uploads')}/?{query}")
         try:
-            found = client.document(request, scope, self._cancel)
+            found = client.document(request, scope, self.cancel)
         except (Unauthenticated, Forbidden, NotFound):
             return False  # no right to the other repository: that is no reason to fail
         if found.status == 202 and found.header("location"):
@@ -173,7 +173,7 @@ class Repository:
         """
         digests.check(digest)
         client = self._client()
-        target = UploadTarget(client, self._url(client, "blobs"), self._scope, self._cancel, self._limits)
+        target = UploadTarget(client, self._url(client, "blobs"), self._scope, self.cancel, self._limits)
         blob = Source(digest, size, open_reader, progress or _nobody)
         Upload(target, blob, self._begun.pop(digest, "")).run()
 
@@ -182,13 +182,13 @@ class Repository:
         _tag_or_digest(wanted)
         client, digest = self._client(), digests.sha256(data)
         request = Request("PUT", self._url(client, "manifests", wanted), {"Content-Type": media_type}, data)
-        told = client.document(request, self._scope, self._cancel).accepted().header("docker-content-digest")
+        told = client.document(request, self._scope, self.cancel).accepted().header("docker-content-digest")
         if told.startswith("sha256:") and told != digest:
             raise DataLoss(f"the registry took the manifest {digest} for {told}")
         return digest
 
     def _page(self, client: Client, url: str) -> Document:
-        return self._checked(client.document(Request("GET", url), self._scope, self._cancel))
+        return self._checked(client.document(Request("GET", url), self._scope, self.cancel))
 
     @property
     def _scope(self) -> str:
@@ -196,21 +196,21 @@ class Repository:
 
     def _client(self) -> Client:
         """The registry itself, never a mirror."""
-        endpoint = self._session.endpoints(self.reference.domain, self._cancel, pushing=True)[-1]
-        return self._session.client(self.reference.domain, endpoint, self._cancel)
+        endpoint = self._session.endpoints(self.reference.domain, self.cancel, pushing=True)[-1]
+        return self._session.client(self.reference.domain, endpoint, self.cancel)
 
     def _url(self, client: Client, *path: str) -> str:
         return "/".join((client.url, "v2", self.reference.path, *path))
 
     def _read(self, action: Callable[[Client], T]) -> T:
         """The result of the first endpoint that gives one; a mirror that fails is not asked again."""
-        found = self._session.endpoints(self.reference.domain, self._cancel, pushing=self.pushing)
+        found = self._session.endpoints(self.reference.domain, self.cancel, pushing=self.pushing)
         listed = list(enumerate(found))
         for number, endpoint in listed[:-1]:
             if number in self._failed:
                 continue
             try:
-                return action(self._session.client(self.reference.domain, endpoint, self._cancel))
+                return action(self._session.client(self.reference.domain, endpoint, self.cancel))
             except Cancelled:
                 raise
             except OnggiError as error:
@@ -218,7 +218,7 @@ class Repository:
                     "the mirror %s failed, the registry itself is asked: %s", endpoint.urls[0], error
                 )
                 self._failed.add(number)
-        return action(self._session.client(self.reference.domain, listed[-1][1], self._cancel))
+        return action(self._session.client(self.reference.domain, listed[-1][1], self.cancel))
 
     def _checked(self, found: Document) -> Document:
         if found.refused is not None and not self.pushing:
@@ -227,7 +227,7 @@ class Repository:
 
     def _resolve(self, client: Client, wanted: str) -> Fetched:
         request = Request("GET", self._url(client, "manifests", wanted), {"Accept": ACCEPT})
-        found = self._checked(client.document(request, self._scope, self._cancel))
+        found = self._checked(client.document(request, self._scope, self.cancel))
         told = found.header("content-type").partition(";")[0].strip().lower()
         _check_type(told, found.url)
         actual = digests.sha256(found.data)
@@ -239,7 +239,7 @@ class Repository:
     def _open(self, client: Client, digest: str, offset: int) -> tuple[Answer, int]:
         headers = {"Range": f"bytes={offset}-"} if offset else {}
         request = Request("GET", self._url(client, "blobs", digest), headers)
-        answer = client.stream(request, self._scope, self._cancel)
+        answer = client.stream(request, self._scope, self.cancel)
         if isinstance(answer, Document):
             if answer.status == 416 and offset:
                 return self._open(client, digest, 0)

@@ -13,6 +13,7 @@ from onggi.errors import DataLoss, InvalidArgument, OnggiError, Unavailable
 from onggi.images import mirroring, registries
 from onggi.images.registries import Registries, parse_url
 from onggi.oci import media
+from onggi.registry.cancel import Cancel
 from onggi.registry.server.refusals import NoSuchPage
 from onggi.registry.settings import Limits, Settings
 
@@ -330,6 +331,8 @@ def test_hub_images_have_their_namespace(world, upstream, monkeypatch):
     asked = []
 
     class Recorded:
+        cancel = Cancel()
+
         def __init__(self, path):
             asked.append(path)
 
@@ -339,7 +342,7 @@ def test_hub_images_have_their_namespace(world, upstream, monkeypatch):
         has_blob = current
 
     async def scene():
-        mirror = mirroring.Mirror(world.content, world.serving, "docker.io", lambda path, _: Recorded(path))
+        mirror = mirroring.Mirror(world.content, world.serving, "docker.io", Recorded)
         for name in ("debian", "team/app"):
             with pytest.raises(OnggiError):
                 await mirror.manifest(name, "1")
