@@ -62,20 +62,17 @@ class Solver:
     def __init__(
         self, workshop: Workshop, place: Place, lease: Lease, plan: Plan, asked: Options, known: Known
     ) -> None:
-        self._before = known.before
-        self.plan, self._accounts = plan, dict[str, Account]()
-        self._workshop, self._place, self._lease, self._plan, self._asked = (
-            workshop, place, lease, plan, asked,
-        )  # fmt: skip
-        self.asked, self._cancelled, self.failed = asked, False, False
+        self.workshop, self.place, self.lease, self.plan, self.asked = workshop, place, lease, plan, asked
+        self.before, self.accounts = known.before, dict[str, Account]()
+        self._cancelled = self.failed = False
         self.report = Report(plan.nodes, details=asked.details)
         self.used: dict[str, Sequence[str]] = {}  # layers of the steps that were done or found
-        self._runner = Runner(workshop, place, lease, asked, known.locks, known.imports, self.used)
+        self.runner = Runner(workshop, place, lease, asked, known.locks, known.imports, self.used)
         self._stages: dict[int, asyncio.Task[State]] = {}
         self.scopes: dict[int, StageScope] = {}
-        self._beginnings: dict[int, State] = {}
+        self.beginnings: dict[int, State] = {}
         self._images: dict[str, asyncio.Task[State]] = {}
-        self._turns = asyncio.Semaphore(1 if asked.again else os.cpu_count() or 1)
+        self.turns = asyncio.Semaphore(1 if asked.again else os.cpu_count() or 1)
 
     def cancel(self) -> None:
         """End the build: its client is told so."""
@@ -86,8 +83,8 @@ class Solver:
     async def run(self) -> State:
         """Build, and return what the last stage has led to. The first error ends all stages."""
         first = 1
-        total = sum(len(node.stage.instructions) + 1 for node in self._plan.nodes)
-        for node in self._plan.nodes:
+        total = sum(len(node.stage.instructions) + 1 for node in self.plan.nodes)
+        for node in self.plan.nodes:
             steps = Steps(self.report, node, first, total, details=self._label(node))
             work = _Stage(self, node, steps).run()
             self._stages[node.number] = asyncio.create_task(work)
@@ -108,30 +105,30 @@ class Solver:
 
     def _label(self, node: Node) -> str | None:
         """What a stage is called where all is told, as by BuildKit."""
-        if not self._asked.details:
+        if not self.asked.details:
             return None
-        alone = len(self._plan.dockerfile.stages) == 1
+        alone = len(self.plan.dockerfile.stages) == 1
         name = node.stage.origin.name or ("" if alone else f"stage-{node.number}")
-        return f"again {name}".rstrip() if self._asked.again else name
+        return f"again {name}".rstrip() if self.asked.again else name
 
     @property
     def made(self) -> dict[str, list[Made]]:
         """The steps that were done so far, by stage."""
-        return {stage: account.made for stage, account in self._accounts.items()}
+        return {stage: account.made for stage, account in self.accounts.items()}
 
     @property
     def caches(self) -> CacheMounts:
         """The cache mounts of its steps."""
-        return self._runner.mounts.caches
+        return self.runner.mounts.caches
 
     @property
     def beginning(self) -> State:
         """What the last stage begins on, once it is known."""
-        return self._beginnings[self._plan.nodes[-1].number]
+        return self.beginnings[self.plan.nodes[-1].number]
 
     async def result(self) -> State:
         """What the last stage has led to."""
-        return await self.stage(self._plan.nodes[-1].number)
+        return await self.stage(self.plan.nodes[-1].number)
 
     async def stage(self, number: int) -> State:
         """Where another stage ends."""
@@ -145,24 +142,24 @@ class Solver:
         return await asyncio.shield(self._images[key])
 
     async def _image(self, name: str, platform: Platform | None, steps: Steps) -> State:
-        given = self._asked.context(name)
+        given = self.asked.context(name)
         if name == "scratch" and not given:
-            return from_scratch(platform or local(), self._asked.epoch_s)
+            return from_scratch(platform or local(), self.asked.epoch_s)
         if is_remote(given):
             return await self._fetched(given, platform)
         name = given.removeprefix("docker-image://") or name
         if "://" in name:
             raise Unsupported(f"build context {shown(name)}: docker-image://, git and https are supported")
         found = await self._found(name, platform, steps)
-        begun = from_image(found, self._asked.epoch_s)
+        begun = from_image(found, self.asked.epoch_s)
         if begun.chain:
-            await self._lease.have_layer(begun.chain)
+            await self.lease.have_layer(begun.chain)
         # Triggers are done by the stage that begins here, and are told to it this way.
         return begun.changed(OnBuild=(found.config.get("config") or {}).get("OnBuild") or None)
 
     async def _found(self, name: str, platform: Platform | None, steps: Steps) -> Image:
-        images = self._workshop.images
-        if not self._asked.pull or name.startswith("host"):
+        images = self.workshop.images
+        if not self.asked.pull or name.startswith("host"):
             try:
                 found = await images.get(name)
                 if _fits(found, platform):
@@ -170,11 +167,11 @@ class Solver:
             except NotFound:
                 pass  # it is pulled
         reference = references.parse(name).with_default_tag()
-        pulling = self._workshop.transfers.pull(
+        pulling = self.workshop.transfers.pull(
             reference.name,
             reference.digest or reference.tag,
             platform=str(platform or ""),
-            auth=self._asked.keyring,
+            auth=self.asked.keyring,
         )
         async with aclosing(cast(Any, pulling)) as messages:
             async for message in messages:
@@ -183,18 +180,18 @@ class Solver:
 
     async def _fetched(self, address: str, platform: Platform | None) -> State:
         """A state with nothing but what is at an address."""
-        transfers = Transfers(self._workshop, self._place, self._lease, self.used)
+        transfers = Transfers(self.workshop, self.place, self.lease, self.used)
         step = typed.Add(
             first_line=0, last_line=0, text="", keyword="ADD", sources=(address,), destination="/"
         )  # fmt: skip
-        return (await transfers.add(from_scratch(platform or local(), self._asked.epoch_s), step))[0]
+        return (await transfers.add(from_scratch(platform or local(), self.asked.epoch_s), step))[0]
 
     async def states(self, node: Node, word: str, steps: Steps) -> State:
         """The state that a name in stage ``node`` stands for: another stage's, or an image's."""
-        number = stage_number(self._plan.dockerfile, word, node.number)
+        number = stage_number(self.plan.dockerfile, word, node.number)
         if number is not None:
             return await self.stage(number)
-        return await self.image(word, self._plan.platforms[node.number], steps)
+        return await self.image(word, self.plan.platforms[node.number], steps)
 
 
 class _Stage:
@@ -202,14 +199,14 @@ class _Stage:
 
     def __init__(self, solver: Solver, node: Node, steps: Steps) -> None:
         self._solver, self._node, self._steps = solver, node, steps
-        self._plan, self._asked = solver._plan, solver._asked
+        self._plan, self._asked = solver.plan, solver.asked
         self._no_cache = bool(forced := self._asked.uncached(node.name))
         self._transfers = Transfers(
-            solver._workshop, solver._place, solver._lease, solver.used, no_cache=self._no_cache
+            solver.workshop, solver.place, solver.lease, solver.used, no_cache=self._no_cache
         )
-        before, instructions = solver._before, (node.stage.origin, *node.stage.instructions)
+        before, instructions = solver.before, (node.stage.origin, *node.stage.instructions)
         self._account = Account(before.get(node.name), {it.text for it in instructions}, forced)
-        solver._accounts[node.name] = self._account
+        solver.accounts[node.name] = self._account
 
     async def run(self) -> State:
         """Do all steps, and return where they lead; of a build's failures the first is told as such."""
@@ -226,7 +223,7 @@ class _Stage:
         self._steps.begin(origin)
         state = await self._begun()
         triggers = [parse_trigger(text, origin) for text in state.config.get("OnBuild") or []]
-        state = self._solver._beginnings[self._node.number] = from_stage(state)
+        state = self._solver.beginnings[self._node.number] = from_stage(state)
         if self._node.image != "scratch":
             parts = {"below": state.chain, "document": key_of(document=state.document)}
             await self._explain(origin, parts, "", hit=False)
@@ -259,7 +256,7 @@ class _Stage:
         return await self._solver.image(node.image, self._plan.platforms[node.number], self._steps)
 
     async def _tell(self, state: State) -> None:
-        image_id = await self._solver._workshop.keep_image(self._solver._lease, state)
+        image_id = await self._solver.workshop.keep_image(self._solver.lease, state)
         self._steps.done(image_id)
 
     async def _step(self, state: State, written: typed.Instruction, scope: StageScope) -> State:
@@ -269,7 +266,7 @@ class _Stage:
             return changed
         for word in origins(written):
             await self._origin(word)  # before a turn is taken, for which that stage may be waiting
-        async with self._solver._turns:
+        async with self._solver.turns:
             done = await self._layer(state, instruction, scope)
         if done.cached:
             self._steps.cached()
@@ -288,7 +285,7 @@ class _Stage:
             return
         reasons = verdict.reasons
         if verdict.compare:
-            workshop, place = self._solver._workshop, self._solver._place
+            workshop, place = self._solver.workshop, self._solver.place
             before, now = verdict.compare
             found = await differences(workshop, place, before, now, limit=_NAMED, times=verdict.times)
             reasons = [*reasons, *described(found)]
@@ -303,7 +300,7 @@ class _Stage:
             return Done(*await self._transfers.copy(state, instruction, self._origin))
         if isinstance(instruction, typed.Run):
             seen = Scope(scope.variables, scope.args, proxy_values(self._asked.args), self._origin)
-            return await self._solver._runner.run(
+            return await self._solver.runner.run(
                 state, instruction, seen, self._steps.output, no_cache=self._no_cache
             )
         raise InvalidArgument(f"unknown instruction: {instruction.keyword}")
