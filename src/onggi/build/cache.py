@@ -15,7 +15,7 @@ import msgspec
 
 from onggi.build.policy import STEP, Entry
 from onggi.kernel.failpoints import failpoint
-from onggi.oci.digest import chain_ids
+from onggi.oci.digest import chain_id
 from onggi.store.content import Content
 from onggi.store.gc import Collector, Garbage
 from onggi.store.schema import Migration
@@ -79,12 +79,12 @@ class Cache:
 
     async def keep(self, key: str, layers: Sequence[str], description: str) -> None:
         """Remember a step by its key; its layer is the last of ``layers``."""
-        now, chain_id = time.time_ns(), chain_ids(layers)[-1]
-        row = (key, chain_id, layers[-1], description, now, now, 0)
+        now, chain = time.time_ns(), chain_id(layers)
+        row = (key, chain, layers[-1], description, now, now, 0)
 
         def write(connection: sqlite3.Connection) -> None:
             connection.execute("INSERT OR IGNORE INTO leases VALUES (?, ?)", (_LEASE, _NEVER))
-            connection.execute("INSERT OR IGNORE INTO lease_items VALUES (?, 'layer', ?)", (_LEASE, chain_id))
+            connection.execute("INSERT OR IGNORE INTO lease_items VALUES (?, 'layer', ?)", (_LEASE, chain))
             connection.execute("INSERT OR REPLACE INTO build_steps VALUES (?, ?, ?, ?, ?, ?, ?)", row)
 
         failpoint("build.step.before_row")
@@ -110,7 +110,7 @@ class Cache:
 def is_here(connection: sqlite3.Connection, layers: Sequence[str]) -> bool:
     """Whether the topmost of these layers is unpacked in its place."""
     query = "SELECT 1 FROM layers WHERE chain_id = ?"
-    return connection.execute(query, (chain_ids(layers)[-1],)).fetchone() is not None
+    return connection.execute(query, (chain_id(layers),)).fetchone() is not None
 
 
 def entries(connection: sqlite3.Connection, used: Collection[str]) -> list[Entry]:
@@ -152,8 +152,8 @@ def forget(connection: sqlite3.Connection, gone: Sequence[Entry], images: Collec
     chains = {entry.chain_id for entry in gone}
     connection.executemany("DELETE FROM build_steps WHERE key = ?", [(entry.key,) for entry in gone])
     everything = not connection.execute("SELECT 1 FROM build_steps").fetchone()
-    for image_id, chain_id in connection.execute("SELECT id, chain_id FROM images WHERE hidden").fetchall():
-        if image_id not in images and (everything or chain_id in chains):
+    for image_id, chain in connection.execute("SELECT id, chain_id FROM images WHERE hidden").fetchall():
+        if image_id not in images and (everything or chain in chains):
             connection.execute("DELETE FROM images WHERE id = ?", (image_id,))
     connection.execute(
         "DELETE FROM lease_items WHERE lease = ? AND kind = 'layer'"

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import uuid
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 from functools import partial
@@ -91,8 +90,7 @@ class CacheMounts:
 
     async def _unpacked(self, carried: Carried) -> str:
         """The files of an archive that is verified, unpacked by a confined job; gone with the build."""
-        directory = f"{self._place.path}/{uuid.uuid4().hex}"
-        os.mkdir(directory, 0o700)
+        directory = self._place.directory()
         async with self._workshop.content.lease(ttl_s=0) as lease, AsyncExitStack() as stack:
             path = await carried.artifact.blob(carried.blob, lease)
             fds = [os.open(path, os.O_RDONLY | os.O_CLOEXEC), os.open(directory, os.O_RDONLY | os.O_CLOEXEC)]

@@ -16,13 +16,14 @@ import msgspec
 
 from onggi.archive import trees
 from onggi.archive.extract import Limits
+from onggi.build.state import State
 from onggi.build.workshop import Workshop
 from onggi.containers import pipes
 from onggi.errors import InvalidArgument, KernelError, OnggiError
 from onggi.images.decompress import Decompressor
 from onggi.images.streams import Chunks, of_file
 from onggi.kernel import paths
-from onggi.kernel.files import write_all
+from onggi.kernel.files import write_new
 from onggi.store import space
 from onggi.store.layout import make_private
 
@@ -65,12 +66,13 @@ class Place(msgspec.Struct, frozen=True):
     def write(self, content: bytes, mode: int) -> str:
         """The path of a new file."""
         path = f"{self.path}/{uuid.uuid4().hex}"
-        fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-        try:
-            write_all(fd, content)
-            os.fchmod(fd, mode)
-        finally:
-            os.close(fd)
+        write_new(path, content, mode)
+        return path
+
+    def directory(self, mode: int = 0o700) -> str:
+        """The path of a new directory."""
+        path = f"{self.path}/{uuid.uuid4().hex}"
+        os.mkdir(path, mode)
         return path
 
     def read(self, path: str) -> bytes | None:
@@ -94,6 +96,20 @@ async def place(workshop: Workshop) -> AsyncIterator[Place]:
         yield found
     finally:
         await workshop.content.finish(asyncio.to_thread(_remove, found))
+
+
+@asynccontextmanager
+async def source(workshop: Workshop, found: Place, state: State | None) -> AsyncIterator[int]:
+    """The descriptor of what files are taken from: the root of a state, or the context."""
+    if state is not None:
+        async with workshop.view(state) as root_fd:
+            yield root_fd
+        return
+    root_fd = found.open()
+    try:
+        yield root_fd
+    finally:
+        os.close(root_fd)
 
 
 def recover(workshop: Workshop) -> None:

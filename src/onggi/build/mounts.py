@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import posixpath
 import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 from itertools import count
@@ -15,20 +15,19 @@ import msgspec
 
 from onggi.build.agents import USUAL
 from onggi.build.carrying import CacheMounts
-from onggi.build.context import Place
+from onggi.build.context import Place, source
 from onggi.build.holders import Locks, Wish
 from onggi.build.options import Options
 from onggi.build.sharing import Imports
-from onggi.build.state import State
+from onggi.build.state import Origin, State
 from onggi.build.transfers import digest_of
 from onggi.build.workshop import Tell, Workshop
 from onggi.containers.mount_points import MountPoint, check_destination
 from onggi.dockerfile import instructions as typed
 from onggi.errors import InvalidArgument, Unsupported
-from onggi.kernel.files import write_all
+from onggi.kernel.files import write_new
 
 Json = Any
-Origin = Callable[[str], Awaitable[State]]  # the state of a stage or image that a mount is from
 
 
 class Mounts:
@@ -116,16 +115,9 @@ class Mounts:
 
     async def _copied(self, mount: typed.Mount, subpath: str, origin: Origin) -> str:
         """A copy of what is mounted, for a step that may write to it: gone with the build."""
-        workshop = self._workshop
-        directory = f"{self._place.path}/{uuid.uuid4().hex}"
-        os.mkdir(directory, 0o700)
-        async with AsyncExitStack() as stack:
-            if mount.origin:
-                root_fd = await stack.enter_async_context(workshop.view(await origin(mount.origin)))
-            else:
-                root_fd = self._place.open()
-                stack.callback(os.close, root_fd)
-            return await workshop.copy(root_fd, subpath, directory)
+        directory, state = self._place.directory(), await origin(mount.origin) if mount.origin else None
+        async with source(self._workshop, self._place, state) as root_fd:
+            return await self._workshop.copy(root_fd, subpath, directory)
 
     async def _cache(
         self, mount: typed.Mount, target: str, origin: Origin, stack: AsyncExitStack, tell: Tell
@@ -181,7 +173,8 @@ class Mounts:
         if content is None or (mount.env is not None and not mount.target):
             return None
         path = f"{self._place.secrets}/{uuid.uuid4().hex}"
-        _write(path, content, mount)
+        write_new(path, content, 0o400 if mount.mode is None else mount.mode & 0o777)
+        os.chown(path, mount.uid or 0, mount.gid or 0)
         return self._directory(path, target, "", writable=False)
 
     @staticmethod
@@ -228,13 +221,3 @@ def targets(points: Sequence[MountPoint]) -> list[str]:
 def _inside(path: str) -> str:
     """A path below where it begins; links in it are for the kernel, which lets none lead out."""
     return posixpath.normpath(posixpath.join("/", path)).strip("/")
-
-
-def _write(path: str, content: bytes, mount: typed.Mount) -> None:
-    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o400)
-    try:
-        write_all(fd, content)
-        os.fchown(fd, mount.uid or 0, mount.gid or 0)
-        os.fchmod(fd, 0o400 if mount.mode is None else mount.mode & 0o777)
-    finally:
-        os.close(fd)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import base64
 import hashlib
 import http.client
 import os
@@ -13,7 +12,6 @@ import socket
 import urllib.error
 import urllib.parse
 import urllib.request
-import uuid
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -73,9 +71,7 @@ async def download(place: Place, url: str, checksum: str = "", bounds: Bounds = 
     """The file behind an address, with mode 0600, of which ``checksum`` is the digest if it is given."""
     if checksum and not _CHECKSUM.fullmatch(checksum):
         raise InvalidArgument(f"invalid checksum {checksum!r}: expected sha256:<64 hexadecimal digits>")
-    directory = f"{place.path}/{uuid.uuid4().hex}"
-    os.mkdir(directory, 0o700)
-    cancel = Cancel()
+    directory, cancel = place.directory(), Cancel()
     try:
         name, digest = await asyncio.to_thread(_download, url, directory, bounds, cancel)
     except asyncio.CancelledError:
@@ -90,8 +86,7 @@ def _download(url: str, directory: str, bounds: Bounds, cancel: Cancel) -> tuple
     headers = {"User-Agent": "onggi", "Accept-Encoding": "identity"}
     request = urllib.request.Request(shown(url), headers=headers)
     if user := urllib.parse.urlsplit(url).netloc.rpartition("@")[0]:
-        pair = base64.b64encode(urllib.parse.unquote(user).encode()).decode()
-        request.add_unredirected_header("Authorization", f"Basic {pair}")
+        request.add_unredirected_header("Authorization", repositories.basic(user))
     guard = Guard(cancel, bounds.seconds)
     try:
         # No handler for files or anything but http and https, whatever a redirect says.

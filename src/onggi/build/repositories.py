@@ -30,7 +30,7 @@ from onggi.build.context import Place
 from onggi.build.options import Ssh
 from onggi.errors import InvalidArgument, ServerFailed, Unsupported
 from onggi.kernel import process
-from onggi.kernel.files import write_all
+from onggi.kernel.files import write_new
 
 _SSH_PROGRAM = "/usr/bin/ssh"
 _PROGRAMS = ("/usr/bin/git", "/usr/local/bin/git", "/bin/git")
@@ -117,7 +117,7 @@ async def with_agent(agents: Agents, place: Place, ssh: Ssh) -> AsyncIterator[Pl
         return
     directory = f"{place.secrets}/ssh"
     os.mkdir(directory, 0o700)
-    _write(f"{directory}/known_hosts", ssh.known_hosts)
+    write_new(f"{directory}/known_hosts", ssh.known_hosts.encode())
     async with agents.served(ssh.token, USUAL, directory):
         yield msgspec.structs.replace(place, ssh=directory)
 
@@ -138,13 +138,13 @@ class _Cloning:
 
     async def clone(self, wanted: Repository, depth: int = 0, *, keep_git_dir: bool = False) -> Clone:
         """The files of a commit in a new directory."""
-        place, directory = self._place, f"{self._place.path}/{uuid.uuid4().hex}"
+        place = self._place
         by_ssh = wanted.url.startswith(("git@", "ssh://"))
         if by_ssh and not place.ssh:
             raise Unsupported(
                 "repositories behind ssh need your agent: onggi build --ssh default; or use https"
             )
-        os.mkdir(directory, 0o755)
+        directory = place.directory(0o755)
         settings = _settings_file(place, (self._root, wanted))
         git = _Git(directory, settings, place.ssh if by_ssh else "")
         await git.run("init", "--quiet")
@@ -281,19 +281,15 @@ def _settings_file(place: Place, known: Sequence[Repository]) -> str:
         if it.user and (parts := urllib.parse.urlsplit(it.url))
     }
     for origin, user in users.items():
-        pair = base64.b64encode(urllib.parse.unquote(user).encode()).decode()
-        text += f'[http "{origin}"]\n\textraHeader = Authorization: Basic {pair}\n'
+        text += f'[http "{origin}"]\n\textraHeader = Authorization: {basic(user)}\n'
     path = f"{place.secrets}/{uuid.uuid4().hex}"
-    _write(path, text)
+    write_new(path, text.encode())
     return path
 
 
-def _write(path: str, text: str) -> None:
-    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-    try:
-        write_all(fd, text.encode())
-    finally:
-        os.close(fd)
+def basic(user: str) -> str:
+    """What a server is told of the name and password of an address."""
+    return "Basic " + base64.b64encode(urllib.parse.unquote(user).encode()).decode()
 
 
 def _fetched(directory: str) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import codecs
 import socket
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from onggi.build import cache, debugging, options
@@ -15,7 +15,7 @@ from onggi.build.messages import STDERR
 from onggi.build.mounts import Mounts, targets
 from onggi.build.options import Options
 from onggi.build.sharing import Imports
-from onggi.build.state import Done, State
+from onggi.build.state import Done, Origin, State
 from onggi.build.workshop import Tell, Workshop
 from onggi.containers.creation import Step
 from onggi.containers.mount_points import MountPoint
@@ -25,12 +25,11 @@ from onggi.dockerfile import syntax
 from onggi.dockerfile.variables import proxy_values
 from onggi.errors import CommandNotFound, InvalidArgument, NotExecutable
 from onggi.images.progress import Progress
-from onggi.oci.digest import chain_ids
+from onggi.oci.digest import chain_id
 from onggi.oci.image import HOST
 from onggi.store.content import Lease
 
 Json = Any
-Origin = Callable[[str], Awaitable[State]]
 HOSTNAME = "buildkitsandbox"
 _DOCUMENTS = "/dev/pipes"
 
@@ -91,7 +90,7 @@ class Runner:
     async def _found(self, key: str, state: State) -> str:
         diff_id = await self._workshop.cache.find(key, state.layers)
         layers = [*state.layers, diff_id]
-        return diff_id if diff_id and await self._lease.have_layer(chain_ids(layers)[-1]) else ""
+        return diff_id if diff_id and await self._lease.have_layer(chain_id(layers)) else ""
 
     async def _imported(self, key: str, state: State, step: typed.Run, task: Task, tell: Tell) -> str:
         plain = task.document is None and not any(it.kind == "bind" or it.origin for it in step.mounts)
@@ -141,7 +140,7 @@ class Runner:
                 diff_id = message["layer"]
             else:
                 tell(message)
-        await self._lease.have_layer(chain_ids([*state.layers, diff_id])[-1])
+        await self._lease.have_layer(chain_id([*state.layers, diff_id]))
         return diff_id
 
     async def _do(

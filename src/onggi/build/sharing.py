@@ -25,7 +25,7 @@ from onggi.images.saving import Chosen
 from onggi.kernel.failpoints import failpoint
 from onggi.oci import media
 from onggi.oci import reference as references
-from onggi.oci.digest import chain_ids
+from onggi.oci.digest import chain_id
 from onggi.oci.image import Image
 from onggi.oci.manifest import Descriptor, Manifest, check_image
 from onggi.oci.reference import Reference
@@ -127,13 +127,13 @@ class Imports:
         return None if number is None else Made(source.layers[number], source.blobs[number])
 
     async def _bring(self, source: _Source, step: Made, layers: Sequence[str]) -> None:
-        if await self._lease.have_layer(chain_ids(layers)[-1]):
+        if await self._lease.have_layer(chain_id(layers)):
             return
         if source.artifact is None:
             raise NotFound(f"layer {step.diff_id} is not here any more")
         await source.artifact.layer(step.blob, layers)
         failpoint("build.import.layer")
-        await self._lease.have_layer(chain_ids(layers)[-1])
+        await self._lease.have_layer(chain_id(layers))
 
 
 async def export(

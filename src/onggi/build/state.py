@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, NamedTuple
 
 import msgspec
@@ -12,7 +12,7 @@ from onggi.dockerfile import effects
 from onggi.errors import InvalidArgument
 from onggi.images.recording import MAX_LAYERS
 from onggi.images.views import epoch, rfc3339
-from onggi.oci.digest import chain_ids
+from onggi.oci.digest import chain_id
 from onggi.oci.image import DEFAULT_PATH, Image, environment, without_reserved
 from onggi.oci.platform import Platform
 
@@ -41,7 +41,7 @@ class State(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def chain(self) -> str:
         """The chain id of the topmost layer, empty without layers."""
-        return chain_ids(self.layers)[-1] if self.layers else ""
+        return chain_id(self.layers)
 
     @property
     def directory(self) -> str:
@@ -73,6 +73,9 @@ class State(msgspec.Struct, frozen=True, kw_only=True):
         if len(layers) > MAX_LAYERS:
             raise InvalidArgument("max depth exceeded")
         return msgspec.structs.replace(self, document=document, layers=layers)
+
+
+Origin = Callable[[str], Awaitable[State]]  # the state that the name of a stage or an image stands for
 
 
 class Done(NamedTuple):

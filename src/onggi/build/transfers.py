@@ -11,15 +11,15 @@ import hashlib
 import os
 import posixpath
 import stat
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import Sequence
+from contextlib import AsyncExitStack
 from typing import Any
 
 from onggi.archive import gather, modes
-from onggi.build import remote
+from onggi.build import context, remote
 from onggi.build.cache import key_of
 from onggi.build.context import Place, begins_as_tar
-from onggi.build.state import State
+from onggi.build.state import Origin, State
 from onggi.build.workshop import Workshop
 from onggi.containers import pipes
 from onggi.containers.exporting import trees_of
@@ -28,14 +28,13 @@ from onggi.containers.users import resolve
 from onggi.dockerfile import effects
 from onggi.dockerfile import instructions as typed
 from onggi.errors import InvalidArgument, NotFound, Unsupported
-from onggi.images.streams import PIECE, of_file
+from onggi.images.streams import of_file
 from onggi.kernel import paths
-from onggi.oci.digest import chain_ids
+from onggi.oci.digest import chain_id
 from onggi.oci.image import HOST
 from onggi.store.content import Lease
 
 Json = Any
-Origin = Callable[[str], Awaitable[State]]
 _MAX_KNOWN = 1000
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 
@@ -190,7 +189,7 @@ class Transfers:
         key, known = self._key(state, wish, source), self._workshop.copies
         if key in known and not self._no_cache and await self._found(state, known[key]):
             return known[key], True
-        async with self._source(source) as root_fd:
+        async with context.source(self._workshop, self._place, source) as root_fd:
             if source is None and self._place.is_new(wish["sources"]):
                 diff_id, cached = await self._streamed(state, wish, root_fd, description)
             else:
@@ -231,7 +230,7 @@ class Transfers:
     async def _found(self, state: State, diff_id: str) -> bool:
         layers = [*state.layers, diff_id]
         self._used[_known_by(layers)] = ()
-        return await self._lease.have_layer(chain_ids(layers)[-1])
+        return await self._lease.have_layer(chain_id(layers))
 
     async def _gather(self, state: State, wish: Json, root_fd: int, fd: int) -> None:
         arguments = wish | {"lowers": await self._workshop.directories(state)}
@@ -250,25 +249,6 @@ class Transfers:
         await self._workshop.keep_layer(self._lease, of_file(fd), state.layers)
         await self._workshop.cache.keep(_known_by(layers), layers, description)
         return diff_id, False
-
-    # -- where from, and whose -----------------------------------------------------------------------------
-
-    @asynccontextmanager
-    async def _context(self) -> AsyncIterator[int]:
-        root_fd = self._place.open()
-        try:
-            yield root_fd
-        finally:
-            os.close(root_fd)
-
-    @asynccontextmanager
-    async def _source(self, state: State | None) -> AsyncIterator[int]:
-        if state is None:
-            async with self._context() as root_fd:
-                yield root_fd
-            return
-        async with self._workshop.view(state) as root_fd:
-            yield root_fd
 
     async def _owner(self, state: State, text: str) -> tuple[int, int]:
         """Who a ``user[:group]`` is in the image that is made."""
@@ -330,16 +310,13 @@ def _identity(directories: Sequence[str], text: str) -> tuple[int, int]:
 
 def _known_by(layers: Sequence[str]) -> str:
     """The key of a layer that is found by what is in it."""
-    return chain_ids(layers)[-1].removeprefix("sha256:")
+    return chain_id(layers).removeprefix("sha256:")
 
 
 def _digest(fd: int) -> str:
-    digest = hashlib.sha256()
-    offset = 0
-    while piece := os.pread(fd, PIECE, offset):
-        digest.update(piece)
-        offset += len(piece)
-    return "sha256:" + digest.hexdigest()
+    os.lseek(fd, 0, os.SEEK_SET)
+    with open(fd, "rb", closefd=False) as file:
+        return "sha256:" + hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _open_archive(directory: str, source: str) -> int:

@@ -28,7 +28,7 @@ from onggi.images.service import Images
 from onggi.images.streams import Chunks
 from onggi.images.transfers import Transfers
 from onggi.kernel.failpoints import failpoint
-from onggi.oci.digest import chain_ids, sha256
+from onggi.oci.digest import chain_id, sha256
 from onggi.oci.image import HOST, Image
 from onggi.oci.reference import Reference
 from onggi.store import space
@@ -73,7 +73,7 @@ class Workshop(NamedTuple):
         """``keep_layer``, which tells also whether the same was here; then that stays."""
         async with self.intake.from_stream(lease, chunks, durable=False) as arrival:
             diff_id = arrival.layer.diff_id
-            here = await lease.have_layer(chain_ids([*parents, diff_id])[-1])
+            here = await lease.have_layer(chain_id([*parents, diff_id]))
             if not here:
                 failpoint("build.layer.before_row")
                 await self.intake.record(arrival, parents)

@@ -17,7 +17,7 @@ from onggi.images.tools import Tools
 from onggi.images.views import rfc3339
 from onggi.kernel.failpoints import failpoint
 from onggi.oci import platform as platforms
-from onggi.oci.digest import chain_ids
+from onggi.oci.digest import chain_id
 from onggi.oci.image import HOST, Image
 from onggi.oci.reference import Reference
 
@@ -49,14 +49,14 @@ class Committer:
         changed = image_changes.apply(wish.config, wish.changes)
         parents = wish.parent.layers
         async with self._content.lease(ttl_s=0) as lease:
-            for chain_id in chain_ids(parents)[-1:]:
-                await lease.have_layer(chain_id)
+            if parents:
+                await lease.have_layer(chain_id(parents))
             async with self._intake.from_stream(lease, chunks) as arrival:
                 diff_id = arrival.layer.diff_id
                 layers = parents if diff_id == _EMPTY_TAR else [*parents, diff_id]
                 if layers is not parents:
                     failpoint("images.commit.before_layer")
-                    await lease.have_layer(chain_ids(layers)[-1])
+                    await lease.have_layer(chain_id(layers))
                     await self._intake.record(arrival, parents)
             config = finished(self._config(wish, changed, layers is parents), layers)
             base = wish.parent.base

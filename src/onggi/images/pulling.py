@@ -21,7 +21,7 @@ from onggi.images.recording import Config, NewImage, parse_config
 from onggi.images.tools import RemoteWish, Tools
 from onggi.kernel.failpoints import failpoint
 from onggi.oci import manifest as manifests
-from onggi.oci.digest import chain_ids, short
+from onggi.oci.digest import chain_id, chain_ids, short
 from onggi.oci.manifest import Descriptor, Index, Manifest, check_image, parse
 from onggi.oci.platform import Platform, local
 from onggi.registry.failures import Transient
@@ -153,12 +153,12 @@ class Pull:
         self, layer: Descriptor, diff_ids: Sequence[str], below: Sequence[asyncio.Task[None]]
     ) -> None:
         """Download and unpack a layer, and give it its row behind the one ``below``."""
-        name, chain_id = short(layer.digest), chain_ids(diff_ids)[-1]
+        name, chain = short(layer.digest), chain_id(diff_ids)
         await self.download(layer, Transfer(layer.size), name)
         async with AsyncExitStack() as stack:
-            await stack.enter_async_context(self._puller.locks.hold(chain_id))
+            await stack.enter_async_context(self._puller.locks.hold(chain))
             arrival = None
-            if not await self._lease.have_layer(chain_id):
+            if not await self._lease.have_layer(chain):
                 arrival = await self._unpacked(layer, name, stack)
             await asyncio.gather(*below)
             if arrival is not None:

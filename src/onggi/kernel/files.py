@@ -24,6 +24,16 @@ def write_atomic(path: str, data: bytes, mode: int = 0o600, durable: bool = True
         sync_directory(os.path.dirname(path) or ".")
 
 
+def write_new(path: str, data: bytes, mode: int = 0o600) -> None:
+    """Write a file that is not there yet; raises FileExistsError."""
+    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    try:
+        write_all(fd, data)
+        os.fchmod(fd, mode)  # whatever the umask
+    finally:
+        os.close(fd)
+
+
 def write_all(fd: int, data: bytes | memoryview) -> None:
     """Write every byte to a blocking descriptor."""
     view = memoryview(data)

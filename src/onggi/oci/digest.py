@@ -43,3 +43,8 @@ def chain_ids(diff_ids: Sequence[str]) -> list[str]:
     for diff_id in diff_ids:
         chain.append(sha256(f"{chain[-1]} {diff_id}".encode()) if chain else check(diff_id))
     return chain
+
+
+def chain_id(diff_ids: Sequence[str]) -> str:
+    """The chain id of the topmost layer, empty without layers."""
+    return chain_ids(diff_ids)[-1] if diff_ids else ""
