@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from onggi.build.graph import Node
 from onggi.dockerfile import instructions as typed
+from onggi.images.progress import Messages
 from onggi.oci.digest import short
 
 Json = Any
@@ -42,7 +43,7 @@ class Report:
             while waiting:
                 self._queue.put_nowait(waiting.popleft())
 
-    async def follow(self, work: asyncio.Task[Any]) -> AsyncIterator[Json]:
+    async def follow(self, work: asyncio.Task[Any]) -> Messages:
         """Every message until the work is done; then raises what it raised."""
         work.add_done_callback(lambda _: self._queue.put_nowait(None))
         while (message := await self._queue.get()) is not None:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, aclosing
-from typing import Any, cast
+from typing import Any
 from uuid import uuid4
 
 import msgspec
@@ -42,6 +42,7 @@ from onggi.dockerfile.failure import DockerfileError
 from onggi.dockerfile.parser import parse
 from onggi.dockerfile.variables import Platforms
 from onggi.errors import InvalidArgument, OnggiError
+from onggi.images.progress import Messages
 from onggi.images.streams import Chunks
 from onggi.oci import platform as platforms
 from onggi.oci.digest import short
@@ -70,7 +71,7 @@ class Builder:
             if container.spec.step:
                 await containers.remove(container.id, force=True, volumes=True, link=False)
 
-    async def build(self, chunks: Chunks, asked: Options) -> AsyncIterator[Json]:
+    async def build(self, chunks: Chunks, asked: Options) -> Messages:
         """docker's messages of a build; before the first the context is here and the file was understood.
 
         Raises what the file, the context or a step earns. Who leaves ends the build.
@@ -101,7 +102,7 @@ class Builder:
                 # In a thread: a large file takes seconds.
                 dockerfile = await asyncio.to_thread(parse, text, asked.shown_name)
                 plan = plan_of(dockerfile, asked)
-                async with aclosing(cast(Any, self._made(place, plan, asked, names))) as messages:
+                async with aclosing(self._made(place, plan, asked, names)) as messages:
                     async for message in messages:
                         yield message
             except DockerfileError as error:
@@ -112,22 +113,18 @@ class Builder:
             return keeping.place(self._workshop, self._kept, asked.kept)
         return context.place(self._workshop)
 
-    async def _made(
-        self, place: Place, plan: Plan, asked: Options, names: Sequence[Reference]
-    ) -> AsyncIterator[Json]:
+    async def _made(self, place: Place, plan: Plan, asked: Options, names: Sequence[Reference]) -> Messages:
         if is_wanted(plan, asked):
             ignored = await asyncio.to_thread(tidying.ignored, place, asked.dockerfile)
             for message in await check(plan, asked, ignored, self._workshop.images):
                 yield message
         if asked.check:
             return
-        async with aclosing(cast(Any, self._solved(place, plan, asked, names))) as messages:
+        async with aclosing(self._solved(place, plan, asked, names)) as messages:
             async for message in messages:
                 yield message
 
-    async def _solved(
-        self, place: Place, plan: Plan, asked: Options, names: Sequence[Reference]
-    ) -> AsyncIterator[Json]:
+    async def _solved(self, place: Place, plan: Plan, asked: Options, names: Sequence[Reference]) -> Messages:
         async with self._workshop.content.lease(ttl_s=0) as lease, AsyncExitStack() as stack:
             database = self._workshop.content.database
             before = await records.load(database, asked.line) if asked.explain else {}
@@ -139,7 +136,7 @@ class Builder:
             known = Known(self._locks, imports, before)
             solver = Solver(self._workshop, place, lease, plan, asked, known)
             try:
-                async with aclosing(cast(Any, self._followed(solver))) as messages:
+                async with aclosing(self._followed(solver)) as messages:
                     async for message in messages:
                         yield message
                 state = await self._final(place, lease, solver, solver)
@@ -152,19 +149,17 @@ class Builder:
             for message in await self._ended(plan, asked, image_id, names):
                 yield message
             if asked.verify:
-                async with aclosing(cast(Any, self._verified(place, lease, solver, image_id))) as messages:
+                async with aclosing(self._verified(place, lease, solver, image_id)) as messages:
                     async for message in messages:
                         yield message
 
-    async def _verified(
-        self, place: Place, lease: Lease, first: Solver, image_id: str
-    ) -> AsyncIterator[Json]:
+    async def _verified(self, place: Place, lease: Lease, first: Solver, image_id: str) -> Messages:
         """The messages of a second build, and what it tells about the first."""
         asked, workshop = verifying.again(first.asked), self._workshop
         async with verifying.moved(workshop, place) as other, AsyncExitStack() as stack:
             known = Known(self._locks, sharing.Imports(workshop, lease, asked, stack), {})
             second = Solver(workshop, other, lease, first.plan, asked, known)
-            async with aclosing(cast(Any, self._followed(second))) as messages:
+            async with aclosing(self._followed(second)) as messages:
                 async for message in messages:
                     yield message
             state = await self._final(other, lease, second, first)
@@ -184,12 +179,12 @@ class Builder:
             state = state.member(cachefile.INLINE, cachefile.inline(first.used, state.layers))
         return state
 
-    async def _followed(self, solver: Solver) -> AsyncIterator[Json]:
+    async def _followed(self, solver: Solver) -> Messages:
         """The messages of a build, unless nobody wants them. Who leaves ends it."""
         self._solvers.add(solver)
         task = asyncio.create_task(solver.run())
         try:
-            async with aclosing(cast(Any, solver.report.follow(task))) as messages:
+            async with aclosing(solver.report.follow(task)) as messages:
                 async for message in messages:
                     if not solver.asked.quiet:
                         yield message
@@ -199,9 +194,7 @@ class Builder:
             self._solvers.discard(solver)
             self._house.after_build(solver.used)
 
-    async def _shared(
-        self, lease: Lease, asked: Options, solver: Solver, state: State
-    ) -> AsyncIterator[Json]:
+    async def _shared(self, lease: Lease, asked: Options, solver: Solver, state: State) -> Messages:
         """Write the caches that are asked for."""
         for wanted in asked.cache_to:
             if wanted.type == "inline":

@@ -6,7 +6,7 @@ import asyncio
 import os
 from collections.abc import Mapping, Sequence
 from contextlib import aclosing
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple
 
 from onggi.build import changes
 from onggi.build.cache import key_of
@@ -173,7 +173,7 @@ class Solver:
             platform=str(platform or ""),
             auth=self.asked.keyring,
         )
-        async with aclosing(cast(Any, pulling)) as messages:
+        async with aclosing(pulling) as messages:
             async for message in messages:
                 steps.output(message)
         return await images.get(name)

@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from typing import Any, Generic, TypeVar
 
-from onggi.images.progress import Json, Progress
+from onggi.images.progress import Messages, Progress
 
 T = TypeVar("T")
 
@@ -31,9 +31,7 @@ class Flights(Generic[T]):
         async with self._aboard(key, work) as flight:
             return await asyncio.shield(flight.task)
 
-    async def follow(
-        self, key: Hashable, work: Callable[[Progress], Coroutine[Any, Any, T]]
-    ) -> AsyncIterator[Json]:
+    async def follow(self, key: Hashable, work: Callable[[Progress], Coroutine[Any, Any, T]]) -> Messages:
         """The messages of the work of this name, from the first; raises what it raises."""
         async with self._aboard(key, work) as flight:
             async for message in flight.progress.follow(flight.task):

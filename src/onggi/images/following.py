@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import suppress
 from functools import partial
 
@@ -53,7 +53,7 @@ class Download:
             self._told = offset
             self._loop.call_soon_threadsafe(self._tell, offset)
 
-    async def read(self, start: int, end: int) -> AsyncIterator[bytes]:
+    async def read(self, start: int, end: int) -> AsyncGenerator[bytes, None]:
         """Bytes as they come; raises what ends the download. The last reader who leaves ends it."""
         self._readers += 1
         try:

@@ -10,10 +10,10 @@ import asyncio
 import logging
 import sqlite3
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable
 from contextlib import aclosing
 from functools import partial
-from typing import TypeVar, cast
+from typing import TypeVar
 
 from onggi.errors import Forbidden, NotFound, OnggiError, Unauthenticated, Unavailable
 from onggi.images import pushed
@@ -192,7 +192,7 @@ class Mirror:
         if download is None:
             download = Download(wanted.size, lambda it: self._fetch(it, repository, wanted))
             self._downloads[wanted.digest] = download
-        async with aclosing(cast("AsyncGenerator[bytes, None]", download.read(start, end))) as pieces:
+        async with aclosing(download.read(start, end)) as pieces:
             async for piece in pieces:
                 yield piece
 

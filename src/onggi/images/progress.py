@@ -7,10 +7,11 @@ looks, so that neither a slow follower nor a fast disk piles anything up.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable
+from collections.abc import AsyncGenerator, Awaitable
 from typing import Any
 
 Json = Any
+Messages = AsyncGenerator[Json, None]
 _PERIOD_S = 0.1
 _BAR = 50
 _UNITS = ("B", "kB", "MB", "GB", "TB", "PB")
@@ -44,7 +45,7 @@ class Progress:
         """Show the bytes of a transfer under ``id`` until something else is said of it."""
         self._moving[id] = (status, transfer)
 
-    async def follow(self, work: Awaitable[object]) -> AsyncIterator[Json]:
+    async def follow(self, work: Awaitable[object]) -> Messages:
         """Every message from the first, until ``work`` is done; then raises what it raised."""
         task = asyncio.ensure_future(work)
         told, shown = 0, dict[str, int]()

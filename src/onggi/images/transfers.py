@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import aclosing
-from typing import Any, TypeVar, cast
+from typing import Any, TypeVar
 
 from onggi.errors import InvalidArgument
 from onggi.images import layouts
@@ -19,7 +19,7 @@ from onggi.images.hostbase import Seals
 from onggi.images.importer import Importer, Wish, config_of
 from onggi.images.layering import Intake
 from onggi.images.loading import Loader
-from onggi.images.progress import Progress
+from onggi.images.progress import Messages, Progress
 from onggi.images.pulling import Puller
 from onggi.images.pushing import Pusher
 from onggi.images.questions import Questions
@@ -73,7 +73,7 @@ class Transfers:
         changes: Sequence[str] = (),
         message: str = "",
         platform: str | None = None,
-    ) -> AsyncIterator[Json]:
+    ) -> Messages:
         """Make an image of one layer from a tar of a root file system: plain, gzip, zstd, xz or bzip2.
 
         The last message is ``{"status": "sha256:…"}``. Raises InvalidArgument or Conflict at once; the
@@ -85,9 +85,7 @@ class Transfers:
         )
         return self._own.follow(object(), lambda it: self._whole(self._importer.run(chunks, wish, it)))
 
-    def pull(
-        self, name: str, tag: str = "", *, platform: str = "", auth: str | Keyring = ""
-    ) -> AsyncIterator[Json]:
+    def pull(self, name: str, tag: str = "", *, platform: str = "", auth: str | Keyring = "") -> Messages:
         """Pull an image, or every tag of a repository where neither tag nor digest is given.
 
         ``auth`` is a client's X-Registry-Auth, or its keyring. Raises InvalidArgument at once; the iterator
@@ -100,15 +98,15 @@ class Transfers:
             return self._pull_all(wish)
         return self._pull(wish)
 
-    def _pull(self, wish: RemoteWish) -> AsyncIterator[Json]:
+    def _pull(self, wish: RemoteWish) -> Messages:
         """Two who want the same with the same rights share one pull."""
         return self._own.follow(wish, lambda progress: self._puller.pull(wish, progress))
 
-    async def _pull_all(self, wish: RemoteWish) -> AsyncIterator[Json]:
+    async def _pull_all(self, wish: RemoteWish) -> Messages:
         status = "Status: Image is up to date for"
         for tag in await self._puller.tags(wish):
             one = wish._replace(reference=Reference(wish.reference.domain, wish.reference.path, tag))
-            async with aclosing(cast(Any, self._pull(one))) as messages:
+            async with aclosing(self._pull(one)) as messages:
                 async for message in messages:
                     if not message.get("status", "").startswith("Status: "):
                         yield message
@@ -116,15 +114,13 @@ class Transfers:
                         status = "Status: Downloaded newer image for"
         yield {"status": f"{status} {wish.reference.familiar_name}"}
 
-    def push(
-        self, name: str, tag: str = "", *, platform: Platform | None = None, auth: str = ""
-    ) -> AsyncIterator[Json]:
+    def push(self, name: str, tag: str = "", *, platform: Platform | None = None, auth: str = "") -> Messages:
         """Push a tag of a repository, or all of them where none is given; like ``pull``."""
         reference = _tagged(name, tag)
         wish = RemoteWish(reference, platform, for_registry(auth, reference.domain))
         return self._own.follow(object(), lambda progress: self._pusher.push(wish, progress))
 
-    def load(self, chunks: Chunks, platform: Platform | None = None) -> AsyncIterator[Json]:
+    def load(self, chunks: Chunks, platform: Platform | None = None) -> Messages:
         """Take in the images of an archive. Raises what the archive earns."""
         return self._own.follow(object(), lambda it: self._whole(self._loader.load(chunks, platform, it)))
 
@@ -136,7 +132,7 @@ class Transfers:
         *,
         every: bool = False,
         unnamed: bool = False,
-    ) -> AsyncIterator[Json]:
+    ) -> Messages:
         """Take in an image of an OCI layout on this machine. Raises InvalidArgument at once."""
         _check_path(path)
         return self._own.follow(
@@ -146,9 +142,7 @@ class Transfers:
             ),
         )
 
-    def push_layout(
-        self, name: str, path: str, tag: str = "", platform: Platform | None = None
-    ) -> AsyncIterator[Json]:
+    def push_layout(self, name: str, path: str, tag: str = "", platform: Platform | None = None) -> Messages:
         """Write an image into an OCI layout on this machine. Raises InvalidArgument at once."""
         _check_path(path)
         return self._own.follow(object(), lambda it: self._push_layout(name, path, tag, platform, it))
