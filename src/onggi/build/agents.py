@@ -5,7 +5,6 @@ a step that asks the agent gets one of them. No key comes here.
 from __future__ import annotations
 
 import asyncio
-import os
 import socket
 from collections.abc import AsyncIterator, Coroutine, Iterator
 from contextlib import asynccontextmanager, contextmanager
@@ -13,6 +12,7 @@ from typing import Any
 
 from onggi.containers.options import Hijack
 from onggi.errors import Conflict, NotFound
+from onggi.kernel import files
 
 USUAL = "default"  # the agent that is meant where none is named
 _MOST = 8  # connections that wait
@@ -56,12 +56,9 @@ class Agents:
     async def served(self, token: str, name: str, directory: str) -> AsyncIterator[str]:
         """The path of a socket in a directory of ours, behind which is the client's agent ``name``."""
         # By descriptor, as the path may be longer than an address can be.
-        directory_fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        listening = socket.socket(socket.AF_UNIX)
-        try:
+        with files.directory(directory) as directory_fd:
+            listening = socket.socket(socket.AF_UNIX)
             listening.bind(f"/proc/self/fd/{directory_fd}/agent")
-        finally:
-            os.close(directory_fd)
         tasks = set[asyncio.Task[None]]()
 
         async def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

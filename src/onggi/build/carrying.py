@@ -21,9 +21,10 @@ from onggi.containers import pipes
 from onggi.errors import OnggiError
 from onggi.images.compress import Gzip
 from onggi.images.streams import Chunks, batched, of_file
+from onggi.kernel import files
 from onggi.kernel.failpoints import failpoint
 from onggi.oci.manifest import Descriptor
-from onggi.store import space
+from onggi.store import opening, space
 from onggi.store.content import Lease, opened
 from onggi.store.ingest import Blob
 
@@ -93,18 +94,16 @@ class CacheMounts:
         directory = self._place.directory()
         async with self._workshop.content.lease(ttl_s=0) as lease, AsyncExitStack() as stack:
             path = await carried.artifact.blob(carried.blob, lease)
-            fds = [os.open(path, os.O_RDONLY | os.O_CLOEXEC), os.open(directory, os.O_RDONLY | os.O_CLOEXEC)]
-            for fd in fds:
-                stack.callback(os.close, fd)
-            limits = Limits(bytes=space.room(fds[1]))._asdict()
-            await pipes.feed(of_file(fds[0]), lambda fd: self._workshop.job("unpack", limits, [fd, fds[1]]))
+            file_fd = await stack.enter_async_context(opening.file(path))
+            root_fd = stack.enter_context(files.directory(directory))
+            limits = Limits(bytes=space.room(root_fd))._asdict()
+            await pipes.feed(of_file(file_fd), lambda fd: self._workshop.job("unpack", limits, [fd, root_fd]))
         failpoint("build.carried.unpacked")
         return check_copy(directory, "the archive of a cache mount")
 
     async def _packed(self, lease: Lease, directory: str) -> Blob:
-        root_fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         arguments = {"path": "/fs", "name": COPY}
-        try:
+        with files.directory(directory) as root_fd:
             async with (
                 pipes.output(lambda fd: self._workshop.job("pack", arguments, [root_fd, fd])) as pieces,
                 opened(lease.stream) as writer,
@@ -112,8 +111,6 @@ class CacheMounts:
                 async for data in _zipped(pieces):
                     await asyncio.to_thread(writer.write, data)
                 return await lease.commit(writer)
-        finally:
-            os.close(root_fd)
 
 
 def _apart(wish: Wish, carried: Carried) -> Wish:

@@ -28,18 +28,16 @@ async def differences(
     """How the files of two layers differ, in times only if those tell something; None if one of the layers is
     not kept here any more.
     """
-    fds: list[int] = [place.open(), place.scratch(), place.scratch()]
-    try:
-        async with workshop.content.lease(ttl_s=0) as lease:
-            for diff_id, fd in zip((before, now), fds[1:], strict=True):
-                await _fetch(workshop, lease, diff_id, fd)
-        answer = await workshop.job("compare", {"limit": limit, "times": times}, fds)
-        return Differences([(path, words) for path, words in answer["found"]], answer["count"])
-    except NotFound:
-        return None
-    finally:
-        for fd in fds:
-            os.close(fd)
+    with place.opened() as root_fd, place.scratch() as before_fd, place.scratch() as now_fd:
+        try:
+            async with workshop.content.lease(ttl_s=0) as lease:
+                await _fetch(workshop, lease, before, before_fd)
+                await _fetch(workshop, lease, now, now_fd)
+            arguments = {"limit": limit, "times": times}
+            answer = await workshop.job("compare", arguments, [root_fd, before_fd, now_fd])
+            return Differences([(path, words) for path, words in answer["found"]], answer["count"])
+        except NotFound:
+            return None
 
 
 async def _fetch(workshop: Workshop, lease: Lease, diff_id: str, fd: int) -> None:

@@ -9,8 +9,8 @@ from __future__ import annotations
 import asyncio
 import os
 import uuid
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import AbstractContextManager, asynccontextmanager, contextmanager
 
 import msgspec
 
@@ -22,13 +22,11 @@ from onggi.containers import pipes
 from onggi.errors import InvalidArgument, KernelError, OnggiError
 from onggi.images.decompress import Decompressor
 from onggi.images.streams import Chunks, of_file
-from onggi.kernel import paths
-from onggi.kernel.files import write_new
+from onggi.kernel import files, paths
 from onggi.store import space
 from onggi.store.layout import make_private
 
 _MAX_DOCKERFILE = 16 << 20
-_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 
 
 class Place(msgspec.Struct, frozen=True):
@@ -55,18 +53,23 @@ class Place(msgspec.Struct, frozen=True):
         tops = {source.lstrip("./").partition("/")[0] for source in sources}
         return any(top in self.touched or (self.touched and (not top or "*" in top)) for top in tops)
 
-    def open(self) -> int:
-        """The context's descriptor, the caller's own."""
-        return os.open(self.context, _DIRECTORY)
+    def opened(self) -> AbstractContextManager[int]:
+        """The context's descriptor, closed at the end."""
+        return files.directory(self.context)
 
-    def scratch(self) -> int:
-        """A file without a name, the caller's own."""
-        return os.open(self.path, os.O_RDWR | os.O_TMPFILE | os.O_CLOEXEC, 0o600)
+    @contextmanager
+    def scratch(self) -> Iterator[int]:
+        """A file without a name, gone at the end."""
+        fd = os.open(self.path, os.O_RDWR | os.O_TMPFILE | os.O_CLOEXEC, 0o600)
+        try:
+            yield fd
+        finally:
+            os.close(fd)
 
     def write(self, content: bytes, mode: int) -> str:
         """The path of a new file."""
         path = f"{self.path}/{uuid.uuid4().hex}"
-        write_new(path, content, mode)
+        files.write_new(path, content, mode)
         return path
 
     def directory(self, mode: int = 0o700) -> str:
@@ -77,11 +80,8 @@ class Place(msgspec.Struct, frozen=True):
 
     def read(self, path: str) -> bytes | None:
         """A small file of the context, links resolved in it; None if it is not there."""
-        fd = self.open()
-        try:
+        with self.opened() as fd:
             return paths.read_file_in(fd, path, _MAX_DOCKERFILE)
-        finally:
-            os.close(fd)
 
 
 @asynccontextmanager
@@ -105,11 +105,8 @@ async def source(workshop: Workshop, found: Place, state: State | None) -> Async
         async with workshop.view(state) as root_fd:
             yield root_fd
         return
-    root_fd = found.open()
-    try:
+    with found.opened() as root_fd:
         yield root_fd
-    finally:
-        os.close(root_fd)
 
 
 def recover(workshop: Workshop) -> None:
@@ -122,32 +119,27 @@ def recover(workshop: Workshop) -> None:
 
 async def receive(workshop: Workshop, found: Place, chunks: Chunks) -> int:
     """Unpack a context: a tar, plain or compressed; returns of how many members. Raises InvalidArgument."""
-    root_fd = found.open()
-    limits = Limits(bytes=space.room(root_fd))._asdict()
-    try:
-        told = await pipes.feed(chunks, lambda fd: workshop.job("unpack", limits, [fd, root_fd]))
-        return int(told["entries"])
-    except KernelError as error:
-        raise InvalidArgument(f"Error processing tar file: {error}") from None
-    finally:
-        os.close(root_fd)
+    with found.opened() as root_fd:
+        limits = Limits(bytes=space.room(root_fd))._asdict()
+        try:
+            told = await pipes.feed(chunks, lambda fd: workshop.job("unpack", limits, [fd, root_fd]))
+            return int(told["entries"])
+        except KernelError as error:
+            raise InvalidArgument(f"Error processing tar file: {error}") from None
 
 
 async def receive_directory(workshop: Workshop, found: Place, directory: str, part: str) -> None:
     """Take a part of a directory as the context, links in it resolved inside the directory. Raises
     InvalidArgument.
     """
-    root_fd = os.open(directory, _DIRECTORY)
     arguments = {"path": f"/{part}/.", "name": None}
-    try:
+    with files.directory(directory) as root_fd:
         try:
             os.close(paths.open_in(root_fd, part or "/", os.O_PATH | os.O_DIRECTORY))
         except KernelError:
             raise InvalidArgument(f"the repository has no directory {part}") from None
         async with pipes.output(lambda fd: workshop.job("pack", arguments, [root_fd, fd])) as pieces:
             await receive(workshop, found, pieces)
-    finally:
-        os.close(root_fd)
 
 
 async def unpack_file(workshop: Workshop, found: Place, fd: int) -> bytes:

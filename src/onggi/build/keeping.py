@@ -25,6 +25,7 @@ from onggi.build.context import Place
 from onggi.build.options import Kept
 from onggi.build.workshop import Workshop
 from onggi.errors import Conflict, InvalidArgument
+from onggi.kernel import files
 from onggi.kernel.process import boot_id
 from onggi.store.layout import make_private
 
@@ -68,12 +69,9 @@ def _prepare(directory: str, kept: Kept, held: set[str]) -> None:
     if _generation(directory) != f"{boot_id()} {kept.previous}":
         raise Conflict("context is not here as it was")
     os.unlink(f"{directory}/generation")
-    fd = os.open(f"{directory}/tree", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
+    with files.directory(f"{directory}/tree") as fd:
         for path in kept.removed:
             tidying.remove_in(fd, path)
-    finally:
-        os.close(fd)
 
 
 def _generation(directory: str) -> str:

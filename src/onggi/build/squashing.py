@@ -25,12 +25,9 @@ async def squashed(workshop: Workshop, place: Place, lease: Lease, base: State, 
     told = f"create new from {whole}"
     if base.layers:
         told = f"merge {whole} to {await workshop.keep_image(lease, base)}"
-    fd = place.scratch()
-    try:
+    with place.scratch() as fd:
         await _pack(workshop, base, state, fd)
         diff_id = await workshop.keep_layer(lease, of_file(fd), base.layers)
-    finally:
-        os.close(fd)
     return msgspec.structs.replace(
         state, document=_document(base, state, told), layers=[*base.layers, diff_id]
     )

@@ -12,7 +12,7 @@ import re
 from typing import NamedTuple
 
 from onggi.errors import InvalidArgument, KernelError
-from onggi.kernel import paths
+from onggi.kernel import files, paths
 
 _KEY = re.compile(r"submodule\.(?P<name>.*)\.(?P<member>path|url|update)", re.DOTALL)
 _ENTRY = re.compile(rb"160000 commit ([0-9a-f]{40}(?:[0-9a-f]{24})?)\t", re.DOTALL)
@@ -63,16 +63,14 @@ def absolute(url: str, parent: str) -> str:
     return f"{base}/{url}"
 
 
-def put(files: str, directory: str, path: str) -> None:
+def put(source: str, directory: str, path: str) -> None:
     """Move the files of a submodule to their place, an empty directory. Blocking. Raises InvalidArgument."""
-    root_fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        parent_fd = paths.open_beneath(root_fd, os.path.dirname(path), os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            os.rename(files, os.path.basename(path), dst_dir_fd=parent_fd)
-        finally:
-            os.close(parent_fd)
+        with files.directory(directory) as root_fd:
+            parent_fd = paths.open_beneath(root_fd, os.path.dirname(path), os.O_RDONLY | os.O_DIRECTORY)
+            try:
+                os.rename(source, os.path.basename(path), dst_dir_fd=parent_fd)
+            finally:
+                os.close(parent_fd)
     except (OSError, KernelError):
         raise InvalidArgument(f"invalid path of a submodule: {path[:200]!r}") from None
-    finally:
-        os.close(root_fd)

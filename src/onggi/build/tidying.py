@@ -40,14 +40,11 @@ def tidy(place: Place, asked: Options) -> None:
     if not asked.details:
         rules = ignored(place, asked.dockerfile)
         gone += [name for name in (asked.dockerfile, IGNORE_FILE) if name.strip("/") in rules]
-    fd = place.open()
-    try:
+    with place.opened() as fd:
         if asked.remote:
             _leave_out(fd, ignored(place, asked.dockerfile))  # nobody has, before it came
         for name in gone:
             remove_in(fd, name)
-    finally:
-        os.close(fd)
 
 
 def _leave_out(root_fd: int, rules: Ignored) -> None:

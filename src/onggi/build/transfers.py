@@ -29,14 +29,13 @@ from onggi.dockerfile import effects
 from onggi.dockerfile import instructions as typed
 from onggi.errors import InvalidArgument, NotFound, Unsupported
 from onggi.images.streams import of_file
-from onggi.kernel import paths
+from onggi.kernel import files, paths
 from onggi.oci.digest import chain_id
 from onggi.oci.image import HOST
 from onggi.store.content import Lease
 
 Json = Any
 _MAX_KNOWN = 1000
-_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 
 
 class Transfers:
@@ -70,16 +69,8 @@ class Transfers:
         told = f"{describe(step)} # buildkit"
         source = step.origin if isinstance(step, typed.Copy) else ""
         owner = await self._owner(state, step.chown) if step.chown else None
-        wish = _wish(
-            destination(state, step.destination),
-            sources=list(step.sources),
-            files=[(file.name, file.body) for file in step.files],
-            owner=owner or (None if source else (0, 0)),
-            mode=_checked(step.chmod),
-            time_ns=state.time_ns,
-            exclude=list(step.exclude),
-            parents=isinstance(step, typed.Copy) and step.parents,
-        )
+        wish = _transfer_wish(state, step, owner or (None if source else (0, 0)))
+        wish |= {"sources": list(step.sources), "parents": isinstance(step, typed.Copy) and step.parents}
         diff_id, cached = await self._layer(state, wish, await origin(source) if source else None, told)
         return state.told(told, diff_id, empty=False), cached
 
@@ -95,10 +86,10 @@ class Transfers:
             archives = await asyncio.to_thread(self._archives, local, found, step.unpack)
             for fd in archives.values():
                 stack.callback(os.close, fd)
-            wish = self._add_wish(state, step, owner)
-            files = [it for it in local if it not in archives]
-            parts = [await self._part(state, wish | {"sources": files}, self._place.context, stack)]
-            parts = parts if files or step.files else []
+            wish = _transfer_wish(state, step, owner or (0, 0))
+            plain = [it for it in local if it not in archives]
+            parts = [await self._part(state, wish | {"sources": plain}, self._place.context, stack)]
+            parts = parts if plain or step.files else []
             for it in found:
                 if it.name not in archives:
                     more = wish | {"sources": [it.name], "files": []}
@@ -112,26 +103,12 @@ class Transfers:
                 diff_id, cached = await self._keep(state, fd, told)
         return state.told(told, diff_id, empty=False), cached
 
-    @staticmethod
-    def _add_wish(state: State, step: typed.Add, owner: tuple[int, int] | None) -> Json:
-        return _wish(
-            destination(state, step.destination),
-            files=[(file.name, file.body) for file in step.files],
-            owner=owner or (0, 0),
-            mode=_checked(step.chmod),
-            time_ns=state.time_ns,
-            exclude=list(step.exclude),
-        )
-
     async def _part(self, state: State, wish: Json, directory: str, stack: AsyncExitStack) -> int:
         """A file with the layer of a copy from a directory of this build."""
-        root_fd, fd = os.open(directory, _DIRECTORY), self._place.scratch()
-        stack.callback(os.close, fd)
-        try:
-            if wish["sources"] or wish["files"]:
+        fd = stack.enter_context(self._place.scratch())
+        if wish["sources"] or wish["files"]:
+            with files.directory(directory) as root_fd:
                 await self._gather(state, wish, root_fd, fd)
-        finally:
-            os.close(root_fd)
         return fd
 
     async def _merged(
@@ -144,8 +121,7 @@ class Transfers:
         stack: AsyncExitStack,
     ) -> int:
         """A file with the layer of several: made in a root of its own, as a container would."""
-        fd = self._place.scratch()
-        stack.callback(os.close, fd)
+        fd = stack.enter_context(self._place.scratch())
         async with self._workshop.rootfs(state) as rootfs:
             if rootfs.kind == "directory":
                 raise Unsupported(
@@ -202,12 +178,9 @@ class Transfers:
 
     async def _written(self, state: State, wish: Json, root_fd: int, description: str) -> tuple[str, bool]:
         """Write the layer to a file, then look whether it is here: it mostly is."""
-        fd = self._place.scratch()
-        try:
+        with self._place.scratch() as fd:
             await self._gather(state, wish, root_fd, fd)
             return await self._keep(state, fd, description)
-        finally:
-            os.close(fd)
 
     async def _streamed(self, state: State, wish: Json, root_fd: int, description: str) -> tuple[str, bool]:
         """Take the layer in while it is written: of files that nobody has seen before."""
@@ -277,22 +250,31 @@ def destination(state: State, path: str) -> str:
 
 async def digest_of(workshop: Workshop, place: Place, source: str) -> str:
     """The digest of files in the context, whatever their times and owners. Raises InvalidArgument."""
-    fd, root_fd = place.scratch(), place.open()
-    try:
-        wish = _wish("/found/", sources=[source], owner=(0, 0)) | {"lowers": []}
-        await workshop.job("gather", wish, [root_fd, fd])
+    wish = _wish("/found/", sources=[source], owner=(0, 0)) | {"lowers": []}
+    with place.scratch() as fd, place.opened() as root_fd:
+        try:
+            await workshop.job("gather", wish, [root_fd, fd])
+        except NotFound as error:
+            raise _not_found(str(error)) from None
         return await asyncio.to_thread(_digest, fd)
-    except NotFound as error:
-        raise _not_found(str(error)) from None
-    finally:
-        os.close(fd)
-        os.close(root_fd)
 
 
 def _wish(place: str, **given: Json) -> Json:
     """Arguments of the job ``gather``."""
     usual: Json = {"sources": [], "files": [], "owner": None, "mode": "", "time_ns": 0, "exclude": []}
     return usual | {"destination": place, "parents": False, "make": False} | given
+
+
+def _transfer_wish(state: State, step: typed.Transfer, owner: tuple[int, int] | None) -> Json:
+    """What COPY and ADD wish alike; ADD has sources of several kinds."""
+    return _wish(
+        destination(state, step.destination),
+        files=[(file.name, file.body) for file in step.files],
+        owner=owner,
+        mode=_checked(step.chmod),
+        time_ns=state.time_ns,
+        exclude=list(step.exclude),
+    )
 
 
 def _checked(mode: str) -> str:
@@ -321,17 +303,15 @@ def _digest(fd: int) -> str:
 
 def _open_archive(directory: str, source: str) -> int:
     """The descriptor of a source that is a tar, plain or compressed; -1 for all else."""
-    root_fd = os.open(directory, _DIRECTORY)
     try:
-        matches = gather.find(root_fd, os.fsencode(source))
-        if len(matches) != 1 or matches[0].is_directory:
-            return -1
-        path = os.fsdecode(matches[0].path)
-        fd = paths.open_in(root_fd, path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
+        with files.directory(directory) as root_fd:
+            matches = gather.find(root_fd, os.fsencode(source))
+            if len(matches) != 1 or matches[0].is_directory:
+                return -1
+            path = os.fsdecode(matches[0].path)
+            fd = paths.open_in(root_fd, path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
     except NotFound as error:
         raise _not_found(str(error)) from None
-    finally:
-        os.close(root_fd)
     if stat.S_ISREG(os.fstat(fd).st_mode) and begins_as_tar(os.pread(fd, 1 << 16, 0)):
         return fd
     os.close(fd)

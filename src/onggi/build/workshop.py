@@ -27,6 +27,7 @@ from onggi.images.recording import NewImage
 from onggi.images.service import Images
 from onggi.images.streams import Chunks
 from onggi.images.transfers import Transfers
+from onggi.kernel import files
 from onggi.kernel.failpoints import failpoint
 from onggi.oci.digest import chain_id, sha256
 from onggi.oci.image import HOST, Image
@@ -156,13 +157,10 @@ class Workshop(NamedTuple):
         except (NotFound, ValueError):
             raise InvalidArgument(f"{path}: no such file or directory, or more than one") from None
         arguments = {"path": f"/{path}/." if source.is_directory else f"/{path}", "name": COPY}
-        target_fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        limits = Limits(bytes=space.room(target_fd))._asdict()
-        try:
+        with files.directory(directory) as target_fd:
+            limits = Limits(bytes=space.room(target_fd))._asdict()
             async with pipes.output(lambda fd: self.job("pack", arguments, [root_fd, fd])) as pieces:
                 await pipes.feed(pieces, lambda fd: self.job("unpack", limits, [fd, target_fd]))
-        finally:
-            os.close(target_fd)
         return check_copy(directory, path)
 
     @asynccontextmanager

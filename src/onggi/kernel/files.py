@@ -1,8 +1,10 @@
-"""State files: written whole or not at all."""
+"""Files of the machine by path: state files, written whole or not at all, and directories."""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 
 def write_atomic(path: str, data: bytes, mode: int = 0o600, durable: bool = True) -> None:
@@ -43,9 +45,16 @@ def write_all(fd: int, data: bytes | memoryview) -> None:
 
 def sync_directory(path: str) -> None:
     """Make renames and unlinks in a directory durable."""
+    with directory(path) as fd:
+        os.fsync(fd)
+
+
+@contextmanager
+def directory(path: str) -> Iterator[int]:
+    """The descriptor of a directory, closed at the end."""
     fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        os.fsync(fd)
+        yield fd
     finally:
         os.close(fd)
 

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 
 from onggi.archive import merging
 from onggi.errors import KernelError, Unsupported
+from onggi.kernel import files
 from onggi.store import space
 from onggi.store.durable import sync_tree
 from onggi.store.layout import make_private
@@ -58,11 +59,8 @@ def _copy(layers: Sequence[str], like: str, target: str) -> None:
         status = os.stat(like)
         os.chown(partial, status.st_uid, status.st_gid)
         os.chmod(partial, stat.S_IMODE(status.st_mode))
-        fd = os.open(partial, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
+        with files.directory(partial) as fd:
             sync_tree(fd)
-        finally:
-            os.close(fd)
         os.rename(partial, target)
     except OSError as error:
         raise KernelError("copy", error.errno or 0, target) from None

@@ -10,7 +10,7 @@ from typing import Protocol
 
 from onggi.archive import overlay as marks
 from onggi.errors import Conflict, InvalidArgument, KernelError, Unsupported
-from onggi.kernel import features, mounts
+from onggi.kernel import features, files, mounts
 from onggi.store.copies import CopyDriver
 from onggi.store.database import Database
 from onggi.store.layout import Layout
@@ -80,12 +80,9 @@ def why_no_overlay(root: str) -> str:
         lower, upper, work = (os.path.join(place, name) for name in ("lower", "upper", "work"))
         for path in (lower, upper, work):
             os.mkdir(path)
-        fd = os.open(lower, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
+        with files.directory(lower) as fd:
             marks.make_whiteout(fd, b"gone")
             os.setxattr(fd, marks.OVERLAY.opaque, b"y")
-        finally:
-            os.close(fd)
         append = features.probe().overlay_append
         os.close(mounts.overlay([lower], upper, work, append=append))
     except (KernelError, OSError) as error:

@@ -24,6 +24,7 @@ import msgspec
 
 from onggi.archive.extract import Limits
 from onggi.errors import InvalidArgument, KernelError
+from onggi.kernel import files
 from onggi.kernel.failpoints import failpoint
 from onggi.kernel.files import write_all
 from onggi.oci.digest import chain_ids
@@ -164,11 +165,8 @@ class Layers:
         """Compare a layer's directory with what ``source`` yields: the diff id of that, and what the job
         ``compare_layer`` answers. Raises its errors.
         """
-        root_fd = os.open(f"{self._layout.snapshot(number)}/fs", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
+        with files.directory(f"{self._layout.snapshot(number)}/fs") as root_fd:
             feed, answer = await self._pump(root_fd, source, "compare_layer")
-        finally:
-            os.close(root_fd)
         return feed.diff_id(), answer
 
     def record(self, connection: sqlite3.Connection, layer: Layer, parents: Sequence[str] = ()) -> str:
@@ -210,11 +208,8 @@ class Layers:
         return [row[0] if row else 0 for row in rows]
 
     def _settle(self, layer: Layer, below: Sequence[str]) -> None:
-        root_fd = os.open(f"{self._layout.snapshot(layer.number)}/fs", os.O_RDONLY | os.O_DIRECTORY)
-        try:
+        with files.directory(f"{self._layout.snapshot(layer.number)}/fs") as root_fd:
             implied.adopt(root_fd, below, layer.implied, durable=layer.durable)
-        finally:
-            os.close(root_fd)
 
     async def _written_early(self, number: int, source: Source) -> Source:
         """The same, while what came so far goes to the disk from time to time."""
@@ -235,11 +230,8 @@ class Layers:
         root = f"{self._layout.snapshot(number)}/fs"
         os.mkdir(root, 0o700)
         os.chmod(root, 0o755)
-        root_fd = os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
+        with files.directory(root) as root_fd:
             feed, answer = await self._pump(root_fd, source, job)
-        finally:
-            os.close(root_fd)
         return Layer(number, feed.diff_id(), int(answer["bytes"]), answer.get("implied") or [])
 
     async def _pump(self, root_fd: int, source: Source, name: str) -> tuple[Feed, Json]:
@@ -284,8 +276,5 @@ async def _hand_over(parts: list[Part], feed: Feed, running: list[asyncio.Future
 
 
 def _write_out(path: str) -> None:
-    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
+    with files.directory(path) as fd:
         sync_tree(fd)
-    finally:
-        os.close(fd)
