@@ -44,7 +44,8 @@ def effect(config: Json, instruction: typed.Instruction) -> Json:
         case typed.Entrypoint(command=command):
             return {"Entrypoint": command_line(config, command)}
         case typed.Healthcheck():
-            return {"Healthcheck": {"Test": list(instruction.test), **_said(times(instruction))}}
+            said = {name: number for name, number in times(instruction).items() if number}
+            return {"Healthcheck": {"Test": list(instruction.test), **said}}
         case typed.Shell(words=words):
             return {"Shell": list(words)}
         case typed.Stopsignal(signal=signal):
@@ -100,7 +101,3 @@ def times(instruction: typed.Healthcheck) -> dict[str, int]:
         "StartInterval": instruction.start_interval,
         "Retries": instruction.retries,
     }
-
-
-def _said(numbers: Mapping[str, int]) -> dict[str, int]:
-    return {name: number for name, number in numbers.items() if number}

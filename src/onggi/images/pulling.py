@@ -24,6 +24,7 @@ from onggi.oci import manifest as manifests
 from onggi.oci.digest import chain_id, chain_ids, short
 from onggi.oci.manifest import Descriptor, Index, Manifest, check_image, parse
 from onggi.oci.platform import Platform, local
+from onggi.registry.client import pause_s
 from onggi.registry.failures import Transient
 from onggi.registry.repository import Fetched, Repository
 from onggi.registry.session import Session
@@ -35,7 +36,6 @@ from onggi.store.ingest import BlobWriter
 
 T = TypeVar("T")
 _MAX_DEPTH = 4  # indexes inside indexes
-_LONGEST_PAUSE_S = 30.0
 
 
 class Puller:
@@ -208,7 +208,7 @@ class Pull:
                 failures = 1 if writer.offset > before else failures + 1
                 if failures >= limits.attempts:
                     raise
-                self._repository.cancel.sleep(min(limits.backoff_s * 2 ** (failures - 1), _LONGEST_PAUSE_S))
+                self._repository.cancel.sleep(pause_s(limits, failures))
 
     def _receive(self, descriptor: Descriptor, writer: BlobWriter, transfer: Transfer) -> None:
         transfer.current = writer.offset

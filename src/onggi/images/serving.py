@@ -45,7 +45,7 @@ class Serving:
     # blobs
 
     async def blob(self, repository: str, digest: str) -> Blob | None:
-        """See ``storage.Blobs``."""
+        """See ``storage.Reading``."""
         kept = await self._run(lambda it: self._visible(it, repository, digest))
         return self.opened(kept) if kept else None
 
@@ -54,7 +54,7 @@ class Serving:
         return Blob(kept.size, lambda start, end: _read(self._content.path(kept.content), start, end))
 
     async def mount(self, repository: str, digest: str, source: str) -> bool:
-        """See ``storage.Blobs``."""
+        """See ``storage.Writing``."""
 
         def mount(connection: sqlite3.Connection) -> bool:
             kept = self._visible(connection, source, digest)
@@ -65,7 +65,7 @@ class Serving:
         return await self._run(mount)
 
     async def unlink(self, repository: str, digest: str) -> bool:
-        """See ``storage.Blobs``. Raises Denied for blobs of images."""
+        """See ``storage.Writing``. Raises Denied for blobs of images."""
 
         def unlink(connection: sqlite3.Connection) -> bool:
             if pushed.unlink(connection, repository, digest):
@@ -77,13 +77,13 @@ class Serving:
         return await self._run(unlink)
 
     async def upload(self, repository: str) -> Incoming:
-        """See ``storage.Blobs``."""
+        """See ``storage.Writing``."""
         return Incoming(self._content, repository, await asyncio.to_thread(self._content.ingest.stream))
 
     # documents
 
     async def manifest(self, repository: str, reference: str) -> Stored | None:
-        """See ``storage.Manifests``."""
+        """See ``storage.Reading``."""
         found = await self._run(lambda it: pushed.manifest(it, repository, reference))
         if found:
             digest, content, media_type = found
@@ -93,7 +93,7 @@ class Serving:
     async def keep(
         self, repository: str, document: Document, tags: Sequence[str], *, partial: bool = False
     ) -> Sequence[str]:
-        """See ``storage.Manifests``. ``partial``: what it needs may come later (a cache)."""
+        """See ``storage.Writing``. ``partial``: what it needs may come later (a cache)."""
 
         def write(connection: sqlite3.Connection) -> list[str]:
             missing = [] if partial else self._missing(connection, repository, document)
@@ -109,7 +109,7 @@ class Serving:
         return missing
 
     async def untag(self, repository: str, tag: str) -> bool:
-        """See ``storage.Manifests``. Raises Denied for names of images."""
+        """See ``storage.Writing``. Raises Denied for names of images."""
 
         def untag(connection: sqlite3.Connection) -> bool:
             if pushed.untag(connection, repository, tag):
@@ -121,7 +121,7 @@ class Serving:
         return await self._run(untag)
 
     async def remove(self, repository: str, digest: str) -> bool:
-        """See ``storage.Manifests``. What nothing needs any more goes with it."""
+        """See ``storage.Writing``. What nothing needs any more goes with it."""
 
         def remove(connection: sqlite3.Connection) -> tuple[bool, Garbage | None]:
             removed = pushed.remove(connection, repository, digest)
@@ -136,7 +136,7 @@ class Serving:
         return (await self._content.database.run(remove, durable=True, frees=True, after=discard))[0]
 
     async def tags(self, repository: str) -> list[str] | None:
-        """See ``storage.Manifests``."""
+        """See ``storage.Reading``."""
 
         def tags(connection: sqlite3.Connection) -> list[str] | None:
             found = pushed.tags(connection, repository) | set(self._local_tags(connection, repository))
@@ -145,11 +145,11 @@ class Serving:
         return await self._run(tags)
 
     async def referrers(self, repository: str, digest: str) -> list[Referrer]:
-        """See ``storage.Manifests``."""
+        """See ``storage.Reading``."""
         return await self._run(lambda it: pushed.referrers(it, repository, digest))
 
     async def repositories(self) -> list[str]:
-        """See ``storage.Manifests``."""
+        """See ``storage.Reading``."""
 
         def every(connection: sqlite3.Connection) -> list[str]:
             images = [it for it in self._catalog.every(connection) if it.base is None]
@@ -247,12 +247,7 @@ class Incoming:
 
     async def _write(self, pieces: Sequence[bytes]) -> None:
         """Not left before the thread has ended: the writer takes one at a time."""
-        work = asyncio.ensure_future(asyncio.to_thread(self._writer.write, b"".join(pieces)))
-        try:
-            await asyncio.shield(work)
-        except asyncio.CancelledError:
-            await asyncio.wait([work])
-            raise
+        await opening.work(lambda: self._writer.write(b"".join(pieces)))
 
     async def finish(self, digest: str) -> None:
         """See ``storage.Upload``."""
