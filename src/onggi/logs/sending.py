@@ -18,6 +18,7 @@ from typing import NamedTuple
 
 from onggi.errors import InvalidArgument, Unsupported
 from onggi.logs.record import STDERR, Record
+from onggi.logs.times import format_ns
 
 SENDING = ("journald", "syslog")
 JOURNAL = "/run/systemd/journal/socket"
@@ -177,14 +178,41 @@ def journal_encoder(source: Source) -> Encoder:
     }
     beside = b"".join(_field(name, value.encode()) for name, value in fields.items())
 
+    place = _Place()
+
     def encode(record: Record) -> bytes:
-        priority = b"3" if record.stream == STDERR else b"6"
-        when = _rfc3339(record.time_ns, micro=True).encode()
-        partial = b"" if record.data.endswith(b"\n") else _field("CONTAINER_PARTIAL_MESSAGE", b"true")
-        own = _field("PRIORITY", priority) + _field("SYSLOG_TIMESTAMP", when) + partial
-        return _field("MESSAGE", record.data.rstrip(b"\n")) + own + beside
+        own = {
+            "MESSAGE": record.data.rstrip(b"\n"),
+            "PRIORITY": b"3" if record.stream == STDERR else b"6",
+            "SYSLOG_TIMESTAMP": format_ns(record.time_ns).encode(),
+            **place.fields(record),
+        }
+        return b"".join(_field(name, value) for name, value in own.items()) + beside
 
     return encode
+
+
+class _Place:
+    """Where records stand, as docker tells it: in the log since this start, and in a line that was cut."""
+
+    def __init__(self) -> None:
+        self._epoch, self._count = os.urandom(32).hex().encode(), 0
+        self._cut: dict[int, tuple[bytes, int]] = {}  # by stream: id of the line, parts of it so far
+
+    def fields(self, record: Record) -> dict[str, bytes]:
+        """Of the next record."""
+        self._count += 1
+        told = {"CONTAINER_LOG_EPOCH": self._epoch, "CONTAINER_LOG_ORDINAL": b"%d" % self._count}
+        last = record.data.endswith(b"\n")
+        if last and record.stream not in self._cut:
+            return told
+        line, before = self._cut.pop(record.stream, (b"", 0))
+        line = line or os.urandom(32).hex().encode()
+        told |= {"CONTAINER_PARTIAL_ID": line, "CONTAINER_PARTIAL_ORDINAL": b"%d" % (before + 1)}
+        if last:
+            return told | {"CONTAINER_PARTIAL_LAST": b"true"}
+        self._cut[record.stream] = line, before + 1
+        return told | {"CONTAINER_PARTIAL_LAST": b"false", "CONTAINER_PARTIAL_MESSAGE": b"true"}
 
 
 def _field(name: str, value: bytes) -> bytes:

@@ -67,6 +67,34 @@ def test_entries_of_the_journal():
     assert b"PARTIAL" not in sending.journal_encoder(SOURCE)(Record(NS, STDERR, b"hi\n"))
 
 
+def test_parts_of_a_line_in_the_journal():
+    """As dockerd 28.5.2 told systemd's journal; a line of the other stream comes in between."""
+    encode = sending.journal_encoder(SOURCE)
+    given = [
+        (STDOUT, b"a"),
+        (STDERR, b"x\n"),
+        (STDOUT, b"b"),
+        (STDOUT, b"c\n"),
+        (STDOUT, b"d\n"),
+        (STDOUT, b"e"),
+    ]
+    entries = [encode(Record(NS, *one)) for one in given]
+    found = [dict(line.split(b"=", 1) for line in entry.splitlines() if b"=" in line) for entry in entries]
+
+    def of(name):
+        return [entry.get(b"CONTAINER_" + name, b"").decode() for entry in found]
+
+    assert of(b"LOG_ORDINAL") == ["1", "2", "3", "4", "5", "6"]
+    assert of(b"PARTIAL_ORDINAL") == ["1", "", "2", "3", "", "1"]
+    assert of(b"PARTIAL_LAST") == ["false", "", "false", "true", "", "false"]
+    assert of(b"PARTIAL_MESSAGE") == ["true", "", "true", "", "", "true"]
+    lines, epochs = of(b"PARTIAL_ID"), of(b"LOG_EPOCH")
+    assert len(lines[0]) == len(epochs[0]) == 64
+    assert lines == [lines[0], "", lines[0], lines[0], "", lines[5]]
+    assert len({*lines}) == 3
+    assert {*epochs} == {epochs[0]}
+
+
 @pytest.mark.parametrize(
     ("options", "error", "words"),
     [
