@@ -238,7 +238,7 @@ class Networking:
         names: list[str] = []
         if network and network.user_defined:
             member = Member(container.id, container.name, container.spec.config.hostname, container.run)
-            names = dns_names(member, wish.aliases or [])
+            names = dns_names(member, wish.aliases)
         return views.endpoint_settings(wish, network, endpoint, names)
 
     def settings(self, container: Container) -> Json:

@@ -117,26 +117,21 @@ class Network(msgspec.Struct, kw_only=True):
         return next((entry for entry in self.served if entry.six == six), None)
 
 
-class EndpointIpam(msgspec.Struct, kw_only=True, omit_defaults=True):
-    """Addresses asked for, in docker's words."""
-
-    ipv4: str = msgspec.field(default="", name="IPv4Address")
-    ipv6: str = msgspec.field(default="", name="IPv6Address")
-    link_local: list[str] = msgspec.field(default_factory=list, name="LinkLocalIPs")
-
-
 class Wish(msgspec.Struct, kw_only=True, omit_defaults=True):
     """What a container asks of one network: docker's ``EndpointSettings`` as far as it can be asked for.
 
-    None is not the same as nothing: docker shows each as it was given.
+    ``empty`` names the fields that were given without anything in them: docker shows them so, not as null.
     """
 
-    aliases: list[str] | None = None
-    links: list[str] | None = None
-    ipam: EndpointIpam | None = None
+    aliases: list[str] = []
+    links: list[str] = []
+    ipv4: str = ""
+    ipv6: str = ""
+    link_local: list[str] = []
     mac: str = ""
-    driver_opts: dict[str, str] | None = None
+    driver_opts: dict[str, str] = {}
     gw_priority: int = 0
+    empty: list[str] = []
 
 
 class Endpoint(msgspec.Struct, kw_only=True):

@@ -12,7 +12,7 @@ from onggi.booleans import BOOLEANS
 from onggi.errors import Forbidden, InvalidArgument, NotFound, Unsupported
 from onggi.networks import model
 from onggi.networks.ipam import AnyNetwork
-from onggi.networks.model import EndpointIpam, Network, Subnet, Wish
+from onggi.networks.model import Network, Subnet, Wish
 
 DRIVERS = ("bridge", "macvlan", "ipvlan", "host", "null")
 _MAC = re.compile(r"[0-9A-Fa-f]{2}([:-])(?:[0-9A-Fa-f]{2}\1){4}[0-9A-Fa-f]{2}")
@@ -56,6 +56,12 @@ class CreateNetwork(_Wire):
     config_from: ConfigReference | None = None
     options: dict[str, str] = {}
     labels: dict[str, str] = {}
+
+
+class EndpointIpam(_Wire):
+    ipv4: str = msgspec.field(default="", name="IPv4Address")
+    ipv6: str = msgspec.field(default="", name="IPv6Address")
+    link_local: list[str] = msgspec.field(default_factory=list, name="LinkLocalIPs")
 
 
 class EndpointSettings(_Wire):
@@ -332,13 +338,23 @@ def wish_of(settings: EndpointSettings | None, user_defined: bool, joined: bool 
         problems.append(_UNCHOSEN)
     _complain(problems)
     return Wish(
-        aliases=settings.aliases,
-        links=settings.links,
-        ipam=settings.ipam,
+        aliases=settings.aliases or [],
+        links=settings.links or [],
+        ipv4=ipam.ipv4,
+        ipv6=ipam.ipv6,
+        link_local=ipam.link_local,
         mac=normal_mac(settings.mac_address) if settings.mac_address else "",
-        driver_opts=settings.driver_opts,
+        driver_opts=settings.driver_opts or {},
         gw_priority=settings.gw_priority,
+        empty=_empty(settings, ipam),
     )
+
+
+def _empty(settings: EndpointSettings, ipam: EndpointIpam) -> list[str]:
+    """Fields that are there and hold nothing."""
+    found = ["IPAMConfig"] if settings.ipam and not (ipam.ipv4 or ipam.ipv6 or ipam.link_local) else []
+    given = {"Links": settings.links, "Aliases": settings.aliases, "DriverOpts": settings.driver_opts}
+    return found + [name for name, value in given.items() if value is not None and not value]
 
 
 def _complain(problems: list[str]) -> None:
@@ -377,8 +393,7 @@ def normal_mac(text: str) -> str:
 
 def check_in_range(network: Network, wish: Wish) -> None:
     """A chosen address lies in a subnet that a person chose."""
-    ipam = wish.ipam or EndpointIpam()
-    for text, six in ((ipam.ipv4, False), (ipam.ipv6, True)):
+    for text, six in ((wish.ipv4, False), (wish.ipv6, True)):
         if not text:
             continue
         asked = [entry for entry in network.subnets if entry.six == six and entry.asked]

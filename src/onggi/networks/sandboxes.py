@@ -26,7 +26,7 @@ from onggi.networks import ipam, model, plans, wiring
 from onggi.networks.core import Core
 from onggi.networks.dns.server import Resolvers, Sockets
 from onggi.networks.kernel_thread import inside
-from onggi.networks.model import Endpoint, EndpointIpam, Network, Sandbox, Wish
+from onggi.networks.model import Endpoint, Network, Sandbox, Wish
 from onggi.networks.ports import PortWish, check_relayed, places
 from onggi.networks.relay import Relays
 from onggi.networks.wiring import Wire
@@ -106,7 +106,6 @@ class Sandboxes:
         network, wish = want
         if network.config_only:
             raise Forbidden("cannot create endpoint on configuration-only network")
-        asked = wish.ipam or EndpointIpam()
         endpoint = Endpoint(
             network=network.id,
             id=secrets.token_hex(32),
@@ -114,13 +113,13 @@ class Sandboxes:
             mac=wish.mac or _random_mac(),
             host_link=f"veth{secrets.token_hex(4)[:7]}" if network.driver == "bridge" else "",
             names=_names(sandbox, wish) if network.user_defined else [],
-            links=dict(_link(entry) for entry in wish.links or []),
+            links=dict(_link(entry) for entry in wish.links),
             gw_priority=wish.gw_priority,
-            link_local=asked.link_local,
+            link_local=wish.link_local,
         )
         if network.driver == "ipvlan":
             endpoint.mac = ""
-        self._address(endpoint, network, asked)
+        self._address(endpoint, network, wish)
         sandbox.endpoints[network.id] = endpoint
         sandbox.resolver = sandbox.resolver or network.user_defined
         self._wishes[sandbox.container, network.id] = wish
@@ -131,8 +130,8 @@ class Sandboxes:
         taken = {entry.interface for entry in sandbox.endpoints.values()}
         return next(name for number in range(1000) if (name := f"{prefix}{number}") not in taken)
 
-    def _address(self, endpoint: Endpoint, network: Network, asked: EndpointIpam) -> None:
-        for six, wanted in ((False, asked.ipv4), (True, asked.ipv6)):
+    def _address(self, endpoint: Endpoint, network: Network, wish: Wish) -> None:
+        for six, wanted in ((False, wish.ipv4), (True, wish.ipv6)):
             pools = self._core.addresses(network, six)
             if not pools:
                 if wanted:
@@ -203,7 +202,7 @@ class Sandboxes:
 
     def _wire(self, sandbox: Sandbox, endpoint: Endpoint) -> Wire:
         wish = self._wishes.get((sandbox.container, endpoint.network), Wish())
-        return Wire(self._core.networks[endpoint.network], endpoint, wish.driver_opts or {})
+        return Wire(self._core.networks[endpoint.network], endpoint, wish.driver_opts)
 
     def _routes(self, sandbox: Sandbox) -> list[tuple[Endpoint, bool]]:
         named = [(self._core.networks[key].name, entry) for key, entry in sandbox.endpoints.items()]
@@ -370,8 +369,7 @@ def dns_names(member: Member, aliases: Sequence[str]) -> list[str]:
 
 
 def _names(sandbox: Sandbox, wish: Wish) -> list[str]:
-    member = Member(sandbox.container, sandbox.name, sandbox.hostname, sandbox.run)
-    return dns_names(member, wish.aliases or [])
+    return dns_names(Member(sandbox.container, sandbox.name, sandbox.hostname, sandbox.run), wish.aliases)
 
 
 def _link(text: str) -> tuple[str, str]:

@@ -6,8 +6,6 @@ import time
 from collections.abc import Iterable
 from typing import Any
 
-import msgspec
-
 from onggi.networks.model import Endpoint, Network, Port, Sandbox, Subnet, Wish
 
 Json = Any
@@ -74,13 +72,19 @@ def _member(sandbox: Sandbox, endpoint: Endpoint) -> Json:
 
 def endpoint_settings(wish: Wish, entry: Network | None, endpoint: Endpoint | None, names: list[str]) -> Json:
     """docker's ``EndpointSettings``: what was asked for, and how it stands."""
+    ipam = {"IPv4Address": wish.ipv4, "IPv6Address": wish.ipv6, "LinkLocalIPs": wish.link_local}
+    ipam = {name: value for name, value in ipam.items() if value}
     four, six = _split(endpoint.ipv4 if endpoint else ""), _split(endpoint.ipv6 if endpoint else "")
+
+    def asked(name: str, value: Json) -> Json:
+        return value if value or name in wish.empty else None
+
     return {
-        "IPAMConfig": msgspec.to_builtins(wish.ipam),
-        "Links": wish.links,
-        "Aliases": wish.aliases,
+        "IPAMConfig": asked("IPAMConfig", ipam),
+        "Links": asked("Links", wish.links),
+        "Aliases": asked("Aliases", wish.aliases),
         "MacAddress": endpoint.mac if endpoint else wish.mac,
-        "DriverOpts": wish.driver_opts,
+        "DriverOpts": asked("DriverOpts", wish.driver_opts),
         "GwPriority": wish.gw_priority,
         "NetworkID": entry.id if entry else "",
         "EndpointID": endpoint.id if endpoint else "",
