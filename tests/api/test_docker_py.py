@@ -131,6 +131,43 @@ def test_a_websocket_that_closes_is_answered(client, engine, name):
     assert data.endswith(b"\x88\x02\x03\xe8")
 
 
+@pytest.mark.parametrize("tty", [False, True])
+def test_who_ends_an_input_that_goes_on_leaves_with_it(client, name, tty):
+    """As with dockerd: its stream ends, the program reads on from the next client; terminals never end."""
+    command = ["sh", "-c", "while read x; do echo got $x; done"]
+    config = client.api.create_container_config("busybox", command, stdin_open=True, tty=tty)
+    client.api.create_container_from_config({**config, "StdinOnce": tty}, name)
+    client.api.start(name)
+    for word in (b"one", b"two"):
+        attached = client.api.attach_socket(name, {"stdin": 1, "stdout": 1, "stream": 1})
+        with attached._sock as sock:
+            sock.settimeout(DEADLINE_S)
+            sock.sendall(word + b"\n")
+            sock.shutdown(socket.SHUT_WR)
+            while sock.recv(4096):
+                pass
+        attached.close()
+    wait_until(lambda: b"got two" in (said := client.api.logs(name)) and b"got one" in said, "both words")
+    assert client.api.inspect_container(name)["State"]["Running"]
+
+
+def test_who_ends_the_input_of_an_exec(client, name):
+    """Without a terminal its program sees the end; with one the stream ends, as with dockerd."""
+    make(client, name, SLEEP)
+    client.api.start(name)
+    for tty in (False, True):
+        command = ["sh", "-c", "sleep 1000" if tty else "cat; echo end"]
+        exec_id = client.api.exec_create(name, command, stdin=True, tty=tty)["Id"]
+        started = client.api.exec_start(exec_id, tty=tty, socket=True)
+        with started._sock as sock:
+            sock.settimeout(DEADLINE_S)
+            sock.shutdown(socket.SHUT_WR)
+            said = b"".join(iter(lambda: sock.recv(4096), b""))
+        started.close()
+        assert said.endswith(b"" if tty else b"end\n")
+        assert client.api.exec_inspect(exec_id)["Running"] == tty
+
+
 def test_a_name_that_is_none(client, name):
     make(client, name, SLEEP)
     with pytest.raises(docker.errors.APIError, match=r"allocating new name: Invalid container name \(/-x\)"):

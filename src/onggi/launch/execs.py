@@ -47,7 +47,7 @@ class Exec:
         )
         inner.close()
         ends.close()
-        self.streams = Streams(owner.loop, None, True, self._changed)
+        self.streams = Streams(owner.loop, None, not self.tty, self._changed)
         ends.give(self.streams)
         if owner.target().may_trace:
             owner.children.expect(child)  # the middle: the process itself is reported by the channel

@@ -121,7 +121,8 @@ class Monitor:
             request.log.get("source"),
         )
         self.log.follow(self.loop.after)
-        self.streams = Streams(self.loop, self.log, request.stdin == "once", self._changed)
+        once = request.stdin == "once" and not request.terminal
+        self.streams = Streams(self.loop, self.log, once, self._changed)
         self.streams.on_detach = lambda name: self.peers.broadcast({"event": "detached", "name": name})
         self.execs: Execs = Execs(self.loop, self.children, self._target, self._record_exec)
         self.peers = Peers(self.loop, request.run_dir, lambda *asked: verbs.serve(self, *asked))

@@ -97,6 +97,7 @@ class Client:
     def __init__(self, streams: Streams, fd: int, wish: Wish) -> None:
         self.streams, self.fd, self.wish = streams, fd, wish
         self.pending = bytearray()
+        self.leaving = False  # it gets what is pending, and then its end
         self._reading = True
         self._ended = False
         self._keys_matched = 0
@@ -105,6 +106,8 @@ class Client:
 
     def wants(self, stream: int) -> bool:
         """Whether the client listens to a stream."""
+        if self.leaving:
+            return False
         return self.wish.stdout if stream == STDOUT else self.wish.stderr
 
     def send(self, stream: int, data: bytes) -> None:
@@ -190,7 +193,7 @@ class Client:
         if data:
             self.receive(data)
         else:
-            # Half-close: no more input from this client, but its output goes on.
+            # Half-close: no more input from this client, but its output may go on.
             self.listen(False)
             self._ended = True
             self.streams.input_ended(self)
@@ -281,8 +284,8 @@ class Input:
 class Streams:
     """The set of streams of one process.
 
-    ``once`` closes stdin after the first client's EOF; ``on_change`` is called when outputs end or clients
-    go, ``on_detach`` with its name when one left by its detach keys.
+    ``once`` closes stdin, which is no terminal, after the first client's EOF; ``on_change`` is called when
+    outputs end or clients go, ``on_detach`` with its name when one left by its detach keys.
     """
 
     def __init__(self, loop: Loop, sink: Sink | None, once: bool, on_change: Callable[[], None]) -> None:
@@ -323,14 +326,21 @@ class Streams:
     def sent(self, client: Client) -> None:
         """A client took some of what was kept for it."""
         self._balance()
-        if self.finished and not client.pending:
-            self._release()
-            self.on_change()
+        if (self.finished or client.leaving) and not client.pending:
+            self.drop(client)
 
     def input_ended(self, client: Client) -> None:
-        """A client has no more input; where stdin is for one client only, the process sees EOF."""
-        if client.wish.stdin and self.once:
+        """A client has no more input. Where stdin is for one client, the process sees EOF, and output goes
+        on. Elsewhere the client leaves with that, as in docker, unless a last frame is for it.
+        """
+        if not client.wish.stdin:
+            return
+        if self.once:
             self.input.end()
+        elif not client.wish.status:
+            client.leaving = True
+            if not client.pending:
+                self.drop(client)
 
     def drop(self, client: Client) -> None:
         """A client went away."""
