@@ -47,12 +47,15 @@ def same(fd: int, name: bytes, other_fd: int, other: bytes) -> bool:
 
 
 def set_xattrs(fd: int, xattrs: dict[bytes, bytes]) -> None:
-    """Set what an archive may set: file capabilities, ACLs and user attributes; never ``trusted`` or a
-    label.
-    """
+    """Set what an archive may set, never ``trusted`` or a label."""
     for key, value in xattrs.items():
-        if key == b"security.capability" or key.startswith((b"user.", b"system.posix_acl_")):
+        if is_portable(key):
             os.setxattr(fd, key, value)
+
+
+def is_portable(key: bytes) -> bool:
+    """Whether an attribute is the file's own: its capabilities, ACLs and user attributes."""
+    return key == b"security.capability" or key.startswith((b"user.", b"system.posix_acl_"))
 
 
 def bounded(mtime_ns: int) -> int:

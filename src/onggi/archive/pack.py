@@ -6,7 +6,7 @@ import os
 import stat
 from collections.abc import Callable, Iterator
 
-from onggi.archive import tar, walk
+from onggi.archive import nodes, tar, walk
 from onggi.archive.names import show
 from onggi.archive.walk import Found, Opener
 from onggi.archive.writer import Writer
@@ -81,12 +81,8 @@ def entry_of(found: Found, name: bytes) -> tar.Entry | None:
 
 def xattrs_of(fd: int) -> dict[bytes, bytes]:
     """The extended attributes that an archive may set."""
-    return {os.fsencode(key): os.getxattr(fd, key) for key in os.listxattr(fd) if is_portable(key)}
-
-
-def is_portable(key: str) -> bool:
-    """Whether an attribute is the file's own: its capabilities, ACLs and user attributes."""
-    return key == "security.capability" or key.startswith(("user.", "system.posix_acl_"))
+    keys = map(os.fsencode, os.listxattr(fd))
+    return {key: os.getxattr(fd, key) for key in keys if nodes.is_portable(key)}
 
 
 def pack(root_fd: int, out_fd: int, path: str, name: str | None, opener: Opener) -> dict[str, int]:
