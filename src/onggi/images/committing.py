@@ -77,18 +77,17 @@ class Committer:
     def _config(wish: CommitWish, changed: Json, empty: bool) -> Json:
         before, now, here = wish.parent.config, rfc3339(time.time_ns()), platforms.local()
         command = " ".join(wish.config.get("Cmd") or [])
+        about = {name: text for name, text in (("author", wish.author), ("comment", wish.comment)) if text}
         step = {
             "created": now,
             "created_by": command,
-            **({"author": wish.author} if wish.author else {}),
-            **({"comment": wish.comment} if wish.comment else {}),
+            **about,
             **({"empty_layer": True} if empty else {}),
         }
         kept = {key: before[key] for key in ("variant", "os.version", "os.features") if before.get(key)}
         return {
             "created": now,
-            **({"author": wish.author} if wish.author else {}),
-            **({"comment": wish.comment} if wish.comment else {}),
+            **about,
             "architecture": before.get("architecture") or here.architecture,
             "os": before.get("os") or here.os,
             **kept,
