@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Protocol
 
 from onggi.errors import InvalidArgument
 
@@ -18,6 +20,26 @@ class DockerfileError(InvalidArgument):
         self.problem, self.first_line, self.last_line = problem, first_line, max(first_line, last_line)
         where = f"dockerfile parse error on line {first_line}: " if first_line else ""
         super().__init__(f"{where}{problem}")
+
+
+class Placed(Protocol):
+    """A statement or an instruction: what has lines."""
+
+    @property
+    def first_line(self) -> int: ...
+    @property
+    def last_line(self) -> int: ...
+
+
+@contextmanager
+def placed(place: Placed) -> Iterator[None]:
+    """Gives complaints the lines of a statement or an instruction."""
+    try:
+        yield
+    except DockerfileError:
+        raise
+    except InvalidArgument as error:
+        raise DockerfileError(str(error), place.first_line, place.last_line) from None
 
 
 def excerpt(error: DockerfileError, name: str, lines: Sequence[str]) -> str:

@@ -11,7 +11,7 @@ import msgspec
 from onggi.dockerfile import instructions as typed
 from onggi.dockerfile import mounts, quantities, syntax
 from onggi.dockerfile.expansion import SPACE, expand
-from onggi.dockerfile.failure import DockerfileError, hint
+from onggi.dockerfile.failure import DockerfileError, hint, placed
 from onggi.dockerfile.flags import Flags, Kind
 from onggi.dockerfile.syntax import Statement
 from onggi.errors import InvalidArgument, Unsupported
@@ -85,13 +85,10 @@ def type_statement(statement: Statement) -> typed.Instruction:
     if any("\0" in word for word in statement.words):
         raise _placed(statement, f"{keyword} cannot have a NUL byte in its arguments")
     try:
-        return make(statement, Flags(statement.flags, _FLAGS.get(keyword, {})))
+        with placed(statement):
+            return make(statement, Flags(statement.flags, _FLAGS.get(keyword, {})))
     except Unsupported as error:
         raise Unsupported(f"{keyword} {error} (dockerfile line {statement.first_line})") from None
-    except DockerfileError:
-        raise
-    except InvalidArgument as error:
-        raise _placed(statement, str(error)) from None
 
 
 def _base(statement: Statement) -> dict[str, Any]:

@@ -6,8 +6,7 @@ the first FROM only where its own ARG names it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple, TypeVar
 
 import msgspec
@@ -15,7 +14,7 @@ import msgspec
 from onggi.dockerfile import instructions as typed
 from onggi.dockerfile import mounts
 from onggi.dockerfile.expansion import Expanded, Mode, expand
-from onggi.dockerfile.failure import DockerfileError, hint
+from onggi.dockerfile.failure import hint, placed
 from onggi.errors import InvalidArgument
 from onggi.oci import platform
 from onggi.oci.platform import Platform
@@ -99,24 +98,25 @@ def base_of(origin: typed.From, values: Mapping[str, str], escape: str = "\\") -
     with placed(origin):
         name = expand(origin.base, values, escape)
         wanted = expand(origin.platform, values, escape)
-    if not name.text:
-        near = next((found for word in sorted(name.missing) if (found := hint(word, values))), "")
-        raise DockerfileError(
-            f"base name ({origin.base}) should not be blank{near}", origin.first_line, origin.last_line
-        )
-    if not origin.platform:
-        return Base(name.text, None, name.used)
-    return Base(name.text, _platform(origin, wanted, values), name.used | wanted.used)
+        if not name.text:
+            raise InvalidArgument(f"base name ({origin.base}) should not be blank{_near(name, values)}")
+        if not origin.platform:
+            return Base(name.text, None, name.used)
+        return Base(name.text, _platform(origin.platform, wanted, values), name.used | wanted.used)
 
 
-def _platform(origin: typed.From, wanted: Expanded, values: Mapping[str, str]) -> Platform:
-    near = next((found for word in sorted(wanted.missing) if (found := hint(word, values))), "")
+def _platform(written: str, wanted: Expanded, values: Mapping[str, str]) -> Platform:
     try:
         if not wanted.text:
-            raise InvalidArgument(f"empty platform value from expression {origin.platform}")
+            raise InvalidArgument(f"empty platform value from expression {written}")
         return platform.parse(wanted.text)
     except InvalidArgument as error:
-        raise DockerfileError(f"{error}{near}", origin.first_line, origin.last_line) from None
+        raise InvalidArgument(f"{error}{_near(wanted, values)}") from None
+
+
+def _near(found: Expanded, values: Mapping[str, str]) -> str:
+    """What may have been meant by a name without a value."""
+    return next((near for name in sorted(found.missing) if (near := hint(name, values))), "")
 
 
 class StageScope:
@@ -215,17 +215,6 @@ def _expanded(instruction: _T, value_of: Callable[[str], str], text_of: Callable
                 for file in files
             )
     return msgspec.structs.replace(instruction, **changes) if changes else instruction
-
-
-@contextmanager
-def placed(place: typed.Instruction) -> Iterator[None]:
-    """Gives complaints the lines of an instruction."""
-    try:
-        yield
-    except DockerfileError:
-        raise
-    except InvalidArgument as error:
-        raise DockerfileError(str(error), place.first_line, place.last_line) from None
 
 
 def proxy_values(build_args: Mapping[str, str]) -> dict[str, str]:
