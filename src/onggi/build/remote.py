@@ -12,7 +12,7 @@ import socket
 import urllib.error
 import urllib.parse
 import urllib.request
-from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple
 
 from onggi.build import repositories
@@ -106,8 +106,7 @@ def _opener(guard: Guard) -> urllib.request.OpenerDirector:
     opener = urllib.request.OpenerDirector()
     for handler in (
         urllib.request.ProxyHandler(),
-        _Plain(guard),
-        _Secure(guard),
+        _Watched(guard),
         urllib.request.HTTPDefaultErrorHandler(),
         urllib.request.HTTPRedirectHandler(),
         urllib.request.HTTPErrorProcessor(),
@@ -116,38 +115,32 @@ def _opener(guard: Guard) -> urllib.request.OpenerDirector:
     return opener
 
 
-class _Plain(urllib.request.HTTPHandler):
+class _Watched(urllib.request.AbstractHTTPHandler):
+    """http and https by connections that end with the guard: also while TLS is negotiated or headers come."""
+
+    http_request = https_request = urllib.request.AbstractHTTPHandler.do_request_
+
     def __init__(self, guard: Guard) -> None:
         super().__init__()
         self._guard = guard
 
     def http_open(self, request: urllib.request.Request) -> http.client.HTTPResponse:
-        return self.do_open(_watched(http.client.HTTPConnection, self._guard), request)
-
-
-class _Secure(urllib.request.HTTPSHandler):
-    def __init__(self, guard: Guard) -> None:
-        super().__init__()
-        self._guard = guard
+        return self.do_open(partial(self._connection, http.client.HTTPConnection), request)
 
     def https_open(self, request: urllib.request.Request) -> http.client.HTTPResponse:
-        return self.do_open(_watched(http.client.HTTPSConnection, self._guard), request)
+        return self.do_open(partial(self._connection, http.client.HTTPSConnection), request)
 
-
-def _watched(kind: Callable[..., http.client.HTTPConnection], guard: Guard) -> Json:
-    """Connections of a kind that end with the guard: also while they negotiate TLS or headers come."""
-
-    def dial(*arguments: Json) -> socket.socket:
-        connection = socket.create_connection(*arguments)
-        guard.adopt(connection)
-        return connection
-
-    def make(host: str, **settings: Json) -> http.client.HTTPConnection:
+    def _connection(
+        self, kind: type[http.client.HTTPConnection], host: str, **settings: Json
+    ) -> http.client.HTTPConnection:
         connection = kind(host, **settings)
-        connection._create_connection = dial  # type: ignore[attr-defined]
+        connection._create_connection = self._dial  # type: ignore[attr-defined]
         return connection
 
-    return make
+    def _dial(self, *arguments: Json) -> socket.socket:
+        connection = socket.create_connection(*arguments)
+        self._guard.adopt(connection)
+        return connection
 
 
 def _save(answer: http.client.HTTPResponse, path: str, room: int, guard: Guard) -> str:

@@ -37,61 +37,54 @@ class CommitWish(NamedTuple):
     container_id: str = ""
 
 
-class Committer:
-    """Makes images from containers."""
+async def commit(tools: Tools, chunks: Chunks, wish: CommitWish) -> str:
+    """Take in the layer's tar; returns the image's id. A bad change is told before: InvalidArgument."""
+    changed = image_changes.apply(wish.config, wish.changes)
+    parents = wish.parent.layers
+    async with tools.content.lease(ttl_s=0) as lease:
+        if parents:
+            await lease.have_layer(chain_id(parents))
+        async with tools.intake.from_stream(lease, chunks) as arrival:
+            diff_id = arrival.layer.diff_id
+            layers = parents if diff_id == _EMPTY_TAR else [*parents, diff_id]
+            if layers is not parents:
+                failpoint("images.commit.before_layer")
+                await lease.have_layer(chain_id(layers))
+                await tools.intake.record(arrival, parents)
+        config = finished(_config(wish, changed, layers is parents), layers)
+        base = wish.parent.base
+        if base == HOST:
+            config[MEMBER] = tools.seals.member(layers)
+        failpoint("images.commit.before_blob")
+        image_id = await lease.put(msgspec.json.encode(config))
+        failpoint("images.commit.before_row")
+        names = [wish.name] if wish.name else []
+        new = NewImage(image_id, layers, base, names=names, parent=wish.parent.id or None)
+        await tools.images.record(new)
+    await tools.images.announce("create", image_id)
+    for name in names:
+        await tools.images.announce("tag", image_id, name.familiar)
+    return image_id
 
-    def __init__(self, tools: Tools) -> None:
-        self._content, self._intake, self._images = tools.content, tools.intake, tools.images
-        self._seals = tools.seals
 
-    async def run(self, chunks: Chunks, wish: CommitWish) -> str:
-        """Take in the layer's tar; returns the image's id. A bad change is told before: InvalidArgument."""
-        changed = image_changes.apply(wish.config, wish.changes)
-        parents = wish.parent.layers
-        async with self._content.lease(ttl_s=0) as lease:
-            if parents:
-                await lease.have_layer(chain_id(parents))
-            async with self._intake.from_stream(lease, chunks) as arrival:
-                diff_id = arrival.layer.diff_id
-                layers = parents if diff_id == _EMPTY_TAR else [*parents, diff_id]
-                if layers is not parents:
-                    failpoint("images.commit.before_layer")
-                    await lease.have_layer(chain_id(layers))
-                    await self._intake.record(arrival, parents)
-            config = finished(self._config(wish, changed, layers is parents), layers)
-            base = wish.parent.base
-            if base == HOST:
-                config[MEMBER] = self._seals.member(layers)
-            failpoint("images.commit.before_blob")
-            image_id = await lease.put(msgspec.json.encode(config))
-            failpoint("images.commit.before_row")
-            names = [wish.name] if wish.name else []
-            new = NewImage(image_id, layers, base, names=names, parent=wish.parent.id or None)
-            await self._images.record(new)
-        await self._images.announce("create", image_id)
-        for name in names:
-            await self._images.announce("tag", image_id, name.familiar)
-        return image_id
-
-    @staticmethod
-    def _config(wish: CommitWish, changed: Json, empty: bool) -> Json:
-        before, now, here = wish.parent.config, rfc3339(time.time_ns()), platforms.local()
-        command = " ".join(wish.config.get("Cmd") or [])
-        about = {name: text for name, text in (("author", wish.author), ("comment", wish.comment)) if text}
-        step = {
-            "created": now,
-            "created_by": command,
-            **about,
-            **({"empty_layer": True} if empty else {}),
-        }
-        kept = {key: before[key] for key in ("variant", "os.version", "os.features") if before.get(key)}
-        return {
-            "created": now,
-            **about,
-            "architecture": before.get("architecture") or here.architecture,
-            "os": before.get("os") or here.os,
-            **kept,
-            "config": changed,
-            "container": wish.container_id,
-            "history": [*(before.get("history") or []), step],
-        }
+def _config(wish: CommitWish, changed: Json, empty: bool) -> Json:
+    before, now, here = wish.parent.config, rfc3339(time.time_ns()), platforms.local()
+    command = " ".join(wish.config.get("Cmd") or [])
+    about = {name: text for name, text in (("author", wish.author), ("comment", wish.comment)) if text}
+    step = {
+        "created": now,
+        "created_by": command,
+        **about,
+        **({"empty_layer": True} if empty else {}),
+    }
+    kept = {key: before[key] for key in ("variant", "os.version", "os.features") if before.get(key)}
+    return {
+        "created": now,
+        **about,
+        "architecture": before.get("architecture") or here.architecture,
+        "os": before.get("os") or here.os,
+        **kept,
+        "config": changed,
+        "container": wish.container_id,
+        "history": [*(before.get("history") or []), step],
+    }

@@ -29,29 +29,23 @@ class Wish(NamedTuple):
     config: Json
 
 
-class Importer:
-    """Makes images from root file systems."""
-
-    def __init__(self, tools: Tools) -> None:
-        self._content, self._intake, self._images = tools.content, tools.intake, tools.images
-
-    async def run(self, chunks: Chunks, wish: Wish, progress: Progress) -> str:
-        """Import a tar: plain, gzip, zstd, xz or bzip2; returns the image's id, which is said last."""
-        async with self._content.lease(ttl_s=0) as lease:
-            async with self._intake.from_stream(lease, chunks, whole=True) as arrival:
-                diff_id = arrival.layer.diff_id
-                await lease.have_layer(diff_id)
-                failpoint("images.import.before_layer")
-                await self._intake.record(arrival, [])
-            failpoint("images.import.before_blob")
-            image_id = await lease.put(msgspec.json.encode(finished(wish.config, [diff_id])))
-            failpoint("images.import.before_row")
-            await self._images.record(NewImage(image_id, [diff_id], names=[wish.name] if wish.name else []))
-        if wish.name:
-            await self._images.announce("tag", image_id, wish.name.familiar)
-        await self._images.announce("import", image_id)
-        progress.say(image_id)
-        return image_id
+async def import_root(tools: Tools, chunks: Chunks, wish: Wish, progress: Progress) -> str:
+    """Take in a tar: plain, gzip, zstd, xz or bzip2; returns the image's id, which is said last."""
+    async with tools.content.lease(ttl_s=0) as lease:
+        async with tools.intake.from_stream(lease, chunks, whole=True) as arrival:
+            diff_id = arrival.layer.diff_id
+            await lease.have_layer(diff_id)
+            failpoint("images.import.before_layer")
+            await tools.intake.record(arrival, [])
+        failpoint("images.import.before_blob")
+        image_id = await lease.put(msgspec.json.encode(finished(wish.config, [diff_id])))
+        failpoint("images.import.before_row")
+        await tools.images.record(NewImage(image_id, [diff_id], names=[wish.name] if wish.name else []))
+    if wish.name:
+        await tools.images.announce("tag", image_id, wish.name.familiar)
+    await tools.images.announce("import", image_id)
+    progress.say(image_id)
+    return image_id
 
 
 def config_of(changes: Sequence[str], message: str, platform: str | None) -> Json:

@@ -13,10 +13,10 @@ from typing import Any, TypeVar
 from onggi.errors import InvalidArgument
 from onggi.images import layouts
 from onggi.images.artifacts import Artifacts
-from onggi.images.committing import Committer, CommitWish
+from onggi.images.committing import CommitWish, commit
 from onggi.images.flights import Flights, Workers
 from onggi.images.hostbase import Seals
-from onggi.images.importer import Importer, Wish, config_of
+from onggi.images.importer import Wish, config_of, import_root
 from onggi.images.layering import Intake
 from onggi.images.loading import Loader
 from onggi.images.progress import Messages, Progress
@@ -50,8 +50,7 @@ class Transfers:
         self._content, self._images = content, images
         self._workers = Workers(_THREADS)
         self._own: Flights[Any] = Flights()
-        tools = Tools(content, Intake(content, layers), images, self._workers, Seals(seal_key))
-        self._importer, self._committer = Importer(tools), Committer(tools)
+        tools = self._tools = Tools(content, Intake(content, layers), images, self._workers, Seals(seal_key))
         self._loader, self._saver = Loader(tools), Saver(tools)
         self._puller, self._pusher = Puller(tools, registries), Pusher(tools, registries)
         self.questions = Questions(registries, self._workers)
@@ -83,7 +82,7 @@ class Transfers:
             self._images.new_reference(reference) if reference else None,
             config_of(changes, message, platform),
         )
-        return self._own.follow(object(), lambda it: self._whole(self._importer.run(chunks, wish, it)))
+        return self._own.follow(object(), lambda it: self._whole(import_root(self._tools, chunks, wish, it)))
 
     def pull(self, name: str, tag: str = "", *, platform: str = "", auth: str | Keyring = "") -> Messages:
         """Pull an image, or every tag of a repository where neither tag nor digest is given.
@@ -159,7 +158,7 @@ class Transfers:
 
     async def commit(self, chunks: Chunks, wish: CommitWish) -> str:
         """An image of what a container changed; its id. Raises InvalidArgument, or what the tar earns."""
-        return await self._whole(self._committer.run(chunks, wish))
+        return await self._whole(commit(self._tools, chunks, wish))
 
     async def save(self, names: Sequence[str], platform: Platform | None = None) -> AsyncIterator[bytes]:
         """An archive of images, ready when this returns. Raises NotFound in docker's words."""
