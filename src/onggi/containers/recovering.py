@@ -77,7 +77,7 @@ class Recovery:
             return
         self._execs.adopt(container, {}, self._context.runtime.ended_execs(container.id, container.run))
         record = found if isinstance(found, ExitRecord) and found.run == container.run else _lost(container)
-        await self._runs.ended(container, container.run, record)
+        await self._runs.ended(container, container.run, record, found=True)
 
     def _adopt_run(self, container: Container, found: MonitorState) -> None:
         state = container.state

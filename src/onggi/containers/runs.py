@@ -70,13 +70,18 @@ class Runs:
 
         future.add_done_callback(ended)
 
-    async def ended(self, container: Container, run: int, record: ExitRecord) -> None:
-        """Book the end of a run: state, events, restart or removal."""
+    async def ended(self, container: Container, run: int, record: ExitRecord, *, found: bool = False) -> None:
+        """Book the end of a run: state, events, restart or removal.
+
+        ``found`` by an engine that has just begun: the restart is its own and not counted, as dockerd's.
+        """
         async with container.lock:
             if container.run != run or not container.state.running:
                 return
             self._health.end(container)
             again = self._book(container, record)
+            if again and found:
+                container.restarts = 0
             self._mounting.tell(container, "unmount")
             self._publish_end(container, record)
             self._context.networks.sandboxes.release(container.id)

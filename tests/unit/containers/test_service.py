@@ -445,6 +445,22 @@ async def test_recovery_finds_what_runs_and_books_what_ended(world):
 
 
 @service_test
+async def test_a_restart_by_a_new_engine_is_not_counted(world):
+    """As with dockerd, which starts again what ended with it."""
+    container_id = await world.create(HostConfig={"RestartPolicy": {"Name": "always"}})
+    await world.containers.start("c1")
+    await world.reopen()
+    await world.containers.recover()
+    assert (await world.containers.inspect("c1", False))["RestartCount"] == 0
+    while not world.runtime.requests:
+        await asyncio.sleep(0)
+    ending = await world.containers.wait("c1", "next-exit")
+    world.runtime.finish(container_id, 1)
+    await ending
+    assert (await world.containers.inspect("c1", False))["RestartCount"] == 1
+
+
+@service_test
 async def test_after_a_boot_a_policy_starts_what_it_should(world):
     """A run that ended well is no failure; who was stopped by hand comes back with ``always`` alone."""
     for policy in ("no", "on-failure", "unless-stopped", "always"):
