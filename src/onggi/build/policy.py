@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import re
 import time
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import msgspec
 
+from onggi import quantities
 from onggi.errors import InvalidArgument, Unsupported
 from onggi.filters import Filters, check_names
 from onggi.oci.until import parse_until
@@ -18,7 +18,6 @@ STEP, MOUNT, CONTEXT = "regular", "exec.cachemount", "source.local"
 _TRUE, _FALSE = ("", "1", "true"), ("0", "false")
 _FLAGS = ("inuse", "shared", "private")
 _TEXTS = ("until", "unused-for", "id", "type", "description", "parent", "label", "label!")
-_SIZE = re.compile(r"(\d{1,18}(?:\.\d{1,9})?) ?(?:([kmgtp]?)i?b?)", re.IGNORECASE)
 _SIZES = {
     "reservedSpace": "reserved",
     "keepStorage": "reserved",
@@ -205,10 +204,10 @@ def _sizes(given: Json, names: Mapping[str, str]) -> dict[str, int]:
 
 def size_of(value: Json, name: str) -> int:
     """Bytes of docker's "10GB". Raises InvalidArgument."""
-    match = _SIZE.fullmatch(value) if isinstance(value, str) else None
-    if match is None:
-        raise InvalidArgument(f"invalid {name}: {value!r} is no size such as 10GB")
-    return int(float(match[1]) * 1024 ** " kmgtp".index(match[2].lower() or " "))
+    try:
+        return quantities.size(value if isinstance(value, str) else "")
+    except InvalidArgument:
+        raise InvalidArgument(f"invalid {name}: {value!r} is no size such as 10GB") from None
 
 
 def _members(values: Json, where: str, known: Sequence[str]) -> None:

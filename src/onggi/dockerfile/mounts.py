@@ -6,8 +6,8 @@ import csv
 from collections.abc import Callable
 from typing import Any
 
+from onggi import quantities
 from onggi.booleans import BOOLEANS
-from onggi.dockerfile import quantities
 from onggi.dockerfile.failure import hint
 from onggi.dockerfile.instructions import Mount
 from onggi.errors import InvalidArgument

@@ -8,8 +8,9 @@ from typing import Any
 
 import msgspec
 
+from onggi import quantities
 from onggi.dockerfile import instructions as typed
-from onggi.dockerfile import mounts, quantities, syntax
+from onggi.dockerfile import mounts, syntax
 from onggi.dockerfile.expansion import SPACE, expand
 from onggi.dockerfile.failure import DockerfileError, hint, placed
 from onggi.dockerfile.flags import Flags, Kind

@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping
 from typing import NamedTuple
 
+from onggi import quantities
 from onggi.errors import InvalidArgument, Unsupported
 from onggi.logs import sending
 from onggi.logs.sending import SENDING
@@ -26,10 +27,8 @@ _KNOWN = {
     | {"syslog-address", "syslog-facility", "syslog-format"}
     | {f"syslog-tls-{name}" for name in ("ca-cert", "cert", "key", "skip-verify")},
 }
-_UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12, "p": 10**15}
 _DEFAULT_SIZE, _DEFAULT_FILES = 10_000_000, 3
 _BUFFER = 10**6
-_BINARY_UNITS = {unit: 1024**power for power, unit in enumerate(("", "k", "m", "g", "t", "p"))}
 _TAG_FIELD = re.compile(
     r"""{{\s*(?:\.ContainerLabels\.(?P<label>\w+)|index\s+\.ContainerLabels\s+"(?P<key>[^"]*)"|\.(?P<field>\w+))\s*}}"""
 )
@@ -106,10 +105,7 @@ def parse_size(text: str) -> int:
     """``10m`` -> 10 000 000 (powers of ten, as docker); -1 means no limit. Raises InvalidArgument."""
     if text.strip() == "-1":
         return -1
-    match = re.fullmatch(r"(\d+(?:\.\d+)?) ?([kmgtp]?)(?:i?b)?", text.strip().lower())
-    if not match:
-        raise InvalidArgument(f"invalid size: '{text}'")
-    size = int(float(match[1]) * _UNITS[match[2]])
+    size = quantities.size(text, 1000)
     if size <= 0:
         raise InvalidArgument("max-size must be a positive number")
     return size
@@ -119,11 +115,10 @@ def buffer_size(options: Mapping[str, str]) -> int:
     """How many bytes may wait for a log daemon (``mode=non-blocking``); 0: the container waits."""
     if options.get("mode") != "non-blocking":
         return 0
-    text = options.get("max-buffer-size", str(_BUFFER))
-    match = re.fullmatch(r"(\d+(?:\.\d+)?) ?([kmgtp]?)(?:i?b)?", text.strip().lower())
-    if not match:
-        raise InvalidArgument(f"error parsing option max-buffer-size: invalid size: '{text}'")
-    return int(float(match[1]) * _BINARY_UNITS[match[2]]) or _BUFFER
+    try:
+        return quantities.size(options.get("max-buffer-size", "0")) or _BUFFER
+    except InvalidArgument as error:
+        raise InvalidArgument(f"error parsing option max-buffer-size: {error}") from None
 
 
 def attributes(

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import re
+from contextlib import suppress
 from datetime import UTC, datetime
 
+from onggi import quantities
 from onggi.errors import InvalidArgument
 
-_UNITS_NS = {"ns": 1, "us": 1_000, "ms": 1_000_000, "s": 10**9, "m": 60 * 10**9, "h": 3600 * 10**9}
-_DURATION = re.compile(r"([+-]?)((?:\d+(?:\.\d+)?(?:ns|us|ms|s|m|h))+)")
-_PART = re.compile(r"(\d+(?:\.\d+)?)(ns|us|ms|s|m|h)")
 _FRACTION = re.compile(r"\.(\d{1,9})")
 _SECONDS = re.compile(r"(\d{1,11})(?:\.(\d{1,9}))?")
 
@@ -24,11 +23,10 @@ def instant_ns(text: str) -> int:
 
 def parse_until(text: str, now_ns: int) -> int:
     """A duration before now, a Unix time, or an RFC 3339 time; raises InvalidArgument."""
-    if ago := _DURATION.fullmatch(text):
-        length = sum(int(float(number) * _UNITS_NS[unit]) for number, unit in _PART.findall(ago[2]))
-        return now_ns + length if ago[1] == "-" else now_ns - length
     if since_1970 := _SECONDS.fullmatch(text):
         return int(since_1970[1]) * 10**9 + int((since_1970[2] or "").ljust(9, "0"))
+    with suppress(InvalidArgument):
+        return now_ns - quantities.duration(text)
     try:
         return instant_ns(text)
     except (ValueError, OverflowError):

@@ -14,11 +14,11 @@ from collections.abc import Mapping
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
+from onggi import quantities
 from onggi.errors import InvalidArgument, Unsupported
 
 _KNOWN = ("type", "o", "device", "size")
 _NEEDS = {"device": ("type",), "type": ("device",), "o": ("device", "type")}
-_SIZE = re.compile(r"(\d+(?:\.\d+)?) ?([kmgtp])?(?:i?b)?", re.IGNORECASE)
 _FLAGS = ("ro", "nosuid", "nodev", "noexec", "noatime", "nodiratime", "strictatime", "nosymfollow")
 _CLEARED = ("rw", "suid", "dev", "exec", "atime", "diratime", "relatime", "defaults")
 _OF_BINDS = frozenset((*_FLAGS, *_CLEARED))
@@ -101,10 +101,7 @@ def _check_device(options: Mapping[str, str]) -> None:
 
 
 def _refuse_size(text: str) -> None:
-    match = _SIZE.fullmatch(text)
-    if match is None:
-        raise InvalidArgument(f"invalid size: '{text}'")
-    if float(match[1]) > 0:
+    if quantities.size(text) > 0:
         raise InvalidArgument("quota size requested but no quota support")
 
 

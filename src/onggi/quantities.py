@@ -1,4 +1,4 @@
-"""Durations and sizes as docker writes them: ``1m30s``, ``1.5g``."""
+"""Durations and sizes as docker reads them: ``1m30s``, ``1.5g``."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import re
 
 from onggi.errors import InvalidArgument
 
-_UNITS = {
+_NANOSECONDS = {
     "ns": 1,
     "us": 10**3,
     "µs": 10**3,
@@ -19,7 +19,7 @@ _UNITS = {
 _NUMBER = r"([0-9]+\.?[0-9]*|\.[0-9]+)"
 _PART = re.compile(_NUMBER + r"(ns|us|µs|μs|ms|s|m|h)")
 _DURATION = re.compile(r"[-+]?(?:(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:ns|us|µs|μs|ms|s|m|h))+|[-+]?0")
-_SIZE = re.compile(_NUMBER + r" ?([kmgtp]?)i?b?", re.IGNORECASE)
+_SIZE = re.compile(_NUMBER + r" ?([kmgtp]?)(?:i?b)?", re.IGNORECASE)
 _LONGEST = 40  # characters of a number that means something
 
 
@@ -29,13 +29,13 @@ def duration(text: str) -> int:
         raise InvalidArgument(
             f'invalid duration "{text[:_LONGEST]}": expected a number with a unit, as in 1m30s'
         )
-    total = sum(int(float(number) * _UNITS[unit]) for number, unit in _PART.findall(text))
+    total = sum(int(float(number) * _NANOSECONDS[unit]) for number, unit in _PART.findall(text))
     return -total if text.startswith("-") else total
 
 
-def size(text: str) -> int:
-    """Bytes of ``64m``, with units of 1024; raises InvalidArgument."""
+def size(text: str, base: int = 1024) -> int:
+    """Bytes of ``64m`` or ``1.5 GiB``, in powers of a base; raises InvalidArgument in docker's words."""
     match = _SIZE.fullmatch(text.strip()) if len(text) <= _LONGEST else None
     if not match:
         raise InvalidArgument(f"invalid size: '{text[:_LONGEST]}'")
-    return int(float(match[1]) * 1024 ** " kmgtp".index(match[2].lower() or " "))
+    return int(float(match[1]) * base ** " kmgtp".index(match[2].lower() or " "))
