@@ -6,8 +6,8 @@ import threading
 import time
 
 from onggi.containers.events import EventBus
-from onggi.containers.streams import frame
 from onggi.errors import Conflict, NotFound
+from onggi.frames import frame
 from onggi.logs.record import Record
 
 ID = "c0ffee" + "0" * 58

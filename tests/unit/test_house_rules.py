@@ -24,7 +24,7 @@ PUBLIC_METHODS = 15
 PARAMETERS = 7
 
 # Which rooms a room may import, besides itself and what is open to all.
-OPEN_TO_ALL = {"booleans", "errors", "filters", "interpreter", "quantities", "__init__", "version"}
+OPEN_TO_ALL = {"booleans", "errors", "filters", "frames", "interpreter", "quantities", "__init__", "version"}
 FOUNDATIONS = {"kernel", "oci", "archive"}
 SERVICES = {"images", "volumes", "networks", "containers", "build"}
 MECHANISMS = {"store", "registry", "logs", "launch", "runtime"}
@@ -33,6 +33,7 @@ LAYERS: dict[str, set[str]] = {
     "booleans": set(),
     "errors": set(),
     "filters": set(),
+    "frames": set(),
     "quantities": set(),
     "kernel": set(),
     "oci": set(),

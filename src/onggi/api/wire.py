@@ -6,7 +6,7 @@ import time
 from collections.abc import Mapping
 from urllib.parse import quote_plus
 
-from onggi.containers.streams import frame
+from onggi.frames import frame
 from onggi.logs.record import Record
 
 RAW_STREAM = "application/vnd.docker.raw-stream"

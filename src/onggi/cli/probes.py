@@ -8,7 +8,8 @@ from __future__ import annotations
 import os
 
 from onggi.client.errors import ClientError
-from onggi.client.frames import STDERR, demultiplex
+from onggi.client.frames import demultiplex
+from onggi.frames import STDERR
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -1,20 +1,14 @@
-"""Decoders of a hijacked stream: raw bytes, docker's 8-byte frames, and our two status frames behind them.
-
-Frame: stream type, three zero bytes, length as big-endian uint32 (Docker Engine API, "Stream format"). Types
-1 and 2 are standard output and error (0, echoed standard input, counts as output); 3 is an error of the
-engine itself; 4 and 5 are private to ``/onggi/v1``: JSON status, last (4) and first (5).
-"""
+"""Decoders of a hijacked stream: raw bytes, docker's frames, and our two status frames among them."""
 
 from __future__ import annotations
 
 from onggi.client.errors import ClientError
+from onggi.frames import EARLY_STATUS, FINAL_STATUS, HEADER, STDOUT, SYSTEM_ERROR
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-STDOUT, STDERR, SYSTEM_ERROR, FINAL_STATUS, EARLY_STATUS = 1, 2, 3, 4, 5
-HEADER = 8
 _WHOLE = (SYSTEM_ERROR, FINAL_STATUS, EARLY_STATUS)
 _WHOLE_LIMIT = 1 << 24
 

@@ -13,7 +13,8 @@ from select import POLLERR, POLLHUP, POLLIN, POLLNVAL, POLLOUT, poll
 
 from onggi.client.codec import decode
 from onggi.client.errors import ClientError
-from onggi.client.frames import EARLY_STATUS, FINAL_STATUS, STDERR, SYSTEM_ERROR, FrameDecoder, RawDecoder
+from onggi.client.frames import FrameDecoder, RawDecoder
+from onggi.frames import EARLY_STATUS, FINAL_STATUS, STDERR, SYSTEM_ERROR
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -11,8 +11,9 @@ from onggi.containers.logs import ContainerLogs
 from onggi.containers.model import Container
 from onggi.containers.options import AttachOptions, Hijack, LogQuery
 from onggi.containers.runtime import Attach
-from onggi.containers.streams import frame, send_all, until_head_is_read
+from onggi.containers.streams import send_all, until_head_is_read
 from onggi.errors import Conflict, InvalidArgument, NotFound
+from onggi.frames import frame
 from onggi.logs.record import Record
 
 Json = Any

@@ -20,16 +20,10 @@ from onggi.containers.options import ExecOptions, Hijack
 from onggi.containers.request import ContainerConfig, ExecConfig, convert, words
 from onggi.containers.runtime import Attach
 from onggi.containers.spec import Command, environment, merge_env, process
-from onggi.containers.streams import (
-    EARLY_STATUS,
-    FINAL_STATUS,
-    frame,
-    send_all,
-    status_frame,
-    until_head_is_read,
-)
+from onggi.containers.streams import send_all, status_frame, until_head_is_read
 from onggi.containers.validate import check_working_directory
 from onggi.errors import CommandNotFound, Conflict, InvalidArgument, NotExecutable, NotFound, OnggiError
+from onggi.frames import EARLY_STATUS, FINAL_STATUS, STDOUT, frame
 from onggi.kernel.failpoints import failpoint
 from onggi.oci.signals import parse_signal
 from onggi.store.rootfs import Rootfs
@@ -149,7 +143,7 @@ class Execs:
             await self.launch(container, started, stream, size)
         except OnggiError as error:
             text = f"{error}\r\n".encode()
-            await send_all(copy, frame(1, text) if stream.framed else text)
+            await send_all(copy, frame(STDOUT, text) if stream.framed else text)
             if stream.exit_code:
                 await send_all(copy, status_frame(FINAL_STATUS, {"ExitCode": started.exit_code}))
         finally:

@@ -12,9 +12,10 @@ from onggi.containers.model import Container, enlist
 from onggi.containers.options import LogQuery
 from onggi.containers.streams import wake
 from onggi.errors import Unsupported
+from onggi.frames import STDERR, STDOUT
 from onggi.logs.options import readable
 from onggi.logs.reader import Cursor, Reader, Selection
-from onggi.logs.record import STDERR, STDOUT, Record, Render
+from onggi.logs.record import Record, Render
 from onggi.store import opening
 
 _FOLLOW_FALLBACK_S = 5.0

@@ -21,9 +21,10 @@ from onggi.containers.options import AttachOptions, Hijack
 from onggi.containers.request import convert
 from onggi.containers.runs import Runs
 from onggi.containers.runtime import Started
-from onggi.containers.streams import EARLY_STATUS, FINAL_STATUS, send_all, status_frame
+from onggi.containers.streams import send_all, status_frame
 from onggi.containers.turns import Turn
 from onggi.errors import InvalidArgument, OnggiError
+from onggi.frames import EARLY_STATUS, FINAL_STATUS
 
 Json = Any
 

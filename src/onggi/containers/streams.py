@@ -1,8 +1,4 @@
-"""Client streams that leave the HTTP connection, and docker's 8-byte frames.
-
-Frame: stream type (0 stdin, 1 stdout, 2 stderr; ours 4 final status, 5 early status), three zero bytes,
-big-endian length, payload.
-"""
+"""Client streams that leave the HTTP connection."""
 
 from __future__ import annotations
 
@@ -15,15 +11,11 @@ from typing import Any
 
 import msgspec
 
+from onggi.frames import frame
+
 Json = Any
-FINAL_STATUS, EARLY_STATUS = 4, 5
 _HEAD_CHECKS, _HEAD_CHECK_S = 40, 0.0005
 _PATIENCE_S = 30.0
-
-
-def frame(kind: int, payload: bytes) -> bytes:
-    """``payload`` behind its header."""
-    return bytes((kind, 0, 0, 0)) + len(payload).to_bytes(4, "big") + payload
 
 
 def status_frame(kind: int, status: Json) -> bytes:

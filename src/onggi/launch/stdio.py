@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 from typing import NamedTuple
 
-from onggi.launch.streams import STDERR, STDOUT, Streams
+from onggi.frames import STDERR, STDOUT
+from onggi.launch.streams import Streams
 from onggi.runtime.init import Stdio
 
 

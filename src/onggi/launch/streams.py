@@ -8,20 +8,17 @@ when done.
 from __future__ import annotations
 
 import os
-import struct
 import time
 from collections.abc import Callable
 from typing import NamedTuple, Protocol
 
+from onggi.frames import FINAL_STATUS, STDOUT, frame
 from onggi.launch.loop import ENDED, IN, OUT, Loop
 
 _CHUNK = 65536
 _CLIENT_LIMIT = 1 << 20
 _INPUT_LIMIT = 1 << 18
 _DRAIN_READS = 64  # whoever inherited the pipe may go on writing
-_FRAME = struct.Struct(">BxxxL")
-STDOUT, STDERR = 1, 2
-STATUS = 4  # docker has no such frame: JSON, for clients of our own
 
 
 class Sink(Protocol):
@@ -113,7 +110,7 @@ class Client:
     def send(self, stream: int, data: bytes) -> None:
         """Send or keep output."""
         if self.wish.framed:
-            data = _FRAME.pack(stream, len(data)) + data
+            data = frame(stream, data)
         if self.pending:
             self.pending += data
         else:
@@ -372,7 +369,7 @@ class Streams:
     def tell(self, status: bytes) -> None:
         """Send a last frame behind the output to the clients that asked for it."""
         for client in [client for client in self.clients if client.wish.status]:
-            client.send(STATUS, status)
+            client.send(FINAL_STATUS, status)
 
     def finish(self) -> None:
         """Close the outputs and stdin; clients see EOF as soon as they have what is theirs."""

@@ -11,7 +11,8 @@ import json
 import os
 from collections.abc import Mapping
 
-from onggi.logs.record import NAMES, STDERR, STDOUT, Record
+from onggi.frames import STDERR, STDOUT
+from onggi.logs.record import NAMES, Record
 from onggi.logs.times import Parser, format_ns
 
 _BLOCK = 65536

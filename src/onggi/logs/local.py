@@ -10,7 +10,8 @@ from __future__ import annotations
 import os
 import struct
 
-from onggi.logs.record import MAX_LINE, STDERR, STDOUT, Record
+from onggi.frames import STDERR, STDOUT
+from onggi.logs.record import MAX_LINE, Record
 
 _HEAD = struct.Struct(">IB3xQ")
 _TAIL = struct.Struct(">I")

@@ -9,9 +9,10 @@ import os
 import zlib
 from typing import NamedTuple
 
+from onggi.frames import STDERR, STDOUT
 from onggi.kernel.inotify import DIRECTORY_CHANGES, Watch
 from onggi.logs.files import format_of, log_path
-from onggi.logs.record import STDERR, STDOUT, Format, Record
+from onggi.logs.record import Format, Record
 from onggi.logs.rotation import numbered
 
 _BLOCK = 1 << 16  # also how much a reader holds that does not go on

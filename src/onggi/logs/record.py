@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NamedTuple, Protocol
 
-STDOUT, STDERR = 1, 2
+from onggi.frames import STDERR, STDOUT
+
 NAMES = {STDOUT: "stdout", STDERR: "stderr"}
 MAX_LINE = 16384  # docker's: longer lines become several records, all but the last without newline
 

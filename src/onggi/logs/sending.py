@@ -17,7 +17,8 @@ from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 from onggi.errors import InvalidArgument, Unsupported
-from onggi.logs.record import STDERR, Record
+from onggi.frames import STDERR
+from onggi.logs.record import Record
 from onggi.logs.times import format_ns
 
 SENDING = ("journald", "syslog")

@@ -7,11 +7,12 @@ import socket
 import pytest
 
 from onggi.errors import InvalidArgument, Unsupported
+from onggi.frames import STDERR, STDOUT
 from onggi.launch.loop import IN, Loop
 from onggi.logs import sending
 from onggi.logs.options import readable, validate
 from onggi.logs.reader import Reader, Selection
-from onggi.logs.record import STDERR, STDOUT, Record
+from onggi.logs.record import Record
 from onggi.logs.writer import SendingWriter, open_writer
 
 NS = 1_764_119_094_017_565_000  # 2025-11-26T01:04:54.017565Z

@@ -5,8 +5,9 @@ from __future__ import annotations
 from onggi.cli.command import Cli, Command, Options
 from onggi.cli.containers import path
 from onggi.cli.times import moment
-from onggi.client.frames import STDERR, demultiplex
+from onggi.client.frames import demultiplex
 from onggi.client.streams import write_all
+from onggi.frames import STDERR
 
 
 def run(cli: Cli, options: Options, arguments: list[str]) -> None:
