@@ -239,6 +239,20 @@ def test_slow_or_unsafe_modules_stay_out(rooms, forbidden):
     report(broken)
 
 
+def test_what_the_front_imports_of_oci_is_as_light():
+    broken = []
+    waiting = [path for path in sources() if room_of(path) in FRONT]
+    for path in waiting:
+        for line, name in imports(sources()[path], path):
+            if name.startswith("onggi.oci."):
+                used = "/".join(name.split(".")[1:]) + ".py"
+                waiting += [used] if used not in waiting else []
+            foreign = name.split(".")[0] not in ("onggi", *sys.stdlib_module_names)
+            if room_of(path) == "oci" and (foreign or name in FORBIDDEN_IN_FRONT):
+                broken.append(f"{path}:{line}: {name}")
+    report(broken)
+
+
 def test_ctypes_has_two_places():
     broken = []
     for path, tree in sources().items():

@@ -78,7 +78,7 @@ def prepare(cli: Cli, plan: Plan) -> None:
     try:
         platform = plan.pulled_platform
         plan.platform = format_platform(parse_platform(platform)) if platform else ""
-    except ValueError as error:
+    except InvalidArgument as error:
         raise ClientError(f"error parsing specified platform: {error}") from None
     _add_proxies(cli, plan)
 

@@ -20,7 +20,7 @@ from onggi.errors import KernelError
 from onggi.kernel.files import write_atomic
 from onggi.logs.options import DRIVERS
 from onggi.logs.times import format_ns
-from onggi.oci.platform import architecture_of
+from onggi.oci.platform import local
 from onggi.version import API, MINIMUM_API, VERSION, build_id
 
 Json = Any
@@ -97,7 +97,7 @@ def version(facts: Machine, built: str) -> Json:
         "GitCommit": build_id().rpartition("-")[2],
         "GoVersion": "",
         "Os": "linux",
-        "Arch": architecture_of(facts.architecture),
+        "Arch": local().architecture,
         "KernelVersion": facts.kernel,
         "BuildTime": built,
     }

@@ -96,12 +96,15 @@ def test_star_stops_at_slash():
 def test_platforms():
     assert str(platform.parse("linux/arm64/v8")) == "linux/arm64/v8"
     assert str(platform.parse("linux/x86_64")) == "linux/amd64"
-    assert str(platform.parse("linux/arm/7")) == str(platform.parse("linux/armhf")) == "linux/arm/v7"
+    assert str(platform.parse("linux/arm/7")) == str(platform.parse("linux/armhf/v7")) == "linux/arm/v7"
     assert str(platform.parse("armel")) == "linux/arm/v6"
+    assert str(platform.parse("linux/armhf")) == str(platform.parse("armhf")) == "linux/arm"
+    assert str(platform.parse("linux/amd64/v1")) == "linux/amd64"
     assert platform.parse("arm64").architecture == "arm64"
     assert platform.parse("linux").os == "linux"
     assert platform.parse("macos").os == platform.parse("macOS/arm64").os == "darwin"
     for wrong, words in (
+        ("linux/*", '"linux/*": wildcards not yet supported: invalid argument'),
         ("a/b/c/d", '"a/b/c/d": cannot parse platform specifier: invalid argument'),
         ("nosuch", '"nosuch": unknown operating system or architecture: invalid argument'),
         ("/", rf'"" is an invalid OS component of "/": {OS}: invalid argument'),

@@ -6,7 +6,7 @@ import sys
 
 from onggi.cli.command import Cli, Command, Failure, Options
 from onggi.cli.parser import wrong_count
-from onggi.cli.platform import parse_platform
+from onggi.cli.platform import asked
 from onggi.cli.progress import show
 from onggi.cli.prompt import note
 from onggi.cli.pulling import LAYOUT, TRUST, layout, refuse_trust, tagged
@@ -62,14 +62,9 @@ def run(cli: Cli, options: Options, arguments: list[str]) -> int:
 
 def _platform(cli: Cli, options: Options) -> dict[str, str] | None:
     """Return the platform; DOCKER_DEFAULT_PLATFORM does not count: by default all of the image goes."""
-    text = options.text("platform")
-    if not text:
-        return None
-    try:
-        platform = parse_platform(text)
-    except ValueError as error:
-        raise Failure(f"Invalid platform {text}{error}") from None
-    note(sys.stdout, _PLATFORM_NOTE)
+    platform = asked(options, f"Invalid platform {options.text('platform')}")
+    if platform:
+        note(sys.stdout, _PLATFORM_NOTE)
     return platform
 
 

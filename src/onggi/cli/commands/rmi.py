@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from onggi.cli.command import Cli, Command, Failure, Options
-from onggi.cli.platform import parse_platform
+from onggi.cli.command import Cli, Command, Options
+from onggi.cli.platform import typed
 from onggi.client.engine import quote
 from onggi.client.errors import ClientError, EngineError
 
@@ -33,11 +33,7 @@ def run(cli: Cli, options: Options, arguments: list[str]) -> int:
 
 
 def _platforms(options: Options) -> list[dict[str, str]]:
-    try:
-        texts = [part for text in options.many("platform") for part in text.split(",")]
-        asked = [parse_platform(text) for text in texts]
-    except ValueError as error:
-        raise Failure(str(error)) from None
+    asked = [typed(part) for text in options.many("platform") for part in text.split(",")]
     return [platform for at, platform in enumerate(asked) if platform not in asked[:at]]
 
 

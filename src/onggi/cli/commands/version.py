@@ -60,7 +60,7 @@ def _formatted(cli: Cli, form: str, client: Json, server: Json) -> None:
 
 def _client(cli: Cli) -> dict[str, Json]:
     from onggi.cli.context_values import current
-    from onggi.cli.platform import own_architecture
+    from onggi.oci.platform_specifier import of_this_machine
     from onggi.version import API, VERSION, build_id
 
     return {
@@ -70,7 +70,7 @@ def _client(cli: Cli) -> dict[str, Json]:
         "GitCommit": build_id().rpartition("-")[2],
         "PythonVersion": sys.version.split()[0],
         "Os": "linux",
-        "Arch": own_architecture(),
+        "Arch": of_this_machine()[0],
         "Context": current(cli),
     }
 
