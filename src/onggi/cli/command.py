@@ -34,7 +34,8 @@ AT_ONCE = 50  # as docker
 class Command:
     """What a command module exports as ``COMMAND``.
 
-    ``use``: the usage line after the program's name. ``arguments``: least and most (None: any number).
+    ``use``: the usage line after the program's name. ``about``: what help says of it, where that is more than
+    the line of the registry. ``arguments``: least and most (None: any number).
     ``interspersed``: whether flags may follow the first argument. ``raw``: the words are not read here but
     given on as they are. ``run(cli, options, arguments)`` returns the exit code, None for 0.
     """
@@ -44,9 +45,9 @@ class Command:
     def __init__(
         self,
         use: str,
-        about: str,
         run: Callable[[Cli, Options, list[str]], int | None],
         *,
+        about: str = "",
         flags: tuple[Flag, ...] | None = (),
         arguments: tuple[int, int | None] = (0, 0),
         interspersed: bool = True,

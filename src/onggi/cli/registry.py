@@ -151,12 +151,14 @@ def find(words: list[str]) -> tuple[str, str, int]:
 
 
 def about(name: str) -> str:
-    """Return the line that help shows for a command; "-" for a second name that lists do not show."""
-    rows = {row[0]: row for row in ROWS}
-    if rows[name][2]:
-        return rows[name][2]
-    first = next(row for row in ROWS if row[1] == rows[name][1])
-    return first[2]
+    """Return the line that lists show for a command; "-" for a second name that they do not show."""
+    return next(row[2] for row in ROWS if row[0] == name) or title(name)
+
+
+def title(name: str) -> str:
+    """Return what a command does, whichever of its names this is."""
+    place = next(row[1] for row in ROWS if row[0] == name)
+    return next(row[2] for row in ROWS if row[1] == place)
 
 
 def aliases(name: str) -> tuple[str, ...]:

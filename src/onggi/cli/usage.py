@@ -13,7 +13,7 @@ _NARROW = 24
 
 def command_help(command: Command, name: str) -> str:
     """Return the help of a command that was typed as ``name``."""
-    parts = [f"Usage:  {PROGRAM} {used_as(command, name)}", command.about]
+    parts = [f"Usage:  {PROGRAM} {used_as(command, name)}", command.about or registry.title(name)]
     if aliases := registry.aliases(name):
         parts.append("Aliases:\n  " + ", ".join(f"{PROGRAM} {alias}" for alias in aliases))
     table = flag_table(command.flags)

@@ -65,7 +65,6 @@ def _redraw(cli: Cli, target: str, attachment: Attachment) -> None:
 
 COMMAND = Command(
     "attach [OPTIONS] CONTAINER",
-    "Connect to the streams of a running container",
     run,
     flags=(
         DETACH_KEYS,

@@ -177,7 +177,6 @@ def _keep(options: Options, image: str, tags: list[str]) -> None:
 
 COMMAND = Command(
     "build [OPTIONS] PATH | URL | -",
-    "Build an image from a Dockerfile",
     run,
     flags=(
         ("add-host", "", "list:host", "", "Add a line to /etc/hosts (name:address)"),

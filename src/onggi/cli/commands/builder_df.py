@@ -49,7 +49,6 @@ def _summary(cache: list[Json]) -> str:
 
 COMMAND = Command(
     "builder df [OPTIONS]",
-    "Show what builds keep to be fast again",
     run,
     flags=(("verbose", "v", "bool", "", "Show every record in full"),),
 )

@@ -32,7 +32,6 @@ def _name(text: str) -> tuple[str, str]:
 
 COMMAND = Command(
     "commit [OPTIONS] CONTAINER [REPOSITORY[:TAG]]",
-    "Make an image of what a container changed",
     run,
     flags=(
         ("author", "a", "string", "", "Author of the image"),

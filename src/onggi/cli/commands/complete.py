@@ -15,4 +15,4 @@ def run(cli: Cli, options: Options, arguments: list[str]) -> None:
         cli.out(f"{word}\t{about}")
 
 
-COMMAND = Command("__complete [WORD...]", "Print what can follow the words", run, flags=None)
+COMMAND = Command("__complete [WORD...]", run, about="Print what can follow the words", flags=None)

@@ -69,7 +69,7 @@ def run(cli: Cli, options: Options, arguments: list[str]) -> None:
 
 COMMAND = Command(
     "completion bash|fish|zsh",
-    "Print the script that completes commands, flags and names in a shell",
     run,
+    about="Print the script that completes commands, flags and names in a shell",
     arguments=(1, 1),
 )

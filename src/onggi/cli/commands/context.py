@@ -55,7 +55,6 @@ def _copy(store: Contexts, source: str, name: str, description: str) -> None:
 
 CREATE = Command(
     "context create [OPTIONS] CONTEXT",
-    "Create a context",
     create,
     flags=(DESCRIPTION, DOCKER_FLAG, ("from", "", "string", "", "Make it like this context")),
     arguments=(1, 1),
@@ -76,7 +75,6 @@ def inspect(cli: Cli, options: Options, arguments: list[str]) -> int:
 
 INSPECT = Command(
     "context inspect [OPTIONS] [CONTEXT] [CONTEXT...]",
-    "Show all facts about contexts",
     inspect,
     flags=(FORMAT,),
     arguments=(0, None),
@@ -128,7 +126,6 @@ def _absent(store: Contexts, name: str) -> Row:
 
 LS = Command(
     "context ls [OPTIONS]",
-    "List contexts",
     list_,
     flags=(LIST_FORMAT, ("quiet", "q", "bool", "", "Print names only")),
 )
@@ -164,7 +161,6 @@ def _remove(cli: Cli, store: Contexts, name: str, used: bool, force: bool) -> No
 
 RM = Command(
     "context rm CONTEXT [CONTEXT...]",
-    "Remove contexts",
     remove,
     flags=(("force", "f", "bool", "", "Remove a context that is in use, and ignore one that is not there"),),
     arguments=(1, None),
@@ -176,7 +172,7 @@ def show(cli: Cli, options: Options, arguments: list[str]) -> None:
     cli.out(current(cli))
 
 
-SHOW = Command("context show", "Print the name of the current context", show)
+SHOW = Command("context show", show)
 
 
 def update(cli: Cli, options: Options, arguments: list[str]) -> int:
@@ -199,7 +195,6 @@ def update(cli: Cli, options: Options, arguments: list[str]) -> int:
 
 UPDATE = Command(
     "context update [OPTIONS] CONTEXT",
-    "Change a context",
     update,
     flags=(DESCRIPTION, DOCKER_FLAG),
     arguments=(1, 1),
@@ -224,4 +219,4 @@ def use(cli: Cli, options: Options, arguments: list[str]) -> None:
         overridden(cli, name)
 
 
-USE = Command("context use CONTEXT", "Use a context from now on", use, arguments=(1, 1))
+USE = Command("context use CONTEXT", use, arguments=(1, 1))

@@ -71,9 +71,7 @@ def _archive(store: Contexts, name: str) -> bytes:
     return buffer.getvalue()
 
 
-EXPORT = Command(
-    "context export [OPTIONS] CONTEXT [FILE|-]", "Write a context to a tar archive", export, arguments=(1, 2)
-)
+EXPORT = Command("context export [OPTIONS] CONTEXT [FILE|-]", export, arguments=(1, 2))
 
 
 _LIMIT = 10 << 20  # as docker
@@ -154,4 +152,4 @@ def _zipped(data: bytes) -> Iterator[tuple[str, bytes]]:
         raise Failure(f"invalid context: {error}") from None
 
 
-IMPORT = Command("context import CONTEXT FILE|-", "Keep a context from an archive", import_, arguments=(2, 2))
+IMPORT = Command("context import CONTEXT FILE|-", import_, arguments=(2, 2))

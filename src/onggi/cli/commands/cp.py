@@ -176,8 +176,8 @@ def _stat_of(response: Response) -> Stat:
 
 COMMAND = Command(
     USE,
-    "Copy files between a container and this machine ('-' is a tar archive)",
     run,
+    about="Copy files between a container and this machine ('-' is a tar archive)",
     flags=(
         ("archive", "a", "bool", "", "Give what is copied into a container to its user"),
         ("follow-link", "L", "bool", "", "Copy what a symbolic link leads to"),

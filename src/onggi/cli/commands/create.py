@@ -20,7 +20,6 @@ def run(cli: Cli, options: Options, arguments: list[str]) -> None:
 
 COMMAND = Command(
     "create [OPTIONS] IMAGE [COMMAND] [ARG...]",
-    "Create a container",
     run,
     flags=CONTAINER_FLAGS,
     arguments=(0, None),

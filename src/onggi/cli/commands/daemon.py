@@ -14,4 +14,4 @@ def run(cli: Cli, options: Options, arguments: list[str]) -> int:
     os.execve(argv[0], argv, engine_environment(os.environ))
 
 
-COMMAND = Command("daemon [OPTIONS]", "Serve as an engine in the foreground", run, flags=None)
+COMMAND = Command("daemon [OPTIONS]", run, flags=None)

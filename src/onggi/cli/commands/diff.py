@@ -18,7 +18,6 @@ def run(cli: Cli, options: Options, arguments: list[str]) -> None:
 
 COMMAND = Command(
     "diff CONTAINER",
-    "Show what a container changed in its file system",
     run,
     arguments=(1, 1),
 )

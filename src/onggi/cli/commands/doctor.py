@@ -40,7 +40,6 @@ def _print(cli: Cli, checks: list[Json]) -> int:
 
 COMMAND = Command(
     "doctor [OPTIONS]",
-    "Say what this machine can and cannot do, and the remedy",
     run,
     flags=(("format", "", "string", "", "How to print: 'json' or nothing"),),
 )

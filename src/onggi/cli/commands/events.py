@@ -61,7 +61,6 @@ def default_line(event: Json) -> str:
 
 COMMAND = Command(
     "events [OPTIONS]",
-    "Show what happens in the engine, as it happens",
     run,
     flags=(
         FILTER,

@@ -125,7 +125,6 @@ class _Stream:
 
 COMMAND = Command(
     "exec [OPTIONS] CONTAINER COMMAND [ARG...]",
-    "Run a command in a running container",
     run,
     flags=(
         ("detach", "d", "bool", "", "Leave the command in the background"),

@@ -15,7 +15,6 @@ def run(cli: Cli, options: Options, arguments: list[str]) -> int:
 
 COMMAND = Command(
     "export [OPTIONS] CONTAINER",
-    "Write the file system of a container to a tar archive",
     run,
     flags=(("output", "o", "string", "", "Write to this file instead of standard output"),),
     arguments=(1, 1),

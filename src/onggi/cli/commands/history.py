@@ -46,7 +46,6 @@ def _row(item: Json, truncate: bool, human: bool) -> Row:
 
 COMMAND = Command(
     "history [OPTIONS] IMAGE",
-    "Show the layers of an image",
     run,
     flags=(
         LIST_FORMAT,

@@ -60,7 +60,6 @@ def _tree(cli: Cli, options: Options, query: dict[str, Json]) -> int:
 
 COMMAND = Command(
     "images [OPTIONS] [REPOSITORY[:TAG]]",
-    "List images",
     run,
     flags=(
         ("all", "a", "bool", "", "Show intermediate images too"),

@@ -29,7 +29,6 @@ def run(cli: Cli, options: Options, arguments: list[str]) -> None:
 
 COMMAND = Command(
     "import [OPTIONS] file|URL|- [REPOSITORY[:TAG]]",
-    "Make an image from a tar archive of a file system",
     run,
     flags=(
         ("change", "c", "list", "", "Apply a Dockerfile instruction to the image"),

@@ -147,7 +147,6 @@ def _registries(config: Json) -> Iterator[str]:
 
 COMMAND = Command(
     "info [OPTIONS]",
-    "Show facts about the engine and the machine",
     run,
     flags=(FORMAT,),
 )

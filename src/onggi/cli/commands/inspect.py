@@ -62,7 +62,6 @@ def _of_kind(
 
     return Command(
         f"{kind} inspect [OPTIONS] {kind.upper()} [{kind.upper()}...]",
-        f"Show all facts about {kind}s",
         run,
         flags=(FORMAT, *flags),
         arguments=(1, None),
@@ -71,7 +70,6 @@ def _of_kind(
 
 COMMAND = Command(
     "inspect [OPTIONS] NAME|ID [NAME|ID...]",
-    "Show all facts about containers and images",
     run,
     flags=(FORMAT, SIZE, ("type", "", "string", "", "Look only for objects of this type")),
     arguments=(1, None),

@@ -17,14 +17,14 @@ STOP_FLAGS: tuple[Flag, ...] = (
 )
 
 
-def _command(verb: str, about: str, flags: tuple[Flag, ...] = ()) -> Command:
+def _command(verb: str, flags: tuple[Flag, ...] = ()) -> Command:
     def run(cli: Cli, options: Options, arguments: list[str]) -> int:
         """Do it to each container and print the names."""
         query = _query(options, flags)
         return cli.each(arguments, lambda name: cli.engine.post(f"{path(name)}/{verb}", query))
 
     use = f"{verb} {'[OPTIONS] ' if flags else ''}CONTAINER [CONTAINER...]"
-    return Command(use, about, run, flags=flags, arguments=(1, None))
+    return Command(use, run, flags=flags, arguments=(1, None))
 
 
 def _query(options: Options, flags: tuple[Flag, ...]) -> dict[str, Any]:
@@ -35,10 +35,8 @@ def _query(options: Options, flags: tuple[Flag, ...]) -> dict[str, Any]:
     return query
 
 
-KILL = _command(
-    "kill", "Kill running containers", (("signal", "s", "string", "", "Signal to send instead of KILL"),)
-)
-PAUSE = _command("pause", "Freeze all processes of containers")
-RESTART = _command("restart", "Stop and start containers", STOP_FLAGS)
-STOP = _command("stop", "Stop running containers", STOP_FLAGS)
-UNPAUSE = _command("unpause", "Thaw all processes of containers")
+KILL = _command("kill", (("signal", "s", "string", "", "Signal to send instead of KILL"),))
+PAUSE = _command("pause")
+RESTART = _command("restart", STOP_FLAGS)
+STOP = _command("stop", STOP_FLAGS)
+UNPAUSE = _command("unpause")

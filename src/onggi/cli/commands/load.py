@@ -29,8 +29,8 @@ def run(cli: Cli, options: Options, arguments: list[str]) -> None:
 
 COMMAND = Command(
     "load [OPTIONS]",
-    "Read images from a tar archive, from standard input by default",
     run,
+    about="Read images from a tar archive, from standard input by default",
     flags=(
         ("input", "i", "string", "", "Read from this file"),
         ("platform", "", "string", "", "Read only this platform, os[/arch[/variant]]"),

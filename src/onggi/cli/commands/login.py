@@ -105,8 +105,8 @@ class _Login:
 
 COMMAND = Command(
     "login [OPTIONS] [SERVER]",
-    "Check a name and password with a registry and keep them (Docker Hub if no server is named)",
     run,
+    about="Check a name and password with a registry and keep them (Docker Hub if no server is named)",
     flags=(
         ("password", "p", "string", "", "Password or Personal Access Token (PAT)"),
         ("password-stdin", "", "bool", "", "Read the password from standard input"),

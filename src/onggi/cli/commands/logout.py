@@ -29,7 +29,7 @@ def run(cli: Cli, options: Options, arguments: list[str]) -> None:
 
 COMMAND = Command(
     "logout [SERVER]",
-    "Forget the credentials of a registry (Docker Hub if no server is named)",
     run,
+    about="Forget the credentials of a registry (Docker Hub if no server is named)",
     arguments=(0, 1),
 )

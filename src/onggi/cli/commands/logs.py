@@ -31,7 +31,6 @@ def run(cli: Cli, options: Options, arguments: list[str]) -> None:
 
 COMMAND = Command(
     "logs [OPTIONS] CONTAINER",
-    "Show the output of a container",
     run,
     flags=(
         ("details", "", "bool", "", "Show the extra attributes of each line"),

@@ -113,8 +113,8 @@ def _facts(name: str, entry: Json, platform: Json) -> Json:
 
 COMMAND = Command(
     "manifest inspect [OPTIONS] MANIFEST",
-    "Show the manifest of an image in a registry, or its list of manifests",
     run,
+    about="Show the manifest of an image in a registry, or its list of manifests",
     flags=(
         ("insecure", "", "bool", "", "Allow a registry without TLS (loopback only)"),
         ("verbose", "v", "bool", "", "Show platforms and all manifests of a list"),

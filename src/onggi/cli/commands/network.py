@@ -35,7 +35,6 @@ def connect(cli: Cli, options: Options, arguments: list[str]) -> None:
 
 CONNECT = Command(
     "network connect [OPTIONS] NETWORK CONTAINER",
-    "Connect a container to a network",
     connect,
     flags=(
         ("alias", "", "strings", "", "Another name for the container on the network"),
@@ -58,7 +57,6 @@ def disconnect(cli: Cli, options: Options, arguments: list[str]) -> None:
 
 DISCONNECT = Command(
     "network disconnect [OPTIONS] NETWORK CONTAINER",
-    "Take a container off a network",
     disconnect,
     flags=(("force", "f", "bool", "", "Even if the container does not answer"),),
     arguments=(2, 2),
@@ -96,7 +94,6 @@ def create(cli: Cli, options: Options, arguments: list[str]) -> None:
 
 CREATE = Command(
     "network create [OPTIONS] NETWORK",
-    "Create a network",
     create,
     flags=(
         ("attachable", "", "bool", "", "Let containers be connected by hand (always so here)"),
@@ -169,7 +166,6 @@ def _moment(text: str) -> str:
 
 LS = Command(
     "network ls [OPTIONS]",
-    "List networks",
     list_,
     flags=(
         ("filter", "f", "filter", "", 'Show only what matches (e.g. "driver=bridge")'),
@@ -197,7 +193,6 @@ def _remove(cli: Cli, name: str, force: bool) -> None:
 
 RM = Command(
     "network rm NETWORK [NETWORK...]",
-    "Remove networks that no container is connected to",
     remove,
     flags=(("force", "f", "bool", "", "A network that does not exist is no failure"),),
     arguments=(1, None),

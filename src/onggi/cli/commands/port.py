@@ -36,7 +36,6 @@ def _addresses(bindings: Json) -> list[str]:
 
 COMMAND = Command(
     "port CONTAINER [PRIVATE_PORT[/PROTO]]",
-    "List the published ports of a container",
     run,
     arguments=(1, 2),
 )

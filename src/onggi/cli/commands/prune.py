@@ -102,7 +102,6 @@ def _unused(options: Options) -> str:
 
 def _command(
     use: str,
-    about: str,
     unused: Callable[[Options], str],
     remove: Callable[[Cli, Options], int | None],
     *flags: Flag,
@@ -119,7 +118,7 @@ def _command(
             if freed is not None:
                 cli.out(f"Total reclaimed space: {human_size(freed)}")
 
-    return Command(use, about, run, flags=flags)
+    return Command(use, run, flags=flags)
 
 
 def _confirmed(warning: str) -> bool:
@@ -130,18 +129,14 @@ def _confirmed(warning: str) -> bool:
 
 CONTAINER = _command(
     "container prune [OPTIONS]",
-    "Remove all stopped containers",
     lambda options: "all stopped containers",
     _containers,
     _UNTIL,
     _FORCE,
 )
-IMAGE = _command(
-    "image prune [OPTIONS]", "Remove unused images", _unused_images, _images, _ALL_IMAGES, _UNTIL, _FORCE
-)
+IMAGE = _command("image prune [OPTIONS]", _unused_images, _images, _ALL_IMAGES, _UNTIL, _FORCE)
 NETWORK = _command(
     "network prune [OPTIONS]",
-    "Remove unused networks",
     lambda options: "all custom networks not used by at least one container",
     _networks,
     _UNTIL,
@@ -149,7 +144,6 @@ NETWORK = _command(
 )
 VOLUME = _command(
     "volume prune [OPTIONS]",
-    "Remove unused volumes",
     _unused_volumes,
     _volumes,
     ("all", "a", "bool", "", "Remove all that no container uses, not only those without a name"),
@@ -158,7 +152,6 @@ VOLUME = _command(
 )
 BUILDER = _command(
     "builder prune",
-    "Remove what builds keep to be fast again",
     lambda options: f"all {'' if options.on('all') else 'dangling '}build cache",
     _cache,
     ("all", "a", "bool", "", "Remove also what images use"),
@@ -171,7 +164,6 @@ BUILDER = _command(
 )
 SYSTEM = _command(
     "system prune [OPTIONS]",
-    "Remove what nothing uses",
     _unused,
     _all,
     _ALL_IMAGES,

@@ -48,7 +48,6 @@ def _containers(cli: Cli, options: Options, sized: bool) -> list[Json]:
 
 COMMAND = Command(
     "ps [OPTIONS]",
-    "List containers",
     run,
     flags=(
         ("all", "a", "bool", "", "Show stopped containers too"),

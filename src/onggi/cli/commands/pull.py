@@ -40,8 +40,8 @@ def _from_layout(cli: Cli, options: Options, text: str) -> int:
 
 COMMAND = Command(
     "pull [OPTIONS] NAME[:TAG|@DIGEST]",
-    "Download an image from a registry, or from an OCI layout (oci:DIRECTORY[:TAG])",
     run,
+    about="Download an image from a registry, or from an OCI layout (oci:DIRECTORY[:TAG])",
     flags=(
         ("all-tags", "a", "bool", "", "Download every tag of the repository"),
         TRUST,

@@ -95,8 +95,8 @@ def _to_layout(cli: Cli, options: Options, arguments: list[str]) -> int:
 
 COMMAND = Command(
     "push [OPTIONS] NAME[:TAG] [oci:DIRECTORY[:TAG]]",
-    "Upload an image to a registry, or write it to an OCI layout (oci:DIRECTORY[:TAG])",
     run,
+    about="Upload an image to a registry, or write it to an OCI layout (oci:DIRECTORY[:TAG])",
     flags=(
         ("all-tags", "a", "bool", "", "Push every tag of the repository"),
         TRUST,

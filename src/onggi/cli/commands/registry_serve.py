@@ -54,8 +54,8 @@ def _auth(cli: Cli, options: Options) -> dict[str, str]:
 
 COMMAND = Command(
     "registry serve [OPTIONS]",
-    "Serve the images of this engine, and what is pushed, as a registry",
     run,
+    about="Serve the images of this engine, and what is pushed, as a registry",
     flags=(
         ("address", "a", "string", "127.0.0.1:5000", "Where to listen (HOST:PORT)"),
         ("htpasswd", "", "string", "", "Let in only the users of this file (as 'htpasswd -B' writes it)"),

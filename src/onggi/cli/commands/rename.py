@@ -21,7 +21,6 @@ def run(cli: Cli, options: Options, arguments: list[str]) -> None:
 
 COMMAND = Command(
     "rename CONTAINER NEW_NAME",
-    "Give a container another name",
     run,
     arguments=(2, 2),
 )

@@ -29,7 +29,6 @@ def run(cli: Cli, options: Options, arguments: list[str]) -> int:
 
 COMMAND = Command(
     "rm [OPTIONS] CONTAINER [CONTAINER...]",
-    "Remove containers",
     run,
     flags=(
         ("force", "f", "bool", "", "Kill a running container first"),

@@ -39,7 +39,6 @@ def _platforms(options: Options) -> list[dict[str, str]]:
 
 COMMAND = Command(
     "rmi [OPTIONS] IMAGE [IMAGE...]",
-    "Remove images",
     run,
     flags=(
         ("force", "f", "bool", "", "Remove the image even if containers refer to it"),

@@ -190,7 +190,6 @@ def _final_status(final: Json) -> int:
 
 COMMAND = Command(
     "run [OPTIONS] IMAGE [COMMAND] [ARG...]",
-    "Create and run a container",
     run,
     flags=CONTAINER_FLAGS + RUN_FLAGS,
     arguments=(0, None),

@@ -16,8 +16,8 @@ def run(cli: Cli, options: Options, arguments: list[str]) -> int:
 
 COMMAND = Command(
     "save [OPTIONS] IMAGE [IMAGE...]",
-    "Write images to a tar archive, on standard output by default",
     run,
+    about="Write images to a tar archive, on standard output by default",
     flags=(
         ("output", "o", "string", "", "Write to this file"),
         ("platform", "", "string", "", "Write only this platform, os[/arch[/variant]]"),

@@ -57,8 +57,8 @@ def _row(item: Json, truncate: bool, in_json: bool) -> Row:
 
 COMMAND = Command(
     "search [OPTIONS] TERM",
-    "Search Docker Hub, or another registry that can search, for images",
     run,
+    about="Search Docker Hub, or another registry that can search, for images",
     flags=(
         FILTER,
         LIST_FORMAT,

@@ -50,7 +50,6 @@ def _attached(cli: Cli, options: Options, name: str) -> int:
 
 COMMAND = Command(
     "start [OPTIONS] CONTAINER [CONTAINER...]",
-    "Start stopped containers",
     run,
     flags=(
         ("attach", "a", "bool", "", "Join its output and forward signals"),

@@ -117,7 +117,6 @@ def _block(block: Json) -> tuple[int, int]:
 
 COMMAND = Command(
     "stats [OPTIONS] [CONTAINER...]",
-    "Show what containers use",
     run,
     flags=(
         ("all", "a", "bool", "", "Show stopped containers too"),

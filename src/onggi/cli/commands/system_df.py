@@ -197,7 +197,6 @@ def _since(text: str | None) -> str:
 
 COMMAND = Command(
     "system df [OPTIONS]",
-    "Show what takes space on the disk",
     run,
     flags=(LIST_FORMAT, ("verbose", "v", "bool", "", "Show every image, container, volume and cache record")),
 )

@@ -32,4 +32,4 @@ def _send(sock: Socket) -> None:
     sock.shutdown(_WRITE)
 
 
-COMMAND = Command("system dial-stdio", "Join standard input and output to the engine", run)
+COMMAND = Command("system dial-stdio", run, about="Join standard input and output to the engine")

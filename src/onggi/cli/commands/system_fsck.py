@@ -44,7 +44,6 @@ def summary(counts: Json) -> str:
 
 COMMAND = Command(
     "system fsck [OPTIONS]",
-    "Verify digests, rows and files of everything that is kept",
     run,
     flags=(
         ("deep", "", "bool", "", "Compare every unpacked layer with its archive, file by file"),

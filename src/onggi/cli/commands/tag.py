@@ -36,7 +36,6 @@ def _read(read: Callable[[str], Result], text: str) -> Result:
 
 COMMAND = Command(
     "tag SOURCE_IMAGE[:TAG] TARGET_IMAGE[:TAG]",
-    "Give an image another name",
     run,
     arguments=(2, 2),
     interspersed=False,

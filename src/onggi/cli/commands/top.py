@@ -19,7 +19,6 @@ def run(cli: Cli, options: Options, arguments: list[str]) -> None:
 
 COMMAND = Command(
     "top CONTAINER [ps OPTIONS]",
-    "Show the processes of a container",
     run,
     arguments=(1, None),
     interspersed=False,

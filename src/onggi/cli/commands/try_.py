@@ -124,4 +124,4 @@ def _ms(nanoseconds: int) -> str:
     return f"{nanoseconds / 1e6:.1f} ms"
 
 
-COMMAND = Command("try", "Show on this machine what a container is", run)
+COMMAND = Command("try", run)

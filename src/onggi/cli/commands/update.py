@@ -54,7 +54,6 @@ def update_body(options: Options) -> dict[str, Json]:
 
 COMMAND = Command(
     "update [OPTIONS] CONTAINER [CONTAINER...]",
-    "Change the limits of containers",
     run,
     flags=tuple((*flag[:3], "", flag[4]) for flag in CONTAINER_FLAGS if flag[0] in _NAMES),
     arguments=(1, None),

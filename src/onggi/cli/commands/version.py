@@ -127,7 +127,6 @@ def _row(name: str, value: str) -> str:
 
 COMMAND = Command(
     "version [OPTIONS]",
-    "Show versions",
     run,
     flags=(FORMAT,),
 )

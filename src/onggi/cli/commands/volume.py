@@ -51,7 +51,6 @@ def create(cli: Cli, options: Options, arguments: list[str]) -> None:
 
 CREATE = Command(
     "volume create [OPTIONS] [VOLUME]",
-    "Create a volume",
     create,
     flags=tuple(
         sorted(
@@ -75,7 +74,6 @@ def export(cli: Cli, options: Options, arguments: list[str]) -> int:
 
 EXPORT = Command(
     "volume export [OPTIONS] VOLUME",
-    "Write the content of a volume to a tar archive",
     export,
     flags=(("output", "o", "string", "", "Write to this file instead of standard output"),),
     arguments=(1, 1),
@@ -96,8 +94,8 @@ def _archive(name: str) -> str:
 
 IMPORT = Command(
     "volume import VOLUME [file|-]",
-    "Unpack a tar archive into a volume; what is there is merged with what comes",
     import_,
+    about="Unpack a tar archive into a volume; what is there is merged with what comes",
     arguments=(1, 2),
 )
 
@@ -143,7 +141,6 @@ def volume_row(item: Json) -> Row:
 
 LS = Command(
     "volume ls [OPTIONS]",
-    "List volumes",
     list_,
     flags=(
         ("cluster", "", "bool", "", "Show volumes of a swarm only"),
@@ -162,7 +159,6 @@ def remove(cli: Cli, options: Options, arguments: list[str]) -> int:
 
 RM = Command(
     "volume rm [OPTIONS] VOLUME [VOLUME...]",
-    "Remove volumes that no container uses, with their content",
     remove,
     flags=(("force", "f", "bool", "", "A volume that does not exist is no failure"),),
     arguments=(1, None),
@@ -176,7 +172,6 @@ def update(cli: Cli, options: Options, arguments: list[str]) -> int:
 
 UPDATE = Command(
     "volume update [OPTIONS] [VOLUME]",
-    "Refused: only volumes of a swarm can be changed",
     update,
     flags=(("availability", "", "string", "active", "Availability of a volume of a swarm"),),
     arguments=(0, 1),

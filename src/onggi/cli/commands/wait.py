@@ -17,7 +17,6 @@ def run(cli: Cli, options: Options, arguments: list[str]) -> int:
 
 COMMAND = Command(
     "wait CONTAINER [CONTAINER...]",
-    "Wait for containers to stop and print their exit codes",
     run,
     arguments=(1, None),
 )
