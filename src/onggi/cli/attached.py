@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from onggi.cli.command import Cli, Failure, console_size
+from onggi.cli.command import Cli, Failure, Options, console_size
 from onggi.cli.signals import Watch, die_by
 from onggi.client.errors import ClientError
 from onggi.client.streams import DetachKeys, Ends, Pump
@@ -118,6 +118,17 @@ class Attachment:
     def _give_up(self, number: int) -> None:
         self.close()
         die_by(number)
+
+
+def attachment_of(cli: Cli, options: Options, body: dict[str, Any]) -> Attachment:
+    """Return the streams that ``run`` asks for."""
+    return Attachment(
+        cli,
+        tty=body["Tty"],
+        stdin=body["AttachStdin"],
+        detach_keys=cli.detach_keys(options),
+        proxy=options.on("sig-proxy"),
+    )
 
 
 def check_terminal(stdin: bool, tty: bool) -> None:

@@ -73,11 +73,8 @@ def write(cli: Cli, target: Target, image: str) -> None:
 
 
 def _to_file(pieces: Iterator[bytes], destination: str) -> None:
-    output = Output("" if destination == "-" else destination, "failed to write the output")
-    try:
+    with Output("" if destination == "-" else destination, "failed to write the output") as output:
         output.write(pieces)
-    finally:
-        output.discard()
 
 
 def _to_directory(pieces: Iterator[bytes], destination: str) -> int:

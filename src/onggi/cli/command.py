@@ -142,9 +142,9 @@ class Cli:
 
         return read_config(self.env)
 
-    def detach_keys(self, typed: str) -> str:
+    def detach_keys(self, options: Options) -> str:
         """Return the detach keys: as typed, as configured, or "" for the default."""
-        return typed or str(self.config().get("detachKeys") or "")
+        return options.text("detach-keys") or str(self.config().get("detachKeys") or "")
 
     def out(self, text: str) -> None:
         """Print a line."""
@@ -174,7 +174,7 @@ class Cli:
     def each(self, names: list[str], act: Callable[[str], object]) -> int:
         """Do ``act`` for each name, several at once, and print the names; errors are printed and make the
         exit code 1. An error without words is passed over."""
-        errors: list[str] = []
+        errors: list[ClientError] = []
         for start in range(0, len(names), AT_ONCE):
             calls = [_Call(act, name) for name in names[start : start + AT_ONCE]]
             for call in calls:
@@ -182,9 +182,13 @@ class Cli:
                     call.finish()
                     self.out(call.name)
                 except ClientError as error:
-                    errors += [str(error)] if str(error) else []
-        for sentence in errors:
-            self.err(sentence)
+                    errors += [error] if str(error) else []
+        return self.tell(errors)
+
+    def tell(self, errors: list[ClientError]) -> int:
+        """Print errors and return the exit code that they make."""
+        for error in errors:
+            self.err(str(error))
         return 1 if errors else 0
 
 

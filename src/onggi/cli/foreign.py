@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from onggi.cli.attached import Attachment
+from onggi.cli.attached import Attachment, attachment_of
 from onggi.cli.launch import Plan, create
 from onggi.client.codec import decode
 from onggi.client.errors import ClientError, EngineError
@@ -23,11 +23,8 @@ def run_by_docker_calls(cli: Cli, plan: Plan) -> int:
         cli.out(container_id)
         cli.engine.request("POST", f"/containers/{container_id}/start").read()
         return 0
-    keys = cli.detach_keys(options.text("detach-keys"))
-    attachment = Attachment(
-        cli, tty=body["Tty"], stdin=body["AttachStdin"], detach_keys=keys, proxy=options.on("sig-proxy")
-    )
     streams = {name: body[f"Attach{name.capitalize()}"] for name in ("stdin", "stdout", "stderr")}
+    attachment = attachment_of(cli, options, body)
     return attached_start(cli, container_id, attachment, streams, auto_remove=options.on("rm"))
 
 

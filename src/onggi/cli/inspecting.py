@@ -26,16 +26,14 @@ def print_objects(
 
         compile_template(form, status=TEMPLATE_ERROR)
     found: list[Json] = []
-    errors: list[str] = []
+    errors: list[ClientError] = []
     for name in names:
         try:
             found.append(look_up(name))
         except ClientError as error:
-            errors.append(str(error))
+            errors.append(error)
     _print(cli, found, form, local)
-    for sentence in errors:
-        cli.err(sentence)
-    return 1 if errors else 0
+    return cli.tell(errors)
 
 
 def _print(cli: Cli, found: list[Json], form: str, local: bool) -> None:

@@ -12,6 +12,7 @@ from onggi.client.streams import write_all
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
+    from typing import Self
 
     from onggi.client.codec import Json
 
@@ -29,7 +30,8 @@ _KINDS = (
 class Output:
     """The target of ``-o PATH``; "" is standard output, which must be no terminal then.
 
-    ``prefix`` begins what is said of a path that cannot be one. Raises Failure.
+    ``prefix`` begins what is said of a path that cannot be one. Raises Failure. As a context manager it
+    leaves nothing behind where nothing came.
     """
 
     def __init__(self, path: str, prefix: str) -> None:
@@ -61,8 +63,10 @@ class Output:
         finally:
             self._close(done)
 
-    def discard(self) -> None:
-        """Leave nothing behind where nothing came."""
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
         self._close(False)
 
     def _close(self, done: bool) -> None:
@@ -75,11 +79,8 @@ class Output:
 
 def save(cli: Cli, options: Options, path: str, prefix: str, query: Mapping[str, Json] | None = None) -> int:
     """Write the archive that the engine has at ``path`` to where ``-o`` says; returns the exit code."""
-    output = Output(options.text("output"), prefix)
-    try:
+    with Output(options.text("output"), prefix) as output:
         output.write(cli.engine.request("GET", path, query).chunks())
-    finally:
-        output.discard()
     return 0
 
 

@@ -21,7 +21,7 @@ def run(cli: Cli, options: Options, arguments: list[str]) -> int:
     tty = bool(facts["Config"]["Tty"])
     stdin = not options.on("no-stdin") and bool(facts["Config"]["OpenStdin"])
     check_terminal(stdin, tty)
-    keys = cli.detach_keys(options.text("detach-keys"))
+    keys = cli.detach_keys(options)
     target = f"/containers/{facts['Id']}"
     query = {
         "stream": True,

@@ -133,16 +133,14 @@ LS = Command(
 
 def remove(cli: Cli, options: Options, arguments: list[str]) -> int:
     """Forget contexts and print their names."""
-    store, used, errors = contexts(cli), current(cli), list[str]()
+    store, used, errors = contexts(cli), current(cli), list[ClientError]()
     for name in arguments:
         try:
             _remove(cli, store, name, name == used, options.on("force"))
             cli.out(name)
         except ClientError as error:
-            errors.append(str(error))
-    for sentence in errors:
-        cli.err(sentence)
-    return 1 if errors else 0
+            errors.append(error)
+    return cli.tell(errors)
 
 
 def _remove(cli: Cli, store: Contexts, name: str, used: bool, force: bool) -> None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import sys
-
 from onggi.cli.command import FILTER, Cli, Command, Options
 from onggi.cli.filters import filters
 from onggi.cli.times import moment, rfc3339
@@ -28,8 +26,8 @@ def run(cli: Cli, options: Options, arguments: list[str]) -> None:
 
         compile_template(form, "Error parsing format", TEMPLATE_ERROR)
     for event in cli.engine.messages(cli.engine.request("GET", "/events", query)):
-        sys.stdout.write(_line(event, form) + "\n")
-        sys.stdout.flush()
+        cli.out(_line(event, form))
+        cli.flush()
 
 
 def _line(event: Json, form: str) -> str:

@@ -58,7 +58,7 @@ def exec_body(cli: Cli, options: Options, command: list[str]) -> dict[str, Json]
         "AttachStderr": attached,
         "AttachStdout": attached,
         "Detach": options.on("detach"),
-        "DetachKeys": cli.detach_keys(options.text("detach-keys")),
+        "DetachKeys": cli.detach_keys(options),
         "Env": (env + options.many("env")) or None,
         "WorkingDir": options.text("workdir"),
         "Cmd": command,

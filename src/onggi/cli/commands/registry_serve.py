@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 
 from onggi.cli.command import Cli, Command, Options
 
@@ -26,8 +25,8 @@ def run(cli: Cli, options: Options, arguments: list[str]) -> None:
             line = f"Serving {what} on {scheme}://{message['Address']}"
         elif options.on("quiet"):
             continue
-        sys.stdout.write(line + "\n")
-        sys.stdout.flush()
+        cli.out(line)
+        cli.flush()
 
 
 def body(options: Options) -> Json:

@@ -26,10 +26,9 @@ def run(cli: Cli, options: Options, arguments: list[str]) -> int:
                 cli.out(f"Deleted: {deleted}" if deleted else f"Untagged: {item['Untagged']}")
         except ClientError as error:
             errors.append(error)
-    for each in errors:
-        cli.err(str(each))
-    absent = [isinstance(each, EngineError) and each.status == _NOT_FOUND for each in errors]
-    return 1 if errors and not (force and all(absent)) else 0
+    status = cli.tell(errors)
+    absent = all(isinstance(each, EngineError) and each.status == _NOT_FOUND for each in errors)
+    return 0 if force and absent else status
 
 
 def _platforms(options: Options) -> list[dict[str, str]]:

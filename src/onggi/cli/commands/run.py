@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from time import monotonic_ns, sleep
 
-from onggi.cli.attached import Attachment, check_terminal
+from onggi.cli.attached import Attachment, attachment_of, check_terminal
 from onggi.cli.command import ArgumentError, Cli, Command, Failure, Options, console_size, with_help
 from onggi.cli.launch import IdFile, Plan, prepare, status_of, warn, with_image
 from onggi.cli.parser import wrong_count
@@ -80,18 +80,10 @@ class _Private:
 
     def _attached(self) -> int:
         body, options = self._plan.body, self._plan.options
-        keys = self._cli.detach_keys(options.text("detach-keys"))
-        attachment = Attachment(
-            self._cli,
-            tty=body["Tty"],
-            stdin=body["AttachStdin"],
-            detach_keys=keys,
-            proxy=options.on("sig-proxy"),
-        )
-        self._attachment = attachment
+        attachment = self._attachment = attachment_of(self._cli, options, body)
         try:
             response = with_image(
-                self._cli, self._plan, lambda: self._upgrade(attachment, self._attach(keys))
+                self._cli, self._plan, lambda: self._upgrade(attachment, self._attach(attachment.detach_keys))
             )
             if response.status != 101:
                 raise ClientError(f"the engine did not give the stream: status {response.status}")

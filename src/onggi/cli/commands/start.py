@@ -41,7 +41,7 @@ def _attached(cli: Cli, options: Options, name: str) -> int:
     facts = cli.engine.get(f"{path(name)}/json")
     tty = bool(facts["Config"]["Tty"])
     stdin = options.on("interactive") and bool(facts["Config"]["OpenStdin"])
-    keys = cli.detach_keys(options.text("detach-keys"))
+    keys = cli.detach_keys(options)
     attachment = Attachment(cli, tty=tty, stdin=stdin, detach_keys=keys, proxy=not tty)
     streams = {"stdin": stdin, "stdout": True, "stderr": True}
     auto_remove = bool(facts["HostConfig"].get("AutoRemove"))
