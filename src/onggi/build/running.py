@@ -43,13 +43,17 @@ class StepFailed(InvalidArgument):
 
 
 class Task(NamedTuple):
-    """One RUN: what is executed where, with which variables, and what its history says."""
+    """One RUN: what is executed, with which variables, and what its history says; ``origin`` answers for the
+    stages and images that it mounts.
+    """
 
+    step: typed.Run
+    origin: Origin
     argv: list[str]
     env: list[str]
     told: str
     document: tuple[str, str] | None  # name and content of a heredoc that is a program
-    shell: str = "/bin/sh"
+    shell: str
 
 
 class Runner:
@@ -74,15 +78,15 @@ class Runner:
         """The state behind a step, and whether its layer was here. Raises StepFailed."""
         options.check(step, self._asked)
         task = plan(state, step, scope)
-        parts = await self._parts(state, step, task, scope.origin)
+        parts = await self._parts(state, task)
         key = self._asked.again * "again:" + cache.key_of(**parts)
         self._used[key] = ()
-        diff_id = "" if no_cache or state.base == HOST else await self._found(key, state)
-        if not diff_id and not no_cache and state.base != HOST:
-            diff_id = await self._imported(key, state, step, task, tell)
+        diff_id = ""
+        if not no_cache and state.base != HOST:
+            diff_id = await self._found(key, state) or await self._imported(key, state, task, tell)
         cached = bool(diff_id)
-        if not diff_id:
-            diff_id = await self._done(key, state, step, task, scope.origin, tell)
+        if not cached:
+            diff_id = await self._done(key, state, task, tell)
         self._used[key] = [*state.layers, diff_id]
         parts["args"] = [arg.name for arg in scope.args]
         return Done(state.told(f"{task.told} # buildkit", diff_id, empty=False), cached, parts)
@@ -92,17 +96,18 @@ class Runner:
         layers = [*state.layers, diff_id]
         return diff_id if diff_id and await self._lease.have_layer(chain_id(layers)) else ""
 
-    async def _imported(self, key: str, state: State, step: typed.Run, task: Task, tell: Tell) -> str:
-        plain = task.document is None and not any(it.kind == "bind" or it.origin for it in step.mounts)
+    async def _imported(self, key: str, state: State, task: Task, tell: Tell) -> str:
+        mounts = task.step.mounts
+        plain = task.document is None and not any(it.kind == "bind" or it.origin for it in mounts)
         told = f"{task.told} # buildkit"
         diff_id, warning = await self._imports.find(key, state, told, plain=plain)
         if warning:
             tell({"stream": warning})
         return diff_id
 
-    async def _parts(self, state: State, step: typed.Run, task: Task, origin: Origin) -> Json:
+    async def _parts(self, state: State, task: Task) -> Json:
         """What the step's result depends on."""
-        proxies = set(proxy_values(self._asked.args))
+        step, proxies = task.step, set(proxy_values(self._asked.args))
         return {
             "below": [state.chain, state.base],
             "argv": task.argv,
@@ -110,29 +115,29 @@ class Runner:
             "env": [it for it in task.env if it.partition("=")[0] not in proxies],
             "user": state.config.get("User"),
             "directory": state.directory,
-            "network": step.network if step.network != "default" else self._asked.network,
+            "network": self._network(step),
             **({"security": step.security} if step.security == "insecure" else {}),
             "hosts": self._asked.host.get("ExtraHosts"),
-            "mounts": await self.mounts.key(step, state, origin),
+            "mounts": await self.mounts.key(step, state, task.origin),
             "time": state.time_ns,
             **({"hostname": name} if (name := self._asked.own("SANDBOX_HOSTNAME")) else {}),
         }
 
-    async def _done(
-        self, key: str, state: State, step: typed.Run, task: Task, origin: Origin, tell: Tell
-    ) -> str:
+    def _network(self, step: typed.Run) -> str:
+        return step.network if step.network != "default" else self._asked.network
+
+    async def _done(self, key: str, state: State, task: Task, tell: Tell) -> str:
         """Do the step, or follow somebody who does; its diff id."""
 
         async def work(progress: Progress) -> None:
-            await self._do(key, state, step, task, origin, progress)
+            await self._do(key, state, task, progress)
 
         # What is mounted of this build's own directory goes with it: such a step is this build's alone.
+        mounts = task.step.mounts
         own = (
             self._asked.debug
             or task.document
-            or any(
-                it.kind in ("secret", "ssh") or (it.kind == "bind" and not it.origin) for it in step.mounts
-            )
+            or any(it.kind in ("secret", "ssh") or (it.kind == "bind" and not it.origin) for it in mounts)
         )
         diff_id = ""
         async for message in self._workshop.flights.follow((key, self) if own else key, work):
@@ -143,17 +148,15 @@ class Runner:
         await self._lease.have_layer(chain_id([*state.layers, diff_id]))
         return diff_id
 
-    async def _do(
-        self, key: str, state: State, step: typed.Run, task: Task, origin: Origin, progress: Progress
-    ) -> None:
-        workshop = self._workshop
+    async def _do(self, key: str, state: State, task: Task, progress: Progress) -> None:
+        workshop, step = self._workshop, task.step
         async with (
             workshop.content.lease(ttl_s=0) as lease,
-            self.mounts.points(step, state, origin, progress.tell) as points,
+            self.mounts.points(step, state, task.origin, progress.tell) as points,
         ):
             image_id = await workshop.keep_image(lease, state)
             points = [*points, *self._document(task)]
-            body = self._body(image_id, state, step, task)
+            body = self._body(image_id, state, task)
             like = Step(points, self.mounts.variables(step))
             container_id, _ = await workshop.containers.create(None, body, step=like)
             try:
@@ -178,8 +181,8 @@ class Runner:
             )
         ]  # fmt: skip
 
-    def _body(self, image_id: str, state: State, step: typed.Run, task: Task) -> Json:
-        network = step.network if step.network != "default" else self._asked.network
+    def _body(self, image_id: str, state: State, task: Task) -> Json:
+        network = self._network(task.step)
         return {
             "Image": image_id,
             "Cmd": task.argv,
@@ -193,7 +196,7 @@ class Runner:
                 **self._asked.host,
                 "NetworkMode": network,
                 "LogConfig": {"Type": "none"},
-                "Privileged": step.security == "insecure",
+                "Privileged": task.step.security == "insecure",
             },
         }
 
@@ -253,6 +256,8 @@ def plan(state: State, step: typed.Run, scope: Scope) -> Task:
     told = {arg.name: scope.variables.get(arg.name, arg.default or "") for arg in scope.args}
     prefix = [f"|{len(told)}", *(f"{name}={value}" for name, value in told.items())] if told else []
     return Task(
+        step,
+        scope.origin,
         argv,
         [f"{name}={value}" for name, value in values.items()],
         " ".join(["RUN", *prefix, *argv]),
