@@ -29,7 +29,7 @@ from onggi.build.checking import check, is_wanted, with_excerpt
 from onggi.build.context import Place
 from onggi.build.holders import Locks
 from onggi.build.housekeeping import Housekeeping, Used
-from onggi.build.options import Options, refuse
+from onggi.build.options import Kept, Options, refuse
 from onggi.build.policy import Policy, Rule
 from onggi.build.solving import Known, Plan, Solver
 from onggi.build.squashing import squashed
@@ -88,16 +88,9 @@ class Builder:
             text, changed = await self._received(place, chunks, asked)
             await asyncio.to_thread(tidying.tidy, place, asked)
             if asked.kept:
-                stays = await asyncio.to_thread(keeping.keep, place, asked.kept)
-                if stays:
-                    same = before and not changed and asked.kept.previous and not asked.kept.removed
-                    self._contents[asked.kept.id] = before if same else uuid4().hex
-                    place = msgspec.structs.replace(
-                        place,
-                        content=self._contents[asked.kept.id],
-                        touched=frozenset(asked.kept.touched),
-                    )
+                stays = await self._staying(place, asked.kept, "" if changed else before)
                 yield {"aux": {"Context": asked.kept.next if stays else ""}}
+                place = stays or place
             try:
                 # In a thread: a large file takes seconds.
                 dockerfile = await asyncio.to_thread(parse, text, asked.shown_name)
@@ -112,6 +105,18 @@ class Builder:
         if asked.kept:
             return keeping.place(self._workshop, self._kept, asked.kept)
         return context.place(self._workshop)
+
+    async def _staying(self, place: Place, kept: Kept, content: str) -> Place | None:
+        """The place of a context that stays, and what is in it by a name: ``content`` if nothing came and
+        nothing was removed. None if it does not stay.
+        """
+        if not await asyncio.to_thread(keeping.keep, place, kept):
+            return None
+        same = content and kept.previous and not kept.removed
+        self._contents[kept.id] = content if same else uuid4().hex
+        return msgspec.structs.replace(
+            place, content=self._contents[kept.id], touched=frozenset(kept.touched)
+        )
 
     async def _made(self, place: Place, plan: Plan, asked: Options, names: Sequence[Reference]) -> Messages:
         if is_wanted(plan, asked):
