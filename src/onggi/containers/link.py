@@ -163,10 +163,12 @@ class LauncherLink:
         protocol.send_header(sock, protocol.Header(protocol.HELLO, 0, self.build[:32]))
         answer, _ = protocol.receive_header(sock)
         if answer is None or answer.name != self.build[:32] or answer.protocol != protocol.LAUNCHER_PROTOCOL:
-            with contextlib.suppress(OSError):
+            with contextlib.suppress(OSError), sock:
                 protocol.send_header(sock, protocol.Header(protocol.STOP, 1))
-                protocol.receive_header(sock)
-            sock.close()
+                # Not only to its answer: who closes with something unread (it tells of spares) resets the
+                # connection, and may take the STOP along. Its spares then keep the ids of new containers.
+                while protocol.receive_header(sock)[0] is not None:
+                    continue
             raise Unavailable("the running launcher is of another build")
         self.pid = answer.value
         return sock
