@@ -24,7 +24,9 @@ PUBLIC_METHODS = 15
 PARAMETERS = 7
 
 # Which rooms a room may import, besides itself and what is open to all.
-OPEN_TO_ALL = {"booleans", "errors", "filters", "frames", "interpreter", "quantities", "__init__", "version"}
+OPEN_TO_ALL = {
+    "booleans", "errors", "filters", "frames", "interpreter", "quantities", "times", "__init__", "version",
+}  # fmt: skip
 FOUNDATIONS = {"kernel", "oci", "archive"}
 SERVICES = {"images", "volumes", "networks", "containers", "build"}
 MECHANISMS = {"store", "registry", "logs", "launch", "runtime"}
@@ -35,6 +37,7 @@ LAYERS: dict[str, set[str]] = {
     "filters": set(),
     "frames": set(),
     "quantities": set(),
+    "times": set(),
     "kernel": set(),
     "oci": set(),
     "archive": {"kernel"},
@@ -55,9 +58,11 @@ LAYERS: dict[str, set[str]] = {
     "cli": {"client", "archive", "oci"},
 }
 FRONT = {"client", "cli"}
-STDLIB_ONLY = {"errors", "quantities", "kernel", "archive", "runtime", "launch", "logs"} | FRONT
+STDLIB_ONLY = {
+    "errors", "frames", "quantities", "times", "kernel", "archive", "runtime", "launch", "logs", *FRONT,
+}  # fmt: skip
 # Rooms whose code is loaded by processes that fork.
-FORKING = {"kernel", "archive", "runtime", "launch", "logs"}
+FORKING = {"frames", "times", "kernel", "archive", "runtime", "launch", "logs"}
 FORBIDDEN_IN_FORKING = {
     "asyncio", "concurrent", "dataclasses", "hashlib", "logging", "multiprocessing", "pwd", "grp", "shutil",
     "subprocess", "tempfile", "threading",

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping
 from urllib.parse import quote_plus
 
 from onggi.frames import frame
 from onggi.logs.record import Record
+from onggi.times import rfc3339_fixed
 
 RAW_STREAM = "application/vnd.docker.raw-stream"
 MULTIPLEXED_STREAM = "application/vnd.docker.multiplexed-stream"
@@ -16,12 +16,6 @@ MULTIPLEXED_STREAM = "application/vnd.docker.multiplexed-stream"
 def stream_type(tty: bool, api_version: tuple[int, int]) -> str:
     """Return the content type of attach, exec and logs; the multiplexed one exists since API 1.42."""
     return MULTIPLEXED_STREAM if not tty and api_version >= (1, 42) else RAW_STREAM
-
-
-def log_time(time_ns: int) -> bytes:
-    """Return RFC 3339 in UTC with nine digits, as in front of log lines."""
-    seconds, nanos = divmod(time_ns, 1_000_000_000)
-    return (time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds)) + f".{nanos:09d}Z").encode("ascii")
 
 
 def _details(attributes: Mapping[str, str]) -> bytes:
@@ -35,5 +29,5 @@ def log_line(record: Record, *, timestamps: bool, details: bool, framed: bool) -
     if details:
         line = _details(record.attributes) + line
     if timestamps:
-        line = log_time(record.time_ns) + b" " + line
+        line = f"{rfc3339_fixed(record.time_ns)} ".encode() + line
     return frame(record.stream, line) if framed else line

@@ -11,9 +11,9 @@ from collections.abc import Iterable, Mapping
 import msgspec
 
 from onggi.build.state import State
-from onggi.containers.times import duration
 from onggi.dockerfile import instructions as typed
 from onggi.dockerfile.effects import effect, labels, ports, times
+from onggi.times import duration
 
 _WITH_LAYERS = (typed.Run, typed.Transfer, typed.Workdir)
 

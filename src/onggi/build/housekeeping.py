@@ -14,8 +14,8 @@ from onggi.build.holders import Locks, Shelf
 from onggi.build.policy import CONTEXT, STEP, Entry, Policy, Rule, chosen
 from onggi.build.workshop import Workshop
 from onggi.errors import OnggiError
-from onggi.images.views import rfc3339
 from onggi.kernel.failpoints import failpoint
+from onggi.times import rfc3339_fixed
 
 Json = Any
 _PAUSE_S, _PAUSES = 3, 20  # builds often come one after the other, and are not to be slowed by this
@@ -135,7 +135,7 @@ def _record(entry: Entry) -> Json:
         "InUse": entry.in_use,
         "Shared": entry.shared,
         "Size": entry.size,
-        "CreatedAt": rfc3339(entry.created_ns),
-        "LastUsedAt": rfc3339(entry.used_ns),
+        "CreatedAt": rfc3339_fixed(entry.created_ns),
+        "LastUsedAt": rfc3339_fixed(entry.used_ns),
         "UsageCount": entry.uses,
     }

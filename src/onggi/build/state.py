@@ -11,10 +11,11 @@ import msgspec
 from onggi.dockerfile import effects
 from onggi.errors import InvalidArgument
 from onggi.images.recording import MAX_LAYERS
-from onggi.images.views import epoch, rfc3339
+from onggi.images.views import epoch
 from onggi.oci.digest import chain_id
 from onggi.oci.image import DEFAULT_PATH, Image, environment, without_reserved
 from onggi.oci.platform import Platform
+from onggi.times import rfc3339_fixed
 
 Json = Any
 _COMMENT = "buildkit.dockerfile.v0"  # what tools that read histories know this form of them by
@@ -88,7 +89,7 @@ class Done(NamedTuple):
 
 def timestamp(time_ns: int) -> str:
     """A time in a configuration."""
-    return rfc3339(time_ns).replace(".000000000Z", "Z")
+    return rfc3339_fixed(time_ns).replace(".000000000Z", "Z")
 
 
 def from_image(image: Image, epoch_s: int | None) -> State:

@@ -17,9 +17,9 @@ from onggi.containers import pipes
 from onggi.containers.context import Context
 from onggi.containers.launching import Launcher
 from onggi.containers.model import Container
-from onggi.containers.times import rfc3339
 from onggi.containers.views import Views
 from onggi.errors import InvalidArgument, KernelError, NotFound
+from onggi.times import rfc3339_or_zero
 
 Json = Any
 # os.FileMode of Go, for the bits that are not permissions.
@@ -117,7 +117,7 @@ class Copying:
             "name": base_name(path),
             "size": found["size"],
             "mode": file_mode(found["mode"]),
-            "mtime": rfc3339(found["mtime_ns"]),
+            "mtime": rfc3339_or_zero(found["mtime_ns"]),
             # A name that is no text is shown as one, as by Go.
             "linkTarget": os.fsencode(found["link"]).decode("utf-8", "replace"),
         }

@@ -13,9 +13,9 @@ from onggi.containers.launching import has_probe
 from onggi.containers.model import Container, Health, ProbeResult
 from onggi.containers.request import ExecConfig, HealthConfig
 from onggi.containers.runtime import Attach
-from onggi.containers.times import duration
 from onggi.errors import OnggiError
 from onggi.kernel.failpoints import failpoint
+from onggi.times import duration
 
 _SECOND_NS = 1_000_000_000
 _INTERVAL_NS, _TIMEOUT_NS, _START_INTERVAL_NS, _RETRIES = 30 * _SECOND_NS, 30 * _SECOND_NS, 5 * _SECOND_NS, 3

@@ -14,10 +14,10 @@ from onggi.containers.merge import command_line
 from onggi.containers.model import Container, Health
 from onggi.containers.networking import Networking
 from onggi.containers.spec_mounts import inspect_entries
-from onggi.containers.times import ZERO, rfc3339
 from onggi.errors import OnggiError
 from onggi.kernel.cgroup_stats import system_cpu
 from onggi.logs.files import log_path
+from onggi.times import ZERO, rfc3339, rfc3339_or_zero
 
 Json = Any
 _builtins = msgspec.to_builtins
@@ -60,7 +60,7 @@ class Queries:
         paths = files.paths(self._context.directory(container.id))
         return {
             "Id": container.id,
-            "Created": rfc3339(container.created_ns),
+            "Created": rfc3339_or_zero(container.created_ns),
             "Path": argv[0],
             "Args": argv[1:],
             "State": _state(container),
@@ -149,8 +149,8 @@ def _state(container: Container) -> Json:
         "Pid": state.pid,
         "ExitCode": state.exit_code,
         "Error": state.error,
-        "StartedAt": rfc3339(state.started_ns),
-        "FinishedAt": rfc3339(state.finished_ns),
+        "StartedAt": rfc3339_or_zero(state.started_ns),
+        "FinishedAt": rfc3339_or_zero(state.finished_ns),
     }
     if state.log_errors:
         answer["OnggiLogErrors"] = state.log_errors
@@ -165,8 +165,8 @@ def _health(health: Health) -> Json:
         "FailingStreak": health.failing_streak,
         "Log": [
             {
-                "Start": rfc3339(result.start_ns),
-                "End": rfc3339(result.end_ns),
+                "Start": rfc3339_or_zero(result.start_ns),
+                "End": rfc3339_or_zero(result.end_ns),
                 "ExitCode": result.exit_code,
                 "Output": result.output,
             }

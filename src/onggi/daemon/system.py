@@ -19,8 +19,8 @@ from onggi.daemon.machine import Machine
 from onggi.errors import KernelError
 from onggi.kernel.files import write_atomic
 from onggi.logs.options import DRIVERS
-from onggi.logs.times import format_ns
 from onggi.oci.platform import local
+from onggi.times import rfc3339
 from onggi.version import API, MINIMUM_API, VERSION, build_id
 
 Json = Any
@@ -77,7 +77,7 @@ class System:
             "NFd": len(os.listdir("/proc/self/fd")),
             "NGoroutines": len(os.listdir("/proc/self/task")),
             "NEventsListener": counts.listeners,
-            "SystemTime": format_ns(time.time_ns()),
+            "SystemTime": rfc3339(time.time_ns()),
             "Warnings": warnings(self.machine) or None,
         }
 

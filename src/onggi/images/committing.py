@@ -14,12 +14,12 @@ from onggi.images.importer import finished
 from onggi.images.recording import NewImage
 from onggi.images.streams import Chunks
 from onggi.images.tools import Tools
-from onggi.images.views import rfc3339
 from onggi.kernel.failpoints import failpoint
 from onggi.oci import platform as platforms
 from onggi.oci.digest import chain_id
 from onggi.oci.image import HOST, Image
 from onggi.oci.reference import Reference
+from onggi.times import rfc3339_fixed
 
 Json = Any
 _EMPTY_TAR = "sha256:5f70bf18a086007016e948b04aed3b82103a36bea41755b6cddfaf10ace3c6ef"
@@ -68,7 +68,7 @@ async def commit(tools: Tools, chunks: Chunks, wish: CommitWish) -> str:
 
 
 def _config(wish: CommitWish, changed: Json, empty: bool) -> Json:
-    before, now, here = wish.parent.config, rfc3339(time.time_ns()), platforms.local()
+    before, now, here = wish.parent.config, rfc3339_fixed(time.time_ns()), platforms.local()
     command = " ".join(wish.config.get("Cmd") or [])
     about = {name: text for name, text in (("author", wish.author), ("comment", wish.comment)) if text}
     step = {

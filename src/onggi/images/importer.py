@@ -14,10 +14,10 @@ from onggi.images.progress import Progress
 from onggi.images.recording import NewImage
 from onggi.images.streams import Chunks
 from onggi.images.tools import Tools
-from onggi.images.views import rfc3339
 from onggi.kernel.failpoints import failpoint
 from onggi.oci import platform as platforms
 from onggi.oci.reference import Reference
+from onggi.times import rfc3339_fixed
 
 Json = Any
 
@@ -55,7 +55,7 @@ def config_of(changes: Sequence[str], message: str, platform: str | None) -> Jso
     wanted = platforms.parse(platform) if platform else platforms.local()
     if wanted.os != "linux":
         raise InvalidArgument("operating system is not supported")
-    now = rfc3339(time.time_ns())
+    now = rfc3339_fixed(time.time_ns())
     variant = {"variant": wanted.variant} if platform and wanted.variant else {}
     return {
         "created": now,

@@ -28,6 +28,7 @@ from onggi.store.content import Content
 from onggi.store.gc import Collector, Garbage
 from onggi.store.host import HostView, image_config
 from onggi.store.layers import Layers
+from onggi.times import rfc3339_fixed
 
 Json = Any
 T = TypeVar("T")
@@ -74,7 +75,7 @@ class Images:
         self.on_event: OnEvent = silent
         self._known = _Known({}, {})
         config = image_config()
-        started = views.rfc3339(time.time_ns())  # the view is live: it is as old as the engine
+        started = rfc3339_fixed(time.time_ns())  # the view is live: it is as old as the engine
         self._host_image = Image(
             sha256(msgspec.json.encode(config)), config, [f"{HOST}:latest"], 0, started, [], HOST
         )

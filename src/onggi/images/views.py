@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
 from onggi.errors import InvalidArgument
@@ -15,6 +14,7 @@ from onggi.oci.image import Image
 from onggi.oci.patterns import matches
 from onggi.oci.until import instant_ns, parse_until
 from onggi.store.rootfs import Overlay
+from onggi.times import ZERO, rfc3339_fixed
 
 Json = Any
 _EMPTY_CONFIG: Json = {
@@ -22,7 +22,6 @@ _EMPTY_CONFIG: Json = {
     "User": "",
     "WorkingDir": "",
 }
-_ZERO_TIME = "0001-01-01T00:00:00Z"
 _TRUE, _FALSE = ("true", "1"), ("false", "0")
 
 
@@ -77,7 +76,7 @@ def detail(image: Image, tagged_ns: int, stored: Stored) -> Json:
         "RepoDigests": image.digests,
         "Parent": image.parent,
         "Comment": history[-1].get("comment", ""),
-        "Created": image.created or _ZERO_TIME,
+        "Created": image.created or ZERO,
         "DockerVersion": "",
         "Author": config.get("author", ""),
         "Config": _EMPTY_CONFIG | (config.get("config") or {}),
@@ -86,7 +85,7 @@ def detail(image: Image, tagged_ns: int, stored: Stored) -> Json:
         "Size": image.size,
         "GraphDriver": {"Data": data or None, "Name": stored.driver},
         "RootFS": {"Type": "layers", "Layers": image.layers},
-        "Metadata": {"LastTagTime": rfc3339(tagged_ns) if tagged_ns else _ZERO_TIME},
+        "Metadata": {"LastTagTime": rfc3339_fixed(tagged_ns) if tagged_ns else ZERO},
     }
     return result | ({"Variant": config["variant"]} if config.get("variant") else {})
 
@@ -123,12 +122,6 @@ def _moment(created: str) -> int:
         return instant_ns(created)
     except ValueError:
         return 0
-
-
-def rfc3339(ns: int) -> str:
-    """A time in UTC with nanoseconds, as docker writes it."""
-    seconds, rest = divmod(ns, 1_000_000_000)
-    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S") + f".{rest:09d}Z"
 
 
 def filters(asked: Mapping[str, Sequence[str]], find: Callable[[str], Image]) -> list[Filter]:

@@ -13,7 +13,8 @@ from collections.abc import Mapping
 
 from onggi.frames import STDERR, STDOUT
 from onggi.logs.record import NAMES, Record
-from onggi.logs.times import Parser, format_ns
+from onggi.logs.times import Parser
+from onggi.times import rfc3339
 
 _BLOCK = 65536
 _SPECIAL = {byte: b"\\u%04x" % byte for byte in (*range(0x20), ord("<"), ord(">"), ord("&"))}
@@ -64,7 +65,7 @@ class JsonFile:
         return b'{"log":"' + escape(data) + self._end(stream, time_ns)
 
     def _end(self, stream: int, time_ns: int) -> bytes:
-        return self._middle[stream] + b',"time":"' + format_ns(time_ns).encode() + b'"}\n'
+        return self._middle[stream] + b',"time":"' + rfc3339(time_ns).encode() + b'"}\n'
 
     def record_end(self, batch: bytes, offset: int) -> int:
         return batch.index(b"\n", offset) + 1

@@ -19,7 +19,7 @@ from typing import NamedTuple
 from onggi.errors import InvalidArgument, Unsupported
 from onggi.frames import STDERR
 from onggi.logs.record import Record
-from onggi.logs.times import format_ns
+from onggi.times import rfc3339, rfc3339_fixed
 
 SENDING = ("journald", "syslog")
 JOURNAL = "/run/systemd/journal/socket"
@@ -150,7 +150,7 @@ def syslog_encoder(options: Mapping[str, str], source: Source) -> Encoder:
     def encode(record: Record) -> bytes:
         priority = facility * 8 + (_ERROR if record.stream == STDERR else _INFO)
         if form.startswith("rfc5424"):
-            when = _rfc3339(record.time_ns, micro=form.endswith("micro"))
+            when = _stamp(record.time_ns, micro=form.endswith("micro"))
             head = f"<{priority}>1 {when} {host} {tag} {pid} {tag} - "
         else:
             when = time.strftime("%b %e %H:%M:%S", time.localtime(record.time_ns // 10**9))
@@ -160,10 +160,8 @@ def syslog_encoder(options: Mapping[str, str], source: Source) -> Encoder:
     return encode
 
 
-def _rfc3339(time_ns: int, *, micro: bool) -> str:
-    seconds, rest = divmod(time_ns, 10**9)
-    fraction = f".{rest // 1000:06d}" if micro else ""
-    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds)) + fraction + "Z"
+def _stamp(time_ns: int, *, micro: bool) -> str:
+    return rfc3339_fixed(time_ns)[: 26 if micro else 19] + "Z"
 
 
 def journal_encoder(source: Source) -> Encoder:
@@ -185,7 +183,7 @@ def journal_encoder(source: Source) -> Encoder:
         own = {
             "MESSAGE": record.data.rstrip(b"\n"),
             "PRIORITY": b"3" if record.stream == STDERR else b"6",
-            "SYSLOG_TIMESTAMP": format_ns(record.time_ns).encode(),
+            "SYSLOG_TIMESTAMP": rfc3339(record.time_ns).encode(),
             **place.fields(record),
         }
         return b"".join(_field(name, value) for name, value in own.items()) + beside

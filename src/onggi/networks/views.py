@@ -2,22 +2,13 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterable
 from typing import Any
 
 from onggi.networks.model import Endpoint, Network, Port, Sandbox, Subnet, Wish
+from onggi.times import rfc3339_or_zero
 
 Json = Any
-
-
-def rfc3339(time_ns: int) -> str:
-    """Go's notation; never is the year one."""
-    if not time_ns:
-        return "0001-01-01T00:00:00Z"
-    seconds, rest = divmod(time_ns, 1_000_000_000)
-    fraction = f".{rest:09d}".rstrip("0").rstrip(".")
-    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds)) + fraction + "Z"
 
 
 def network(entry: Network, connected: Iterable[tuple[Sandbox, Endpoint]] = ()) -> Json:
@@ -25,7 +16,7 @@ def network(entry: Network, connected: Iterable[tuple[Sandbox, Endpoint]] = ()) 
     return {
         "Name": entry.name,
         "Id": entry.id,
-        "Created": rfc3339(entry.created_ns),
+        "Created": rfc3339_or_zero(entry.created_ns),
         "Scope": "local",
         "Driver": entry.shown_driver,
         "EnableIPv4": entry.enable_ipv4,

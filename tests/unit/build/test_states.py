@@ -5,11 +5,11 @@ import pytest
 from onggi.build import cache, changes
 from onggi.build.running import Scope, plan
 from onggi.build.state import from_image, from_scratch, from_stage, timestamp
-from onggi.containers.times import duration
 from onggi.dockerfile.parser import parse
 from onggi.errors import InvalidArgument
 from onggi.oci.image import Image
 from onggi.oci.platform import Platform
+from onggi.times import duration
 
 LAYER = "sha256:" + "a" * 64
 BASE = Image(

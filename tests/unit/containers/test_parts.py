@@ -9,7 +9,8 @@ import threading
 
 import pytest
 
-from onggi.containers import names, processes, times
+from onggi import times
+from onggi.containers import names, processes
 from onggi.containers.detach import parse_detach_keys
 from onggi.containers.events import EventBus, make_filter
 from onggi.containers.files import hosts_text, resolv_text
@@ -306,8 +307,8 @@ def test_top_sorts_as_it_is_asked(monkeypatch):
 
 
 def test_times():
-    assert times.rfc3339(0) == "0001-01-01T00:00:00Z"
-    assert times.rfc3339(1_500_000_000) == "1970-01-01T00:00:01.5Z"
+    assert times.rfc3339_or_zero(0) == "0001-01-01T00:00:00Z"
+    assert times.rfc3339_or_zero(1_500_000_000) == "1970-01-01T00:00:01.5Z"
     assert parse_until("1h30m", 10**13) == 10**13 - 5400 * 10**9
     with pytest.raises(InvalidArgument):
         parse_until("soon", 0)

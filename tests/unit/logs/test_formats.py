@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from onggi.logs.jsonfile import JsonFile, escape
 from onggi.logs.local import Local
 from onggi.logs.record import Record
-from onggi.logs.times import Parser, format_ns
+from onggi.logs.times import Parser
+from onggi.times import rfc3339
 
 T = 1_800_000_000_123_450_000
 LINES = st.lists(st.binary(max_size=60).map(lambda b: b.replace(b"\n", b"")), min_size=1, max_size=8)
@@ -102,8 +103,8 @@ def test_a_damaged_line_hides_no_other() -> None:
 
 @given(st.integers(0, 4_000_000_000_000_000_000))
 def test_times_come_back(time_ns: int) -> None:
-    assert Parser().parse_ns(format_ns(time_ns)) == time_ns
+    assert Parser().parse_ns(rfc3339(time_ns)) == time_ns
 
 
 def test_whole_seconds_have_no_fraction() -> None:
-    assert format_ns(1_000_000_000) == "1970-01-01T00:00:01Z"
+    assert rfc3339(1_000_000_000) == "1970-01-01T00:00:01Z"

@@ -12,6 +12,7 @@ import time
 
 from onggi.errors import InvalidArgument, KernelError, Unsupported
 from onggi.runtime.channel import Failure
+from onggi.times import rfc3339_fixed
 
 _FORMATS = ("text", "json")
 
@@ -69,13 +70,6 @@ def _print(message: str) -> None:
     sys.stderr.flush()
 
 
-def timestamp(nanoseconds: int | None = None) -> str:
-    """RFC 3339 in UTC, with nine digits."""
-    now = time.time_ns() if nanoseconds is None else nanoseconds
-    whole, part = divmod(now, 10**9)
-    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(whole)) + f".{part:09d}Z"
-
-
 class Failed(InvalidArgument):
     """A container's process could not be started; the words are runc's."""
 
@@ -99,3 +93,8 @@ def _exec_sentence(failure: Failure, program: str) -> str:
     if failure.step == "exec" and failure.call == "exec" and failure.errno == errno.ENOEXEC:
         reason = "exec format error"
     return f"exec: {name}: {'stat ' + program + ': ' if failure.call == 'stat' else ''}{reason}"
+
+
+def timestamp() -> str:
+    """The time now."""
+    return rfc3339_fixed(time.time_ns())
