@@ -15,10 +15,11 @@ from pathlib import Path
 import tries_engine
 import tries_life
 import tries_limits
+import tries_logs
 import tries_others
 from tries import DISK, TRIES, Failed, command, docker
 
-ALL = (tries_engine, tries_limits, tries_life, tries_others)  # importing them makes the list
+ALL = (tries_engine, tries_limits, tries_life, tries_logs, tries_others)  # importing them makes the list
 
 
 def prepare() -> None:
