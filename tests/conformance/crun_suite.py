@@ -17,8 +17,10 @@ import sys
 import tempfile
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-import private_world
+sys.path[:0] = [str(Path(__file__).resolve().parents[1]), str(Path(__file__).resolve().parents[2] / "src")]
+
+import private_world  # noqa: E402 - it is found by the line above
+from conformance.foreign import keep, printed  # noqa: E402
 
 UNIFIED = "/sys/fs/cgroup/unified"
 CASE = re.compile(r"^(ok|not ok) \d+ - (.*?)(?: #(SKIP)?.*)?$")
@@ -59,13 +61,18 @@ def run_suite(arguments: argparse.Namespace, runtime: str) -> dict[str, str]:
     """Case -> ok, failed or skipped."""
     with tempfile.TemporaryDirectory(prefix="crun-suite-") as directory:
         init = build_init(arguments.suite / "tests", Path(directory))
-        environment = {**os.environ, "OCI_RUNTIME": shutil.which(runtime) or runtime, "INIT": str(init)}
+        environment = {
+            **os.environ,
+            "OCI_RUNTIME": os.path.abspath(shutil.which(runtime) or runtime),
+            "INIT": str(init),
+        }
         environment["PATH"] = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
         results = {}
         for path in sorted((arguments.suite / "tests").glob("test_*.py")):
             if not arguments.only or path.name in arguments.only:
-                text = run_file(path, directory, environment, arguments.timeout)
-                keep_output(arguments.output, runtime, path.name, text)
+                command = [sys.executable, str(path)]
+                text, _ = printed(command, cwd=Path(directory), env=environment, timeout=arguments.timeout)
+                keep(arguments.output, f"{Path(runtime).name}-{path.name}.log", text)
                 results |= {f"{path.name}: {name}": result for name, result in parse(text).items()}
         return results
 
@@ -79,24 +86,6 @@ def build_init(tests: Path, directory: Path) -> Path:
     flags = ["-I", str(directory), "-D_GNU_SOURCE", "-static", "-o", str(target)]
     subprocess.run(["gcc", *flags, str(tests / "init.c")], check=True, stderr=subprocess.DEVNULL)
     return target
-
-
-def run_file(path: Path, directory: str, environment: dict[str, str], timeout: int) -> str:
-    command = [sys.executable, str(path)]
-    try:
-        done = subprocess.run(
-            command, cwd=directory, env=environment, timeout=timeout, text=True, errors="replace",
-            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-        )  # fmt: skip
-        return done.stdout
-    except subprocess.TimeoutExpired as expired:
-        return (expired.stdout or b"").decode(errors="replace") + "\n# timeout\n"
-
-
-def keep_output(directory: Path | None, runtime: str, name: str, text: str) -> None:
-    if directory:
-        directory.mkdir(parents=True, exist_ok=True)
-        (directory / f"{Path(runtime).name}-{name}.log").write_text(text)
 
 
 def parse(text: str) -> dict[str, str]:

@@ -17,14 +17,12 @@ import argparse
 import contextlib
 import csv
 import difflib
-import glob
 import json
 import os
 import re
 import shlex
 import subprocess
 import sys
-import tempfile
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -34,6 +32,7 @@ sys.path[:0] = [str(HERE.parent), str(HERE.parents[1] / "src")]
 
 import private_world  # noqa: E402
 from conformance.dockerd import docker_engine  # noqa: E402 - it is found by the line above
+from conformance.foreign import scratch  # noqa: E402
 from docker_registry import DockerRegistry  # noqa: E402
 from engines import ONGGI, RealEngine, busybox_tar  # noqa: E402
 from onggi.cli import registry  # noqa: E402
@@ -181,16 +180,8 @@ class Desk:
 
 def on_dockerd(root: Path, directory: Path, lines: list[Line]) -> Answers:
     """What docker's command prints with dockerd."""
-    group = f"/conformance-{os.getpid()}"
-    try:
-        with (
-            serving_registry(directory) as address,
-            docker_engine(root, directory / "docker", "--cgroup-parent", group) as host,
-        ):
-            return Desk(directory, ["docker"], {"DOCKER_HOST": host, "REGISTRY": address}).answers(lines)
-    finally:
-        for place in glob.glob(f"/sys/fs/cgroup/*{group}"):
-            subprocess.run(["find", place, "-depth", "-type", "d", "-exec", "rmdir", "{}", ";"])
+    with serving_registry(directory) as address, docker_engine(root, directory / "docker") as host:
+        return Desk(directory, ["docker"], {"DOCKER_HOST": host, "REGISTRY": address}).answers(lines)
 
 
 def on_onggid(client: list[str], directory: Path, lines: list[Line]) -> Answers:
@@ -330,14 +321,8 @@ def main() -> int:
         print("\n".join(uncovered(arguments.checklist, read_script())))
         return 0
     private_world.enter()
-    # /tmp may be a tmpfs; overlays of dockerd and of onggid want a file system with xattrs.
-    with tempfile.TemporaryDirectory(prefix="cli-", dir="/var/tmp", ignore_cleanup_errors=True) as directory:
-        try:
-            return within(arguments, Path(directory))
-        finally:
-            for line in reversed(Path("/proc/self/mountinfo").read_text().splitlines()):
-                if (place := line.split()[4]).startswith(directory):
-                    subprocess.run(["umount", "-l", place])
+    with scratch("cli-") as directory:
+        return within(arguments, directory)
 
 
 if __name__ == "__main__":

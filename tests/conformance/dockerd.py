@@ -1,6 +1,7 @@
 """A dockerd and its containerd from a directory where they are unpacked, with storage of their own."""
 
 import contextlib
+import glob
 import os
 import subprocess
 from collections.abc import Iterator
@@ -20,15 +21,18 @@ ALONE = ("--storage-driver", "vfs", "--bridge=none", "--iptables=false", "--ip6t
 
 @contextlib.contextmanager
 def docker_engine(root: Path, home: Path, *options: str) -> Iterator[str]:
-    """Serve while the context is open; the engine's address. ``root`` holds usr/sbin and usr/bin."""
+    """Serve while the context is open; the engine's address. ``root`` holds usr/sbin and usr/bin.
+
+    Its containers are in a group of its own, which is removed at the end.
+    """
     home.mkdir()
     (home / "containerd.toml").write_text(CONTAINERD.format(home=home))
     (home / "daemon.json").write_text("{}")
-    address = f"unix://{home}/docker.sock"
+    address, group = f"unix://{home}/docker.sock", f"/conformance-{os.getpid()}"
     daemon = [
         "dockerd", "--config-file", f"{home}/daemon.json", "-H", address, "--data-root", f"{home}/data",
         "--containerd", f"{home}/containerd.sock", "--exec-root", f"{home}/run", "--pidfile", f"{home}/pid",
-        *options,
+        "--cgroup-parent", group, *options,
     ]  # fmt: skip
     environment = {**os.environ, "PATH": f"{root}/usr/sbin:{root}/usr/bin:{os.environ['PATH']}"}
     started = []
@@ -45,3 +49,5 @@ def docker_engine(root: Path, home: Path, *options: str) -> Iterator[str]:
             for process in reversed(started):
                 process.terminate()
                 process.wait(60)
+            for place in glob.glob(f"/sys/fs/cgroup/*{group}") + glob.glob(f"/sys/fs/cgroup{group}"):
+                subprocess.run(["find", place, "-depth", "-type", "d", "-exec", "rmdir", "{}", ";"])
