@@ -91,7 +91,11 @@ class UsageError(Exception):
 
 
 class ArgumentError(Exception):
-    """The number of arguments is wrong; exit 1."""
+    """There are not as many arguments as wanted: at least, and at most (None: any number); exit 1."""
+
+    def __init__(self, least: int, most: int | None) -> None:
+        self.least, self.most = least, most
+        super().__init__(least, most)
 
 
 class Failure(Exception):

@@ -38,7 +38,7 @@ class Plan:
         _refuse(options)
         rooted = bool(options.text("rootfs"))
         if not arguments and not rooted:
-            raise ArgumentError
+            raise ArgumentError(1, None)
         self.image = "" if rooted else arguments[0]
         self.name, self.platform = options.text("name"), ""
         self.pulled_platform = ""  # as typed: the engine that pulls reads it by itself

@@ -7,7 +7,7 @@ import sys
 
 from onggi.cli import registry
 from onggi.cli.command import PROGRAM, ArgumentError, Cli, Command, Failure, Flag, Options, UsageError
-from onggi.cli.parser import HelpWanted, check_arguments, parse, used_as
+from onggi.cli.parser import HelpWanted, check_arguments, parse, used_as, wrong_count
 from onggi.cli.signals import die_of_broken_pipe
 from onggi.client.errors import ClientError
 
@@ -108,8 +108,6 @@ def _dispatch(options: Options, words: list[str]) -> int:
 def _execute(options: Options, name: str, command: Command, rest: list[str]) -> int:
     try:
         flags, arguments = parse([] if command.raw else rest, command.flags, command.interspersed)
-        if not command.raw:
-            check_arguments(command, name, arguments)
     except HelpWanted:
         from onggi.cli.usage import command_help
 
@@ -117,12 +115,15 @@ def _execute(options: Options, name: str, command: Command, rest: list[str]) -> 
         return 0
     except UsageError as error:
         raise Failure(_usage(str(error), name, used_as(command, name)), 125) from None
+    try:
+        if not command.raw:
+            check_arguments(command, arguments)
+        cli = Cli(options, _environment(options), name)
+        if os.geteuid():
+            _warn_of_config(cli)
+        return command.run(cli, flags, rest if command.raw else arguments) or 0
     except ArgumentError as error:
-        raise Failure(str(error), 1) from None
-    cli = Cli(options, _environment(options), name)
-    if os.geteuid():
-        _warn_of_config(cli)
-    return command.run(cli, flags, rest if command.raw else arguments) or 0
+        raise Failure(wrong_count(command, name, error)) from None
 
 
 def _warn_of_config(cli: Cli) -> None:

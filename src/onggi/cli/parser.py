@@ -124,16 +124,16 @@ def convert(kind: str, text: str) -> object:
     return values.convert(kind, text)
 
 
-def check_arguments(command: Command, name: str, arguments: list[str]) -> None:
-    """Raise ArgumentError in docker's words if there are too few or too many."""
+def check_arguments(command: Command, arguments: list[str]) -> None:
+    """Raise ArgumentError if there are too few or too many."""
     least, most = command.arguments
     if not least <= len(arguments) <= (len(arguments) if most is None else most):
-        raise ArgumentError(wrong_count(command, name, least, most))
+        raise ArgumentError(least, most)
 
 
-def wrong_count(command: Command, name: str, least: int, most: int | None) -> str:
+def wrong_count(command: Command, name: str, error: ArgumentError) -> str:
     """Return docker's words for a wrong number of arguments."""
-    wanted, hint = _wanted(least, most)
+    wanted, hint = _wanted(error.least, error.most)
     return (
         f"{PROGRAM}: '{PROGRAM} {name}' {wanted}\n\nUsage:  {PROGRAM} {used_as(command, name)}\n\n"
         f"{hint} '{PROGRAM} {name} --help' for more information"

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-from onggi.cli.command import ArgumentError, Cli, Command, Failure, Options
+from onggi.cli.command import Cli, Command, Options
 from onggi.cli.launch import Plan, create, prepare
-from onggi.cli.parser import wrong_count
 from onggi.cli.runflags import CONTAINER_FLAGS
 
 
 def run(cli: Cli, options: Options, arguments: list[str]) -> None:
     """Create a container and print its ID."""
-    try:
-        plan = Plan(options, arguments, "create")
-    except ArgumentError:
-        raise Failure(wrong_count(COMMAND, cli.name, 1, None)) from None
+    plan = Plan(options, arguments, "create")
     prepare(cli, plan)
     cli.out(create(cli, plan))
 

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from onggi.cli.command import Cli, Command, Failure, Options
-from onggi.cli.parser import wrong_count
+from onggi.cli.command import ArgumentError, Cli, Command, Failure, Options
 from onggi.cli.platform import asked
 from onggi.cli.progress import show
 from onggi.cli.prompt import note
@@ -32,7 +31,7 @@ def run(cli: Cli, options: Options, arguments: list[str]) -> int:
     """Upload an image to a registry, or write it to an OCI layout."""
     refuse_trust(cli, options)
     if not arguments:
-        raise Failure(wrong_count(COMMAND, cli.name, 1, 1))
+        raise ArgumentError(1, 1)
     if len(arguments) > 1:
         return _to_layout(cli, options, arguments)
     platform = _platform(cli, options)
@@ -85,7 +84,7 @@ def _notes(aux: Json) -> list[str]:
 def _to_layout(cli: Cli, options: Options, arguments: list[str]) -> int:
     image, target = arguments
     if not target.startswith(LAYOUT):
-        raise Failure(wrong_count(COMMAND, cli.name, 1, 1))
+        raise ArgumentError(1, 1)
     path, name = layout(cli, target)
     query = {"path": path, "reference": image, "tag": name or None, "platform": _platform(cli, options)}
     response = cli.engine.request("POST", "/onggi/v1/oci/push", query)

@@ -5,9 +5,8 @@ from __future__ import annotations
 from time import monotonic_ns, sleep
 
 from onggi.cli.attached import Attachment, attachment_of, check_terminal
-from onggi.cli.command import ArgumentError, Cli, Command, Failure, Options, console_size, with_help
+from onggi.cli.command import Cli, Command, Failure, Options, console_size, with_help
 from onggi.cli.launch import IdFile, Plan, prepare, status_of, warn, with_image
-from onggi.cli.parser import wrong_count
 from onggi.cli.runflags import CONTAINER_FLAGS, RUN_FLAGS
 from onggi.client.errors import ClientError, Disconnected, EngineError, Unreachable
 
@@ -23,10 +22,7 @@ PRIVATE_RUN = "/onggi/v1/run"
 
 def run(cli: Cli, options: Options, arguments: list[str]) -> int:
     """Create and start a container; returns its exit code, or 0 in the background."""
-    try:
-        plan = Plan(options, arguments, "run")
-    except ArgumentError:
-        raise Failure(wrong_count(COMMAND, cli.name, 1, None)) from None
+    plan = Plan(options, arguments, "run")
     _prepare_streams(plan)
     try:
         prepare(cli, plan)
