@@ -243,13 +243,13 @@ class Networking:
 
     def settings(self, container: Container) -> Json:
         """docker's ``NetworkSettings``."""
-        shown = self.networks(container)
+        shown, sandbox = self.networks(container), self._sandbox_id(container)
         alone = shown.get("bridge") or {}
         inherited = ("EndpointID", "Gateway", "GlobalIPv6Address", "IPAddress", "IPv6Gateway", "MacAddress")
         return {
             "Bridge": "",
-            "SandboxID": self._sandbox_id(container),
-            "SandboxKey": f"/proc/{container.state.pid}/ns/net" if container.alive else "",
+            "SandboxID": sandbox,
+            "SandboxKey": f"/proc/{container.state.pid}/ns/net" if sandbox and container.alive else "",
             "Ports": self.ports(container),
             "HairpinMode": False,
             "LinkLocalIPv6Address": "",
