@@ -19,6 +19,7 @@ REAPER = Path(__file__).resolve().parents[1] / "api/reaper.py"
 HELLO = b"#!/bin/sh\necho\necho Hello from Docker!\n"
 PASSWD = b"""root:x:0:0:root:/root:/bin/sh
 daemon:x:1:1:daemon:/usr/sbin:/bin/false
+sync:x:4:65534:sync:/bin:/bin/sync
 nobody:x:65534:65534:nobody:/:/bin/false
 postgres:x:70:70::/var/lib/postgresql:/bin/sh
 """
@@ -41,6 +42,7 @@ WELCOME = (
 )
 FILES = [
     ("hello", HELLO, 0o755),
+    *((f"usr/bin/{name}", b"#!/bin/sh\n", 0o755) for name in ("apt-get", "pip")),  # there is no network
     ("etc/passwd", PASSWD, 0o644),
     ("etc/group", GROUP, 0o644),
     ("etc/docker/registry/config.yml", REGISTRY, 0o644),
@@ -49,7 +51,7 @@ FILES = [
     ("reaper.py", REAPER.read_bytes(), 0o644),
 ]
 DIRECTORIES = (
-    *("run", "var/run", "var/opt", "var/lib/registry"),
+    *("run", "usr/lib", "var/run", "var/opt", "var/lib/registry"),
     *("etc/nginx/conf.d", "var/lib/nginx", "var/log/nginx"),
 )
 PYTHON = "/usr/bin/python3"  # the machine's, whose modules have a place of their own
@@ -122,6 +124,8 @@ def root_with(programs: tuple[str, ...], path: str) -> bytes:
     if lacking := [name for name, place in found.items() if not place]:
         print(f"not on this machine: {', '.join(lacking)}", file=sys.stderr)
     sources = {f"usr/bin/{Path(name).name}": Path(place).resolve() for name, place in found.items() if place}
+    if "usr/bin/bash" in sources:
+        sources["bin/bash"] = sources["usr/bin/bash"]
     if PYTHON in programs:
         python = Path(PYTHON).resolve()
         sources |= {"usr/bin/python": python, **modules(python)}
