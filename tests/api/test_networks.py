@@ -550,3 +550,16 @@ def test_nothing_is_left(engine, network, ours):
     rules = subprocess.run(["nft", "list", "ruleset"], capture_output=True, text=True, check=True).stdout
     assert f"br-{name}" not in rules
     assert inspect(engine, "bridge")["Containers"] == {}
+
+
+def test_an_ipv6_address_where_ipv6_is_off(client, engine):
+    """As dockerd: the subnet is there for it, so that it is no mistake, and the container has none."""
+    subnets = ("--subnet", "10.96.0.0/24", "--subnet", "2001:db8:96::/64")
+    engine.docker("network", "create", *subnets, "sixless", check=True)
+    try:
+        asked = ("--network", "sixless", "--ip", "10.96.0.9", "--ip6", "2001:db8:96::9")
+        done = engine.docker("run", "--rm", *asked, "busybox", "ip", "addr", check=True)
+        assert b"10.96.0.9/24" in done.stdout
+        assert b"2001:db8:96" not in done.stdout
+    finally:
+        client.networks.get("sixless").remove()

@@ -134,7 +134,8 @@ class Sandboxes:
         for six, wanted in ((False, wish.ipv4), (True, wish.ipv6)):
             pools = self._core.addresses(network, six)
             if not pools:
-                if wanted:
+                # As docker: of a version that is off, with a subnet for it, an address is passed over.
+                if wanted and not any(entry.six == six for entry in network.subnets):
                     raise InvalidArgument(f"network {network.name} has no IPv{6 if six else 4} subnet")
                 continue
             address, subnet = ipam.take(pools, wanted)
