@@ -5,6 +5,7 @@ enters a mount and a network namespace of its own (private_world.py).
 """
 
 import os
+import signal
 from pathlib import Path
 
 import hypothesis
@@ -24,6 +25,9 @@ hypothesis.settings.register_profile(
     suppress_health_check=[hypothesis.HealthCheck.too_slow],  # on a busy machine everything is
 )
 hypothesis.settings.load_profile("onggi")
+
+# A shell ignores it for what it starts in the background, and so would every program that a test interrupts.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def suite_of(item: pytest.Item) -> str:
