@@ -47,7 +47,7 @@ class Recovery:
         await self._context.networks.load()
         for container in containers:
             if container.state.running and not container.state.restarting:
-                await self._recover_run(container)
+                await self._recover_run(container, rebooted)
         await self._context.networks.recover()
         for container in containers:
             await self._go_on(container, rebooted)
@@ -65,7 +65,7 @@ class Recovery:
         elif rebooted and not container.state.running and restart.starts_at_boot(container):
             await self._start(container)
 
-    async def _recover_run(self, container: Container) -> None:
+    async def _recover_run(self, container: Container, rebooted: bool) -> None:
         try:
             found = await self._context.runtime.recover(container.id, container.run)
         except Unavailable:
@@ -77,7 +77,7 @@ class Recovery:
             return
         self._execs.adopt(container, {}, self._context.runtime.ended_execs(container.id, container.run))
         record = found if isinstance(found, ExitRecord) and found.run == container.run else _lost(container)
-        await self._runs.ended(container, container.run, record, found=True)
+        await self._runs.ended(container, container.run, record, booted=rebooted)
 
     def _adopt_run(self, container: Container, found: MonitorState) -> None:
         state = container.state

@@ -70,17 +70,18 @@ class Runs:
 
         future.add_done_callback(ended)
 
-    async def ended(self, container: Container, run: int, record: ExitRecord, *, found: bool = False) -> None:
+    async def ended(self, container: Container, run: int, record: ExitRecord, *, booted: bool = False) -> None:
         """Book the end of a run: state, events, restart or removal.
 
-        ``found`` by an engine that has just begun: the restart is its own and not counted, as dockerd's.
+        A restart because the machine ``booted`` is not counted, as dockerd's at its start; any other is: a
+        limit of restarts holds through every end of the engine.
         """
         async with container.lock:
             if container.run != run or not container.state.running:
                 return
             self._health.end(container)
             again = self._book(container, record)
-            if again and found:
+            if again and booted:
                 container.restarts = 0
             self._mounting.tell(container, "unmount")
             self._publish_end(container, record)

@@ -445,15 +445,16 @@ async def test_recovery_finds_what_runs_and_books_what_ended(world):
 
 
 @service_test
-async def test_a_restart_by_a_new_engine_is_not_counted(world):
-    """As with dockerd, which starts again what ended with it."""
+async def test_a_restart_is_counted_unless_the_machine_booted(world):
+    """dockerd does not count what it starts again at its own start, which is a boot's for ours."""
     container_id = await world.create(HostConfig={"RestartPolicy": {"Name": "always"}})
     await world.containers.start("c1")
-    await world.reopen()
-    await world.containers.recover()
-    assert (await world.containers.inspect("c1", False))["RestartCount"] == 0
-    while not world.runtime.requests:
-        await asyncio.sleep(0)
+    for rebooted, count in ((False, 1), (False, 2), (True, 0)):
+        await world.reopen()
+        await world.containers.recover(rebooted=rebooted)
+        assert (await world.containers.inspect("c1", False))["RestartCount"] == count
+        while not world.runtime.requests:
+            await asyncio.sleep(0)
     ending = await world.containers.wait("c1", "next-exit")
     world.runtime.finish(container_id, 1)
     await ending
