@@ -218,5 +218,5 @@ class World:
         request = {"Image": "busybox", "Cmd": ["true"], **body, "HostConfig": {"NetworkMode": "none", **host}}
         return (await self.containers.create(name, request))[0]
 
-    def actions(self):
-        return [message["Action"] for message in self.events._messages]
+    def actions(self, type="container"):
+        return [message["Action"] for message in self.events._messages if message["Type"] == type]

@@ -62,6 +62,7 @@ class Launcher:
             await self._save(container, request)
             request.attach = container.take_attachments()
             failpoint("containers.start.before_launch")
+            self._networking.tell(container, "connect")
             started = await self._context.runtime.start(request)
             failpoint("containers.start.before_answer")
         except BaseException as error:
@@ -124,7 +125,7 @@ class Launcher:
 
     async def _unwind(self, container: Container, before: State, error: BaseException) -> None:
         container.drop_attachments()
-        self._context.networks.sandboxes.release(container.id)
+        self._networking.release(container)
         if not before.restarting:  # as dockerd: else the code stays that of the run that has ended
             before.exit_code = exit_code_of(error)
         before.running = before.restarting = before.paused = False

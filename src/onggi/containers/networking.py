@@ -21,7 +21,7 @@ from onggi.containers.model import Container
 from onggi.containers.request import CreateRequest, joined
 from onggi.errors import Conflict, Forbidden, InvalidArgument, NotFound, OnggiError
 from onggi.networks import views
-from onggi.networks.model import Network, Sandbox, Wish
+from onggi.networks.model import Endpoint, Network, Sandbox, Wish
 from onggi.networks.ports import wishes
 from onggi.networks.request import Connect, Disconnect, EndpointSettings, check_in_range, normal_mac, wish_of
 from onggi.networks.sandboxes import Member, Want, dns_names
@@ -74,7 +74,7 @@ class Networking:
     def _wants(self, container: Container) -> list[Want]:
         networks = self._context.networks
         found = [Want(networks.find(name), wish) for name, wish in container.spec.networks.items()]
-        return [want for want in found if want.network.driver not in ("host", "null")]
+        return [want for want in found if want.network.wired]
 
     async def reserve(self, container: Container) -> Sandbox | None:
         """Addresses and ports for the next run; None for a container without networks of its own."""
@@ -133,6 +133,28 @@ class Networking:
             async with self._netns(container) as netns:
                 await sandboxes.serve_names(sandbox, netns)
 
+    def release(self, container: Container) -> None:
+        """The run is over, or did not come about: what it had is free again, and told."""
+        self._context.networks.sandboxes.release(container.id)
+        self.tell(container, "disconnect")
+
+    # -- without wires -------------------------------------------------------------------------------------
+
+    def tell(self, container: Container, action: str) -> None:
+        """``connect`` or ``disconnect`` of the network of a run that needs no wires: ``host`` or ``none``."""
+        for name in container.spec.networks:
+            network = _found(self._context.networks.find, name)
+            if network and not network.wired:
+                self._context.networks.core.publish(action, network, container=container.id)
+
+    def unwired(self, network: Network) -> list[tuple[Sandbox, Endpoint]]:
+        """Who runs on such a network. Nothing is kept for the run: its own names make the ids."""
+        return [
+            (Sandbox(container=entry.id, name=entry.name, run=entry.run, id=_run_id(entry)), endpoint)
+            for entry in self._context.containers.values()
+            if network.name in entry.spec.networks and (endpoint := _bare_endpoint(entry, network))
+        ]
+
     # -- while it runs -------------------------------------------------------------------------------------
 
     async def connect(self, ref: str, body: Connect) -> None:
@@ -147,13 +169,13 @@ class Networking:
             _drop_none(container)
             container.spec.networks[network.name] = wish
             try:
-                if container.alive:
+                if container.alive and network.wired:
                     await self._connect_live(container, Want(network, wish))
                 await self._context.save(container, whole=True)
             except BaseException:
                 container.spec.networks.pop(network.name, None)
                 raise
-        if not container.alive:
+        if container.alive and not network.wired:
             context.networks.core.publish("connect", network, container=container.id)
 
     def _check_connect(self, container: Container, network: Network) -> None:
@@ -203,6 +225,8 @@ class Networking:
             sandbox = context.networks.sandboxes.get(container.id)
             if container.alive and sandbox is not None and network.id in sandbox.endpoints:
                 await self._disconnect_live(container, sandbox, network)
+            if container.alive and not network.wired:
+                context.networks.core.publish("disconnect", network, container=container.id)
             del container.spec.networks[network.name]
             await self._context.save(container, whole=True)
 
@@ -235,6 +259,8 @@ class Networking:
         wish = container.spec.networks[name]
         network = _found(self._context.networks.find, name)
         endpoint = sandbox.endpoints.get(network.id) if sandbox and network else None
+        if network and not network.wired:
+            endpoint = _bare_endpoint(container, network)
         names: list[str] = []
         if network and network.user_defined:
             member = Member(container.id, container.name, container.spec.config.hostname, container.run)
@@ -263,15 +289,11 @@ class Networking:
         }
 
     def _sandbox_id(self, container: Container) -> str:
-        """That of the run; nothing for one that is down or joins another's.
-
-        Of the networks ``host`` and ``none`` nothing is kept for a run: its own names make the id.
-        """
+        """That of the run; nothing for one that is down or joins another's."""
         if sandbox := self._context.networks.sandboxes.get(container.id):
             return sandbox.id
-        if not (container.alive and container.spec.networks):
-            return ""
-        return hashlib.sha256(f"{container.id} {container.run}".encode()).hexdigest()
+        shares = joined(container.spec.host_config.network_mode)
+        return _run_id(container) if container.alive and not shares else ""
 
     def ports(self, container: Container) -> Json:
         """``Ports``: nothing for a container that is down or has no network."""
@@ -286,6 +308,18 @@ class Networking:
         if sandbox is None:
             return {}
         return {"networks": await self._context.networks.sandboxes.counters(sandbox)}
+
+
+def _run_id(container: Container, what: str = "") -> str:
+    """An id that every engine finds again for this run."""
+    return hashlib.sha256(f"{container.id} {container.run}{what}".encode()).hexdigest()
+
+
+def _bare_endpoint(container: Container, network: Network) -> Endpoint | None:
+    """Of a network without wires; None for a container that is down."""
+    if not container.alive:
+        return None
+    return Endpoint(network=network.id, id=_run_id(container, network.name), interface="", mac="")
 
 
 def _found(find: Callable[[str], Network], ref: str) -> Network | None:

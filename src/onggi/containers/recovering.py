@@ -28,11 +28,17 @@ class Recovery:
     """Brings the live objects in line with what is there."""
 
     def __init__(
-        self, context: Context, lifecycle: Lifecycle, runs: Runs, execs: Execs, health: HealthMonitor
+        self,
+        context: Context,
+        lifecycle: Lifecycle,
+        runs: Runs,
+        execs: Execs,
+        health: HealthMonitor,
+        networking: Networking,
     ) -> None:
         self._context, self._lifecycle, self._runs = context, lifecycle, runs
         self._execs, self._health = execs, health
-        self._networking = Networking(context)
+        self._networking = networking
 
     async def recover(self, *, rebooted: bool = False) -> None:
         """Load everything, connect to what runs, book what ended, go on with removals and restarts."""

@@ -16,6 +16,7 @@ from onggi.containers.health import HealthMonitor
 from onggi.containers.launching import Launcher
 from onggi.containers.model import Container, exit_answer, settle
 from onggi.containers.mounting import Mounting, anonymous_volumes
+from onggi.containers.networking import Networking
 from onggi.containers.runtime import ExitRecord, Started
 from onggi.containers.turns import Turn
 from onggi.errors import Conflict, OnggiError
@@ -29,8 +30,11 @@ logger = logging.getLogger(__name__)
 class Runs:
     """Begins and ends runs; the verbs of ``lifecycle`` and recovery stand on it."""
 
-    def __init__(self, context: Context, launcher: Launcher, health: HealthMonitor) -> None:
+    def __init__(
+        self, context: Context, launcher: Launcher, health: HealthMonitor, networking: Networking
+    ) -> None:
         self._context, self._launcher, self._health = context, launcher, health
+        self._networking = networking
         self._mounting = Mounting(context)
 
     async def begin(self, container: Container, turn: Turn | None = None) -> Started:
@@ -70,7 +74,9 @@ class Runs:
 
         future.add_done_callback(ended)
 
-    async def ended(self, container: Container, run: int, record: ExitRecord, *, booted: bool = False) -> None:
+    async def ended(
+        self, container: Container, run: int, record: ExitRecord, *, booted: bool = False
+    ) -> None:
         """Book the end of a run: state, events, restart or removal.
 
         A restart because the machine ``booted`` is not counted, as dockerd's at its start; any other is: a
@@ -85,7 +91,7 @@ class Runs:
                 container.restarts = 0
             self._mounting.tell(container, "unmount")
             self._publish_end(container, record)
-            self._context.networks.sandboxes.release(container.id)
+            self._networking.release(container)
             answer = exit_answer(record.code, record.error)
             if container.spec.host_config.auto_remove and not again:
                 settle(container.exit_waiters, answer)

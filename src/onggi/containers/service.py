@@ -39,7 +39,7 @@ class Containers:
         launcher = Launcher(context, networking)
         execs = Execs(context, launcher)
         health = HealthMonitor(context, execs)
-        runs = Runs(context, launcher, health)
+        runs = Runs(context, launcher, health, networking)
         lifecycle = Lifecycle(context, runs)
         creator = Creator(context, networking)
         queries = Queries(context, networking)
@@ -70,9 +70,10 @@ class Containers:
         self.exec_run = execs.exec_run
         self.exec_inspect, self.exec_resize = execs.exec_inspect, execs.exec_resize
         self.exec_kill, self.exec_timeout = execs.exec_kill, execs.exec_timeout
-        self.recover = Recovery(context, lifecycle, runs, execs, health).recover
+        self.recover = Recovery(context, lifecycle, runs, execs, health, networking).recover
         self.health = health
         context.runtime.on_event = attacher.told
+        context.networks.core.unwired = networking.unwired
 
     def busy(self) -> bool:
         """Whether there is something to look after: a running container, or one that is to be started

@@ -90,7 +90,7 @@ def resolve(user: str, passwd: bytes, group: bytes, group_add: list[str]) -> Ide
     ``group_add`` comes on top of either.
     """
     name, _, group_name = user.partition(":")
-    if user == ":" or ":" in group_name:
+    if user == ":":
         raise InvalidArgument(f"unable to find user {user}: no matching entries in passwd file")
     uid = _asked_id(name) if name else 0
     account = _account(passwd, name, uid)

@@ -24,6 +24,7 @@ from onggi.store.database import Database
 
 T = TypeVar("T")
 Publish = Callable[[str, str, Mapping[str, str]], None]  # (action, network id, attributes)
+Unwired = Callable[[Network], list[tuple[Sandbox, Endpoint]]]  # who runs on ``host`` or ``none``
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
@@ -58,6 +59,7 @@ class Core:
         self.names: dict[str, str] = {}
         self.sandboxes: dict[str, Sandbox] = {}
         self.taken: dict[str, list[Taken]] = {}  # ports by container
+        self.unwired: Unwired = lambda network: []
         self.ports = PortTable()
         self.thread = KernelThread()
         self.firewall = Firewall(settings.table, self._restored)
@@ -121,6 +123,8 @@ class Core:
 
     def members(self, network: Network) -> list[tuple[Sandbox, Endpoint]]:
         """Running containers on a network."""
+        if not network.wired:
+            return self.unwired(network)
         return [
             (sandbox, sandbox.endpoints[network.id])
             for sandbox in self.sandboxes.values()
@@ -131,7 +135,7 @@ class Core:
 
     async def realize(self, network: Network) -> None:
         """Make what the network needs on the machine, unless this engine did so before."""
-        if network.id in self.realized or network.driver in ("host", "null") or network.config_only:
+        if network.id in self.realized or not network.wired or network.config_only:
             return
         if network.driver != "bridge":
             await self.thread.run(lambda netlink: parents.make(netlink, network))

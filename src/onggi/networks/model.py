@@ -75,6 +75,11 @@ class Network(msgspec.Struct, kw_only=True):
         return self.name not in PREDEFINED
 
     @property
+    def wired(self) -> bool:
+        """Whether containers get interfaces and addresses by it: not so with ``host`` and ``none``."""
+        return self.driver not in ("host", "null")
+
+    @property
     def shown_driver(self) -> str:
         """docker's word: nothing drives a configuration."""
         return "null" if self.config_only else self.driver

@@ -35,7 +35,7 @@ def network(entry: Network, connected: Iterable[tuple[Sandbox, Endpoint]] = ()) 
 
 def _ipam(entry: Network) -> Json:
     config = [_subnet(subnet) for subnet in entry.subnets]
-    if not config and entry.driver in ("host", "null"):
+    if not config and not entry.wired:
         return {"Driver": entry.ipam_driver, "Options": None, "Config": None}
     return {"Driver": entry.ipam_driver, "Options": entry.ipam_options, "Config": config}
 

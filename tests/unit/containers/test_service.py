@@ -183,7 +183,7 @@ async def test_restart_policy_backs_off_and_ends(world):
         HostConfig={"RestartPolicy": {"Name": "on-failure", "MaximumRetryCount": 1}}
     )
     await world.containers.start("c1")
-    subscription = world.events.subscribe()
+    subscription = world.events.subscribe(filters={"type": ["container"]})
     seen = asyncio.ensure_future(anext(subscription))
     await asyncio.sleep(0)
     world.runtime.finish(container_id, 1)
@@ -442,6 +442,38 @@ async def test_recovery_finds_what_runs_and_books_what_ended(world):
     ending = await world.containers.wait("running", "")
     world.runtime.finish(running, 0)
     assert (await ending)["StatusCode"] == 0
+
+
+@service_test
+async def test_networks_without_wires_are_told_and_shown(world):
+    """As with dockerd: events, members and ids also where there is nothing to connect."""
+
+    async def seen(mode):
+        shown = (await world.containers.inspect(mode, False))["NetworkSettings"]["Networks"][mode]
+        members = (await world.networks.inspect(mode))["Containers"].values()
+        assert [(row["Name"], row["EndpointID"]) for row in members] == [(mode, shown["EndpointID"])] * len(
+            members
+        )
+        return [row["EndpointID"] for row in members]
+
+    modes = ("none", "host")
+    ids = {mode: await world.create(mode, HostConfig={"NetworkMode": mode}) for mode in modes}
+    assert [await seen(mode) for mode in modes] == [[], []]
+    for mode in modes:
+        await world.containers.start(mode)
+    endpoints = [await seen(mode) for mode in modes]
+    assert [len(entry) for [entry] in endpoints] == [64, 64]
+    await world.reopen()
+    for container_id in ids.values():
+        world.runtime.recovered[container_id] = MonitorState(run=1, pid=99, started_ns=5)
+    await world.containers.recover()
+    assert [await seen(mode) for mode in modes] == endpoints  # the run's, whichever engine is asked
+    for mode, container_id in ids.items():
+        ending = await world.containers.wait(mode, "next-exit")
+        world.runtime.finish(container_id, 0)
+        await ending
+    assert [await seen(mode) for mode in modes] == [[], []]
+    assert sorted(world.actions("network")) == ["connect", "connect", "disconnect", "disconnect"]
 
 
 @service_test

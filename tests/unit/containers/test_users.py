@@ -48,6 +48,8 @@ def test_unknown_names_have_dockers_words():
         resolve("x", PASSWD, GROUP, [])
     with pytest.raises(InvalidArgument, match="unable to find group x: no matching entries in group file"):
         resolve("app:x", PASSWD, GROUP, [])
+    with pytest.raises(InvalidArgument, match="unable to find group staff:more: no matching entries"):
+        resolve("app:staff:more", PASSWD, GROUP, [])
 
 
 def test_cve_2022_36109_groups_are_exactly_those_asked_for():
