@@ -62,6 +62,7 @@ class RunningEngine:
         self.root, self.exec_root, self.data_root = root, str(root / "run"), str(root / "lib")
         self.group = f"/onggi-test-{os.getpid()}-{next(_numbers)}"
         self.socket = f"{self.exec_root}/onggi.sock"
+        self.source = SOURCE  # what the next engine is started from
         self._children: list[subprocess.Popen[bytes]] = []
 
     @property
@@ -78,7 +79,7 @@ class RunningEngine:
         log = open(self.root / "stderr", "ab")  # noqa: SIM115 - the child's from here on
         with log:
             child = subprocess.Popen(
-                [*prefix, *COMMAND, *self.flags, "--ready-fd", str(ready_end), *flags],
+                [*prefix, *COMMAND[:-1], str(self.source), *self.flags, "--ready-fd", str(ready_end), *flags],
                 pass_fds=[ready_end],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
