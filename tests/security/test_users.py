@@ -16,9 +16,13 @@ def lying(rootfs):
     return rootfs
 
 
-@pytest.mark.parametrize(
-    ("user", "ids"), [("1000", "1000 0"), ("1000:5", "1000 5"), ("user", "7 7"), ("4242:4243", "4242 4243")]
-)
+GOOD = [
+    ("1000", "1000 0"), ("1000:5", "1000 5"), ("user", "7 7"), ("4242:4243", "4242 4243"), (":5", "0 5"),
+    (":user", "0 7"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("user", "ids"), GOOD)
 def test_cve_2016_3697_digits_are_an_id(onggi, lying, user, ids):
     """CVE-2026-46680, CVE-2026-47262: by run and by exec."""
     look = ["/bin/sh", "-c", "echo $(id -u) $(id -g)"]
