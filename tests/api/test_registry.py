@@ -29,7 +29,8 @@ def digest_of(data):
 def accepts(address):
     host, _, port = address.partition(":")
     try:
-        socket.create_connection((host, int(port))).close()
+        with contextlib.suppress(ConnectionResetError):  # it closes while we are in its queue: look again
+            socket.create_connection((host, int(port))).close()
     except ConnectionRefusedError:
         return False
     return True
