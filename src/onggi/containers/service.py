@@ -66,8 +66,7 @@ class Containers:
         self.commit = Committing(context, exporting.layer).commit
         self.attach, self.resize = attacher.attach, attacher.resize
         self.is_tty, self.takes_input = attacher.is_tty, attacher.takes_input
-        self.exec_create, self.exec_start = execs.exec_create, execs.exec_start
-        self.exec_run = execs.exec_run
+        self.exec_create, self.exec_start, self.exec_run = execs.exec_create, execs.exec_start, execs.exec_run
         self.exec_inspect, self.exec_resize = execs.exec_inspect, execs.exec_resize
         self.exec_kill, self.exec_timeout = execs.exec_kill, execs.exec_timeout
         self.recover = Recovery(context, lifecycle, runs, execs, health, networking).recover
