@@ -11,6 +11,7 @@ from onggi.containers import records, repository
 from onggi.containers.options import AttachOptions, ExecOptions, Hijacked
 from onggi.containers.runtime import ExitRecord, MonitorState
 from onggi.errors import CommandNotFound, Conflict, InvalidArgument, NotFound, NotModified
+from onggi.networks.request import Connect, Disconnect
 
 NOT_FOUND = CommandNotFound('exec: "nope": executable file not found in $PATH')
 
@@ -474,6 +475,21 @@ async def test_networks_without_wires_are_told_and_shown(world):
         await ending
     assert [await seen(mode) for mode in modes] == [[], []]
     assert sorted(world.actions("network")) == ["connect", "connect", "disconnect", "disconnect"]
+
+
+@service_test
+async def test_networks_without_wires_are_left_and_joined(world):
+    """What runs has events of it; what does not has none, as with dockerd."""
+
+    async def leave_and_join():
+        await world.containers.network_disconnect("none", Disconnect(container="c1"))
+        await world.containers.network_connect("none", Connect(container="c1"))
+        return world.actions("network")
+
+    await world.create()
+    assert await leave_and_join() == []
+    await world.containers.start("c1")
+    assert await leave_and_join() == ["connect", "disconnect", "connect"]
 
 
 @service_test
